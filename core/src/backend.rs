@@ -1,0 +1,198 @@
+//! The trait that every store of history implements.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::batch::Batch;
+use crate::cleanup::CleanupPlan;
+use crate::error::PersistenceError;
+use crate::guarantees::Guarantees;
+use crate::json::DEFAULT_MAX_VALUE_BYTES;
+use crate::pattern::Grammar;
+use crate::query::{QueryParams, RecordSummary, StoredValue};
+use crate::stream::{RawRow, RowStream};
+
+/// A store of history.
+///
+/// Three methods are required: [`store`](Self::store), [`query`](Self::query) and
+/// [`cleanup`](Self::cleanup). All others have a default that is right for any backend with those
+/// three, and [`guarantees`](Self::guarantees) says what a backend does better than the defaults.
+/// The contract that holds for all of them is in `docs/contract.md`; `annals-conformance` tests it.
+///
+/// Backends are shared between tasks: every method takes `&self`, and `Arc<dyn
+/// PersistenceBackend>` is a backend too.
+#[async_trait]
+pub trait PersistenceBackend: Send + Sync {
+    /// Stores `value` as a row of `record_name` at `timestamp` (Unix milliseconds).
+    ///
+    /// # Errors
+    /// [`InvalidRecordName`](PersistenceError::InvalidRecordName),
+    /// [`TimestampOutOfRange`](PersistenceError::TimestampOutOfRange),
+    /// [`ValueTooLarge`](PersistenceError::ValueTooLarge) and
+    /// [`ValueTooDeep`](PersistenceError::ValueTooDeep) before anything is stored
+    /// ([`Row::new`](crate::Row::new) checks all four), or what the engine reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the row stored once or not at all.
+    async fn store(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<(), PersistenceError>;
+
+    /// The rows of all records that match `record_pattern`, ordered by record name (byte order),
+    /// then newest first unless `params.order` says otherwise.
+    ///
+    /// A row whose text is no longer JSON is skipped with a warning.
+    /// [`QueryExt::query_typed`](crate::QueryExt::query_typed) counts them.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
+    async fn query(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError>;
+
+    /// Removes the rows of all records with `stored_at < older_than` (Unix milliseconds) and
+    /// returns exactly how many.
+    ///
+    /// # Errors
+    /// What the engine reports; rows removed before it stay removed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may stop it half-way; calling it again does the rest.
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError>;
+
+    /// Makes the store ready: creates or upgrades what it needs. Calling it again does nothing.
+    /// Any number of processes may call it at once where
+    /// [`many_processes`](Guarantees::many_processes) is claimed.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    async fn initialize(&self) -> Result<(), PersistenceError> {
+        Ok(())
+    }
+
+    /// Stores all rows of a batch, in order.
+    ///
+    /// The default stores one row after the other: it can break off with
+    /// [`PartialBatch`](PersistenceError::PartialBatch) and takes no notice of the batch's id.
+    ///
+    /// # Errors
+    /// [`InvalidRow`](PersistenceError::InvalidRow) before anything is stored, or what the engine
+    /// reports.
+    ///
+    /// # Cancel safety
+    /// With [`atomic_batches`](Guarantees::atomic_batches) dropping the future leaves the batch
+    /// stored once or not at all.
+    async fn store_batch(&self, batch: &Batch) -> Result<(), PersistenceError> {
+        batch.validate(DEFAULT_MAX_VALUE_BYTES)?;
+        for (stored, row) in batch.rows().iter().enumerate() {
+            let value = row.value.to_value()?;
+            match self.store(row.record.as_str(), &value, row.stored_at).await {
+                Ok(()) => {}
+                Err(error) if stored == 0 => return Err(error),
+                Err(error) => {
+                    return Err(PersistenceError::PartialBatch { stored, source: Box::new(error) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`query`](Self::query), fetched page by page while it is read.
+    ///
+    /// The default asks [`query`](Self::query) and holds the whole result.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); an error on the way is the stream's last item.
+    async fn query_stream(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream, PersistenceError> {
+        let values = self.query(record_pattern, params).await?;
+        let mut rows: Vec<RawRow> = Vec::with_capacity(values.len());
+        for StoredValue { record_name, value, stored_at } in values {
+            let record = match rows.last() {
+                Some(last) if *last.record == *record_name => last.record.clone(),
+                _ => record_name.into(),
+            };
+            let json = serde_json::to_string(&value)?.into();
+            rows.push(RawRow { record, json, stored_at });
+        }
+        Ok(RowStream::from_rows(rows))
+    }
+
+    /// The matching records that have rows, in byte order of their names.
+    ///
+    /// The default reads all their rows.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
+    async fn records(
+        &self,
+        record_pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>, PersistenceError> {
+        let params = QueryParams { grammar, ..QueryParams::default() };
+        let mut records = BTreeMap::new();
+        for StoredValue { record_name, stored_at, .. } in self.query(record_pattern, params).await?
+        {
+            let summary = records.entry(record_name).or_insert_with_key(|name| RecordSummary {
+                record: name.clone(),
+                count: 0,
+                first: stored_at,
+                last: stored_at,
+            });
+            summary.count += 1;
+            summary.first = summary.first.min(stored_at);
+            summary.last = summary.last.max(stored_at);
+        }
+        Ok(records.into_values().collect())
+    }
+
+    /// Removes what `plan` lets go and returns exactly how many rows.
+    ///
+    /// The default takes a plain cut-off for all records alike and hands it to
+    /// [`cleanup`](Self::cleanup).
+    ///
+    /// # Errors
+    /// [`Unsupported`](PersistenceError::Unsupported) for any other plan where
+    /// [`selective_cleanup`](Guarantees::selective_cleanup) is not claimed, or what the engine
+    /// reports.
+    async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
+        self.cleanup(plan.plain_only()?).await
+    }
+
+    /// Whether the store can be reached and asked.
+    ///
+    /// The default asks for nothing of no record.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    async fn health(&self) -> Result<(), PersistenceError> {
+        self.query("health", QueryParams::latest(0)).await.map(drop)
+    }
+
+    /// Waits until everything accepted is stored and lets go of the store. Every later call, on
+    /// any clone, fails with [`BackendShutdown`](PersistenceError::BackendShutdown); closing again
+    /// does nothing.
+    ///
+    /// The default does nothing: a backend with three methods holds nothing back.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    async fn close(&self) -> Result<(), PersistenceError> {
+        Ok(())
+    }
+
+    /// What this backend does better than the defaults.
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::default()
+    }
+}

@@ -1,0 +1,86 @@
+//! What a sweep lets go.
+
+use crate::error::PersistenceError;
+use crate::pattern::Pattern;
+use crate::query::MAX_TIMESTAMP;
+
+/// One rule of a [`CleanupPlan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CleanupRule {
+    /// The records it is for.
+    pub pattern: Pattern,
+    /// Rows with `stored_at < older_than` go, in Unix milliseconds. `None`: all rows stay.
+    pub older_than: Option<u64>,
+}
+
+/// Which rows of which records go. A record follows the first rule whose pattern matches it;
+/// a record that no rule matches keeps everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CleanupPlan {
+    /// The rules, first match first.
+    pub rules: Vec<CleanupRule>,
+    /// The newest so many rows of every record stay whatever their age.
+    pub keep_newest: u64,
+}
+
+impl CleanupPlan {
+    /// Rows of all records with `stored_at < older_than`.
+    pub fn older_than(older_than: u64) -> Self {
+        let rule = CleanupRule { pattern: Pattern::all(), older_than: Some(older_than) };
+        Self { rules: vec![rule], keep_newest: 0 }
+    }
+
+    /// The cut-off for one record: its rows with a smaller `stored_at` go. `None`: all stay.
+    pub fn cutoff_for(&self, record: &str) -> Option<u64> {
+        self.rules.iter().find(|rule| rule.pattern.matches(record))?.older_than
+    }
+
+    /// The last `stored_at` that goes, 0 to `i64::MAX`: the inclusive form of
+    /// [`cutoff_for`](Self::cutoff_for) that fits a signed column.
+    pub fn last_removed(&self, record: &str) -> Option<u64> {
+        Some(self.cutoff_for(record)?.checked_sub(1)?.min(MAX_TIMESTAMP))
+    }
+
+    /// The cut-off, if the plan is no more than one for all records alike.
+    pub fn as_plain(&self) -> Option<u64> {
+        match self.rules.first() {
+            Some(rule) if rule.pattern.is_all() && self.keep_newest == 0 => rule.older_than,
+            _ => None,
+        }
+    }
+
+    /// The plain cut-off, for a backend that can do nothing else.
+    ///
+    /// # Errors
+    /// [`Unsupported`](PersistenceError::Unsupported) for every other plan.
+    pub fn plain_only(&self) -> Result<u64, PersistenceError> {
+        self.as_plain().ok_or(PersistenceError::Unsupported(
+            "retention by pattern or by number of rows; use one window for all records",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::Grammar;
+
+    #[test]
+    fn the_first_matching_rule_counts() {
+        let rule = |pattern: &str, older_than| CleanupRule {
+            pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
+            older_than,
+        };
+        let plan = CleanupPlan {
+            rules: vec![rule("debug::*", Some(9)), rule("*::keep", None), rule("*", Some(0))],
+            keep_newest: 0,
+        };
+        assert_eq!(plan.cutoff_for("debug::keep"), Some(9));
+        assert_eq!(plan.cutoff_for("x::keep"), None);
+        assert_eq!(plan.last_removed("debug::a"), Some(8));
+        assert_eq!(plan.last_removed("other"), None);
+        assert_eq!(plan.as_plain(), None);
+        assert_eq!(CleanupPlan::older_than(u64::MAX).last_removed("a"), Some(MAX_TIMESTAMP));
+        assert_eq!(CleanupPlan::older_than(7).as_plain(), Some(7));
+    }
+}

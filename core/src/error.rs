@@ -1,0 +1,282 @@
+//! What can go wrong, said so that a program can act on it and a person can read it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What is known about the rows of a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing of the call was applied.
+    NotApplied,
+    /// Nobody can know: part or all of it may have been applied. The connection broke after the
+    /// commit was sent, say, or the disk failed while syncing.
+    Unknown,
+}
+
+/// The coarse kind of a storage engine's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Another process or transaction is in the way; it passes by itself.
+    Busy,
+    /// The server or the connection to it is away.
+    Connection,
+    /// A time limit ran out.
+    Timeout,
+    /// The disk, a quota or a connection limit is full.
+    Full,
+    /// The place is read-only, or access is denied.
+    Permission,
+    /// Reading from or writing to the medium failed.
+    Io,
+    /// What is stored there is damaged or is not annals' own.
+    Corrupt,
+    /// The store was written by a newer version of annals.
+    NewerSchema,
+    /// Configuration or URL that cannot work.
+    Config,
+    /// Anything else.
+    Other,
+}
+
+/// Why a call on a backend failed.
+///
+/// Cloning shares the source: one failed commit may answer many callers.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PersistenceError {
+    /// No backend is configured for what was asked.
+    #[error("no backend is configured: {0}")]
+    NotConfigured(String),
+    /// The backend was closed.
+    #[error("the backend is closed")]
+    BackendShutdown,
+    /// The storage engine failed.
+    #[error(transparent)]
+    Backend(#[from] Box<BackendError>),
+    /// A value could not be turned into JSON, or JSON text is not valid.
+    #[error("not valid JSON: {source}")]
+    Serialization {
+        /// What serde_json says of it.
+        #[source]
+        source: Arc<serde_json::Error>,
+    },
+    /// The record name is not allowed.
+    #[error("invalid record name \"{name}\": {reason}")]
+    InvalidRecordName {
+        /// The name, shortened and escaped for one line.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The pattern is not allowed.
+    #[error("invalid pattern \"{pattern}\": {reason}")]
+    InvalidPattern {
+        /// The pattern, shortened and escaped for one line.
+        pattern: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The value's JSON text is larger than the backend is configured to take.
+    #[error("the value is too large: {size} bytes of JSON where {limit} are allowed")]
+    ValueTooLarge {
+        /// The size of the JSON text in bytes, or where counting stopped.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The value is nested deeper than JSON parsers read back.
+    #[error("the value is nested too deeply: more than {limit} levels")]
+    ValueTooDeep {
+        /// The deepest nesting allowed.
+        limit: usize,
+    },
+    /// The timestamp is above `i64::MAX` milliseconds.
+    #[error("timestamp {timestamp} is out of range: the last one is {}", i64::MAX)]
+    TimestampOutOfRange {
+        /// The refused timestamp, in Unix milliseconds.
+        timestamp: u64,
+    },
+    /// One row of a batch is invalid; nothing of the batch was stored.
+    #[error("row {index} of the batch is invalid: {source}")]
+    InvalidRow {
+        /// Which row, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        source: Box<PersistenceError>,
+    },
+    /// A batch broke off half-way on a backend that cannot store a batch as a whole
+    /// (`guarantees().atomic_batches` is false).
+    #[error("the batch broke off after {stored} rows: {source}")]
+    PartialBatch {
+        /// How many rows, from the first on, were stored.
+        stored: usize,
+        /// What happened to the next one.
+        #[source]
+        source: Box<PersistenceError>,
+    },
+    /// The backend has no means to do what was asked; nothing was changed.
+    #[error("this backend does not support {0}")]
+    Unsupported(&'static str),
+}
+
+/// A storage engine's failure: what was being done, what kind of failure it is, and the engine's
+/// own error as the [source](StdError::source).
+#[derive(Debug, Clone)]
+pub struct BackendError {
+    engine: &'static str,
+    operation: &'static str,
+    kind: ErrorKind,
+    outcome: Outcome,
+    message: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl BackendError {
+    /// An error of `engine` during `operation` ("store", "open", …), certainly not applied.
+    ///
+    /// `message` is one line without secrets; it should say what to do where that is known.
+    pub fn new(
+        engine: &'static str,
+        operation: &'static str,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        let message = message.into();
+        Self { engine, operation, kind, outcome: Outcome::NotApplied, message, source: None }
+    }
+
+    /// Sets what is known about the call's rows.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// Keeps the engine's own error.
+    #[must_use]
+    pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// The engine's name: `sqlite`, `postgres`, `redb`, …
+    pub fn engine(&self) -> &'static str {
+        self.engine
+    }
+
+    /// What was being done.
+    pub fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} failed: {}", self.engine, self.operation, self.message)?;
+        if self.outcome == Outcome::Unknown {
+            f.write_str(" (whether it was applied cannot be known)")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for BackendError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<BackendError> for PersistenceError {
+    fn from(error: BackendError) -> Self {
+        Self::Backend(Box::new(error))
+    }
+}
+
+impl From<serde_json::Error> for PersistenceError {
+    fn from(source: serde_json::Error) -> Self {
+        Self::Serialization { source: Arc::new(source) }
+    }
+}
+
+impl PersistenceError {
+    /// Whether the same call may succeed later without anything being changed about it.
+    ///
+    /// A busy, unreachable, slow or full engine passes; a bad name never does.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Backend(error) => matches!(
+                error.kind,
+                ErrorKind::Busy | ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Full
+            ),
+            Self::PartialBatch { source, .. } => source.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// What is known about the rows of the call that failed.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Backend(error) => error.outcome,
+            Self::PartialBatch { .. } => Outcome::Unknown,
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// Whether it is the value or its name that is refused, so that no retry and no other backend
+    /// state will ever make it fit.
+    pub fn is_invalid_input(&self) -> bool {
+        match self {
+            Self::Serialization { .. }
+            | Self::InvalidRecordName { .. }
+            | Self::InvalidPattern { .. }
+            | Self::ValueTooLarge { .. }
+            | Self::ValueTooDeep { .. }
+            | Self::TimestampOutOfRange { .. }
+            | Self::InvalidRow { .. } => true,
+            Self::PartialBatch { source, .. } => source.is_invalid_input(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine_error(kind: ErrorKind) -> PersistenceError {
+        BackendError::new("test", "store", kind, "it broke").into()
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_retryable() {
+        for kind in [ErrorKind::Busy, ErrorKind::Connection, ErrorKind::Timeout, ErrorKind::Full] {
+            assert!(engine_error(kind).is_retryable(), "{kind:?}");
+        }
+        for kind in [ErrorKind::Permission, ErrorKind::Io, ErrorKind::Corrupt, ErrorKind::Config] {
+            assert!(!engine_error(kind).is_retryable(), "{kind:?}");
+        }
+        assert!(!PersistenceError::BackendShutdown.is_retryable());
+    }
+
+    #[test]
+    fn the_source_chain_is_real_and_the_display_one_line() {
+        let inner = std::io::Error::other("cable pulled");
+        let error: PersistenceError = BackendError::new("test", "store", ErrorKind::Io, "no disk")
+            .with_outcome(Outcome::Unknown)
+            .with_source(inner)
+            .into();
+        let error = PersistenceError::PartialBatch { stored: 3, source: Box::new(error) };
+        let backend = error.source().unwrap();
+        assert_eq!(backend.source().unwrap().to_string(), "cable pulled");
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert!(!error.to_string().contains('\n'));
+    }
+}

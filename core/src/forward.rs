@@ -1,0 +1,108 @@
+//! Backends behind pointers are backends.
+
+use std::sync::Arc;
+
+use crate::backend::PersistenceBackend;
+
+/// Implements [`PersistenceBackend`] by handing every method on, the provided ones too: a wrapper
+/// that forgot one would fall back to the default without anyone noticing.
+///
+/// `forward_backend! { impl[generics] for Type => |this| expression }`
+#[doc(hidden)]
+#[macro_export]
+macro_rules! forward_backend {
+    (impl[$($generics:tt)*] for $type:ty => |$this:ident| $inner:expr) => {
+        #[deny(clippy::missing_trait_methods)]
+        #[$crate::async_trait]
+        impl<$($generics)*> $crate::PersistenceBackend for $type {
+            async fn store(
+                &self,
+                record_name: &str,
+                value: &$crate::Value,
+                timestamp: u64,
+            ) -> ::std::result::Result<(), $crate::PersistenceError> {
+                let $this = self;
+                $inner.store(record_name, value, timestamp).await
+            }
+
+            async fn query(
+                &self,
+                record_pattern: &str,
+                params: $crate::QueryParams,
+            ) -> ::std::result::Result<::std::vec::Vec<$crate::StoredValue>, $crate::PersistenceError>
+            {
+                let $this = self;
+                $inner.query(record_pattern, params).await
+            }
+
+            async fn cleanup(
+                &self,
+                older_than: u64,
+            ) -> ::std::result::Result<u64, $crate::PersistenceError> {
+                let $this = self;
+                $inner.cleanup(older_than).await
+            }
+
+            async fn initialize(&self) -> ::std::result::Result<(), $crate::PersistenceError> {
+                let $this = self;
+                $inner.initialize().await
+            }
+
+            async fn store_batch(
+                &self,
+                batch: &$crate::Batch,
+            ) -> ::std::result::Result<(), $crate::PersistenceError> {
+                let $this = self;
+                $inner.store_batch(batch).await
+            }
+
+            async fn query_stream(
+                &self,
+                record_pattern: &str,
+                params: $crate::QueryParams,
+            ) -> ::std::result::Result<$crate::RowStream, $crate::PersistenceError> {
+                let $this = self;
+                $inner.query_stream(record_pattern, params).await
+            }
+
+            async fn records(
+                &self,
+                record_pattern: &str,
+                grammar: $crate::Grammar,
+            ) -> ::std::result::Result<
+                ::std::vec::Vec<$crate::RecordSummary>,
+                $crate::PersistenceError,
+            > {
+                let $this = self;
+                $inner.records(record_pattern, grammar).await
+            }
+
+            async fn cleanup_plan(
+                &self,
+                plan: &$crate::CleanupPlan,
+            ) -> ::std::result::Result<u64, $crate::PersistenceError> {
+                let $this = self;
+                $inner.cleanup_plan(plan).await
+            }
+
+            async fn health(&self) -> ::std::result::Result<(), $crate::PersistenceError> {
+                let $this = self;
+                $inner.health().await
+            }
+
+            async fn close(&self) -> ::std::result::Result<(), $crate::PersistenceError> {
+                let $this = self;
+                $inner.close().await
+            }
+
+            fn guarantees(&self) -> $crate::Guarantees {
+                let $this = self;
+                $inner.guarantees()
+            }
+        }
+    };
+}
+
+forward_backend! { impl[B: PersistenceBackend + ?Sized] for Arc<B> => |this| (**this) }
+forward_backend! { impl[B: PersistenceBackend + ?Sized] for Box<B> => |this| (**this) }
+forward_backend! { impl[B: PersistenceBackend + ?Sized] for &B => |this| (**this) }

@@ -1,0 +1,50 @@
+//! What a backend claims of itself.
+
+/// What an acknowledged row survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Durability {
+    /// Nothing is claimed: the row may be gone with the process.
+    #[default]
+    Volatile,
+    /// The end of the process, `kill -9` too, but not the loss of power: the newest rows may then
+    /// be missing, older ones not.
+    Process,
+    /// The loss of power as well: the row was synced to the medium before it was acknowledged.
+    PowerLoss,
+}
+
+impl Durability {
+    /// One word for tables: `volatile`, `process` or `power-loss`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Volatile => "volatile",
+            Self::Process => "process",
+            Self::PowerLoss => "power-loss",
+        }
+    }
+}
+
+/// What a backend guarantees beyond the three required methods.
+///
+/// The default claims nothing, which is what a backend with the three methods alone can claim.
+/// The conformance suite tests what is claimed, and that the rest refuses or degrades as
+/// documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Guarantees {
+    /// What an acknowledged row survives.
+    pub durability: Durability,
+    /// `store_batch` stores all rows or none. Otherwise it may break off with
+    /// [`PartialBatch`](crate::PersistenceError::PartialBatch).
+    pub atomic_batches: bool,
+    /// A batch with an id is stored once, however often it is sent. Otherwise the id is ignored.
+    pub idempotent_batches: bool,
+    /// One query sees one state of the store, however long its stream is read.
+    pub snapshot_queries: bool,
+    /// `query_stream` needs memory for a page, not for the whole result.
+    pub streamed_queries: bool,
+    /// `cleanup_plan` takes any plan. Otherwise all that is not a plain cut-off is refused with
+    /// [`Unsupported`](crate::PersistenceError::Unsupported).
+    pub selective_cleanup: bool,
+    /// Several processes may have the same store open at once.
+    pub many_processes: bool,
+}

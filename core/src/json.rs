@@ -1,0 +1,321 @@
+//! JSON text that is known to be valid: serialized once, passed on as text from there.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::Serialize;
+use serde_json::Value;
+use serde_json::ser::Formatter;
+
+use crate::error::PersistenceError;
+
+/// The largest value a backend takes unless it is configured otherwise: 16 MiB of JSON text.
+pub const DEFAULT_MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// The deepest nesting of arrays and objects that is stored.
+///
+/// `serde_json` refuses the 128th level when it reads (its recursion limit counts down from 128 and
+/// fails at 0), so that 127 levels are what comes back.
+pub const MAX_VALUE_DEPTH: usize = 127;
+
+/// JSON text that reads back: valid, in range and nested at most [`MAX_VALUE_DEPTH`] deep.
+///
+/// Cloning is cheap (a reference count).
+#[derive(Clone, PartialEq, Eq)]
+pub struct JsonText(Arc<str>);
+
+impl JsonText {
+    /// Serializes `value`, once, with compact JSON.
+    ///
+    /// Floats that JSON cannot write (NaN, infinities) become `null`, as serde_json does it.
+    ///
+    /// # Errors
+    /// [`ValueTooDeep`](PersistenceError::ValueTooDeep) beyond [`MAX_VALUE_DEPTH`],
+    /// [`ValueTooLarge`](PersistenceError::ValueTooLarge) beyond `max_bytes` (serializing stops
+    /// there), [`Serialization`](PersistenceError::Serialization) when `T` fails.
+    pub fn from_serialize<T: Serialize + ?Sized>(
+        value: &T,
+        max_bytes: usize,
+    ) -> Result<Self, PersistenceError> {
+        let mut text = Vec::with_capacity(128);
+        let mut depth_exceeded = false;
+        let writer = Limited { text: &mut text, max_bytes };
+        let formatter = Shallow { depth: 0, exceeded: &mut depth_exceeded };
+        let mut serializer = serde_json::Serializer::with_formatter(writer, formatter);
+        match value.serialize(&mut serializer) {
+            Ok(()) => {}
+            Err(_) if depth_exceeded => {
+                return Err(PersistenceError::ValueTooDeep { limit: MAX_VALUE_DEPTH });
+            }
+            Err(error) if error.io_error_kind() == Some(io::ErrorKind::FileTooLarge) => {
+                let size = max_bytes.saturating_add(1);
+                return Err(PersistenceError::ValueTooLarge { size, limit: max_bytes });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let text = String::from_utf8(text).map_err(|error| de_error(error.utf8_error()))?;
+        Ok(Self(text.into()))
+    }
+
+    /// Serializes a JSON value; see [`from_serialize`](Self::from_serialize).
+    ///
+    /// The depth is checked before anything recurses, so that a hostile value cannot exhaust the
+    /// stack.
+    ///
+    /// # Errors
+    /// As [`from_serialize`](Self::from_serialize).
+    pub fn from_value(value: &Value, max_bytes: usize) -> Result<Self, PersistenceError> {
+        Self::from_serialize(value, max_bytes)
+    }
+
+    /// Checks text that is JSON already and keeps it letter for letter.
+    ///
+    /// # Errors
+    /// [`Serialization`](PersistenceError::Serialization) for what would not read back: a syntax
+    /// error, a number out of range, a lone surrogate;
+    /// [`ValueTooDeep`](PersistenceError::ValueTooDeep) and
+    /// [`ValueTooLarge`](PersistenceError::ValueTooLarge) as for
+    /// [`from_serialize`](Self::from_serialize).
+    pub fn from_text(
+        text: impl AsRef<str> + Into<Arc<str>>,
+        max_bytes: usize,
+    ) -> Result<Self, PersistenceError> {
+        let json = text.as_ref();
+        if json.len() > max_bytes {
+            return Err(PersistenceError::ValueTooLarge { size: json.len(), limit: max_bytes });
+        }
+        match serde_json::from_str::<ReadsBack>(json) {
+            Ok(ReadsBack) => Ok(Self(text.into())),
+            // serde_json has no code for it in its public API; its message is the only sign.
+            Err(error) if error.to_string().starts_with("recursion limit exceeded") => {
+                Err(PersistenceError::ValueTooDeep { limit: MAX_VALUE_DEPTH })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true: the shortest JSON text has one byte.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The shared text, without copying it.
+    pub fn into_shared(self) -> Arc<str> {
+        self.0
+    }
+
+    /// The value it stands for.
+    ///
+    /// # Errors
+    /// None for text that was made by this type; the signature leaves room for a parser with other
+    /// limits.
+    pub fn to_value(&self) -> Result<Value, PersistenceError> {
+        Ok(serde_json::from_str(&self.0)?)
+    }
+}
+
+impl AsRef<str> for JsonText {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn de_error(message: impl fmt::Display) -> PersistenceError {
+    <serde_json::Error as de::Error>::custom(message).into()
+}
+
+/// A writer that stops at a number of bytes.
+struct Limited<'a> {
+    text: &'a mut Vec<u8>,
+    max_bytes: usize,
+}
+
+impl io::Write for Limited<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.max_bytes.saturating_sub(self.text.len()) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A compact formatter that counts the nesting while the text is written, so that one pass does
+/// both.
+struct Shallow<'a> {
+    depth: usize,
+    exceeded: &'a mut bool,
+}
+
+impl Shallow<'_> {
+    fn open<W: io::Write + ?Sized>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth += 1;
+        if self.depth > MAX_VALUE_DEPTH {
+            *self.exceeded = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        writer.write_all(bracket)
+    }
+}
+
+impl Formatter for Shallow<'_> {
+    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"[")
+    }
+
+    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"{")
+    }
+
+    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
+    }
+}
+
+/// Accepts exactly what `serde_json::from_str::<Value>` accepts, without building it.
+///
+/// `serde::de::IgnoredAny` would not do: it passes over numbers beyond `f64` and lone surrogates,
+/// which then fail when the value is read.
+struct ReadsBack;
+
+impl<'de> Deserialize<'de> for ReadsBack {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadsBack {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<ReadsBack>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while members.next_entry::<ReadsBack, ReadsBack>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const LIMIT: usize = DEFAULT_MAX_VALUE_BYTES;
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |inner, level| {
+            if level % 2 == 0 { json!([inner]) } else { json!({ "k": inner }) }
+        })
+    }
+
+    #[test]
+    fn what_is_stored_reads_back_to_the_last_level() {
+        let deepest = JsonText::from_value(&nested(MAX_VALUE_DEPTH), LIMIT).unwrap();
+        assert_eq!(deepest.to_value().unwrap(), nested(MAX_VALUE_DEPTH));
+        JsonText::from_text(deepest.as_str(), LIMIT).unwrap();
+        let error = JsonText::from_value(&nested(MAX_VALUE_DEPTH + 1), LIMIT).unwrap_err();
+        assert!(matches!(error, PersistenceError::ValueTooDeep { .. }), "{error}");
+        let text = "[".repeat(100_000);
+        let error = JsonText::from_text(text, LIMIT).unwrap_err();
+        assert!(matches!(error, PersistenceError::ValueTooDeep { .. }), "{error}");
+    }
+
+    #[test]
+    fn text_that_would_not_read_back_is_refused() {
+        for text in ["", "nul", "1e400", "\"\\ud800\"", "[1,]", "{\"a\":1", "1 2", "NaN"] {
+            let error = JsonText::from_text(text, LIMIT).unwrap_err();
+            assert!(matches!(error, PersistenceError::Serialization { .. }), "{text}");
+        }
+        for text in ["null", " [1, 2] ", "123456789012345678901234567890", "-0.0", "\"\\u0000\""] {
+            assert_eq!(JsonText::from_text(text, LIMIT).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn the_size_limit_is_inclusive_and_stops_the_serializer() {
+        let value = json!("x".repeat(98));
+        assert_eq!(JsonText::from_value(&value, 100).unwrap().len(), 100);
+        let error = JsonText::from_value(&value, 99).unwrap_err();
+        assert!(matches!(error, PersistenceError::ValueTooLarge { limit: 99, .. }), "{error}");
+        let error = JsonText::from_text("\"0123456789\"", 11).unwrap_err();
+        assert!(matches!(error, PersistenceError::ValueTooLarge { size: 12, limit: 11 }));
+    }
+
+    #[test]
+    fn numbers_survive_bit_for_bit() {
+        for number in [f64::MIN_POSITIVE, f64::MAX, -0.0, 0.1, 5e-324, 1.7976931348623157e308] {
+            let text = JsonText::from_value(&json!(number), LIMIT).unwrap();
+            let back = text.to_value().unwrap().as_f64().unwrap();
+            assert_eq!(back.to_bits(), number.to_bits(), "{text}");
+        }
+        for value in [json!(u64::MAX), json!(i64::MIN), json!("\u{0}"), json!({}), json!([])] {
+            assert_eq!(JsonText::from_value(&value, LIMIT).unwrap().to_value().unwrap(), value);
+        }
+    }
+}

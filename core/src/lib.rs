@@ -1,0 +1,47 @@
+//! The heart of annals: one small trait for keeping the history of live records, and everything
+//! that needs no storage engine.
+//!
+//! * [`PersistenceBackend`]: three required methods, `store`, `query` and `cleanup`; the rest has
+//!   defaults that are right for any backend with those three.
+//! * [`QueryExt`]: typed reads over any backend.
+//! * [`Recorder`]: the write pipeline in front of a backend. It takes values without waiting for
+//!   the engine and keeps exact account of every one of them.
+//! * [`Retention`]: sweeps what the policy lets go.
+//! * [`MemoryBackend`]: the reference that the storage engines are compared with.
+//!
+//! What every backend promises is written down in `docs/contract.md` of the project, clause by
+//! clause, and `annals-conformance` holds a backend to it.
+
+mod backend;
+mod batch;
+mod cleanup;
+mod clock;
+mod error;
+mod forward;
+mod guarantees;
+mod json;
+mod memory;
+mod name;
+mod pattern;
+mod query;
+mod stream;
+mod typed;
+
+pub use backend::PersistenceBackend;
+pub use batch::{Batch, BatchId, Row};
+pub use cleanup::{CleanupPlan, CleanupRule};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{BackendError, ErrorKind, Outcome, PersistenceError};
+pub use guarantees::{Durability, Guarantees};
+pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
+pub use memory::MemoryBackend;
+pub use name::{MAX_NAME_BYTES, RecordName};
+pub use pattern::{Grammar, Pattern};
+pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
+pub use stream::{RawRow, RowStream, TypedStream};
+pub use typed::{QueryExt, TypedRow, TypedRows};
+
+/// What implementors of [`PersistenceBackend`] need to name, re-exported so that their crate gets
+/// by with `annals-core` alone.
+pub use async_trait::async_trait;
+pub use serde_json::Value;

@@ -1,0 +1,217 @@
+//! The reference: the contract in the plainest data structures there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::backend::PersistenceBackend;
+use crate::batch::{Batch, Row};
+use crate::cleanup::CleanupPlan;
+use crate::error::PersistenceError;
+use crate::guarantees::{Durability, Guarantees};
+use crate::json::DEFAULT_MAX_VALUE_BYTES;
+use crate::pattern::{Grammar, Pattern};
+use crate::query::{Order, Query, QueryParams, RecordSummary, StoredValue};
+use crate::stream::{RawRow, RowStream};
+
+/// A history in memory: the reference the engines are compared with, and a backend for tests.
+///
+/// Clones share one history. It is gone with the last clone, so it claims no durability; a query's
+/// result is held in memory whole, so it claims no streaming.
+///
+/// ```
+/// # use annals_core::{MemoryBackend, PersistenceBackend, QueryExt};
+/// # use serde_json::json;
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let history = MemoryBackend::new();
+/// history.store("temperature", &json!(21.5), 1_000).await?;
+/// history.store("temperature", &json!(22.0), 2_000).await?;
+/// let latest: Vec<f64> = history.query_latest("temp*", 1).await?;
+/// assert_eq!(latest, [22.0]);
+/// # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct MemoryBackend {
+    history: Arc<Mutex<History>>,
+    max_value_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    /// Per record its rows by time, equal times in order of arrival.
+    records: BTreeMap<Arc<str>, Vec<(u64, Arc<str>)>>,
+    /// The last batch number of each writer.
+    writers: HashMap<u128, u64>,
+    closed: bool,
+}
+
+impl Default for MemoryBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryBackend {
+    /// An empty history.
+    pub fn new() -> Self {
+        Self { history: Arc::default(), max_value_bytes: DEFAULT_MAX_VALUE_BYTES }
+    }
+
+    /// Sets the largest value taken, in bytes of JSON text.
+    #[must_use]
+    pub fn with_max_value_bytes(mut self, max_value_bytes: usize) -> Self {
+        self.max_value_bytes = max_value_bytes;
+        self
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, History>, PersistenceError> {
+        // A panic while the lock was held leaves whole rows: every change is one push or drain.
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.closed { Err(PersistenceError::BackendShutdown) } else { Ok(history) }
+    }
+}
+
+impl History {
+    fn insert(&mut self, row: &Row) {
+        let rows = self.records.entry(row.record.clone().into_shared()).or_default();
+        let after_equals = rows.partition_point(|(stored_at, _)| *stored_at <= row.stored_at);
+        rows.insert(after_equals, (row.stored_at, row.value.clone().into_shared()));
+    }
+
+    fn select(&self, query: &Query) -> Vec<RawRow> {
+        let mut selected = Vec::new();
+        for (record, rows) in &self.records {
+            if query.is_empty() || !query.pattern.matches(record) {
+                continue;
+            }
+            let in_window =
+                rows.iter().filter(|(stored_at, _)| (query.from..=query.to).contains(stored_at));
+            let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+            let newest = in_window.rev().take(limit).map(|(stored_at, json)| RawRow {
+                record: record.clone(),
+                json: json.clone(),
+                stored_at: *stored_at,
+            });
+            let first = selected.len();
+            selected.extend(newest);
+            if query.order == Order::OldestFirst {
+                selected[first..].reverse();
+            }
+        }
+        selected
+    }
+
+    fn sweep(&mut self, plan: &CleanupPlan) -> u64 {
+        let mut removed = 0;
+        for (record, rows) in &mut self.records {
+            let Some(cutoff) = plan.cutoff_for(record) else { continue };
+            let kept = usize::try_from(plan.keep_newest).unwrap_or(usize::MAX);
+            let expired = rows.partition_point(|(stored_at, _)| *stored_at < cutoff);
+            let expired = expired.min(rows.len().saturating_sub(kept));
+            rows.drain(..expired);
+            removed += expired as u64;
+        }
+        self.records.retain(|_, rows| !rows.is_empty());
+        removed
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl PersistenceBackend for MemoryBackend {
+    async fn store(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<(), PersistenceError> {
+        let row = Row::with_limit(record_name, value, timestamp, self.max_value_bytes)?;
+        self.open()?.insert(&row);
+        Ok(())
+    }
+
+    async fn query(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
+        self.query_stream(record_pattern, params).await?.into_values().await
+    }
+
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+        self.cleanup_plan(&CleanupPlan::older_than(older_than)).await
+    }
+
+    async fn initialize(&self) -> Result<(), PersistenceError> {
+        self.open().map(drop)
+    }
+
+    async fn store_batch(&self, batch: &Batch) -> Result<(), PersistenceError> {
+        batch.validate(self.max_value_bytes)?;
+        let mut history = self.open()?;
+        if let Some(id) = batch.id() {
+            let last = history.writers.entry(id.writer).or_default();
+            if id.number <= *last {
+                return Ok(());
+            }
+            *last = id.number;
+        }
+        batch.rows().iter().for_each(|row| history.insert(row));
+        Ok(())
+    }
+
+    async fn query_stream(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream, PersistenceError> {
+        let query = Query::new(record_pattern, &params)?;
+        Ok(RowStream::from_rows(self.open()?.select(&query)))
+    }
+
+    async fn records(
+        &self,
+        record_pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>, PersistenceError> {
+        let pattern = Pattern::new(record_pattern, grammar)?;
+        let history = self.open()?;
+        let matching = history.records.iter().filter(|(record, _)| pattern.matches(record));
+        let summaries = matching.filter_map(|(record, rows)| {
+            Some(RecordSummary {
+                record: record.as_ref().to_owned(),
+                count: rows.len() as u64,
+                first: rows.first()?.0,
+                last: rows.last()?.0,
+            })
+        });
+        Ok(summaries.collect())
+    }
+
+    async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
+        Ok(self.open()?.sweep(plan))
+    }
+
+    async fn health(&self) -> Result<(), PersistenceError> {
+        self.open().map(drop)
+    }
+
+    async fn close(&self) -> Result<(), PersistenceError> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        Ok(())
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            durability: Durability::Volatile,
+            atomic_batches: true,
+            idempotent_batches: true,
+            snapshot_queries: true,
+            streamed_queries: false,
+            selective_cleanup: true,
+            many_processes: false,
+        }
+    }
+}

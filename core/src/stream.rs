@@ -1,0 +1,161 @@
+//! Rows on their way out, page by page.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::error::Category;
+
+use crate::error::PersistenceError;
+use crate::query::StoredValue;
+use crate::typed::TypedRow;
+
+/// After so many warnings about rows that were skipped, one query only counts them.
+const WARNINGS_PER_QUERY: u64 = 100;
+
+type Pages = Pin<Box<dyn Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send>>;
+
+/// A row as the store has it. The text is what lies there: it was valid JSON when it was stored,
+/// and whoever reads it checks whether it still is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawRow {
+    /// The record's name, shared between the rows of one record.
+    pub record: Arc<str>,
+    /// The value's text.
+    pub json: Arc<str>,
+    /// Unix time in milliseconds.
+    pub stored_at: u64,
+}
+
+/// The rows of one query in their order, fetched page by page while they are read.
+///
+/// Memory is bounded by a page where the backend's `guarantees().streamed_queries` says so. A
+/// reader that stops reading holds a snapshot but stops nobody's writes; dropping the stream frees
+/// it. Dropping a pending `next` loses nothing: the next call goes on where it was.
+pub struct RowStream {
+    pages: stream::Fuse<Pages>,
+    page: std::vec::IntoIter<RawRow>,
+}
+
+impl RowStream {
+    /// A stream over pages of rows. It ends after the first error.
+    pub fn from_pages(
+        pages: impl Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send + 'static,
+    ) -> Self {
+        let pages: Pages = Box::pin(pages);
+        Self { pages: pages.fuse(), page: Vec::new().into_iter() }
+    }
+
+    /// A stream over rows that are in memory already.
+    pub fn from_rows(rows: Vec<RawRow>) -> Self {
+        Self { page: rows.into_iter(), ..Self::from_pages(stream::empty()) }
+    }
+
+    /// Reads every row as `T`, straight from the stored text.
+    pub fn typed<T: DeserializeOwned>(self) -> TypedStream<T> {
+        TypedStream { rows: self, skipped: 0, value: PhantomData }
+    }
+
+    /// Reads everything into memory as JSON values; rows that do not parse are skipped with a
+    /// warning.
+    ///
+    /// # Errors
+    /// The first one of the stream.
+    pub async fn into_values(self) -> Result<Vec<StoredValue>, PersistenceError> {
+        let mut rows = self.typed::<Value>();
+        let mut values = Vec::new();
+        while let Some(row) = rows.next().await {
+            let TypedRow { record, value, stored_at } = row?;
+            values.push(StoredValue { record_name: record.as_ref().to_owned(), value, stored_at });
+        }
+        Ok(values)
+    }
+}
+
+impl Stream for RowStream {
+    type Item = Result<RawRow, PersistenceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(row) = self.page.next() {
+                return Poll::Ready(Some(Ok(row)));
+            }
+            match ready!(self.pages.poll_next_unpin(cx)) {
+                Some(Ok(page)) => self.page = page.into_iter(),
+                Some(Err(error)) => {
+                    let none: Pages = Box::pin(stream::empty());
+                    self.pages = none.fuse();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RowStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowStream").field("rows_at_hand", &self.page.len()).finish_non_exhaustive()
+    }
+}
+
+/// A [`RowStream`] whose rows are deserialized as `T`. A row that does not fit is skipped with a
+/// warning that names its record and time (from the 100th on it is only counted).
+#[derive(Debug)]
+pub struct TypedStream<T> {
+    rows: RowStream,
+    skipped: u64,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> TypedStream<T> {
+    /// How many rows were skipped so far.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    fn pass_over(&mut self, row: &RawRow, error: &serde_json::Error) {
+        self.skipped += 1;
+        if self.skipped > WARNINGS_PER_QUERY {
+            return;
+        }
+        let problem = match error.classify() {
+            Category::Data => "does not deserialize as the type asked for",
+            Category::Io | Category::Syntax | Category::Eof => "is not valid JSON any more",
+        };
+        tracing::warn!(
+            record = &*row.record,
+            stored_at = row.stored_at,
+            %error,
+            "a stored value {problem}: skipped"
+        );
+        if self.skipped == WARNINGS_PER_QUERY {
+            tracing::warn!("further skipped values of this query are counted only");
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Stream for TypedStream<T> {
+    type Item = Result<TypedRow<T>, PersistenceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let Some(row) = ready!(self.rows.poll_next_unpin(cx)?) else {
+                return Poll::Ready(None);
+            };
+            match serde_json::from_str(&row.json) {
+                Ok(value) => {
+                    let RawRow { record, stored_at, .. } = row;
+                    return Poll::Ready(Some(Ok(TypedRow { record, value, stored_at })));
+                }
+                Err(error) => self.pass_over(&row, &error),
+            }
+        }
+    }
+}

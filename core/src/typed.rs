@@ -1,0 +1,110 @@
+//! Typed reads over any backend.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::backend::PersistenceBackend;
+use crate::error::PersistenceError;
+use crate::query::QueryParams;
+use crate::stream::TypedStream;
+
+/// A row with its value as `T`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedRow<T> {
+    /// The record's name, shared between the rows of one record.
+    pub record: Arc<str>,
+    /// The value.
+    pub value: T,
+    /// Unix time in milliseconds.
+    pub stored_at: u64,
+}
+
+/// The rows of a query that deserialized as `T`, and how many did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedRows<T> {
+    /// The rows, in the query's order.
+    pub rows: Vec<TypedRow<T>>,
+    /// How many rows were skipped because they did not deserialize.
+    pub skipped: u64,
+}
+
+/// Typed reads, for every [`PersistenceBackend`].
+///
+/// All of them take the pattern in the first grammar ([`Grammar::Glob`](crate::Grammar::Glob))
+/// unless the parameters say otherwise, deserialize straight from the stored text, skip rows that
+/// do not fit with a warning, and are cancel safe: nothing is changed by a query.
+///
+/// # Errors
+/// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
+pub trait QueryExt: PersistenceBackend {
+    /// The newest `n` values of every matching record: by record name, then newest first.
+    fn query_latest<T: DeserializeOwned + Send>(
+        &self,
+        pattern: &str,
+        n: usize,
+    ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
+        values(self, pattern, QueryParams::latest(n))
+    }
+
+    /// All values of matching records from `start` to `end`, both inclusive, in Unix
+    /// milliseconds: by record name, then newest first. There is no hidden limit; see
+    /// [`stream_typed`](Self::stream_typed) for results larger than memory.
+    fn query_range<T: DeserializeOwned + Send>(
+        &self,
+        pattern: &str,
+        start: u64,
+        end: u64,
+    ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
+        values(self, pattern, QueryParams::range(start, end))
+    }
+
+    /// Rows with their record and time, and the number of rows that were skipped.
+    fn query_typed<T: DeserializeOwned + Send>(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> impl Future<Output = Result<TypedRows<T>, PersistenceError>> + Send {
+        async move {
+            let mut stream = self.stream_typed(pattern, params).await?;
+            let mut rows = Vec::new();
+            while let Some(row) = stream.next().await {
+                rows.push(row?);
+            }
+            Ok(TypedRows { rows, skipped: stream.skipped() })
+        }
+    }
+
+    /// Rows with the stored JSON text, checked for validity and otherwise untouched.
+    fn query_raw(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> impl Future<Output = Result<TypedRows<Box<RawValue>>, PersistenceError>> + Send {
+        self.query_typed(pattern, params)
+    }
+
+    /// The streamed form of [`query_typed`](Self::query_typed), and of
+    /// [`query_raw`](Self::query_raw) with `T = Box<RawValue>`.
+    fn stream_typed<T: DeserializeOwned + Send>(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> impl Future<Output = Result<TypedStream<T>, PersistenceError>> + Send {
+        async move { Ok(self.query_stream(pattern, params).await?.typed()) }
+    }
+}
+
+impl<B: PersistenceBackend + ?Sized> QueryExt for B {}
+
+async fn values<T: DeserializeOwned + Send, B: PersistenceBackend + ?Sized>(
+    backend: &B,
+    pattern: &str,
+    params: QueryParams,
+) -> Result<Vec<T>, PersistenceError> {
+    let typed = backend.query_typed(pattern, params).await?;
+    Ok(typed.rows.into_iter().map(|row| row.value).collect())
+}
