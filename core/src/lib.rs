@@ -22,8 +22,11 @@ mod guarantees;
 mod json;
 mod memory;
 mod name;
+mod panic;
 mod pattern;
 mod query;
+mod recorder;
+mod retention;
 mod stream;
 mod typed;
 
@@ -38,6 +41,11 @@ pub use memory::MemoryBackend;
 pub use name::{MAX_NAME_BYTES, RecordName};
 pub use pattern::{Grammar, Pattern};
 pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
+pub use recorder::{
+    Overflow, RecordHandle, RecordStats, Recorder, RecorderConfig, RecorderError, RecorderStats,
+    RetryPolicy,
+};
+pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};
 pub use stream::{RawRow, RowStream, TypedStream};
 pub use typed::{QueryExt, TypedRow, TypedRows};
 

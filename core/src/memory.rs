@@ -86,10 +86,11 @@ impl History {
             if query.is_empty() || !query.pattern.matches(record) {
                 continue;
             }
-            let in_window =
-                rows.iter().filter(|(stored_at, _)| (query.from..=query.to).contains(stored_at));
+            let from = rows.partition_point(|(stored_at, _)| *stored_at < query.from);
+            let to = rows.partition_point(|(stored_at, _)| *stored_at <= query.to);
+            let in_window = rows.get(from..to).unwrap_or_default();
             let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-            let newest = in_window.rev().take(limit).map(|(stored_at, json)| RawRow {
+            let newest = in_window.iter().rev().take(limit).map(|(stored_at, json)| RawRow {
                 record: record.clone(),
                 json: json.clone(),
                 stored_at: *stored_at,

@@ -1,0 +1,238 @@
+//! CLEANUP: exactly what is too old goes, and the rest goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use annals_core::{
+    CleanupPlan, CleanupRule, Grammar, MAX_TIMESTAMP, Pattern, PersistenceError, QueryParams, Row,
+};
+
+use crate::case::cases;
+use crate::check::{During, Verdict, ensure, equal, refused, skip};
+use crate::context::{Context, Store, joined, row};
+
+cases![
+    cleanup_1_removes_strictly_older_rows_of_all_records,
+    cleanup_1_the_greatest_cut_off_removes_everything,
+    cleanup_1_counts_exactly_while_rows_arrive,
+    cleanup_2_stores_and_queries_go_on,
+    cleanup_3_space_comes_back,
+    cleanup_4_an_empty_record_is_not_listed_and_can_be_written_again,
+    cleanup_5_a_record_follows_the_first_rule_that_matches,
+    cleanup_5_the_newest_rows_stay,
+    cleanup_5_a_plain_plan_needs_no_claim,
+    cleanup_5_without_the_claim_other_plans_are_refused,
+];
+
+/// Records `a`, `b` and `c` with rows at 1 to 10.
+async fn thirty(cx: &Context) -> Verdict<Store> {
+    let store = cx.fresh().await?;
+    for record in ["a", "b", "c"] {
+        for at in 1..=10 {
+            store.put(record, at, at).await?;
+        }
+    }
+    Ok(store)
+}
+
+async fn cleanup_1_removes_strictly_older_rows_of_all_records(cx: &Context) -> Verdict {
+    let store = thirty(cx).await?;
+    equal("rows removed before 0", &store.cleanup(0).await?, &0)?;
+    equal("rows removed before 1", &store.cleanup(1).await?, &0)?;
+    equal("rows removed before 5", &store.cleanup(5).await?, &12)?;
+    for record in ["a", "b", "c"] {
+        let left = store.values(record, QueryParams::default()).await?;
+        equal(format!("what is left of {record}"), &left, &[10, 9, 8, 7, 6, 5])?;
+    }
+    equal("rows removed by the second call", &store.cleanup(5).await?, &0)?;
+    equal("rows removed before 6", &store.cleanup(6).await?, &3)
+}
+
+async fn cleanup_1_the_greatest_cut_off_removes_everything(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    store.put("r", 1, 0).await?;
+    store.put("r", 2, MAX_TIMESTAMP).await?;
+    equal("rows removed before i64::MAX", &store.cleanup(MAX_TIMESTAMP).await?, &1)?;
+    store.put("r", 3, 5).await?;
+    equal("rows removed before i64::MAX + 1", &store.cleanup(MAX_TIMESTAMP + 1).await?, &2)?;
+    store.put("r", 4, MAX_TIMESTAMP).await?;
+    equal("rows removed before u64::MAX", &store.cleanup(u64::MAX).await?, &1)
+}
+
+async fn cleanup_1_counts_exactly_while_rows_arrive(cx: &Context) -> Verdict {
+    const WRITERS: u64 = 3;
+    const ROWS: u64 = 60;
+    let store = cx.fresh().await?;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let backend = store.backend.clone();
+            tokio::spawn(async move {
+                for i in 0..ROWS {
+                    // Every other row is too old from the start.
+                    let at = if i % 2 == 0 { i } else { 1_000 + i };
+                    let record = format!("r{writer}");
+                    backend.store(&record, &i.into(), at).await.during("storing")?;
+                }
+                Verdict::Ok(())
+            })
+        })
+        .collect();
+    let mut removed = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        removed += store.cleanup(500).await.during("cleaning up while rows arrive")?;
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        joined(writer.await)??;
+    }
+    removed += store.cleanup(500).await?;
+    equal("the rows removed, all counts together", &removed, &(WRITERS * ROWS / 2))?;
+    equal("the rows left", &(store.all().await?.len() as u64), &(WRITERS * ROWS / 2))
+}
+
+/// A cleanup that holds everybody up for its whole time fails, unless it takes no time worth
+/// speaking of.
+async fn cleanup_2_stores_and_queries_go_on(cx: &Context) -> Verdict {
+    const OLD: u64 = 20_000;
+    const NEW: u64 = OLD + 10;
+    const NO_TIME: Duration = Duration::from_millis(500);
+    let store = cx.fresh().await?;
+    let rows: Verdict<Vec<Row>> =
+        (0..OLD).map(|at| row(["a", "b"][at as usize % 2], "x".repeat(60), at)).collect();
+    store.load(rows?).await?;
+    store.put("new", "kept", NEW).await?;
+    let done = Arc::new(AtomicBool::new(false));
+    let (backend, is_done) = (store.backend.clone(), done.clone());
+    let cleanup = tokio::spawn(async move {
+        let started = Instant::now();
+        let removed = backend.cleanup(OLD + 5).await;
+        is_done.store(true, Ordering::Relaxed);
+        (removed, started.elapsed())
+    });
+    let (mut longest, mut at) = (Duration::ZERO, NEW);
+    while !done.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        at += 1;
+        store.put("new", at, at).await?;
+        let latest = store.rows("new", QueryParams::latest(1)).await?;
+        equal("the latest row while cleaning up", &latest.first().map(|row| row.1), &Some(at))?;
+        longest = longest.max(started.elapsed());
+        tokio::task::yield_now().await;
+    }
+    let (removed, taken) = joined(cleanup.await)?;
+    removed.during("cleaning up")?;
+    ensure(
+        longest < NO_TIME.max(taken / 2),
+        format!("the longest wait for a store and a query during a cleanup of {taken:?}"),
+        "less than half of it",
+        longest,
+    )?;
+    let left = store.rows("*", QueryParams::default()).await?.len() as u64;
+    equal("the rows left", &left, &(at - NEW + 1))
+}
+
+async fn cleanup_3_space_comes_back(cx: &Context) -> Verdict {
+    const ROWS: u64 = 250;
+    const KEPT_ROUNDS: u64 = 5;
+    let store = cx.fresh().await?;
+    if cx.harness().size(&store.location).await?.is_none() {
+        return skip("the harness has no hook size");
+    }
+    let text = "x".repeat(500);
+    let mut greatest = [0; 2];
+    for round in 0..90 {
+        let rows: Verdict<Vec<Row>> = (0..ROWS)
+            .map(|i| row(&format!("r{}", i % 10), text.as_str(), round * ROWS + i))
+            .collect();
+        store.load(rows?).await?;
+        store.cleanup((round * ROWS).saturating_sub(KEPT_ROUNDS * ROWS)).await?;
+        let size = cx.harness().size(&store.location).await?.unwrap_or(0);
+        // A third of the rounds to get to its size, two thirds to stay there.
+        let phase = &mut greatest[usize::from(round >= 30)];
+        *phase = size.max(*phase);
+    }
+    ensure(
+        greatest[1] <= greatest[0] + greatest[0] / 2,
+        format!("the size after 90 rounds, where 30 rounds took up to {} bytes", greatest[0]),
+        "at most half as much again",
+        greatest[1],
+    )
+}
+
+async fn cleanup_4_an_empty_record_is_not_listed_and_can_be_written_again(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    store.put("gone", 1, 1).await?;
+    store.put("stays", 2, 20).await?;
+    store.cleanup(10).await?;
+    let listed = store.records("*", Grammar::Glob).await?;
+    let listed: Vec<String> = listed.into_iter().map(|summary| summary.record).collect();
+    equal("the listing", &listed, &["stays"])?;
+    equal("the rows of the empty record", &store.rows("gone", QueryParams::default()).await?, &[])?;
+    store.put("gone", 3, 30).await?;
+    equal("what was written again", &store.values("gone", QueryParams::default()).await?, &[3])?;
+    equal("the number of records", &store.records("*", Grammar::Glob).await?.len(), &2)
+}
+
+fn rule(pattern: &str, older_than: Option<u64>) -> Verdict<CleanupRule> {
+    let pattern = Pattern::new(pattern, Grammar::Glob).during("making a pattern")?;
+    Ok(CleanupRule { pattern, older_than })
+}
+
+async fn selective(cx: &Context) -> Verdict<Store> {
+    let store = thirty(cx).await?;
+    store.must_claim(store.claims().selective_cleanup, "selective_cleanup")?;
+    Ok(store)
+}
+
+/// Whether the bound is strict is CLEANUP-1's matter: no row lies on one here.
+async fn cleanup_5_a_record_follows_the_first_rule_that_matches(cx: &Context) -> Verdict {
+    let store = selective(cx).await?;
+    store.cleanup_plan(&CleanupPlan::default()).await.during("a plan without rules")?;
+    equal("the rows after a plan without rules", &store.all().await?.len(), &30)?;
+    store.put("d", 99, 99).await?;
+    let rules = vec![rule("a", None)?, rule("b*", Some(100))?, rule("*b", Some(0))?, rule("c", Some(0))?];
+    let removed = store.cleanup_plan(&CleanupPlan { rules, keep_newest: 0 }).await;
+    equal("the rows removed", &removed.during("cleaning up by a plan")?, &10)?;
+    equal("the records left", &store.names("*", QueryParams::default()).await?, &["a", "c", "d"])
+}
+
+async fn cleanup_5_the_newest_rows_stay(cx: &Context) -> Verdict {
+    let store = selective(cx).await?;
+    let plan = CleanupPlan { rules: vec![rule("*", Some(100))?], keep_newest: 3 };
+    let removed = store.cleanup_plan(&plan).await;
+    equal("the rows removed", &removed.during("cleaning up by a plan")?, &21)?;
+    for record in ["a", "b", "c"] {
+        let left = store.values(record, QueryParams::default()).await?;
+        equal(format!("what is left of {record}"), &left, &[10, 9, 8])?;
+    }
+    equal("the rows removed by the second call", &store.cleanup_plan(&plan).await?, &0)?;
+    let more = CleanupPlan { keep_newest: u64::MAX, ..plan };
+    equal("the rows removed if all stay", &store.cleanup_plan(&more).await?, &0)
+}
+
+async fn cleanup_5_a_plain_plan_needs_no_claim(cx: &Context) -> Verdict {
+    let store = thirty(cx).await?;
+    store.cleanup_plan(&CleanupPlan::older_than(0)).await.during("a plan for nothing")?;
+    store.cleanup_plan(&CleanupPlan::older_than(100)).await.during("a plain plan")?;
+    equal("the rows left", &store.all().await?, &[])
+}
+
+async fn cleanup_5_without_the_claim_other_plans_are_refused(cx: &Context) -> Verdict {
+    let store = thirty(cx).await?;
+    if store.claims().selective_cleanup {
+        return skip("the backend claims selective_cleanup");
+    }
+    for plan in [
+        CleanupPlan { rules: vec![rule("a", Some(100))?], keep_newest: 0 },
+        CleanupPlan { rules: vec![rule("*", Some(100))?], keep_newest: 1 },
+    ] {
+        refused(
+            format!("{plan:?}"),
+            store.cleanup_plan(&plan).await,
+            "Unsupported",
+            |error| matches!(error, PersistenceError::Unsupported(_)),
+        )?;
+    }
+    equal("the number of rows left", &store.all().await?.len(), &30)
+}

@@ -1,0 +1,71 @@
+//! The cases, a file per section of the contract (CONCURRENT has three).
+
+use crate::case::Case;
+use crate::contract::Clause;
+use crate::random;
+
+mod batch;
+mod cancel;
+mod cleanup;
+mod concurrent;
+mod durable;
+mod executor;
+mod latest;
+mod name;
+mod pattern;
+mod query;
+mod range;
+mod record;
+mod time;
+mod typed;
+mod value;
+
+/// All cases, in the order of the contract.
+pub(crate) fn all() -> Vec<Case> {
+    let files: &[&[Case]] = &[
+        name::CASES,
+        pattern::CASES,
+        value::CASES,
+        time::CASES,
+        query::CASES,
+        range::CASES,
+        latest::CASES,
+        typed::CASES,
+        batch::CASES,
+        cleanup::CASES,
+        durable::CASES,
+        record::CASES,
+        concurrent::CASES,
+        cancel::CASES,
+        executor::CASES,
+        random::CASES,
+    ];
+    let mut cases = files.concat();
+    let place = |case: &Case| Clause::all().iter().position(|clause| clause.id() == case.clause_id());
+    cases.sort_by_key(place);
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_clause_has_a_case_and_every_case_a_clause() {
+        for clause in Clause::all() {
+            let has_case = all().iter().any(|case| case.clause_id() == clause.id());
+            assert!(has_case, "{} has no case", clause.id());
+        }
+        for case in all() {
+            assert!(case.clause().is_some(), "{} is named after no clause", case.name());
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<&str> = all().iter().map(Case::name).collect();
+        assert_eq!(names.len(), all().len());
+    }
+}

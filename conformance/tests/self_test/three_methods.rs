@@ -1,0 +1,43 @@
+//! A backend with the three required methods and nothing else.
+
+use std::sync::Mutex;
+
+use annals_core::{
+    CleanupPlan, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row,
+    StoredValue, Value, async_trait,
+};
+
+use crate::shelf::Shelf;
+
+#[derive(Default)]
+pub(crate) struct ThreeMethods(Mutex<Shelf>);
+
+#[async_trait]
+impl PersistenceBackend for ThreeMethods {
+    async fn store(&self, name: &str, value: &Value, at: u64) -> Result<(), PersistenceError> {
+        let Row { record, value, stored_at } = Row::new(name, value, at)?;
+        let (record, json) = (record.into_shared(), value.into_shared());
+        self.0.lock().unwrap().insert(RawRow { record, json, stored_at });
+        Ok(())
+    }
+
+    async fn query(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
+        let rows = self.0.lock().unwrap().select(&Query::new(pattern, &params)?);
+        let values = rows.into_iter().map(|row| {
+            Ok(StoredValue {
+                record_name: row.record.to_string(),
+                value: serde_json::from_str(&row.json)?,
+                stored_at: row.stored_at,
+            })
+        });
+        values.collect()
+    }
+
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+        Ok(self.0.lock().unwrap().sweep(&CleanupPlan::older_than(older_than)))
+    }
+}

@@ -1,0 +1,172 @@
+//! Who is tested, and what is expected of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_conformance::Suite;
+use annals_core::MemoryBackend;
+
+use crate::journal::{Flaw, JournalHarness};
+use crate::three_methods::ThreeMethods;
+use crate::twist::{Twist, Twisted};
+use crate::wrong_reads::*;
+use crate::wrong_writes::*;
+
+/// A backend and what is expected of it.
+pub(crate) struct Subject {
+    pub(crate) suite: Suite,
+    /// The clauses that must fail; no other may.
+    pub(crate) breaks: &'static [&'static str],
+    /// Whether random sequences of calls find it. They find nothing where it takes many rows, much
+    /// time, or several tasks.
+    pub(crate) random_finds: bool,
+    /// How many cases must run, rather than be skipped.
+    pub(crate) runs: usize,
+}
+
+impl Subject {
+    fn new(suite: Suite, breaks: &'static [&'static str]) -> Self {
+        let suite = suite.with_timeout(Duration::from_secs(60));
+        Self { suite, breaks, random_finds: !breaks.is_empty(), runs: 60 }
+    }
+
+    fn unseen_by_random(mut self) -> Self {
+        self.random_finds = false;
+        self
+    }
+
+    fn running(mut self, runs: usize) -> Self {
+        self.runs = runs;
+        self
+    }
+}
+
+/// A wrong backend around the reference. Each store gets a twist of its own.
+fn twisted<T: Twist>(
+    name: &str,
+    twist: impl Fn() -> T + Send + Sync + 'static,
+    breaks: &'static [&'static str],
+) -> Subject {
+    let make = move || Twisted::new(MemoryBackend::new(), Arc::new(twist()));
+    Subject::new(Suite::in_memory(name, make), breaks)
+}
+
+fn journal(name: &str, flaw: Flaw, breaks: &'static [&'static str]) -> Subject {
+    Subject::new(Suite::new(JournalHarness(name.to_owned(), flaw)), breaks).unseen_by_random()
+}
+
+pub(crate) fn subjects() -> Vec<Subject> {
+    let mut subjects = right();
+    subjects.extend(wrong_reads());
+    subjects.extend(wrong_writes());
+    subjects.extend(wrong_journals());
+    subjects
+}
+
+fn right() -> Vec<Subject> {
+    vec![
+        Subject::new(Suite::in_memory("right_three_methods_alone", ThreeMethods::default), &[]).running(70),
+        journal("right_journal", Flaw::None, &[]).running(95),
+        twisted("right_reference_untwisted", || Values(Clone::clone), &[]).running(75),
+    ]
+}
+
+fn wrong_reads() -> Vec<Subject> {
+    vec![
+        twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2"]),
+        twisted("exclusive_start", || ExclusiveStart, &["RANGE-2"]),
+        twisted("start_is_not_looked_at", || NoStart, &["RANGE-1", "RANGE-2", "RANGE-3", "LATEST-1", "TYPED-1"]),
+        twisted("window_means_latest", || WindowMeansLatest, &["RANGE-1", "RANGE-2", "RANGE-3"]),
+        twisted("crossed_bounds_are_swapped", || SwapsBounds, &["RANGE-3"]),
+        twisted("great_bounds_are_refused", || RefusesGreatBounds, &["RANGE-3"]),
+        twisted("limit_zero_is_everything", || ZeroIsEverything, &["LATEST-2"]),
+        twisted("limit_for_the_whole_query", || GlobalLimit, &["LATEST-1"]),
+        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1"]),
+        twisted("limit_takes_the_oldest", || LimitTakesOldest, &["LATEST-1"]),
+        twisted("full_scan", || FullScan, &["LATEST-3"]).unseen_by_random(),
+        twisted("hidden_cap", || Cap, &["QUERY-2"]).unseen_by_random(),
+        twisted("always_newest_first", || AlwaysNewestFirst, &["QUERY-1"]),
+        twisted("no_snapshot", || NoSnapshot, &["QUERY-3"]).unseen_by_random(),
+        twisted("streams_are_leaked", || LeaksStreams(0.into()), &["QUERY-4"]).unseen_by_random(),
+        twisted("readers_lock_writers_out", ReadersLockWritersOut::default, &["QUERY-4"]).unseen_by_random(),
+        twisted("listing_miscounts", || Miscounts, &["QUERY-5"]),
+        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3"]),
+        twisted("first_of_equals_first", || FirstOfEqualsFirst, &["TIME-3", "BATCH-2", "RECORD-3"]),
+        twisted("first_of_equals_is_latest", || FirstOfEqualsIsLatest, &["TIME-2", "RECORD-2"]),
+        twisted("order_of_a_locale", || LocaleOrder, &["NAME-3"]),
+        twisted("case_is_folded", || Matching(without_case), &["NAME-3"]),
+        twisted("like_pattern", || Matching(like), &["PATTERN-2"]),
+        twisted("one_star_only", || Matching(one_star), &["PATTERN-1"]),
+        twisted("prefix_short_of_the_last", || Matching(short_of_the_last), &["PATTERN-1"]),
+        twisted("slow_matcher", || Matching(slow), &["PATTERN-4"]).unseen_by_random(),
+        twisted("empty_pattern_is_everything", || EmptyIsEverything, &["PATTERN-3"]).unseen_by_random(),
+        twisted("one_grammar_only", || OneGrammar, &["PATTERN-5"]),
+    ]
+}
+
+fn wrong_writes() -> Vec<Subject> {
+    let unlimited = || {
+        let memory = MemoryBackend::new().with_max_value_bytes(usize::MAX);
+        struct Unlimited;
+        #[annals_core::async_trait]
+        impl Twist for Unlimited {
+            async fn store(
+                &self,
+                inner: &MemoryBackend,
+                record: &str,
+                value: &annals_core::Value,
+                at: u64,
+            ) -> crate::twist::Result<()> {
+                annals_core::PersistenceBackend::store(inner, record, value, at).await
+            }
+        }
+        Twisted::new(memory, Arc::new(Unlimited))
+    };
+    vec![
+        twisted("names_with_stars", || Takes(stars), &["NAME-2"]),
+        twisted("names_with_nul", || Takes(nuls), &["NAME-2"]),
+        twisted("single_precision", || Values(single_precision), &["VALUE-1"]),
+        twisted("no_negative_zero", || Values(no_negative_zero), &["VALUE-1"]),
+        twisted("no_nul_in_strings", || Values(no_nul), &["VALUE-1"]),
+        twisted("signed_integers_only", || Values(signed_integers), &["VALUE-1"]),
+        twisted("too_deep_is_null", || Takes(deep_values), &["VALUE-2"]).unseen_by_random(),
+        Subject::new(Suite::in_memory("no_size_limit", unlimited), &["VALUE-3"]).unseen_by_random(),
+        twisted("refuses_the_next_too", RefusesTheNextToo::default, &["VALUE-3"]).unseen_by_random(),
+        twisted("late_times_are_clamped", || Takes(late_times), &["TIME-1"]),
+        twisted("half_a_batch", || HalfBatch, &["BATCH-1"]),
+        twisted("invalid_row_is_not_named", || UnnamedRow, &["BATCH-1"]),
+        twisted("backwards_batch", || BackwardsBatch, &["BATCH-2", "TIME-3", "RECORD-3"]),
+        twisted("ids_are_ignored", || IgnoresIds, &["DURABLE-4"]),
+        twisted("broken_by_dropping", BrokenByDropping::default, &["CONCURRENT-2"]).unseen_by_random(),
+        twisted("stores_twice_under_load", StoresTwiceUnderLoad::default, &["CONCURRENT-1"]).unseen_by_random(),
+        twisted("blocks_the_executor", || BlocksTheExecutor, &["CONCURRENT-3"]).unseen_by_random(),
+        twisted("closes_half", ClosesHalf::default, &["CONCURRENT-5"]).unseen_by_random(),
+        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_holds_everybody_up", CleanupHoldsEverybodyUp::default, &["CLEANUP-2"]).unseen_by_random(),
+        twisted("empty_records_are_listed", ListsEmptyRecords::default, &["CLEANUP-4"]),
+        twisted("plan_keeps_nothing", || Plans(keeps_nothing), &["CLEANUP-5"]),
+        twisted("plan_backwards", || Plans(last_rule_first), &["CLEANUP-5"]),
+        twisted("every_plan_is_plain", || EveryPlanIsPlain, &["CLEANUP-5"]).unseen_by_random(),
+    ]
+}
+
+fn wrong_journals() -> Vec<Subject> {
+    vec![
+        journal("acknowledges_early", Flaw::AcknowledgesEarly, &["DURABLE-1", "DURABLE-2", "DURABLE-4"]),
+        journal(
+            "writes_only_at_close",
+            Flaw::WritesOnlyAtClose,
+            &["DURABLE-1", "DURABLE-2", "DURABLE-4", "CONCURRENT-5"],
+        ),
+        journal("forgets_who_waits", Flaw::ForgetsWhoWaits, &["CONCURRENT-5"]),
+        journal("reverses_equals_when_opened", Flaw::ReversesEqualsWhenOpened, &["TIME-3", "DURABLE-2", "RECORD-3"]),
+        journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["DURABLE-4"]),
+        journal("ignores_failed_syncs", Flaw::IgnoresFailedSyncs, &["DURABLE-3"]),
+        journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
+        journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4"]),
+        journal("opens_twice", Flaw::OpensTwice, &["CONCURRENT-4"]),
+        journal("blocks_while_locked", Flaw::BlocksWhileLocked, &["CONCURRENT-3"]),
+        journal("limit_is_exclusive", Flaw::LimitIsExclusive, &["VALUE-3"]),
+    ]
+}

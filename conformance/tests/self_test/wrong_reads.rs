@@ -1,0 +1,369 @@
+//! Backends whose queries and listings are wrong.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use annals_core::{
+    BackendError, Batch, ErrorKind, Grammar, Guarantees, MAX_TIMESTAMP, MemoryBackend, Order,
+    Pattern, PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
+    Value, async_trait,
+};
+use futures_util::stream;
+
+use crate::twist::{Result, Twist, select};
+
+/// A wrong backend that only changes the parameters of a query.
+macro_rules! wrong_params {
+    ($($(#[$doc:meta])* $name:ident: |$params:ident| $body:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        #[async_trait]
+        impl Twist for $name {
+            async fn select(&self, inner: &MemoryBackend, pattern: &str, mut $params: QueryParams) -> Result<Vec<RawRow>> {
+                $body;
+                select(inner, pattern, $params).await
+            }
+        }
+    )*};
+}
+
+wrong_params! {
+    /// `stored_at < end`.
+    ExclusiveEnd: |params| match params.end_time {
+        Some(0) => params.limit_per_record = Some(0),
+        // Bounds beyond the last timestamp are none, here too.
+        Some(end) if end <= MAX_TIMESTAMP => params.end_time = Some(end - 1),
+        _ => {}
+    };
+    /// `stored_at > start`.
+    ExclusiveStart: |params| match params.start_time {
+        Some(MAX_TIMESTAMP) => params.limit_per_record = Some(0),
+        Some(start) if start < MAX_TIMESTAMP => params.start_time = Some(start + 1),
+        _ => {}
+    };
+    /// The start is never looked at.
+    NoStart: |params| if params.start_time <= params.end_time || params.end_time.is_none() {
+        params.start_time = None;
+    };
+    /// `LIMIT 0` for no limit.
+    ZeroIsEverything: |params| if params.limit_per_record == Some(0) {
+        params.limit_per_record = None;
+    };
+    /// `ORDER BY … DESC`, always.
+    AlwaysNewestFirst: |params| params.order = Order::NewestFirst;
+    /// `*` as in the first grammar.
+    OneGrammar: |params| params.grammar = Grammar::Glob;
+    /// A window without a limit returns the newest row of each record.
+    WindowMeansLatest: |params| if params.start_time.or(params.end_time).is_some() {
+        params.limit_per_record.get_or_insert(1);
+    };
+    /// Start and end are put in order first.
+    SwapsBounds: |params| if params.start_time.is_some() && params.end_time.is_some()
+        && params.start_time > params.end_time
+    {
+        std::mem::swap(&mut params.start_time, &mut params.end_time);
+    };
+}
+
+/// A bound that does not fit the column is an error.
+pub(crate) struct RefusesGreatBounds;
+
+#[async_trait]
+impl Twist for RefusesGreatBounds {
+    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+        if params.start_time.max(params.end_time).is_some_and(|bound| bound > MAX_TIMESTAMP) {
+            let message = "out of range integral type conversion attempted";
+            return Err(BackendError::new("wrong", "query", ErrorKind::Other, message).into());
+        }
+        select(inner, pattern, params).await
+    }
+}
+
+/// A wrong backend that changes the rows that the reference finds.
+macro_rules! wrong_rows {
+    ($($(#[$doc:meta])* $name:ident: |$rows:ident, $params:ident| $body:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        #[async_trait]
+        impl Twist for $name {
+            async fn select(&self, inner: &MemoryBackend, pattern: &str, $params: QueryParams) -> Result<Vec<RawRow>> {
+                let mut $rows = select(inner, pattern, $params).await?;
+                $body;
+                Ok($rows)
+            }
+        }
+    )*};
+}
+
+fn same_time(a: &RawRow, b: &RawRow) -> bool {
+    a.record == b.record && a.stored_at == b.stored_at
+}
+
+wrong_rows! {
+    /// One `LIMIT` for the whole query.
+    GlobalLimit: |rows, params| rows.truncate(params.limit_per_record.unwrap_or(usize::MAX));
+    /// A round number that somebody thought enough.
+    Cap: |rows, params| rows.truncate(if params.limit_per_record.is_some() { usize::MAX } else { 10_000 });
+    /// A key of record and time: the last to arrive replaces the others.
+    OneRowPerTime: |rows, params| {
+        if params.order == Order::OldestFirst { rows.reverse(); }
+        rows.dedup_by(|a, b| same_time(a, b));
+        if params.order == Order::OldestFirst { rows.reverse(); }
+    };
+    /// The first of equals to arrive comes first.
+    FirstOfEqualsFirst: |rows, _params| {
+        let runs: Vec<usize> = rows.chunk_by(same_time).map(<[_]>::len).collect();
+        let mut rest = &mut rows[..];
+        for run in runs {
+            let (equals, others) = rest.split_at_mut(run);
+            equals.reverse();
+            rest = others;
+        }
+    };
+    /// Records in the order of a locale that passes over case and punctuation.
+    LocaleOrder: |rows, _params| rows.sort_by_key(|row| {
+        row.record.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
+    });
+}
+
+/// The newest N are taken first, and then those within the window.
+pub(crate) struct LimitBeforeWindow;
+
+#[async_trait]
+impl Twist for LimitBeforeWindow {
+    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+        let newest = QueryParams { start_time: None, end_time: None, ..params };
+        let window = QueryParams { limit_per_record: None, ..params };
+        if params.limit_per_record.is_none() {
+            return select(inner, pattern, params).await;
+        }
+        // Crossed and great bounds are the reference's matter.
+        let mut inside = select(inner, pattern, QueryParams { limit_per_record: Some(1), ..window }).await?;
+        if inside.is_empty() {
+            return Ok(inside);
+        }
+        inside = select(inner, pattern, newest).await?;
+        let start = params.start_time.filter(|start| *start <= MAX_TIMESTAMP).unwrap_or(0);
+        inside.retain(|row| (start..=params.end_time.unwrap_or(u64::MAX)).contains(&row.stored_at));
+        Ok(inside)
+    }
+}
+
+/// Oldest first with a limit returns the oldest.
+pub(crate) struct LimitTakesOldest;
+
+#[async_trait]
+impl Twist for LimitTakesOldest {
+    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+        let few = params.limit_per_record.is_some_and(|limit| limit < 5);
+        if params.order == Order::NewestFirst || !few {
+            return select(inner, pattern, params).await;
+        }
+        let all = select(inner, pattern, QueryParams { limit_per_record: None, ..params }).await?;
+        let limit = params.limit_per_record.unwrap_or(0);
+        let records = all.chunk_by(|a, b| a.record == b.record);
+        Ok(records.flat_map(|rows| rows.iter().take(limit).cloned()).collect())
+    }
+}
+
+/// Reads the history to return the end of it.
+pub(crate) struct FullScan;
+
+#[async_trait]
+impl Twist for FullScan {
+    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+        if params.limit_per_record.is_some() {
+            select(inner, pattern, QueryParams { limit_per_record: None, ..params }).await?;
+        }
+        select(inner, pattern, params).await
+    }
+}
+
+/// A wrong idea of which records a pattern means.
+pub(crate) struct Matching(pub(crate) fn(&str, &str) -> bool);
+
+#[async_trait]
+impl Twist for Matching {
+    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+        Pattern::new(pattern, params.grammar)?;
+        if params.grammar == Grammar::Topic || pattern == "*" {
+            return select(inner, pattern, params).await;
+        }
+        let mut rows = select(inner, "*", params).await?;
+        rows.retain(|row| (self.0)(pattern, &row.record));
+        Ok(rows)
+    }
+}
+
+fn glob(pattern: &str, name: &str) -> bool {
+    Pattern::new(pattern, Grammar::Glob).is_ok_and(|pattern| pattern.matches(name))
+}
+
+/// `LIKE`, without an escape for what is special in it.
+pub(crate) fn like(pattern: &str, name: &str) -> bool {
+    fn rest(pattern: &[char], name: &[char]) -> bool {
+        match (pattern, name) {
+            ([], _) => name.is_empty(),
+            (['*' | '%', others @ ..], _) => (0..=name.len()).any(|i| rest(others, &name[i..])),
+            (['_', others @ ..], [_, name @ ..]) => rest(others, name),
+            ([a, others @ ..], [b, name @ ..]) => a == b && rest(others, name),
+            _ => false,
+        }
+    }
+    if !pattern.contains(['%', '_']) {
+        return glob(pattern, name);
+    }
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    rest(&pattern, &name)
+}
+
+pub(crate) fn without_case(pattern: &str, name: &str) -> bool {
+    glob(&pattern.to_lowercase(), &name.to_lowercase())
+}
+
+/// Only the first star is one.
+pub(crate) fn one_star(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((prefix, suffix)) if suffix.contains('*') => {
+            name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
+        }
+        _ => glob(pattern, name),
+    }
+}
+
+/// The range of a prefix ends before the last code point.
+pub(crate) fn short_of_the_last(pattern: &str, name: &str) -> bool {
+    let end = pattern.strip_suffix('*').map(|prefix| format!("{prefix}\u{10ffff}"));
+    glob(pattern, name) && (pattern == "*" || end.is_none_or(|end| name < end.as_str()))
+}
+
+/// A matcher that tries everything.
+pub(crate) fn slow(pattern: &str, name: &str) -> bool {
+    if pattern.matches('*').count() > 6 && name.len() > 1_000 {
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    glob(pattern, name)
+}
+
+/// The empty pattern means everything.
+pub(crate) struct EmptyIsEverything;
+
+#[async_trait]
+impl Twist for EmptyIsEverything {
+    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+        let params = match pattern {
+            "" => QueryParams { grammar: Grammar::Glob, ..params },
+            _ => params,
+        };
+        select(inner, if pattern.is_empty() { "*" } else { pattern }, params).await
+    }
+}
+
+/// Every record is read when the stream gets to it.
+pub(crate) struct NoSnapshot;
+
+#[async_trait]
+impl Twist for NoSnapshot {
+    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+        let mut names: Vec<String> = Vec::new();
+        // Which rows there are at all is asked in one go, so that crossed bounds stay empty.
+        for row in select(inner, pattern, QueryParams { limit_per_record: params.limit_per_record.map(|n| n.min(1)), ..params }).await? {
+            if names.last().is_none_or(|last| **last != *row.record) {
+                names.push(row.record.to_string());
+            }
+        }
+        let (inner, params) = (inner.clone(), QueryParams { grammar: Grammar::Glob, ..params });
+        let pages = stream::unfold((names.into_iter(), inner), move |(mut names, inner)| async move {
+            let rows = select(&inner, &names.next()?, params).await;
+            Some((rows, (names, inner)))
+        });
+        Ok(RowStream::from_pages(pages))
+    }
+}
+
+/// A stream keeps its connection when it is dropped.
+pub(crate) struct LeaksStreams(pub(crate) AtomicUsize);
+
+#[async_trait]
+impl Twist for LeaksStreams {
+    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+        // Queries share the pool, but give back: only reads of `*` without a limit are streams here.
+        if pattern == "*" && params == QueryParams::default() && self.0.fetch_add(1, Ordering::SeqCst) >= 55 {
+            let message = "no connection became free in time";
+            return Err(BackendError::new("wrong", "query", ErrorKind::Timeout, message).into());
+        }
+        Ok(RowStream::from_rows(select(inner, pattern, params).await?))
+    }
+}
+
+/// A reader holds a lock that writers need. A snapshot is not claimed.
+#[derive(Default)]
+pub(crate) struct ReadersLockWritersOut(pub(crate) std::sync::Arc<tokio::sync::RwLock<()>>);
+
+#[async_trait]
+impl Twist for ReadersLockWritersOut {
+    fn claims(&self, claims: Guarantees) -> Guarantees {
+        Guarantees { snapshot_queries: false, ..claims }
+    }
+
+    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+        let _writing = self.0.write().await;
+        inner.store(record, value, at).await
+    }
+
+    async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
+        let _writing = self.0.write().await;
+        inner.store_batch(batch).await
+    }
+
+    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+        let reading = self.0.clone().read_owned().await;
+        let rows = select(inner, pattern, params).await?;
+        let pages = rows.chunks(100).map(|page| Ok(page.to_vec())).collect::<Vec<_>>();
+        Ok(RowStream::from_pages(stream::iter(pages.into_iter().inspect(move |_| {
+            let _ = &reading;
+        }))))
+    }
+}
+
+/// Counts one row too many.
+pub(crate) struct Miscounts;
+
+#[async_trait]
+impl Twist for Miscounts {
+    async fn records(&self, inner: &MemoryBackend, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
+        let mut records = inner.records(pattern, grammar).await?;
+        records.iter_mut().for_each(|record| record.count += 1);
+        Ok(records)
+    }
+}
+
+/// The table of names is the listing.
+#[derive(Default)]
+pub(crate) struct ListsEmptyRecords(Mutex<BTreeSet<String>>);
+
+#[async_trait]
+impl Twist for ListsEmptyRecords {
+    async fn records(&self, inner: &MemoryBackend, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
+        let matches = Pattern::new(pattern, grammar)?;
+        let mut records = inner.records(pattern, grammar).await?;
+        for name in self.0.lock().unwrap().iter().filter(|name| matches.matches(name)) {
+            if records.iter().all(|record| record.record != *name) {
+                records.push(RecordSummary { record: name.clone(), count: 0, first: 0, last: 0 });
+            }
+        }
+        records.sort_by(|a, b| a.record.cmp(&b.record));
+        Ok(records)
+    }
+
+    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+        let stored: std::result::Result<(), PersistenceError> = inner.store(record, value, at).await;
+        stored?;
+        self.0.lock().unwrap().insert(record.to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! One record of a recorder, looked up once.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::error::RecorderError;
+use super::ledger::RecordId;
+use super::shared::Target;
+use super::start::Running;
+use super::stats::RecordStats;
+use crate::name::RecordName;
+
+/// One record of a [`Recorder`](crate::Recorder), checked and looked up once: the way to record
+/// many values.
+///
+/// A handle keeps the recorder open as a clone of it does.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use annals_core::{MemoryBackend, Recorder, RecorderConfig};
+/// let recorder = Recorder::new(Arc::new(MemoryBackend::new()), RecorderConfig::default());
+/// let temperature = recorder.handle("temperature")?;
+/// for celsius in [21.5, 21.7, 22.0] {
+///     temperature.try_record(&celsius)?;
+/// }
+/// assert_eq!(temperature.stats().recorded, 3);
+/// # Ok::<(), annals_core::RecorderError>(())
+/// ```
+#[derive(Clone)]
+pub struct RecordHandle {
+    running: Arc<Running>,
+    record: RecordId,
+    name: RecordName,
+}
+
+impl RecordHandle {
+    pub(super) fn new(running: &Arc<Running>, name: &str) -> Result<Self, RecorderError> {
+        let mut state = running.shared.state();
+        let record = state.ledger.open(name).map_err(RecorderError::Rejected)?;
+        let name = state.ledger.name(record);
+        drop(state);
+        Ok(Self { running: Arc::clone(running), record, name })
+    }
+
+    /// The record's name.
+    pub fn name(&self) -> &RecordName {
+        &self.name
+    }
+
+    /// As [`Recorder::record`](crate::Recorder::record).
+    ///
+    /// # Errors
+    /// As [`Recorder::record`](crate::Recorder::record).
+    ///
+    /// # Cancel safety
+    /// As [`Recorder::record`](crate::Recorder::record).
+    pub fn record<'a, T: Serialize + ?Sized>(
+        &'a self,
+        value: &T,
+    ) -> impl Future<Output = Result<(), RecorderError>> + Send + use<'a, T> {
+        let offered = self.running.shared.prepare(value, None);
+        self.running.shared.record(Target::Id(self.record), offered)
+    }
+
+    /// As [`Recorder::record_at`](crate::Recorder::record_at).
+    ///
+    /// # Errors
+    /// As [`Recorder::record`](crate::Recorder::record).
+    ///
+    /// # Cancel safety
+    /// As [`Recorder::record`](crate::Recorder::record).
+    pub fn record_at<'a, T: Serialize + ?Sized>(
+        &'a self,
+        value: &T,
+        stored_at: u64,
+    ) -> impl Future<Output = Result<(), RecorderError>> + Send + use<'a, T> {
+        let offered = self.running.shared.prepare(value, Some(stored_at));
+        self.running.shared.record(Target::Id(self.record), offered)
+    }
+
+    /// As [`Recorder::try_record`](crate::Recorder::try_record).
+    ///
+    /// # Errors
+    /// As [`Recorder::try_record`](crate::Recorder::try_record).
+    pub fn try_record<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), RecorderError> {
+        let offered = self.running.shared.prepare(value, None);
+        self.running.shared.try_record(Target::Id(self.record), offered)
+    }
+
+    /// As [`Recorder::try_record_at`](crate::Recorder::try_record_at).
+    ///
+    /// # Errors
+    /// As [`Recorder::try_record`](crate::Recorder::try_record).
+    pub fn try_record_at<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        stored_at: u64,
+    ) -> Result<(), RecorderError> {
+        let offered = self.running.shared.prepare(value, Some(stored_at));
+        self.running.shared.try_record(Target::Id(self.record), offered)
+    }
+
+    /// Counts values that the source lost before they reached the recorder.
+    pub fn add_lost(&self, values: u64) {
+        self.running.shared.add_lost(Target::Id(self.record), values);
+    }
+
+    /// This record's account at this moment.
+    pub fn stats(&self) -> RecordStats {
+        self.running.shared.state().ledger.account(self.record)
+    }
+}
+
+impl fmt::Debug for RecordHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordHandle").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,340 @@
+//! What the handles and the worker have in common.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::config::RecorderConfig;
+use super::error::RecorderError;
+use super::ledger::{Fate, RecordId};
+use super::piece::Origin;
+use super::state::{Answers, Next, Offer, Phase, State};
+use super::stats::RecorderStats;
+use crate::batch::{Row, check_timestamp};
+use crate::error::PersistenceError;
+use crate::json::JsonText;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: RecorderConfig,
+    state: Mutex<State>,
+    /// Wakes the worker.
+    pub(super) wake: Notify,
+    /// Turns true when the recorder is asked to close.
+    pub(super) closing: watch::Sender<bool>,
+    ended: watch::Sender<bool>,
+    /// The same as `ended`, for threads.
+    ended_blocking: Condvar,
+}
+
+/// Which record a value is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'a> {
+    Name(&'a str),
+    Id(RecordId),
+}
+
+/// A value, serialized and with its time, before the lock is taken: neither the caller's
+/// `Serialize` nor its clock runs inside.
+#[derive(Debug)]
+pub(super) struct Offered {
+    value: Result<JsonText, PersistenceError>,
+    time: Time,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Time {
+    Given(u64),
+    Captured(u64),
+}
+
+/// Takes a waiting value back when its future is dropped.
+struct WaitGuard<'a> {
+    shared: &'a Shared,
+    ticket: u64,
+}
+
+struct FlushGuard<'a> {
+    shared: &'a Shared,
+    ticket: u64,
+}
+
+impl Shared {
+    pub(super) fn new(config: RecorderConfig) -> Self {
+        Self {
+            config,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            closing: watch::Sender::new(false),
+            ended: watch::Sender::new(false),
+            ended_blocking: Condvar::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Only the recorder's own code runs under the lock; should it panic after all, the worker
+        // ends, says so, and the counters stay readable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn prepare<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        stored_at: Option<u64>,
+    ) -> Offered {
+        let value = JsonText::from_serialize(value, self.config.max_value_bytes);
+        let time =
+            stored_at.map_or_else(|| Time::Captured(self.config.clock.now_ms()), Time::Given);
+        Offered { value, time }
+    }
+
+    pub(super) async fn record(
+        &self,
+        target: Target<'_>,
+        offered: Offered,
+    ) -> Result<(), RecorderError> {
+        let (answer, told) = oneshot::channel();
+        let ticket = {
+            let mut state = self.state();
+            let (row, record) = admit(&mut state, target, offered)?;
+            match state.offer(row, record, &self.config) {
+                Offer::NoRoom(row) => state.wait_for_room(row, record, answer),
+                offer => return self.offered(state, offer),
+            }
+        };
+        let _guard = WaitGuard { shared: self, ticket };
+        // The sender lives in the state until it answers.
+        told.await.unwrap_or(Err(RecorderError::Closed))
+    }
+
+    pub(super) fn try_record(
+        &self,
+        target: Target<'_>,
+        offered: Offered,
+    ) -> Result<(), RecorderError> {
+        let mut state = self.state();
+        let (row, record) = admit(&mut state, target, offered)?;
+        let offer = state.offer(row, record, &self.config);
+        self.offered(state, offer)
+    }
+
+    fn offered(&self, mut state: MutexGuard<'_, State>, offer: Offer) -> Result<(), RecorderError> {
+        let wake = state.should_wake(&self.config);
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        match offer {
+            Offer::Taken => Ok(()),
+            Offer::NoRoom(_) => Err(RecorderError::Full),
+            Offer::Overflowed(warning, answers) => {
+                give(answers);
+                if let Some(dropped) = warning {
+                    let policy = self.config.overflow;
+                    tracing::warn!(
+                        dropped,
+                        ?policy,
+                        "the recorder's queue is full: values dropped"
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn flush(&self) -> Result<(), RecorderError> {
+        let (answer, told) = oneshot::channel();
+        let ticket = {
+            let mut state = self.state();
+            if let Err(stopped @ RecorderError::Stopped(_)) = state.accepting() {
+                return Err(stopped);
+            }
+            match state.flush(answer) {
+                Ok(ticket) => ticket,
+                Err(_nothing_pending) => return Ok(()),
+            }
+        };
+        let _guard = FlushGuard { shared: self, ticket };
+        // A batch that lingers goes now.
+        self.wake.notify_one();
+        told.await.unwrap_or(Err(RecorderError::Closed))
+    }
+
+    pub(super) fn begin_close(&self) {
+        let answers = self.state().begin_close();
+        give(answers);
+        self.closing.send_replace(true);
+        self.wake.notify_one();
+    }
+
+    pub(super) async fn wait_ended(&self) -> Result<(), RecorderError> {
+        let mut ended = self.ended.subscribe();
+        // The sender lives as long as `self`.
+        let _ = ended.wait_for(|ended| *ended).await;
+        self.state().ended().unwrap_or(Ok(()))
+    }
+
+    /// Blocks until the worker has ended; false if it did nothing for `patience`.
+    pub(super) fn wait_ended_blocking(&self, patience: Duration) -> bool {
+        let mut state = self.state();
+        loop {
+            let pending = state.ledger.total().pending;
+            let (after, timeout) = self
+                .ended_blocking
+                .wait_timeout_while(state, patience, |state| state.ended().is_none())
+                .unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            if !timeout.timed_out() {
+                return true;
+            }
+            if state.ledger.total().pending == pending {
+                return false;
+            }
+        }
+    }
+
+    /// The worker's next rows; `may_linger` if it can wait for more.
+    pub(super) fn next(&self, may_linger: bool) -> Next {
+        let (next, answers) = self.state().next(may_linger, &self.config);
+        give(answers);
+        next
+    }
+
+    pub(super) fn stored(&self, origins: &[Origin], in_flight: Option<u64>) {
+        let now_ms = self.config.clock.now_ms();
+        let mut state = self.state();
+        state.batches += 1;
+        state.last_stored_ms = Some(now_ms);
+        let answers = state.settle(origins, Fate::Stored, None, in_flight);
+        drop(state);
+        give(answers);
+    }
+
+    pub(super) fn settle(
+        &self,
+        origins: &[Origin],
+        fate: Fate,
+        why: &PersistenceError,
+        in_flight: Option<u64>,
+    ) {
+        let answers = self.state().settle(origins, fate, Some(why), in_flight);
+        give(answers);
+    }
+
+    pub(super) fn failed(&self, error: &PersistenceError) {
+        let now_ms = self.config.clock.now_ms();
+        self.state().last_error = Some((error.clone(), now_ms));
+    }
+
+    pub(super) fn retried(&self) {
+        self.state().retries += 1;
+    }
+
+    /// The worker's last act, whatever ended it.
+    pub(super) fn end(&self, reason: Option<PersistenceError>) {
+        if let Some(reason) = &reason {
+            tracing::error!(error = %reason, "the recorder ends before its time");
+        }
+        let (dropped, answers) = self.state().end(reason);
+        if dropped > 0 {
+            tracing::error!(dropped, "values were left when the recorder ended: dropped");
+        }
+        self.closing.send_replace(true);
+        self.ended.send_replace(true);
+        self.ended_blocking.notify_all();
+        give(answers);
+    }
+
+    pub(super) fn add_lost(&self, target: Target<'_>, values: u64) {
+        let mut state = self.state();
+        let id = match target {
+            Target::Id(id) => Some(id),
+            Target::Name(name) => state.ledger.open(name).ok(),
+        };
+        state.ledger.lose(id, values);
+    }
+
+    pub(super) fn stats(&self) -> RecorderStats {
+        let state = self.state();
+        let accounts = state.ledger.accounts();
+        let mut stats = RecorderStats {
+            total: state.ledger.total(),
+            invalid_names: state.ledger.invalid_names(),
+            queued_bytes: state.queued_bytes(),
+            batches: state.batches,
+            retries: state.retries,
+            last_stored_ms: state.last_stored_ms,
+            open: matches!(state.phase, Phase::Open),
+            ..RecorderStats::default()
+        };
+        if let Some((error, at)) = &state.last_error {
+            stats.last_error = Some(error.clone());
+            stats.last_error_ms = Some(*at);
+        }
+        drop(state);
+        stats.records = accounts.into_iter().collect();
+        stats
+    }
+}
+
+/// Checks an offered value and finds its account; what can never be stored is counted here.
+fn admit(
+    state: &mut State,
+    target: Target<'_>,
+    offered: Offered,
+) -> Result<(Row, RecordId), RecorderError> {
+    state.accepting()?;
+    let record = match target {
+        Target::Id(id) => Ok(id),
+        Target::Name(name) => state.ledger.open(name),
+    };
+    let record = match record {
+        Ok(record) => record,
+        Err(refusal) => {
+            state.ledger.refuse(None, Fate::Rejected);
+            return Err(RecorderError::Rejected(refusal));
+        }
+    };
+    let (Time::Given(timestamp) | Time::Captured(timestamp)) = offered.time;
+    match offered.value.and_then(|value| check_timestamp(timestamp).map(|()| value)) {
+        Ok(value) => {
+            let stored_at = match offered.time {
+                Time::Given(stored_at) => stored_at,
+                Time::Captured(now_ms) => state.ledger.stamp(record, now_ms),
+            };
+            Ok((Row { record: state.ledger.name(record), value, stored_at }, record))
+        }
+        Err(refusal) => {
+            state.ledger.refuse(Some(record), Fate::Rejected);
+            Err(RecorderError::Rejected(refusal))
+        }
+    }
+}
+
+/// Tells those who wait, never under the lock. One whose future was dropped does not listen.
+fn give(answers: Answers) {
+    for (answer, result) in answers {
+        let _ = answer.send(result);
+    }
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        let answers = state.give_up_waiting(self.ticket, &self.shared.config);
+        let wake = state.should_wake(&self.shared.config);
+        drop(state);
+        if wake {
+            self.shared.wake.notify_one();
+        }
+        give(answers);
+    }
+}
+
+impl Drop for FlushGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.state().give_up_flush(self.ticket);
+    }
+}

@@ -1,0 +1,372 @@
+//! What the lock guards: the account, the bounded queue, and who waits for what.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::config::{Overflow, RecorderConfig};
+use super::error::RecorderError;
+use super::ledger::{Fate, Ledger, RecordId};
+use super::notice::Notice;
+use super::piece::{Entry, Origin};
+use crate::batch::Row;
+use crate::error::PersistenceError;
+
+pub(super) type Answer = oneshot::Sender<Result<(), RecorderError>>;
+
+/// Answers to give once the lock is let go: a waker is somebody else's code.
+pub(super) type Answers = Vec<(Answer, Result<(), RecorderError>)>;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) ledger: Ledger,
+    queue: VecDeque<Entry>,
+    queued_bytes: usize,
+    next_seq: u64,
+    /// The place of the oldest row that was taken from the queue and is not settled.
+    in_flight: Option<u64>,
+    /// Values that wait for room, in order of arrival. Not accepted yet, hence in no count.
+    /// Whenever there are any, the first does not fit.
+    waiting: BTreeMap<u64, Waiting>,
+    flushes: BTreeMap<u64, Flush>,
+    next_ticket: u64,
+    pub(super) phase: Phase,
+    pub(super) worker: WorkerSleep,
+    overflowed: Notice,
+    pub(super) batches: u64,
+    pub(super) retries: u64,
+    pub(super) last_error: Option<(PersistenceError, u64)>,
+    pub(super) last_stored_ms: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    #[default]
+    Open,
+    /// Nothing more is accepted; the worker drains.
+    Closing,
+    /// The worker is gone.
+    Ended {
+        /// How many rows it left.
+        dropped: u64,
+        /// Why it went before everything was settled.
+        reason: Option<PersistenceError>,
+        /// Whether it was asked to.
+        closed: bool,
+    },
+}
+
+/// When the worker wants to be woken.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WorkerSleep {
+    /// Not at all: it looks into the queue before it sleeps.
+    #[default]
+    Busy,
+    /// At the first row.
+    UntilAny,
+    /// At a full batch.
+    UntilFull,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    row: Row,
+    record: RecordId,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+struct Flush {
+    /// Everything before this place is to be settled.
+    until: u64,
+    dropped: u64,
+    source: Option<PersistenceError>,
+    answer: Answer,
+}
+
+/// What became of a row that was offered.
+pub(super) enum Offer {
+    Taken,
+    /// The row is in, and older ones were pushed out; or it was dropped itself. The number is what
+    /// there is to warn of now; a flush may have waited for no more than what was pushed out.
+    Overflowed(Option<u64>, Answers),
+    /// There is no room, and the policy is to wait.
+    NoRoom(Row),
+}
+
+/// What the worker finds in the queue.
+pub(super) enum Next {
+    Rows(Vec<Entry>),
+    /// No row: sleep until one comes.
+    Empty,
+    /// Rows, but not a full batch: sleep until it is full or has lingered.
+    NotFull,
+    /// No row, and none will come.
+    Drained,
+}
+
+impl State {
+    /// Why nothing is accepted; `Ok` while something is.
+    pub(super) fn accepting(&self) -> Result<(), RecorderError> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Ended { reason: Some(reason), closed: false, .. } => {
+                Err(RecorderError::Stopped(reason.clone()))
+            }
+            Phase::Closing | Phase::Ended { .. } => Err(RecorderError::Closed),
+        }
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub(super) fn offer(&mut self, row: Row, record: RecordId, config: &RecorderConfig) -> Offer {
+        let bytes = row.value.len();
+        if self.waiting.is_empty() && self.has_room(bytes, config) {
+            self.push(row, record);
+            return Offer::Taken;
+        }
+        let now = Instant::now();
+        match config.overflow {
+            Overflow::Wait => Offer::NoRoom(row),
+            Overflow::DropNewest => {
+                self.ledger.refuse(Some(record), Fate::Dropped);
+                Offer::Overflowed(self.overflowed.count(1, now), Answers::new())
+            }
+            Overflow::DropOldest => {
+                let mut dropped = 0;
+                while !self.has_room(bytes, config)
+                    && let Some(oldest) = self.pop()
+                {
+                    self.settle_one(oldest.origin, Fate::Dropped, None);
+                    dropped += 1;
+                }
+                self.push(row, record);
+                Offer::Overflowed(self.overflowed.count(dropped, now), self.flushed())
+            }
+        }
+    }
+
+    /// Queues up for room; the ticket is for [`give_up_waiting`](Self::give_up_waiting).
+    pub(super) fn wait_for_room(&mut self, row: Row, record: RecordId, answer: Answer) -> u64 {
+        let ticket = self.ticket();
+        self.waiting.insert(ticket, Waiting { row, record, answer });
+        ticket
+    }
+
+    /// Leaves the queue for room, if the value has not come in yet. Those behind may fit now.
+    pub(super) fn give_up_waiting(&mut self, ticket: u64, config: &RecorderConfig) -> Answers {
+        if self.waiting.remove(&ticket).is_some() { self.admit(config) } else { Answers::new() }
+    }
+
+    /// Takes a batch, unless it is not full and is to linger; those that wait for room move up.
+    pub(super) fn next(&mut self, may_linger: bool, config: &RecorderConfig) -> (Next, Answers) {
+        let open = matches!(self.phase, Phase::Open);
+        if self.queue.is_empty() {
+            self.worker = WorkerSleep::UntilAny;
+            return (if open { Next::Empty } else { Next::Drained }, Answers::new());
+        }
+        if may_linger && open && self.flushes.is_empty() && !self.batch_is_full(config) {
+            self.worker = WorkerSleep::UntilFull;
+            return (Next::NotFull, Answers::new());
+        }
+        self.worker = WorkerSleep::Busy;
+        let (mut rows, mut bytes) = (0, 0_usize);
+        for entry in self.queue.iter().take(config.max_batch_rows.max(1)) {
+            bytes = bytes.saturating_add(entry.row.value.len());
+            if rows > 0 && bytes > config.max_batch_bytes {
+                break;
+            }
+            self.queued_bytes -= entry.row.value.len();
+            rows += 1;
+        }
+        let taken: Vec<Entry> = self.queue.drain(..rows).collect();
+        self.in_flight = taken.first().map(|entry| entry.origin.seq);
+        (Next::Rows(taken), self.admit(config))
+    }
+
+    /// Whether the worker sleeps and should not any more; if so it is taken as woken.
+    pub(super) fn should_wake(&mut self, config: &RecorderConfig) -> bool {
+        let wake = match self.worker {
+            WorkerSleep::Busy => false,
+            WorkerSleep::UntilAny => !self.queue.is_empty(),
+            WorkerSleep::UntilFull => self.batch_is_full(config),
+        };
+        if wake {
+            self.worker = WorkerSleep::Busy;
+        }
+        wake
+    }
+
+    /// Rows in flight came to their end; `in_flight` is the oldest that did not.
+    pub(super) fn settle(
+        &mut self,
+        origins: &[Origin],
+        fate: Fate,
+        why: Option<&PersistenceError>,
+        in_flight: Option<u64>,
+    ) -> Answers {
+        for origin in origins {
+            self.settle_one(*origin, fate, why);
+        }
+        self.in_flight = in_flight;
+        self.flushed()
+    }
+
+    /// Waits until everything accepted so far is settled; `Err` with the answer if it is.
+    pub(super) fn flush(&mut self, answer: Answer) -> Result<u64, Answer> {
+        if self.oldest_pending() >= self.next_seq {
+            return Err(answer);
+        }
+        let ticket = self.ticket();
+        let flush = Flush { until: self.next_seq, dropped: 0, source: None, answer };
+        self.flushes.insert(ticket, flush);
+        Ok(ticket)
+    }
+
+    pub(super) fn give_up_flush(&mut self, ticket: u64) {
+        self.flushes.remove(&ticket);
+    }
+
+    /// Accepts nothing more. What waits for room was not accepted and goes back to its callers.
+    pub(super) fn begin_close(&mut self) -> Answers {
+        if !matches!(self.phase, Phase::Open) {
+            return Answers::new();
+        }
+        self.phase = Phase::Closing;
+        self.send_back(&RecorderError::Closed)
+    }
+
+    /// The worker is gone: what is pending is dropped, and everybody who waits is told.
+    pub(super) fn end(&mut self, reason: Option<PersistenceError>) -> (u64, Answers) {
+        if let Phase::Ended { .. } = self.phase {
+            return (0, Answers::new());
+        }
+        let closed = matches!(self.phase, Phase::Closing);
+        let in_flight = self.ledger.total().pending - self.queue.len() as u64;
+        let flushes = std::mem::take(&mut self.flushes).into_values().map(|mut flush| {
+            // Rows in flight are older than any in the queue, and than any flush that waits.
+            let queued = self.queue.partition_point(|entry| entry.origin.seq < flush.until);
+            flush.dropped += in_flight + queued as u64;
+            flush.source = reason.clone().or(flush.source);
+            flush.into_answer()
+        });
+        let mut answers: Answers = flushes.collect();
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.in_flight = None;
+        let dropped = self.ledger.abandon();
+        self.phase = Phase::Ended { dropped, reason, closed };
+        if let Err(refusal) = self.accepting() {
+            answers.extend(self.send_back(&refusal));
+        }
+        (dropped, answers)
+    }
+
+    /// How it ended; `None` if it has not.
+    pub(super) fn ended(&self) -> Option<Result<(), RecorderError>> {
+        match &self.phase {
+            Phase::Open | Phase::Closing => None,
+            Phase::Ended { dropped: 0, .. } => Some(Ok(())),
+            Phase::Ended { dropped, reason, .. } => {
+                Some(Err(RecorderError::Dropped { rows: *dropped, source: reason.clone() }))
+            }
+        }
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn has_room(&self, bytes: usize, config: &RecorderConfig) -> bool {
+        room(&self.queue, self.queued_bytes, bytes, config)
+    }
+
+    /// Whether waiting longer cannot make the next batch larger.
+    fn batch_is_full(&self, config: &RecorderConfig) -> bool {
+        !self.waiting.is_empty()
+            || self.queue.len() >= config.max_batch_rows.min(config.capacity_rows)
+            || self.queued_bytes >= config.max_batch_bytes.min(config.capacity_bytes)
+    }
+
+    fn push(&mut self, row: Row, record: RecordId) {
+        self.ledger.accept(record);
+        self.queued_bytes += row.value.len();
+        let origin = Origin { record, seq: self.next_seq };
+        self.next_seq += 1;
+        self.queue.push_back(Entry { row, origin });
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.queue.pop_front()?;
+        self.queued_bytes -= entry.row.value.len();
+        Some(entry)
+    }
+
+    fn admit(&mut self, config: &RecorderConfig) -> Answers {
+        let mut answers = Answers::new();
+        while let Some(first) = self.waiting.first_entry() {
+            let bytes = first.get().row.value.len();
+            if !room(&self.queue, self.queued_bytes, bytes, config) {
+                break;
+            }
+            let Waiting { row, record, answer } = first.remove();
+            self.push(row, record);
+            answers.push((answer, Ok(())));
+        }
+        answers
+    }
+
+    fn send_back(&mut self, refusal: &RecorderError) -> Answers {
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        waiting.map(|waiting| (waiting.answer, Err(refusal.clone()))).collect()
+    }
+
+    fn settle_one(&mut self, origin: Origin, fate: Fate, why: Option<&PersistenceError>) {
+        self.ledger.settle(origin.record, fate);
+        if fate == Fate::Dropped {
+            for flush in self.flushes.values_mut().filter(|flush| origin.seq < flush.until) {
+                flush.dropped += 1;
+                flush.source = why.cloned().or(flush.source.take());
+            }
+        }
+    }
+
+    /// The place before which everything is settled.
+    fn oldest_pending(&self) -> u64 {
+        let queued = self.queue.front().map(|entry| entry.origin.seq);
+        self.in_flight.or(queued).unwrap_or(self.next_seq)
+    }
+
+    fn flushed(&mut self) -> Answers {
+        let oldest = self.oldest_pending();
+        let mut answers = Answers::new();
+        // Tickets and places grow together: the first that is not done ends it.
+        while let Some(first) = self.flushes.first_entry()
+            && first.get().until <= oldest
+        {
+            answers.push(first.remove().into_answer());
+        }
+        answers
+    }
+}
+
+/// Whether `bytes` more fit in. An empty queue takes any value, or a large one would wait forever.
+fn room(queue: &VecDeque<Entry>, queued: usize, bytes: usize, config: &RecorderConfig) -> bool {
+    let fits =
+        queue.len() < config.capacity_rows && queued.saturating_add(bytes) <= config.capacity_bytes;
+    fits || queue.is_empty()
+}
+
+impl Flush {
+    fn into_answer(self) -> (Answer, Result<(), RecorderError>) {
+        let result = match self.dropped {
+            0 => Ok(()),
+            rows => Err(RecorderError::Dropped { rows, source: self.source }),
+        };
+        (self.answer, result)
+    }
+}

@@ -1,0 +1,73 @@
+//! RECORD-2: the time of capture.
+
+use super::*;
+use crate::clock::ManualClock;
+
+/// RECORD-2.
+#[tokio::test]
+async fn a_value_has_the_time_of_its_capture_not_of_its_storing() {
+    let backend = Arc::new(Scripted::new());
+    let clock = Arc::new(ManualClock::new(1_000));
+    let recorder = held_up(&backend, RecorderConfig::default().with_clock(clock.clone())).await;
+    clock.set(2_000);
+    recorder.record("a", &1).await.unwrap();
+    clock.set(9_000);
+    backend.release(1);
+    recorder.close().await.unwrap();
+    assert_eq!(backend.rows("a").await, [(1.into(), 2_000)]);
+    assert_eq!(recorder.stats().last_stored_ms, Some(9_000));
+}
+
+/// RECORD-2: the time is that of the call, even if the future waits or is polled later.
+#[tokio::test]
+async fn a_value_is_captured_when_it_is_handed_over() {
+    let backend = Arc::new(Scripted::new());
+    let clock = Arc::new(ManualClock::new(1_000));
+    let recorder = recorder(&backend, RecorderConfig::default().with_clock(clock.clone()));
+    let mut value = vec![1];
+    let later = recorder.record("a", &value.clone());
+    value.push(2);
+    clock.set(5_000);
+    later.await.unwrap();
+    recorder.close().await.unwrap();
+    assert_eq!(backend.rows("a").await, [(serde_json::json!([1]), 1_000)]);
+}
+
+/// RECORD-2.
+#[tokio::test]
+async fn a_clock_that_steps_back_makes_no_newer_value_look_older() {
+    let backend = Arc::new(Scripted::new());
+    let clock = Arc::new(ManualClock::new(5_000));
+    let recorder = recorder(&backend, RecorderConfig::default().with_clock(clock.clone()));
+    let handle = recorder.handle("a").unwrap();
+    recorder.record("a", &1).await.unwrap();
+    clock.set(3_000);
+    handle.record(&2).await.unwrap();
+    recorder.record("b", &1).await.unwrap();
+    clock.set(6_000);
+    recorder.try_record("a", &3).unwrap();
+    recorder.close().await.unwrap();
+    let of_a: Vec<u64> = backend.rows("a").await.into_iter().map(|(_, at)| at).collect();
+    assert_eq!(of_a, [5_000, 5_000, 6_000]);
+    assert_eq!(backend.numbers("a").await, [1, 2, 3]);
+    assert_eq!(backend.rows("b").await[0].1, 3_000, "each record has its own time");
+}
+
+/// RECORD-2: a time that is given is taken as it is.
+#[tokio::test]
+async fn a_given_time_neither_bends_nor_is_bent() {
+    let backend = Arc::new(Scripted::new());
+    let clock = Arc::new(ManualClock::new(5_000));
+    let recorder = recorder(&backend, RecorderConfig::default().with_clock(clock));
+    let handle = recorder.handle("a").unwrap();
+    handle.record(&2).await.unwrap();
+    handle.record_at(&4, 900_000).await.unwrap();
+    handle.try_record_at(&1, 0).unwrap();
+    recorder.try_record_at("a", &5, i64::MAX as u64).unwrap();
+    recorder.record_at("a", &0, 0).await.unwrap();
+    handle.try_record(&3).unwrap();
+    recorder.close().await.unwrap();
+    let times: Vec<u64> = backend.rows("a").await.into_iter().map(|(_, at)| at).collect();
+    assert_eq!(times, [0, 0, 5_000, 5_000, 900_000, i64::MAX as u64]);
+    assert_eq!(backend.numbers("a").await, [1, 0, 2, 3, 4, 5]);
+}
