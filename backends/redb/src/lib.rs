@@ -1,1 +1,127 @@
-//! Placeholder.
+//! The history of live records in a redb file: pure Rust, nothing to link.
+//!
+//! [`RedbBackend::new`] opens or creates the file, synchronously and without a runtime, and makes
+//! missing parent folders. One thread writes, with group commit; readers have snapshots of their
+//! own and never wait for it. One process may have the file open at a time; the next one gets an
+//! error that says so.
+//!
+//! ```
+//! # use annals_core::{PersistenceBackend, QueryExt};
+//! # use annals_redb::RedbBackend;
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let file = folder.path().join("data/history.redb");
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let history = RedbBackend::new(file)?;
+//! history.store("accuracy::vienna", &serde_json::json!(0.94), 1_740_081_234_000).await?;
+//! let latest: Vec<f64> = history.query_latest("accuracy::*", 5).await?;
+//! assert_eq!(latest, [0.94]);
+//! # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
+//! ```
+
+mod cleanup;
+mod config;
+mod error;
+mod read;
+mod schema;
+mod write;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use annals_core::{Guarantees, PersistenceError, forward_backend};
+use annals_embedded::{Embedded, Engine};
+use redb::{Database, StorageBackend};
+
+pub use config::RedbConfig;
+
+use read::RedbSnapshot;
+use write::RedbWriter;
+
+/// The engine's name in errors and URLs.
+const ENGINE: &str = "redb";
+
+/// A history in a redb file.
+///
+/// Clones share the open file. Dropping the last one waits until everything accepted is stored;
+/// [`close`](annals_core::PersistenceBackend::close) does the same without blocking.
+#[derive(Debug, Clone)]
+pub struct RedbBackend(Embedded<Redb>);
+
+impl RedbBackend {
+    /// Opens or creates the file at `path` with the default settings: every acknowledged row
+    /// survives the loss of power.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or made, is open already, is not a redb file, belongs to
+    /// another program, or was written by a newer version.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self, PersistenceError> {
+        Self::open(RedbConfig::new(path))
+    }
+
+    /// Opens or creates a file with settings of one's own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn open(config: RedbConfig) -> Result<Self, PersistenceError> {
+        Self::start(schema::open(&config)?, &config)
+    }
+
+    /// Opens a history on a [`StorageBackend`] of one's own, encrypted, say; the path of `config` is
+    /// not used.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn open_on(
+        storage: impl StorageBackend,
+        config: RedbConfig,
+    ) -> Result<Self, PersistenceError> {
+        Self::start(schema::open_on(storage, &config)?, &config)
+    }
+
+    fn start(database: Database, config: &RedbConfig) -> Result<Self, PersistenceError> {
+        let shared = Shared(Arc::new(RwLock::new(Some(database))));
+        let writer = RedbWriter::new(shared.clone(), config.durability);
+        let engine = Redb { shared, guarantees: config.guarantees() };
+        Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
+    }
+}
+
+forward_backend! { impl[] for RedbBackend => |this| this.0 }
+
+/// The open file, shared by the writer and whoever takes snapshots; gone once it is closed. The
+/// lock is taken for writing only to close.
+#[derive(Clone)]
+struct Shared(Arc<RwLock<Option<Database>>>);
+
+impl Shared {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError> {
+        let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        work(database.as_ref().ok_or(PersistenceError::BackendShutdown)?)
+    }
+
+    fn take(&self) -> Option<Database> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The engine: hands out snapshots.
+struct Redb {
+    shared: Shared,
+    guarantees: Guarantees,
+}
+
+impl Engine for Redb {
+    type Writer = RedbWriter;
+    type Snapshot = RedbSnapshot;
+
+    fn snapshot(&self) -> Result<RedbSnapshot, PersistenceError> {
+        self.shared.with(RedbSnapshot::take)
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        self.guarantees
+    }
+}

@@ -1,0 +1,305 @@
+//! A backend made of an engine.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use annals_core::{
+    BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, Outcome, Pattern,
+    PersistenceBackend, PersistenceError, Query, QueryParams, RecordSummary, Row, RowStream,
+    StoredValue, Value, async_trait,
+};
+use futures_util::stream;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::config::EmbeddedConfig;
+use crate::engine::{Engine, Page, Snapshot};
+use crate::scan::PagedScan;
+use crate::writer::{self, Job};
+
+/// A [`PersistenceBackend`] over an embedded engine.
+///
+/// Clones share one store. Dropping the last one waits until everything accepted is stored.
+pub struct Embedded<E: Engine>(Arc<Inner<E>>);
+
+struct Inner<E: Engine> {
+    engine: Arc<E>,
+    name: &'static str,
+    max_value_bytes: usize,
+    /// Gone once closing began.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    ended: watch::Receiver<Option<Result<(), PersistenceError>>>,
+    closed: Arc<AtomicBool>,
+    /// How many pages are fetched at once; a stream that nobody reads holds none of these.
+    readers: Arc<Semaphore>,
+}
+
+impl<E: Engine> Clone for Embedded<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Engine> fmt::Debug for Embedded<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded")
+            .field("engine", &self.0.name)
+            .field("closed", &self.0.closed.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E: Engine> Embedded<E> {
+    /// Starts the writer's thread.
+    ///
+    /// # Errors
+    /// When the system refuses the thread.
+    pub fn start(
+        name: &'static str,
+        engine: E,
+        writer: E::Writer,
+        config: &EmbeddedConfig,
+    ) -> Result<Self, PersistenceError> {
+        let (jobs, queue) = mpsc::channel(config.queue_capacity.max(1));
+        let (end, ended) = watch::channel(None);
+        let thread = std::thread::Builder::new()
+            .name(format!("annals-{name}"))
+            .spawn(move || writer::run(writer, queue, &end))
+            .map_err(|error| {
+                BackendError::new(
+                    name,
+                    "open",
+                    ErrorKind::Other,
+                    "the writer's thread did not start",
+                )
+                .with_source(error)
+            })?;
+        Ok(Self(Arc::new(Inner {
+            engine: Arc::new(engine),
+            name,
+            max_value_bytes: config.max_value_bytes,
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+            ended,
+            closed: Arc::default(),
+            readers: Arc::new(Semaphore::new(config.readers.max(1))),
+        })))
+    }
+
+    async fn ask<T>(
+        &self,
+        operation: &'static str,
+        job: impl FnOnce(writer::Reply<T>) -> Job,
+    ) -> Result<T, PersistenceError> {
+        let jobs = lock(&self.0.jobs).clone().ok_or(PersistenceError::BackendShutdown)?;
+        let (reply, answer) = oneshot::channel();
+        // A full queue waits here, on no thread at all.
+        let sent = jobs.send(job(reply)).await;
+        drop(jobs);
+        match sent {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.ended(operation, Outcome::Unknown))),
+            Err(_) => Err(self.ended(operation, Outcome::NotApplied)),
+        }
+    }
+
+    /// Why there is no answer.
+    fn ended(&self, operation: &'static str, outcome: Outcome) -> PersistenceError {
+        if self.0.closed.load(Ordering::Acquire) {
+            return PersistenceError::BackendShutdown;
+        }
+        let message = "the writer's thread ended unexpectedly; open the store again";
+        BackendError::new(self.0.name, operation, ErrorKind::Other, message)
+            .with_outcome(outcome)
+            .into()
+    }
+
+    /// Runs a read on a thread that may block, with at most `readers` of them at once.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&E) -> Result<T, PersistenceError> + Send + 'static,
+    ) -> Result<T, PersistenceError> {
+        let Inner { engine, closed, readers, .. } = &*self.0;
+        let (engine, closed) = (engine.clone(), closed.clone());
+        fetch(readers, &closed, move || read(&engine)).await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing that panics is done under these locks; a value behind them is whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn fetch<T: Send + 'static>(
+    readers: &Arc<Semaphore>,
+    closed: &Arc<AtomicBool>,
+    read: impl FnOnce() -> Result<T, PersistenceError> + Send + 'static,
+) -> Result<T, PersistenceError> {
+    let permit =
+        readers.clone().acquire_owned().await.map_err(|_| PersistenceError::BackendShutdown)?;
+    if closed.load(Ordering::Acquire) {
+        return Err(PersistenceError::BackendShutdown);
+    }
+    blocking::unblock(move || {
+        // The permit is held by the work itself: a caller who leaves does not free the thread.
+        let _permit = permit;
+        read()
+    })
+    .await
+}
+
+/// The rest of a query as a stream of pages.
+fn pages<S: Snapshot>(
+    scan: PagedScan<S>,
+    first: Page,
+    readers: Arc<Semaphore>,
+    closed: Arc<AtomicBool>,
+) -> RowStream {
+    let state = (Some(scan), Some(first), readers, closed);
+    RowStream::from_pages(stream::try_unfold(state, |(scan, first, readers, closed)| async move {
+        let Some(mut scan) = scan else { return Ok(None) };
+        if let Some(first) = first.filter(|page| !page.is_empty()) {
+            return Ok(Some((first, (Some(scan), None, readers, closed))));
+        }
+        let (scan, page) = fetch(&readers, &closed, move || {
+            let page = scan.next_page()?;
+            Ok((scan, page))
+        })
+        .await?;
+        if page.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((page, (Some(scan), None, readers, closed))))
+    }))
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<E: Engine> PersistenceBackend for Embedded<E> {
+    async fn store(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<(), PersistenceError> {
+        let row = Row::with_limit(record_name, value, timestamp, self.0.max_value_bytes)?;
+        let batch = Batch::new([row]);
+        self.ask("store", |reply| Job::Store(batch, reply)).await
+    }
+
+    async fn query(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
+        self.query_stream(record_pattern, params).await?.into_values().await
+    }
+
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+        self.cleanup_plan(&CleanupPlan::older_than(older_than)).await
+    }
+
+    async fn initialize(&self) -> Result<(), PersistenceError> {
+        self.health().await
+    }
+
+    async fn store_batch(&self, batch: &Batch) -> Result<(), PersistenceError> {
+        batch.validate(self.0.max_value_bytes)?;
+        let batch = batch.clone();
+        self.ask("store", |reply| Job::Store(batch, reply)).await
+    }
+
+    async fn query_stream(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream, PersistenceError> {
+        let query = Query::new(record_pattern, &params)?;
+        if query.is_empty() {
+            return self.health().await.map(|()| RowStream::from_rows(Vec::new()));
+        }
+        let (scan, first) = self
+            .read(move |engine| {
+                let mut scan = PagedScan::new(engine.snapshot()?, query)?;
+                let first = scan.next_page()?;
+                Ok((scan, first))
+            })
+            .await?;
+        if first.is_empty() {
+            return Ok(RowStream::from_rows(first));
+        }
+        Ok(pages(scan, first, self.0.readers.clone(), self.0.closed.clone()))
+    }
+
+    async fn records(
+        &self,
+        record_pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>, PersistenceError> {
+        let pattern = Pattern::new(record_pattern, grammar)?;
+        self.read(move |engine| {
+            let snapshot = engine.snapshot()?;
+            let mut summaries = Vec::new();
+            for (id, name) in snapshot.records(&pattern)? {
+                if let Some(summary) = snapshot.summary(id)? {
+                    summaries.push(RecordSummary {
+                        record: name.as_ref().to_owned(),
+                        count: summary.count,
+                        first: summary.first,
+                        last: summary.last,
+                    });
+                }
+            }
+            Ok(summaries)
+        })
+        .await
+    }
+
+    async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
+        let plan = plan.clone();
+        self.ask("cleanup", |reply| Job::Cleanup(plan, reply)).await
+    }
+
+    async fn health(&self) -> Result<(), PersistenceError> {
+        if self.0.closed.load(Ordering::Acquire) {
+            return Err(PersistenceError::BackendShutdown);
+        }
+        self.read(|engine| engine.snapshot().map(drop)).await
+    }
+
+    async fn close(&self) -> Result<(), PersistenceError> {
+        let jobs = lock(&self.0.jobs).take();
+        self.0.closed.store(true, Ordering::Release);
+        if let Some(jobs) = jobs {
+            // If the thread is gone already, what follows says how it ended.
+            drop(jobs.send(Job::Close).await);
+        }
+        // Whoever closes waits for the end, the second one too.
+        match self.0.ended.clone().wait_for(Option::is_some).await {
+            Ok(ended) => ended.clone().unwrap_or(Ok(())),
+            Err(_) => {
+                let message = "the writer's thread had ended unexpectedly";
+                Err(BackendError::new(self.0.name, "close", ErrorKind::Other, message)
+                    .with_outcome(Outcome::Unknown)
+                    .into())
+            }
+        }
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        self.0.engine.guarantees()
+    }
+}
+
+impl<E: Engine> Drop for Inner<E> {
+    fn drop(&mut self) {
+        // The thread ends when the last sender is gone and the queue is empty.
+        lock(&self.jobs).take();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!(engine = self.name, "the writer's thread had panicked");
+        }
+    }
+}

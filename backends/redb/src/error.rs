@@ -1,0 +1,92 @@
+//! redb's errors in the contract's terms.
+
+use std::io;
+
+use annals_core::{BackendError, ErrorKind, Outcome, PersistenceError};
+use redb::Error;
+
+use crate::ENGINE;
+
+/// What kind of failure a redb error is.
+pub(crate) fn classify(error: &Error) -> ErrorKind {
+    match error {
+        Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch | Error::TransactionInProgress => {
+            ErrorKind::Busy
+        }
+        Error::Io(error) => match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => ErrorKind::Full,
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::IsADirectory => ErrorKind::Permission,
+            // What redb answers for a file that is not its own.
+            io::ErrorKind::InvalidData => ErrorKind::Corrupt,
+            _ => ErrorKind::Io,
+        },
+        Error::PreviousIo => ErrorKind::Io,
+        Error::Corrupted(_)
+        | Error::UpgradeRequired(_)
+        | Error::TableTypeMismatch { .. }
+        | Error::TableIsMultimap(_)
+        | Error::TypeDefinitionChanged { .. } => ErrorKind::Corrupt,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Busy => "; redb allows one process at a time, end the other one first",
+        ErrorKind::Full => "; make room on the disk and open the file again",
+        ErrorKind::Permission => "; check the path and its permissions",
+        ErrorKind::Corrupt => "; the file is damaged or is not a redb database of this format",
+        ErrorKind::Io => "; check the disk and open the file again",
+        _ => "",
+    }
+}
+
+/// A failure that left nothing applied.
+pub(crate) fn failed<E: Into<Error>>(
+    operation: &'static str,
+) -> impl Fn(E) -> PersistenceError + Copy {
+    move |error| backend_error(operation, error.into()).into()
+}
+
+/// A failure of the commit itself: it may have reached the medium.
+pub(crate) fn commit_failed(operation: &'static str, error: impl Into<Error>) -> PersistenceError {
+    backend_error(operation, error.into()).with_outcome(Outcome::Unknown).into()
+}
+
+fn backend_error(operation: &'static str, error: Error) -> BackendError {
+    let kind = classify(&error);
+    BackendError::new(ENGINE, operation, kind, format!("{error}{}", advice(kind)))
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn native_errors_have_a_kind_and_a_retry() {
+        let io = |kind: io::ErrorKind| Error::Io(kind.into());
+        for (error, kind, retryable) in [
+            (Error::DatabaseAlreadyOpen, ErrorKind::Busy, true),
+            (io(io::ErrorKind::StorageFull), ErrorKind::Full, true),
+            (io(io::ErrorKind::PermissionDenied), ErrorKind::Permission, false),
+            (io(io::ErrorKind::InvalidData), ErrorKind::Corrupt, false),
+            (io(io::ErrorKind::Other), ErrorKind::Io, false),
+            (Error::PreviousIo, ErrorKind::Io, false),
+            (Error::Corrupted("page".into()), ErrorKind::Corrupt, false),
+            (Error::ValueTooLarge(1), ErrorKind::Other, false),
+        ] {
+            assert_eq!(classify(&error), kind, "{error}");
+            let shown = error.to_string();
+            let error = failed("store")(error);
+            assert_eq!(error.is_retryable(), retryable, "{shown}");
+            assert_eq!(error.outcome(), Outcome::NotApplied);
+        }
+        assert_eq!(commit_failed("store", Error::PreviousIo).outcome(), Outcome::Unknown);
+    }
+}

@@ -1,0 +1,117 @@
+//! The file: how it is opened, what lies in it, and whose it is.
+
+use std::fs;
+
+use annals_core::{BackendError, ErrorKind, PersistenceError};
+use annals_embedded::{Key, RecordId};
+use redb::{
+    Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
+    WriteTransaction,
+};
+
+use crate::ENGINE;
+use crate::config::RedbConfig;
+use crate::error::{commit_failed, failed};
+
+/// Numbers of the file: its schema version, and the next record's id.
+pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
+pub(crate) const SCHEMA_VERSION: &str = "schema_version";
+pub(crate) const NEXT_RECORD: &str = "next_record";
+
+/// Names to ids, in byte order.
+pub(crate) const RECORDS: TableDefinition<'_, &str, RecordId> = TableDefinition::new("records");
+/// Ids to names.
+pub(crate) const NAMES: TableDefinition<'_, RecordId, &str> = TableDefinition::new("names");
+/// The rows, clustered by (record, time, order of arrival). Bytes, since reading text that is no
+/// UTF-8 any more would panic in redb.
+pub(crate) const HISTORY: TableDefinition<'_, HistoryKey, &[u8]> = TableDefinition::new("history");
+/// Per writer its last batch number and when it came, in Unix milliseconds.
+pub(crate) const WRITERS: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
+
+/// Record, time, order of arrival.
+pub(crate) type HistoryKey = (RecordId, u64, u32);
+
+const VERSION: u64 = 1;
+
+pub(crate) fn history_key(record: RecordId, key: Key) -> HistoryKey {
+    (record, key.stored_at, key.seq)
+}
+
+/// Opens or creates the file and makes it ready.
+pub(crate) fn open(config: &RedbConfig) -> Result<Database, PersistenceError> {
+    if config.path.as_os_str().is_empty() {
+        return Err(refused(ErrorKind::Config, "the path is empty".to_owned()));
+    }
+    if let Some(folder) = config.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| {
+            let message = format!("cannot make the folder {}: {error}", folder.display());
+            BackendError::new(ENGINE, "open", ErrorKind::Permission, message).with_source(error)
+        })?;
+    }
+    let mut builder = Database::builder();
+    prepared(builder.set_cache_size(config.cache_bytes).create(&config.path))
+}
+
+/// The same on a storage of somebody's own.
+pub(crate) fn open_on(
+    storage: impl StorageBackend,
+    config: &RedbConfig,
+) -> Result<Database, PersistenceError> {
+    let mut builder = Database::builder();
+    prepared(builder.set_cache_size(config.cache_bytes).create_with_backend(storage))
+}
+
+fn prepared(opened: Result<Database, DatabaseError>) -> Result<Database, PersistenceError> {
+    let database = opened.map_err(failed("open"))?;
+    prepare(&database)?;
+    Ok(database)
+}
+
+fn prepare(database: &Database) -> Result<(), PersistenceError> {
+    let transaction = database.begin_write().map_err(failed("open"))?;
+    if is_ready(&transaction)? {
+        return transaction.abort().map_err(failed("open"));
+    }
+    {
+        let mut meta = transaction.open_table(META).map_err(failed("open"))?;
+        meta.insert(SCHEMA_VERSION, VERSION).map_err(failed("open"))?;
+        meta.insert(NEXT_RECORD, 1).map_err(failed("open"))?;
+        transaction.open_table(RECORDS).map_err(failed("open"))?;
+        transaction.open_table(NAMES).map_err(failed("open"))?;
+        transaction.open_table(HISTORY).map_err(failed("open"))?;
+        transaction.open_table(WRITERS).map_err(failed("open"))?;
+    }
+    transaction.commit().map_err(|error| commit_failed("open", error))
+}
+
+/// Whether the tables are there; refuses a file with anybody else's.
+fn is_ready(transaction: &WriteTransaction) -> Result<bool, PersistenceError> {
+    let mut tables = Vec::new();
+    for table in transaction.list_tables().map_err(failed("open"))? {
+        tables.push(table.name().to_owned());
+    }
+    if tables.is_empty() {
+        return Ok(false);
+    }
+    if !tables.iter().any(|table| table == META.name()) {
+        let message = format!("the file has tables that are not annals' ({})", tables.join(", "));
+        return Err(refused(ErrorKind::Corrupt, message));
+    }
+    let meta = transaction.open_table(META).map_err(failed("open"))?;
+    let version = meta.get(SCHEMA_VERSION).map_err(failed("open"))?.map(|version| version.value());
+    match version {
+        Some(VERSION) => Ok(true),
+        Some(newer) if newer > VERSION => {
+            let message = format!(
+                "the file has schema version {newer} and this program knows {VERSION}; use a newer \
+                 annals"
+            );
+            Err(refused(ErrorKind::NewerSchema, message))
+        }
+        _ => Err(refused(ErrorKind::Corrupt, "the file has no schema version".to_owned())),
+    }
+}
+
+fn refused(kind: ErrorKind, message: String) -> PersistenceError {
+    BackendError::new(ENGINE, "open", kind, message).into()
+}

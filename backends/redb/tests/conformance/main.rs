@@ -1,0 +1,104 @@
+//! redb is held to the contract.
+
+mod failing_storage;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use annals_conformance::{Guard, Harness, HarnessResult, Suite, unique_name};
+use annals_core::{PersistenceBackend, async_trait};
+use annals_redb::{RedbBackend, RedbConfig};
+use redb::{Database, ReadableTable, TableDefinition};
+
+use failing_storage::FailingStorage;
+
+const RECORDS: TableDefinition<'_, &str, u32> = TableDefinition::new("records");
+const HISTORY: TableDefinition<'_, (u32, u64, u32), &[u8]> = TableDefinition::new("history");
+
+struct Files;
+
+#[async_trait]
+impl Harness for Files {
+    fn name(&self) -> String {
+        "redb".into()
+    }
+
+    async fn create(&self) -> HarnessResult<String> {
+        let folder = std::env::temp_dir().join(unique_name("annals-redb"));
+        Ok(folder.join("history.redb").display().to_string())
+    }
+
+    async fn open(&self, location: &str) -> HarnessResult<Arc<dyn PersistenceBackend>> {
+        Ok(Arc::new(open(location, RedbConfig::new(location))?))
+    }
+
+    async fn remove(&self, location: &str) -> HarnessResult<()> {
+        Ok(std::fs::remove_dir_all(folder(location))?)
+    }
+
+    async fn open_with_max_value_bytes(
+        &self,
+        location: &str,
+        max_value_bytes: usize,
+    ) -> HarnessResult<Option<Arc<dyn PersistenceBackend>>> {
+        let config = RedbConfig::new(location).with_max_value_bytes(max_value_bytes);
+        Ok(Some(Arc::new(open(location, config)?)))
+    }
+
+    async fn corrupt(
+        &self,
+        location: &str,
+        record: &str,
+        stored_at: u64,
+        text: &str,
+    ) -> HarnessResult<Option<()>> {
+        let transaction = Database::open(location)?.begin_write()?;
+        {
+            let records = transaction.open_table(RECORDS)?;
+            let id = records.get(record)?.ok_or("no such record")?.value();
+            let mut history = transaction.open_table(HISTORY)?;
+            history.insert((id, stored_at, 0), text.as_bytes())?;
+        }
+        transaction.commit()?;
+        Ok(Some(()))
+    }
+
+    async fn size(&self, location: &str) -> HarnessResult<Option<u64>> {
+        Ok(Some(std::fs::metadata(location)?.len()))
+    }
+
+    async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
+        Ok(Some(Box::new(FailingSyncs::new(failing_storage::switch(location)))))
+    }
+}
+
+fn open(location: &str, config: RedbConfig) -> HarnessResult<RedbBackend> {
+    std::fs::create_dir_all(folder(location))?;
+    Ok(RedbBackend::open_on(FailingStorage::open(location)?, config)?)
+}
+
+/// Syncs fail until this is dropped.
+struct FailingSyncs(&'static AtomicBool);
+
+impl FailingSyncs {
+    fn new(switch: &'static AtomicBool) -> Self {
+        switch.store(true, Ordering::SeqCst);
+        Self(switch)
+    }
+}
+
+impl Drop for FailingSyncs {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+fn folder(location: &str) -> PathBuf {
+    Path::new(location).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn main() -> ExitCode {
+    Suite::new(Files).main()
+}

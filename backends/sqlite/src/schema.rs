@@ -1,0 +1,231 @@
+//! The file: how it is opened, what lies in it, and whose it is.
+//!
+//! `records` interns the names; `history` is clustered by (record, time, order of arrival), so that
+//! the newest rows of a record lie side by side; `writers` holds the last batch number of each
+//! writer. `docs/design.md` has what was measured against it.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use annals_core::{BackendError, Durability, ErrorKind, PersistenceError};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::config::SqliteConfig;
+use crate::error::{classify, failed};
+use crate::{ENGINE, aimdb};
+
+/// Written to `annals_meta`; a file with a greater one is refused.
+const SCHEMA_VERSION: i64 = 1;
+
+/// Older versions have a race between the connections of a WAL database that can damage it
+/// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// A reader's page cache: 16 MiB, negative as SQLite wants it for kibibytes. It is empty after every
+/// commit of another connection, so that more would not help.
+const READER_CACHE_KIBIBYTES: i64 = -16_384;
+
+const SCHEMA: &str = "
+CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
+CREATE TABLE records (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE history (
+    record_id INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (record_id, stored_at, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE writers (
+    writer BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE VIEW record_history (record_name, value_json, stored_at) AS
+    SELECT name, value, stored_at FROM history JOIN records ON records.id = history.record_id;
+";
+
+/// Opens the file for writing and makes it ready.
+pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
+    let version = rusqlite::version_number();
+    if version < OLDEST_SQLITE {
+        return Err(refused(
+            ErrorKind::Config,
+            format!("SQLite {} has a WAL bug; 3.51.3 or newer is needed", rusqlite::version()),
+        ));
+    }
+    check_path(&config.path)?;
+    // Processes that create one file together collide where SQLite does not wait by itself: while
+    // the journal mode is switched.
+    let deadline = Instant::now() + config.busy_timeout;
+    loop {
+        match try_open_writer(config) {
+            Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_open_writer(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
+    let failed = failed("open");
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = connect(config, flags)?;
+    connection.busy_timeout(config.busy_timeout).map_err(failed)?;
+    keep_statements(&connection).map_err(failed)?;
+    check_utf8(&connection)?;
+    prepare(&mut connection)?;
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(refused(
+            ErrorKind::Config,
+            format!("the file system does not allow WAL (journal mode stays {mode})"),
+        ));
+    }
+    let synchronous = if config.durability == Durability::PowerLoss { "FULL" } else { "NORMAL" };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+    // Checkpoints are the writer's own doing, so that their failures are seen.
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    let kibibytes = i64::try_from(config.cache_bytes >> 10).unwrap_or(i64::MAX).max(64);
+    connection.pragma_update(None, "cache_size", -kibibytes).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens a file that a writer has made ready, for reading.
+pub(crate) fn open_reader(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
+    // Read-only connections cannot make the shared memory file when they come first, hence
+    // read-write and query_only.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = connect(config, flags)?;
+    let failed = failed("query");
+    connection.busy_timeout(config.busy_timeout).map_err(failed)?;
+    keep_statements(&connection).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", READER_CACHE_KIBIBYTES).map_err(failed)?;
+    connection.pragma_update(None, "query_only", true).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Statements are prepared once. Without the stability guarantee SQLite prepares a statement again
+/// whenever a bound of its range changes, which is for every record of a query: latest-5 of 1,000
+/// records then takes 14 ms instead of 4.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
+fn check_path(path: &Path) -> Result<(), PersistenceError> {
+    if path.as_os_str().is_empty() || path == Path::new(":memory:") {
+        return Err(refused(
+            ErrorKind::Config,
+            "a SQLite history is a file; use the memory backend for one without".to_owned(),
+        ));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            fs::create_dir_all(folder).map_err(|error| {
+                let message = format!("cannot make the folder {}: {error}", folder.display());
+                BackendError::new(ENGINE, "open", ErrorKind::Permission, message)
+                    .with_source(error)
+                    .into()
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection, PersistenceError> {
+    let SqliteConfig { path, vfs, .. } = config;
+    let opened = match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+        None => Connection::open_with_flags(path, flags),
+    };
+    opened.map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        BackendError::new(ENGINE, "open", classify(&error), message).with_source(error).into()
+    })
+}
+
+/// Names compare byte by byte only where text is stored as UTF-8. (A new file is.)
+fn check_utf8(connection: &Connection) -> Result<(), PersistenceError> {
+    let encoding: String =
+        connection.query_row("PRAGMA encoding", [], |row| row.get(0)).map_err(failed("open"))?;
+    if encoding != "UTF-8" {
+        let message = format!("the file stores text as {encoding}; only UTF-8 will do");
+        return Err(refused(ErrorKind::Config, message));
+    }
+    Ok(())
+}
+
+/// Creates or converts what is there, in one transaction.
+fn prepare(connection: &mut Connection) -> Result<(), PersistenceError> {
+    let failed = failed("open");
+    if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
+        return Ok(());
+    }
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Somebody else may have been faster; what counts is what is there under the lock.
+    match version(&transaction).map_err(failed)? {
+        Some(SCHEMA_VERSION) => return Ok(()),
+        Some(newer) if newer > SCHEMA_VERSION => {
+            let message = format!(
+                "the file has schema version {newer} and this program knows {SCHEMA_VERSION}; use \
+                 a newer annals"
+            );
+            return Err(refused(ErrorKind::NewerSchema, message));
+        }
+        Some(unknown) => {
+            return Err(refused(
+                ErrorKind::Corrupt,
+                format!("the file has schema version {unknown}, which never was one"),
+            ));
+        }
+        None => {}
+    }
+    let from_aimdb = aimdb::is_there(&transaction).map_err(failed)?;
+    for table in ["records", "history", "writers", "record_history"] {
+        if exists(&transaction, table).map_err(failed)?
+            && !(table == "record_history" && from_aimdb)
+        {
+            return Err(refused(
+                ErrorKind::Corrupt,
+                format!("the file has a table \"{table}\" that is not annals'; use another file"),
+            ));
+        }
+    }
+    if from_aimdb {
+        aimdb::set_aside(&transaction)?;
+    }
+    transaction.execute_batch(SCHEMA).map_err(failed)?;
+    transaction
+        .execute("INSERT INTO annals_meta (schema_version) VALUES (?1)", [SCHEMA_VERSION])
+        .map_err(failed)?;
+    if from_aimdb {
+        aimdb::convert(&transaction)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !exists(connection, "annals_meta")? {
+        return Ok(None);
+    }
+    connection.query_row("SELECT schema_version FROM annals_meta", [], |row| row.get(0)).map(Some)
+}
+
+fn exists(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE)",
+        [name],
+        |row| row.get(0),
+    )
+}
+
+pub(crate) fn refused(kind: ErrorKind, message: String) -> PersistenceError {
+    BackendError::new(ENGINE, "open", kind, message).into()
+}

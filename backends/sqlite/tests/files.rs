@@ -1,0 +1,143 @@
+//! The file: whose it is, who else has it open, and what happens when it cannot be used.
+
+use std::time::Duration;
+
+use annals_core::{ErrorKind, PersistenceBackend, PersistenceError, QueryParams};
+use annals_sqlite::{SqliteBackend, SqliteConfig};
+use futures_util::future::join_all;
+use rusqlite::Connection;
+use serde_json::json;
+
+fn kind(error: &PersistenceError) -> ErrorKind {
+    match error {
+        PersistenceError::Backend(error) => error.kind(),
+        other => panic!("not an engine's error: {other}"),
+    }
+}
+
+#[test]
+fn missing_folders_are_made_and_no_runtime_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/c/history.db");
+    drop(SqliteBackend::new(&path).unwrap());
+    assert!(path.exists());
+}
+
+#[test]
+fn what_is_not_a_history_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "dear diary, ".repeat(1000)).unwrap();
+    assert_eq!(kind(&SqliteBackend::new(&text).unwrap_err()), ErrorKind::Corrupt);
+    assert_eq!(std::fs::read(&text).unwrap(), "dear diary, ".repeat(1000).as_bytes());
+
+    let other = folder.path().join("other.db");
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE Records (id)").unwrap();
+    let error = SqliteBackend::new(&other).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Corrupt, "{error}");
+
+    let utf16 = folder.path().join("utf16.db");
+    let connection = Connection::open(&utf16).unwrap();
+    connection.execute_batch("PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (x)").unwrap();
+    assert_eq!(kind(&SqliteBackend::new(&utf16).unwrap_err()), ErrorKind::Config);
+
+    assert_eq!(kind(&SqliteBackend::new(folder.path()).unwrap_err()), ErrorKind::Permission);
+    assert_eq!(kind(&SqliteBackend::new(":memory:").unwrap_err()), ErrorKind::Config);
+    assert_eq!(kind(&SqliteBackend::new("").unwrap_err()), ErrorKind::Config);
+    assert_eq!(kind(&SqliteBackend::new(text.join("below")).unwrap_err()), ErrorKind::Permission);
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    drop(SqliteBackend::new(&path).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    connection.execute("UPDATE annals_meta SET schema_version = 2", []).unwrap();
+    let error = SqliteBackend::new(&path).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::NewerSchema);
+    assert!(error.to_string().contains("newer annals"), "{error}");
+}
+
+/// The ids that one writer remembers must not outlive what another does to them: a name that the
+/// other's cleanup has let go would otherwise get rows that no query finds.
+#[tokio::test]
+async fn two_writers_on_one_file_see_each_others_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let (one, two) = (SqliteBackend::new(&path).unwrap(), SqliteBackend::new(&path).unwrap());
+    one.store("a", &json!(1), 10).await.unwrap();
+    two.store("a", &json!(2), 10).await.unwrap();
+    assert_eq!(two.cleanup(11).await.unwrap(), 2);
+    two.store("b", &json!("takes the id"), 20).await.unwrap();
+    one.store("a", &json!(3), 20).await.unwrap();
+    for history in [&one, &two] {
+        let rows = history.query("*", QueryParams::default()).await.unwrap();
+        let seen: Vec<_> = rows.iter().map(|r| (&*r.record_name, r.value.clone())).collect();
+        assert_eq!(seen, [("a", json!(3)), ("b", json!("takes the id"))]);
+    }
+}
+
+/// Equal times keep their order across writers, and after the older of them have been let go.
+#[tokio::test]
+async fn arrival_order_survives_what_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let (one, two) = (SqliteBackend::new(&path).unwrap(), SqliteBackend::new(&path).unwrap());
+    for (at, history) in [&one, &two, &one, &two, &two, &one].into_iter().enumerate() {
+        history.store("tied", &json!(at), 7).await.unwrap();
+    }
+    let plan = annals_core::CleanupPlan {
+        keep_newest: 2,
+        ..annals_core::CleanupPlan::older_than(u64::MAX)
+    };
+    assert_eq!(one.cleanup_plan(&plan).await.unwrap(), 4);
+    two.store("tied", &json!(6), 7).await.unwrap();
+    let rows = one.query("tied", QueryParams::default()).await.unwrap();
+    let values: Vec<_> = rows.into_iter().map(|row| row.value).collect();
+    assert_eq!(values, [json!(6), json!(5), json!(4)]);
+}
+
+/// A lock that does not go away is an error that can be retried; nothing was applied, and what is
+/// stored afterwards is stored once.
+#[tokio::test]
+async fn a_lasting_lock_is_an_error_that_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let config = SqliteConfig::new(&path).with_busy_timeout(Duration::from_millis(100));
+    let history = SqliteBackend::open(config).unwrap();
+    history.store("a", &json!(1), 1).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let stores = (0..20).map(|at| {
+        let history = history.clone();
+        async move { history.store("a", &json!(at), at).await }
+    });
+    for stored in join_all(stores).await {
+        let error = stored.unwrap_err();
+        assert_eq!(kind(&error), ErrorKind::Busy);
+        assert!(error.is_retryable());
+        assert_eq!(error.outcome(), annals_core::Outcome::NotApplied);
+    }
+    // Readers do not care.
+    assert_eq!(history.query("a", QueryParams::default()).await.unwrap().len(), 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    history.store("a", &json!(2), 2).await.unwrap();
+    assert_eq!(history.query("a", QueryParams::default()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_log_is_copied_into_the_file_and_does_not_grow_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let config = SqliteConfig::new(&path).with_durability(annals_core::Durability::Process);
+    let history = SqliteBackend::open(config).unwrap();
+    let value = json!("x".repeat(100_000));
+    for at in 0..1_000 {
+        history.store("bulk", &value, at).await.unwrap();
+    }
+    let log = std::fs::metadata(folder.path().join("history.db-wal")).unwrap().len();
+    let file = std::fs::metadata(&path).unwrap().len();
+    assert!(log < 40 << 20, "the log has {log} bytes");
+    assert!(file > 50 << 20, "the file has {file} bytes");
+}
