@@ -1,1 +1,53 @@
-//! Placeholder.
+//! The history of live records: named values that change over time.
+//!
+//! A service or device has live records (sensor readings, derived values, states) and wants their
+//! history: store every value, ask for the latest N of every record a wildcard matches, for
+//! everything in a time window, and let old rows go. annals keeps it behind one small trait,
+//! [`PersistenceBackend`], on SQLite, PostgreSQL (with TimescaleDB or Citus) or redb. The code that
+//! records and asks stays as it is when the store changes; only the feature and the URL differ.
+//!
+//! ```
+//! use annals::{PersistenceBackend, QueryExt, QueryParams};
+//! use serde_json::json;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! // `sqlite:history.db`, `redb:history.redb` or `postgres://…` in earnest.
+//! let history = annals::connect("memory:").await?;
+//! history.store("temperature::attic", &json!(21.5), 1_740_081_234_000).await?;
+//! history.store("temperature::attic", &json!(22.0), 1_740_081_264_000).await?;
+//! history.store("temperature::cellar", &json!(11.0), 1_740_081_264_000).await?;
+//!
+//! let latest: Vec<f64> = history.query_latest("temperature::*", 1).await?;
+//! assert_eq!(latest, [22.0, 11.0]);
+//! history.close().await?;
+//! # Ok::<(), annals::PersistenceError>(()) }).unwrap();
+//! ```
+//!
+//! # Features
+//!
+//! | feature | URL | module |
+//! |---|---|---|
+//! | `sqlite` (default) | `sqlite:history.db` | `annals::sqlite` |
+//! | `redb` | `redb:history.redb` | `annals::redb` |
+//! | `postgres` | `postgres://user@host/database` | `annals::postgres` |
+//! | none needed | `memory:` | [`MemoryBackend`] |
+//!
+//! With no feature at all the crate builds and pulls in no engine; [`connect`] then knows `memory:`
+//! only, and names the feature that any other URL needs.
+
+mod connect;
+
+pub use annals_core::*;
+pub use connect::connect;
+
+/// The SQLite backend and its settings.
+#[cfg(feature = "sqlite")]
+pub use annals_sqlite as sqlite;
+
+/// The PostgreSQL backend and its settings.
+#[cfg(feature = "postgres")]
+pub use annals_postgres as postgres;
+
+/// The redb backend and its settings.
+#[cfg(feature = "redb")]
+pub use annals_redb as redb;

@@ -1,1 +1,188 @@
-//! Placeholder.
+//! The annals backend for PostgreSQL 14 to 18.
+//!
+//! ```no_run
+//! use annals_core::{PersistenceBackend, QueryExt};
+//! use annals_postgres::PostgresBackend;
+//! # async fn example() -> Result<(), annals_core::PersistenceError> {
+//! let history = PostgresBackend::connect("postgres://ada:secret@localhost/plant").await?;
+//! history.store("temperature", &serde_json::json!(21.5), 1_740_081_234_000).await?;
+//! let latest: Vec<f64> = history.query_latest("temp*", 1).await?;
+//! history.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # What it does
+//!
+//! * Concurrent stores become one transaction (group commit): the rows that wait while one commit
+//!   is on its way go with the next.
+//! * A batch with an id is recognised when it is sent again, and the retry waits for a first
+//!   attempt that is still committing.
+//! * Every query sees one snapshot and is read page by page; a reader that stops costs one
+//!   connection of its pool and nobody's writes.
+//! * Latest-N costs one index seek per record.
+//!
+//! # What it needs
+//!
+//! A database with the encoding UTF8; any locale. The role needs `CREATE` on the database the first
+//! time, to create the schema (`annals` unless configured otherwise), or a schema that it may
+//! create tables in. People find their history in the view `record_history` there.
+//!
+//! All work happens on a thread of the backend's own, so that any executor may drive the futures
+//! and dropping one never leaves a connection half used. Prepared statements are used: behind
+//! PgBouncer in transaction mode that takes its version 1.21 with `max_prepared_statements`.
+
+mod cleanup;
+mod config;
+mod engine;
+mod error;
+mod read;
+mod schema;
+mod session;
+mod sql;
+mod worker;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+
+use annals_core::{
+    Batch, CleanupPlan, Durability, Grammar, Guarantees, Pattern, PersistenceBackend,
+    PersistenceError, Query, QueryParams, RecordSummary, Row, RowStream, StoredValue,
+};
+use async_trait::async_trait;
+use serde_json::Value;
+
+pub use config::PostgresConfig;
+
+use crate::worker::Worker;
+
+/// A history in a PostgreSQL schema.
+///
+/// Clones share connections, queue and fate: [`close`](PersistenceBackend::close) closes them all,
+/// and dropping the last one (an open [`RowStream`] counts) waits for what was accepted.
+///
+/// Nothing connects before the first call. `initialize` is implied by it, and the thread that does
+/// the work starts with it.
+#[derive(Clone)]
+pub struct PostgresBackend {
+    worker: Arc<Worker>,
+}
+
+impl PostgresBackend {
+    /// A backend that connects when it is first used.
+    pub fn new(config: PostgresConfig) -> Self {
+        Self { worker: Arc::new(Worker::new(config)) }
+    }
+
+    /// Connects to the server at `url` (see [`PostgresConfig`] for its options) and creates what is
+    /// missing there.
+    ///
+    /// # Errors
+    /// A URL that cannot work ([`ErrorKind::Config`](annals_core::ErrorKind::Config)), a schema by
+    /// a newer version of annals ([`ErrorKind::NewerSchema`](annals_core::ErrorKind::NewerSchema)),
+    /// or what the server reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the backend; a schema it began to create is there whole or not at
+    /// all.
+    pub async fn connect(url: &str) -> Result<Self, PersistenceError> {
+        let backend = Self::new(PostgresConfig::from_url(url)?);
+        backend.initialize().await?;
+        Ok(backend)
+    }
+
+    /// The configuration it works with.
+    pub fn config(&self) -> &PostgresConfig {
+        self.worker.config()
+    }
+}
+
+impl fmt::Debug for PostgresBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresBackend").field("config", self.config()).finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl PersistenceBackend for PostgresBackend {
+    async fn store(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<(), PersistenceError> {
+        let limit = self.config().max_value_bytes;
+        let row = Row::with_limit(record_name, value, timestamp, limit)?;
+        self.worker.write("store", Batch::new([row])).await
+    }
+
+    async fn query(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
+        let query = Query::new(record_pattern, &params)?;
+        read::open(&self.worker, query, read::Reader::Prompt).await?.into_values().await
+    }
+
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+        self.cleanup_plan(&CleanupPlan::older_than(older_than)).await
+    }
+
+    async fn initialize(&self) -> Result<(), PersistenceError> {
+        self.worker.run(|engine| async move { engine.ready().await.map(drop) }).await
+    }
+
+    async fn store_batch(&self, batch: &Batch) -> Result<(), PersistenceError> {
+        batch.validate(self.config().max_value_bytes)?;
+        self.worker.write("store_batch", batch.clone()).await
+    }
+
+    async fn query_stream(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream, PersistenceError> {
+        let query = Query::new(record_pattern, &params)?;
+        read::open(&self.worker, query, read::Reader::Stream).await
+    }
+
+    async fn records(
+        &self,
+        record_pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>, PersistenceError> {
+        let pattern = Pattern::new(record_pattern, grammar)?;
+        self.worker.run_while_wanted(|engine| read::records(engine, pattern)).await
+    }
+
+    async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
+        let plan = plan.clone();
+        self.worker.run_while_wanted(|engine| cleanup::sweep(engine, plan)).await
+    }
+
+    async fn health(&self) -> Result<(), PersistenceError> {
+        self.worker.run(|engine| async move { engine.health().await }).await
+    }
+
+    async fn close(&self) -> Result<(), PersistenceError> {
+        self.worker.close().await;
+        Ok(())
+    }
+
+    /// `durability` is what the server was found to be configured to; before the first contact
+    /// it is [`Durability::Process`].
+    fn guarantees(&self) -> Guarantees {
+        let power_loss = self.worker.engine().survives_power_loss();
+        Guarantees {
+            durability: if power_loss { Durability::PowerLoss } else { Durability::Process },
+            atomic_batches: true,
+            idempotent_batches: true,
+            snapshot_queries: true,
+            streamed_queries: true,
+            selective_cleanup: true,
+            many_processes: true,
+        }
+    }
+}

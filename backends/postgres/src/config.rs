@@ -1,0 +1,214 @@
+//! How to reach the server, and the limits.
+
+use std::fmt;
+use std::time::Duration;
+
+use annals_core::{DEFAULT_MAX_VALUE_BYTES, Durability, PersistenceError};
+
+use crate::error;
+
+mod url;
+
+/// PostgreSQL cuts longer identifiers off, so that two schemas would become one.
+const MAX_SCHEMA_BYTES: usize = 63;
+
+/// How to reach the server, where the tables live there, and every limit.
+///
+/// Made from a URL, then adjusted with the setters:
+///
+/// ```
+/// use std::time::Duration;
+/// use annals_postgres::PostgresConfig;
+///
+/// let config = PostgresConfig::from_url("postgres://ada:secret@db.example/plant?schema=line_1")?
+///     .with_pool_size(4)
+///     .with_wait_timeout(Duration::from_secs(5));
+/// assert!(!format!("{config:?}").contains("secret"));
+/// # Ok::<(), annals_core::PersistenceError>(())
+/// ```
+///
+/// # Options of the URL
+///
+/// | option | default | |
+/// |---|---|---|
+/// | `schema` | `annals` | the schema all tables live in; created if it is missing |
+/// | `max_value_bytes` | 16 MiB | the largest value, in bytes of JSON text |
+/// | `pool_size` | 8 | connections for reading, at least 2 |
+/// | `writers` | 1 | connections for writing, beside those for reading |
+/// | `durability` | `power-loss` | `process`: see [`with_durability`](Self::with_durability) |
+/// | `wait_timeout` | 30 s | the longest wait for a free connection or a place in the queue |
+/// | `connect_timeout` | 10 s | the longest time to connect and log in |
+/// | `statement_timeout` | 60 s | the longest time for one step of work on the server |
+///
+/// Times are written as `500ms`, `30s` or `2min`. A plain number means what it means to
+/// PostgreSQL: seconds for `connect_timeout`, milliseconds for the others. The options that libpq
+/// knows (`host`, `port`, `user`, `password`, `dbname`, `application_name`, `options`, `sslmode`,
+/// `target_session_attrs`, `load_balance_hosts`, `keepalives…`, `tcp_user_timeout`) work too, and
+/// several hosts with commas between them; anything else is refused.
+///
+/// There is no TLS yet: `sslmode=require`, `verify-ca` and `verify-full` are refused, `prefer` (the
+/// default) connects without.
+#[derive(Clone)]
+pub struct PostgresConfig {
+    pub(crate) server: tokio_postgres::Config,
+    pub(crate) schema: String,
+    pub(crate) max_value_bytes: usize,
+    pub(crate) pool_size: usize,
+    pub(crate) writers: usize,
+    pub(crate) durability: Durability,
+    pub(crate) wait_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+}
+
+impl PostgresConfig {
+    /// Reads `postgres://user:password@host:port/database?option=value`. Special characters in
+    /// each part are percent-encoded (`@` as `%40`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](annals_core::ErrorKind::Config) says what is wrong, without ever
+    /// quoting the URL: it has a password in it.
+    pub fn from_url(url: &str) -> Result<Self, PersistenceError> {
+        let config = url::parse(url)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Starts from a configuration of the driver's own, with the defaults for all else.
+    pub fn from_server(server: tokio_postgres::Config) -> Self {
+        let connect_timeout = server.get_connect_timeout().copied();
+        Self {
+            server,
+            schema: "annals".to_owned(),
+            max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
+            pool_size: 8,
+            writers: 1,
+            durability: Durability::PowerLoss,
+            wait_timeout: Duration::from_secs(30),
+            connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
+            statement_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// Sets the schema that all tables live in. It is created if it is missing. Any name of 1 to
+    /// 63 bytes without NUL that does not begin with `pg_` will do.
+    #[must_use]
+    pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Sets the largest value taken, in bytes of JSON text.
+    #[must_use]
+    pub fn with_max_value_bytes(mut self, max_value_bytes: usize) -> Self {
+        self.max_value_bytes = max_value_bytes;
+        self
+    }
+
+    /// Sets how many connections there may be for reading, at least 2. Streams may hold all of
+    /// them but one: queries, listings and sweeps go on beside streams that nobody reads.
+    #[must_use]
+    pub fn with_pool_size(mut self, pool_size: usize) -> Self {
+        self.pool_size = pool_size;
+        self
+    }
+
+    /// Sets how many connections there are for writing, at least 1.
+    ///
+    /// With one, rows are stored in the order in which they were handed over. With more, that
+    /// holds only for callers that wait for one store before they begin the next.
+    #[must_use]
+    pub fn with_writers(mut self, writers: usize) -> Self {
+        self.writers = writers;
+        self
+    }
+
+    /// Sets what an acknowledged row has to survive.
+    ///
+    /// [`Durability::PowerLoss`], the default, commits as the server is configured to, which is to
+    /// sync first unless somebody changed it (`guarantees()` says what was found).
+    /// [`Durability::Process`] (and below) commits without waiting for the sync
+    /// (`synchronous_commit = off`): several times faster for single rows, and the rows of the
+    /// last fraction of a second are lost when the **server** crashes or loses power.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets the longest wait for a free connection or for a place in the write queue.
+    #[must_use]
+    pub fn with_wait_timeout(mut self, limit: Duration) -> Self {
+        self.wait_timeout = limit;
+        self
+    }
+
+    /// Sets the longest time to connect and log in.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Sets the longest time for one step of work on the server: one transaction of writes, one
+    /// page of a query, one step of a sweep.
+    #[must_use]
+    pub fn with_statement_timeout(mut self, limit: Duration) -> Self {
+        self.statement_timeout = limit;
+        self
+    }
+
+    /// The schema that all tables live in.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<(), PersistenceError> {
+        let schema = &self.schema;
+        if schema.is_empty() || schema.len() > MAX_SCHEMA_BYTES || schema.contains('\0') {
+            return Err(error::config("a schema's name has 1 to 63 bytes and no NUL"));
+        }
+        if schema.starts_with("pg_") {
+            return Err(error::config("PostgreSQL keeps schemas that begin with `pg_` for itself"));
+        }
+        if self.pool_size < 2 {
+            return Err(error::config("`pool_size` is at least 2: streams hold all but one"));
+        }
+        if self.writers == 0 {
+            return Err(error::config("`writers` is at least 1"));
+        }
+        if self.server.get_hosts().is_empty() && self.server.get_hostaddrs().is_empty() {
+            return Err(error::config("no host: write postgres://user:password@host/database"));
+        }
+        if self.server.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
+            return Err(error::config(
+                "TLS is not supported yet, and `sslmode` asks for it; a tunnel or \
+                 `sslmode=prefer` on a network you trust are the ways around it",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The driver's own `Debug` hides the password too, but not `options`, where people put
+        // what they should not.
+        f.debug_struct("PostgresConfig")
+            .field("hosts", &self.server.get_hosts())
+            .field("ports", &self.server.get_ports())
+            .field("user", &self.server.get_user())
+            .field("password", &self.server.get_password().map(|_| "…"))
+            .field("database", &self.server.get_dbname())
+            .field("schema", &self.schema)
+            .field("max_value_bytes", &self.max_value_bytes)
+            .field("pool_size", &self.pool_size)
+            .field("writers", &self.writers)
+            .field("durability", &self.durability)
+            .field("wait_timeout", &self.wait_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish_non_exhaustive()
+    }
+}

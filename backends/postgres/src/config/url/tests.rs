@@ -1,0 +1,78 @@
+use super::*;
+
+#[test]
+fn every_option_is_read() {
+    let config = PostgresConfig::from_url(
+        "postgresql://ada:s%40crit@h1:5433,h2/plant?schema=a%20%22b%22&max_value_bytes=10\
+         &pool_size=3&writers=2&durability=process&wait_timeout=1500&connect_timeout=7\
+         &statement_timeout=2min&application_name=x&sslmode=disable",
+    )
+    .unwrap();
+    assert_eq!(config.server.get_password(), Some(&b"s@crit"[..]));
+    assert_eq!(config.server.get_hosts().len(), 2);
+    assert_eq!(config.server.get_dbname(), Some("plant"));
+    assert_eq!(config.server.get_application_name(), Some("x"));
+    assert_eq!(config.schema, "a \"b\"");
+    assert_eq!((config.max_value_bytes, config.pool_size, config.writers), (10, 3, 2));
+    assert_eq!(config.durability, Durability::Process);
+    assert_eq!(config.wait_timeout, Duration::from_millis(1500));
+    assert_eq!(config.connect_timeout, Duration::from_secs(7));
+    assert_eq!(config.statement_timeout, Duration::from_secs(120));
+}
+
+#[test]
+fn what_cannot_work_is_refused_and_says_why() {
+    for (url, reason) in [
+        ("mysql://u:hunter2@h/db", "cannot be read"),
+        ("postgres://u:hunter2@h:port/db", "cannot be read"),
+        ("postgres://u:hunter2@h/db?sslmode=require", "TLS"),
+        ("postgres://u:hunter2@h/db?sslmode=verify-full", "TLS"),
+        ("postgres://u:hunter2@h/db?sslrootcert=/x", "TLS"),
+        ("postgres://u:hunter2@h/db?sslmode=maybe", "sslmode"),
+        ("postgres://u:hunter2@h/db?colour=red", "`colour`"),
+        ("postgres://u:hunter2@h/db?schema", "name=value"),
+        ("postgres://u:hunter2@h/db?schema=", "1 to 63 bytes"),
+        ("postgres://u:hunter2@h/db?schema=%00", "1 to 63 bytes"),
+        ("postgres://u:hunter2@h/db?schema=%ff", "percent-encoded"),
+        ("postgres://u:hunter2@h/db?schema=%4", "percent-encoded"),
+        ("postgres://u:hunter2@h/db?schema=pg_x", "pg_"),
+        ("postgres://u:hunter2@h/db?pool_size=1", "pool_size"),
+        ("postgres://u:hunter2@h/db?writers=0", "writers"),
+        ("postgres://u:hunter2@h/db?durability=volatile", "durability"),
+        ("postgres://u:hunter2@h/db?wait_timeout=0", "wait_timeout"),
+        ("postgres://u:hunter2@h/db?wait_timeout=5h", "wait_timeout"),
+        ("postgres://u:hunter2@h/db?statement_timeout=99999999999", "statement_timeout"),
+        ("postgres:///db?user=u&password=hunter2", "no host"),
+    ] {
+        let error = PostgresConfig::from_url(url).unwrap_err();
+        let PersistenceError::Backend(backend) = &error else { panic!("{url}: {error:?}") };
+        assert_eq!(backend.kind(), annals_core::ErrorKind::Config, "{url}");
+        assert!(error.to_string().contains(reason), "{url}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}: {error:?}");
+    }
+}
+
+/// An unescaped character in the password once made its second half a host or a database, which
+/// later messages show.
+#[test]
+fn a_password_with_a_special_character_is_never_shown() {
+    for url in [
+        "postgres://u:hun/ter2@h/db",
+        "postgres://u:hun?ter2@h/db",
+        "postgres://u:hun@ter2@h/db",
+        "postgres://u:hun#ter2/x@h/db",
+        "postgres://u:hunter2@h/db?options=-c%20x&pass=hunter2",
+        "postgres://u:hunter2@h/db?password=ter2@x",
+    ] {
+        if let Err(error) = PostgresConfig::from_url(url) {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("ter2") && !shown.contains("hun"), "{shown}");
+        } else {
+            panic!("{url} was taken");
+        }
+    }
+    for url in ["postgres://u:hunter2@h/db", "postgres://u:hun%zzter2@h/db"] {
+        let shown = format!("{:?}", PostgresConfig::from_url(url).unwrap());
+        assert!(!shown.contains("ter2"), "{shown}");
+    }
+}

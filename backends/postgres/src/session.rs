@@ -1,0 +1,93 @@
+//! A connection in use.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use annals_core::PersistenceError;
+use deadpool_postgres::{ClientWrapper, Object};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_postgres::NoTls;
+
+use crate::error::{self, Native, Phase};
+
+/// A pooled connection that goes back to its pool only when it is [released](Self::release): one
+/// that is dropped on the way is closed, because nobody knows what is still under way on it.
+pub(crate) struct Session {
+    client: Option<Object>,
+    operation: &'static str,
+    limit: Duration,
+    /// The server works on something whose answer was not seen.
+    busy: AtomicBool,
+}
+
+impl Session {
+    pub(crate) fn new(client: Object, operation: &'static str, limit: Duration) -> Self {
+        Self { client: Some(client), operation, limit, busy: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    pub(crate) fn client(&self) -> &ClientWrapper {
+        // Only `release` and `drop` take it out, and both end the session.
+        #[expect(clippy::expect_used, reason = "an invariant of this type")]
+        self.client.as_ref().expect("a session has its connection until it ends")
+    }
+
+    /// Waits for the server within the limit, before anything is committed.
+    pub(crate) async fn run<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, PersistenceError> {
+        self.run_in(Phase::Before, work).await
+    }
+
+    /// Commits: an error here may leave the outcome unknown.
+    pub(crate) async fn commit(&self) -> Result<(), PersistenceError> {
+        self.run_in(Phase::Commit, self.client().batch_execute("COMMIT")).await
+    }
+
+    async fn run_in<T>(
+        &self,
+        phase: Phase,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, PersistenceError> {
+        self.busy.store(true, Ordering::Relaxed);
+        match timeout(self.limit, work).await {
+            Ok(result) => {
+                self.busy.store(false, Ordering::Relaxed);
+                result.map_err(|error| error::driver(self.operation, error, phase))
+            }
+            Err(_) => {
+                let message = "the server did not answer within `statement_timeout`";
+                Err(error::timeout(self.operation, Native::Timeout, phase, message))
+            }
+        }
+    }
+
+    /// Returns the connection, on which nothing may be under way any more.
+    pub(crate) fn release(mut self) {
+        drop(self.client.take());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        if self.busy.load(Ordering::Relaxed)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // The server notices a closed socket only when it next writes to it.
+            let cancel = client.cancel_token();
+            let limit = self.limit;
+            runtime.spawn(async move {
+                // In vain if the server is gone, and then there is nothing to stop either.
+                let _ = timeout(limit, cancel.cancel_query(NoTls)).await;
+            });
+        }
+        drop(Object::take(client));
+    }
+}

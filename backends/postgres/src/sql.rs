@@ -1,0 +1,293 @@
+//! Every statement, with the schema's name in it: `search_path` is session state, which does not
+//! survive a transaction pooler.
+
+use annals_core::Durability;
+
+use crate::config::PostgresConfig;
+
+/// The statements of one schema.
+///
+/// # Tables
+///
+/// * `records (id, name)`: names, interned, in byte order whatever the database's locale.
+/// * `history (record_id, stored_at, seq, value)`: the rows, keyed by the first three. `seq` comes
+///   from a sequence, so that equal times stay in order of arrival.
+/// * `writers (writer, number, touched_at)`: the last batch of each writer.
+/// * `meta (schema_version, names_generation)`: one row. Whoever removes a name raises the
+///   generation; whoever has cached ids compares it before he commits.
+pub(crate) struct Sql {
+    /// The schema's name as an identifier.
+    pub(crate) schema: String,
+    /// The key of the advisory lock for creating the schema.
+    pub(crate) create_lock: i64,
+    /// Begins a transaction that stores, and keeps names from being removed meanwhile.
+    pub(crate) begin_write: String,
+    /// Begins a transaction that reads one snapshot.
+    pub(crate) begin_read: String,
+    /// Begins one step of a sweep.
+    pub(crate) begin_sweep: String,
+    /// Waits for the transactions that store, and holds up new ones.
+    pub(crate) lock_names: String,
+    pub(crate) generation: String,
+    pub(crate) add_names: String,
+    pub(crate) find_names: String,
+    pub(crate) claim: String,
+    pub(crate) insert: String,
+    pub(crate) copy: String,
+    pub(crate) name_exact: String,
+    pub(crate) names_page: String,
+    pub(crate) newest_first: String,
+    pub(crate) oldest_first: String,
+    pub(crate) newest_ascending: String,
+    pub(crate) summaries: String,
+    pub(crate) keep_bounds: String,
+    pub(crate) sweep_step: String,
+    pub(crate) empty_records: String,
+    pub(crate) prune: String,
+    pub(crate) raise_generation: String,
+    pub(crate) expire_writers: String,
+    pub(crate) health: String,
+    pub(crate) probe: String,
+    pub(crate) version: String,
+    pub(crate) create: String,
+}
+
+/// How long a sweep that wants to remove names waits for stores, which wait for it meanwhile.
+const PRUNE_LOCK_TIMEOUT: &str = "200ms";
+
+impl Sql {
+    pub(crate) fn new(config: &PostgresConfig) -> Self {
+        let s = quote(&config.schema);
+        let names_lock = lock_key("names", &config.schema);
+        let create_lock = lock_key("create", &config.schema);
+        let limit = config.statement_timeout.as_millis();
+        let commit = match config.durability {
+            Durability::PowerLoss => "",
+            Durability::Process | Durability::Volatile => "SET LOCAL synchronous_commit = off;",
+        };
+        // There is one right plan for every read and every step of a sweep: index seeks in key
+        // order. Before the first ANALYZE the planner cannot know that. JIT must go along, because
+        // it is the penalty for disabled plans that would call it in.
+        let plan = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+                    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+                    SET LOCAL enable_sort = off; SET LOCAL jit = off; \
+                    SET LOCAL max_parallel_workers_per_gather = 0;";
+        Self {
+            begin_write: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                 SET LOCAL statement_timeout = {limit}; {commit} \
+                 SELECT pg_advisory_xact_lock_shared({names_lock})"
+            ),
+            // Without a limit on the server: a portal that waits for its reader to take the next
+            // row counts as running. The client has its own limit for each step.
+            begin_read: format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                 SET LOCAL statement_timeout = 0; \
+                 SET LOCAL idle_in_transaction_session_timeout = 0; {plan}"
+            ),
+            begin_sweep: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                 SET LOCAL statement_timeout = {limit}; {plan}"
+            ),
+            lock_names: format!(
+                "SET LOCAL lock_timeout = '{PRUNE_LOCK_TIMEOUT}'; \
+                 SELECT pg_advisory_xact_lock({names_lock})"
+            ),
+            generation: format!("SELECT names_generation FROM {s}.meta"),
+            // In order of name: two processes that add the same names then wait for each other in
+            // one direction only.
+            add_names: format!(
+                "INSERT INTO {s}.records (name) \
+                 SELECT u.name FROM unnest($1::text[]) AS u (name) \
+                 WHERE NOT EXISTS (SELECT FROM {s}.records r WHERE r.name = u.name COLLATE \"C\") \
+                 ORDER BY u.name COLLATE \"C\" ON CONFLICT (name) DO NOTHING"
+            ),
+            // The ids and the generation they belong to come from one snapshot.
+            find_names: format!(
+                "SELECT r.name, r.id, m.names_generation FROM {s}.meta m \
+                 LEFT JOIN {s}.records r ON r.name = ANY ($1::text[])"
+            ),
+            claim: format!(
+                "INSERT INTO {s}.writers AS w (writer, number, touched_at) \
+                 SELECT u.writer, u.number, now() \
+                 FROM unnest($1::bytea[], $2::bigint[]) AS u (writer, number) ORDER BY u.writer \
+                 ON CONFLICT (writer) DO UPDATE \
+                 SET number = excluded.number, touched_at = excluded.touched_at \
+                 WHERE w.number < excluded.number RETURNING w.writer"
+            ),
+            insert: format!(
+                "INSERT INTO {s}.history (record_id, stored_at, value) \
+                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])"
+            ),
+            copy: format!(
+                "COPY {s}.history (record_id, stored_at, value) FROM STDIN (FORMAT binary)"
+            ),
+            name_exact: format!("SELECT id, name FROM {s}.records WHERE name = $1"),
+            names_page: format!(
+                "SELECT id, name FROM {s}.records \
+                 WHERE name >= $1 AND name > $2 AND ($3::text IS NULL OR name < $3) \
+                 ORDER BY name LIMIT $4"
+            ),
+            newest_first: format!(
+                "SELECT r.place, h.stored_at, h.value \
+                 FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \
+                 CROSS JOIN LATERAL (\
+                   SELECT stored_at, value FROM {s}.history \
+                   WHERE record_id = r.id AND stored_at >= $2 AND stored_at <= $3 \
+                   ORDER BY stored_at DESC, seq DESC LIMIT $4::bigint) h"
+            ),
+            oldest_first: format!(
+                "SELECT r.place, h.stored_at, h.value \
+                 FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \
+                 CROSS JOIN LATERAL (\
+                   SELECT stored_at, value FROM {s}.history \
+                   WHERE record_id = r.id AND stored_at >= $2 AND stored_at <= $3 \
+                   ORDER BY stored_at, seq LIMIT $4::bigint) h"
+            ),
+            // The newest N from old to new without sorting them: first the key of the Nth newest,
+            // then from there on. `OFFSET 0` keeps the bound from being computed for each row.
+            newest_ascending: format!(
+                "SELECT r.place, h.stored_at, h.value \
+                 FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \
+                 LEFT JOIN LATERAL (\
+                   SELECT stored_at, seq FROM {s}.history \
+                   WHERE record_id = r.id AND stored_at >= $2 AND stored_at <= $3 \
+                   ORDER BY stored_at DESC, seq DESC OFFSET $4::bigint - 1 LIMIT 1) b ON true \
+                 CROSS JOIN LATERAL (\
+                   SELECT stored_at, value FROM {s}.history \
+                   WHERE record_id = r.id AND stored_at <= $3 \
+                   AND (stored_at, seq) >= (coalesce(b.stored_at, $2), coalesce(b.seq, 0)) \
+                   ORDER BY stored_at, seq OFFSET 0) h"
+            ),
+            summaries: format!(
+                "SELECT r.place, h.rows, h.first, h.last \
+                 FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \
+                 CROSS JOIN LATERAL (\
+                   SELECT count(*) AS rows, min(stored_at) AS first, max(stored_at) AS last \
+                   FROM {s}.history WHERE record_id = r.id) h"
+            ),
+            keep_bounds: format!(
+                "SELECT r.place, b.stored_at, b.seq \
+                 FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \
+                 CROSS JOIN LATERAL (\
+                   SELECT stored_at, seq FROM {s}.history WHERE record_id = r.id \
+                   ORDER BY stored_at DESC, seq DESC OFFSET $2::bigint - 1 LIMIT 1) b"
+            ),
+            // From `$2` on, which is where the step before ended: what it removed still lies in
+            // the index until a vacuum, and would be passed over again and again.
+            sweep_step: format!(
+                "WITH doomed AS MATERIALIZED (\
+                   SELECT r.place, h.record_id, h.stored_at, h.seq \
+                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) \
+                     WITH ORDINALITY AS r (id, from_time, last_time, last_seq, place) \
+                   CROSS JOIN LATERAL (\
+                     SELECT record_id, stored_at, seq FROM {s}.history \
+                     WHERE record_id = r.id AND stored_at >= r.from_time \
+                     AND (stored_at, seq) <= (r.last_time, r.last_seq) \
+                     ORDER BY stored_at, seq LIMIT $5::bigint) h \
+                   LIMIT $5::bigint), \
+                 gone AS (\
+                   DELETE FROM {s}.history h USING doomed d \
+                   WHERE h.record_id = d.record_id AND h.stored_at = d.stored_at \
+                   AND h.seq = d.seq RETURNING 1) \
+                 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM doomed), l.place, \
+                        (SELECT max(stored_at) FROM doomed d WHERE d.place = l.place) \
+                 FROM (SELECT max(place) AS place FROM doomed) l"
+            ),
+            empty_records: format!(
+                "SELECT r.id FROM unnest($1::bigint[]) AS r (id) \
+                 WHERE NOT EXISTS (SELECT FROM {s}.history h WHERE h.record_id = r.id)"
+            ),
+            prune: format!(
+                "DELETE FROM {s}.records r WHERE r.id = ANY ($1::bigint[]) \
+                 AND NOT EXISTS (SELECT FROM {s}.history h WHERE h.record_id = r.id)"
+            ),
+            raise_generation: format!(
+                "UPDATE {s}.meta SET names_generation = names_generation + 1"
+            ),
+            expire_writers: format!(
+                "DELETE FROM {s}.writers WHERE touched_at < now() - interval '30 days'"
+            ),
+            health: format!("SELECT schema_version FROM {s}.meta"),
+            probe: "SELECT current_setting('server_version_num')::int, \
+                      current_setting('server_encoding'), \
+                      current_setting('fsync') = 'on' \
+                        AND current_setting('full_page_writes') = 'on' \
+                        AND current_setting('synchronous_commit') <> 'off', \
+                      EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1), \
+                      EXISTS (SELECT FROM pg_catalog.pg_class c \
+                        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                        WHERE n.nspname = $1 AND c.relname = 'meta')"
+                .to_owned(),
+            version: format!("SELECT schema_version FROM {s}.meta"),
+            create: create(&s),
+            schema: s,
+            create_lock,
+        }
+    }
+}
+
+/// The tables of version 1.
+fn create(s: &str) -> String {
+    // Sweeps leave dead rows behind at a steady rate: vacuum at 5 % of them instead of 20.
+    let vacuum = "WITH (autovacuum_vacuum_scale_factor = 0.05)";
+    format!(
+        "CREATE TABLE {s}.meta (\
+           one boolean PRIMARY KEY DEFAULT true CHECK (one), \
+           schema_version integer NOT NULL, \
+           names_generation bigint NOT NULL); \
+         CREATE TABLE {s}.records (\
+           id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+           name text COLLATE \"C\" NOT NULL UNIQUE) {vacuum}; \
+         CREATE TABLE {s}.history (\
+           record_id bigint NOT NULL, \
+           stored_at bigint NOT NULL, \
+           seq bigint GENERATED ALWAYS AS IDENTITY, \
+           value text NOT NULL, \
+           PRIMARY KEY (record_id, stored_at, seq)) {vacuum}; \
+         CREATE TABLE {s}.writers (\
+           writer bytea PRIMARY KEY, \
+           number bigint NOT NULL, \
+           touched_at timestamptz NOT NULL); \
+         CREATE VIEW {s}.record_history AS \
+           SELECT r.name AS record_name, h.value AS value_json, h.stored_at \
+           FROM {s}.history h JOIN {s}.records r ON r.id = h.record_id; \
+         COMMENT ON VIEW {s}.record_history IS \
+           'The history for people: value_json::jsonb, to_timestamp(stored_at / 1000.0)'; \
+         INSERT INTO {s}.meta (schema_version, names_generation) VALUES ({version}, 0);",
+        version = crate::schema::VERSION,
+    )
+}
+
+/// An identifier that means exactly `name`.
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The key of an advisory lock: FNV-1a of what it is for. Advisory locks are one space of numbers
+/// for the whole database; should another application's collide, the two wait for each other.
+fn lock_key(purpose: &str, schema: &str) -> i64 {
+    let text = format!("annals:{purpose}:{schema}");
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_cannot_end_the_identifier() {
+        assert_eq!(quote("a\"; DROP TABLE x; --"), "\"a\"\"; DROP TABLE x; --\"");
+    }
+
+    /// Other releases of annals must come to the same keys.
+    #[test]
+    fn the_keys_of_locks_stay_as_they_are() {
+        assert_eq!(lock_key("names", "annals"), lock_key("names", "annals"));
+        assert_ne!(lock_key("names", "annals"), lock_key("create", "annals"));
+        assert_ne!(lock_key("names", "a"), lock_key("names", "b"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Ids of record names, cached.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use annals_core::{Batch, ErrorKind, PersistenceError};
+
+use crate::engine::Engine;
+use crate::error;
+use crate::session::Session;
+
+/// Beyond this the cache starts anew: about 100 MB of names.
+const MOST_NAMES: usize = 1_000_000;
+
+/// How often names may vanish between two statements before something is wrong.
+const ATTEMPTS: usize = 10;
+
+/// Ids as they were in one generation of names. A sweep that removes names begins another one, and
+/// a transaction commits only if the generation it took its ids from is still the current one: an
+/// id can be stale here, but never in the history.
+#[derive(Default)]
+pub(crate) struct NameCache {
+    names: Mutex<Names>,
+}
+
+#[derive(Default)]
+struct Names {
+    generation: i64,
+    ids: HashMap<Arc<str>, i64>,
+}
+
+impl NameCache {
+    /// Forgets everything: the generation is another one.
+    pub(super) fn clear(&self) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.ids.clear();
+    }
+
+    /// The ids of all rows in order and the generation they belong to, or the names without one.
+    fn look_up(&self, batches: &[&Batch]) -> Result<(Vec<i64>, i64), Vec<Arc<str>>> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = batches.iter().flat_map(|batch| batch.rows());
+        let mut ids = Vec::with_capacity(batches.iter().map(|batch| batch.rows().len()).sum());
+        let mut missing = Vec::new();
+        for row in rows {
+            match names.ids.get(row.record.as_str()) {
+                Some(id) => ids.push(*id),
+                None => missing.push(row.record.clone().into_shared()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok((ids, names.generation));
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        Err(missing)
+    }
+
+    fn add(&self, generation: i64, found: impl Iterator<Item = (String, i64)>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.generation != generation || names.ids.len() > MOST_NAMES {
+            names.ids.clear();
+            names.generation = generation;
+        }
+        names.ids.extend(found.map(|(name, id)| (name.into(), id)));
+    }
+}
+
+/// The ids of all rows in order, adding names that are new, and the generation they belong to.
+///
+/// Names are added in a statement of their own, before the rows: it is short, so that nobody waits
+/// long for a name that two processes add at once. A name whose rows are then not stored has no
+/// rows, and is not listed.
+pub(super) async fn resolve(
+    engine: &Engine,
+    session: &Session,
+    batches: &[&Batch],
+) -> Result<(Vec<i64>, i64), PersistenceError> {
+    let client = session.client();
+    for _ in 0..ATTEMPTS {
+        let missing = match engine.names.look_up(batches) {
+            Ok(found) => return Ok(found),
+            Err(missing) => missing,
+        };
+        let missing: Vec<&str> = missing.iter().map(|name| &**name).collect();
+        let add = session.run(client.prepare_cached(&engine.sql.add_names)).await?;
+        let find = session.run(client.prepare_cached(&engine.sql.find_names)).await?;
+        session.run(client.execute(&add, &[&missing])).await?;
+        let rows = session.run(client.query(&find, &[&missing])).await?;
+        let Some(generation) = rows.first().map(|row| row.get(2)) else { break };
+        let found = rows.iter().filter_map(|row| Some((row.get::<_, Option<_>>(0)?, row.get(1))));
+        engine.names.add(generation, found);
+    }
+    let message = "record names vanish as soon as they are added";
+    Err(error::own("store", ErrorKind::Busy, message))
+}

@@ -1,0 +1,82 @@
+//! A schema of its own for each test, in a shared database.
+#![allow(dead_code, reason = "not every test file uses all of it")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may panic")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use annals_core::{Batch, Row};
+use annals_postgres::{PostgresBackend, PostgresConfig};
+use annals_test_postgres::{Locale, TestServer, skip_requested};
+use serde_json::json;
+use tokio_postgres::{Client, NoTls};
+
+/// Where a test does its work. `None` when the tests that need a server are to be skipped.
+pub struct Place {
+    pub url: String,
+    pub schema: String,
+}
+
+impl Place {
+    /// In the database whose locale sorts unlike bytes, where mistakes show.
+    pub fn new() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if skip_requested() {
+            eprintln!("skipped: ANNALS_TEST_SKIP names postgres");
+            return None;
+        }
+        let url = TestServer::get().unwrap().database(Locale::Icu).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let schema = format!("t{}_{count}_{now}", std::process::id());
+        Some(Self { url, schema })
+    }
+
+    pub fn config(&self) -> PostgresConfig {
+        PostgresConfig::from_url(&self.url).unwrap().with_schema(&self.schema)
+    }
+
+    pub fn backend(&self) -> PostgresBackend {
+        PostgresBackend::new(self.config())
+    }
+
+    /// A backend whose sessions the server lists under [`application`](Self::application).
+    pub fn named_backend(&self) -> PostgresBackend {
+        let url = format!("{}?application_name={}", self.url, self.application());
+        let config = PostgresConfig::from_url(&url).unwrap();
+        PostgresBackend::new(config.with_schema(&self.schema))
+    }
+
+    /// The server cuts names off at 63 bytes.
+    pub fn application(&self) -> String {
+        format!("annals {}", self.schema).replace(' ', "-")
+    }
+
+    /// A connection of the test's own.
+    pub async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// The schema's name as an identifier.
+    pub fn quoted(&self) -> String {
+        format!("\"{}\"", self.schema.replace('"', "\"\""))
+    }
+
+    /// A number out of the database; `{s}` stands for the schema.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = sql.replace("{s}", &self.quoted());
+        self.client().await.query_one(&sql, &[]).await.unwrap().get(0)
+    }
+}
+
+pub fn row(record: &str, value: i64, stored_at: u64) -> Row {
+    Row::new(record, &json!(value), stored_at).unwrap()
+}
+
+/// `rows` rows of `records` records, `r0` upwards, one millisecond apart.
+pub fn batch(records: u64, rows: u64) -> Batch {
+    let row = |i: u64| row(&format!("r{}", i % records), i as i64, i / records);
+    Batch::new((0..rows).map(row).collect::<Vec<_>>())
+}

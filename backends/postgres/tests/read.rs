@@ -1,0 +1,239 @@
+//! Queries: order, plans, pages, readers that stop.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use annals_core::{
+    Batch, Grammar, Order, PersistenceBackend, PersistenceError, Query, QueryExt, QueryParams,
+    RawRow, Row,
+};
+use annals_postgres::PostgresBackend;
+use common::{Place, batch, row};
+use futures_util::StreamExt;
+use serde_json::json;
+
+async fn raw(backend: &PostgresBackend, pattern: &str, params: QueryParams) -> Vec<RawRow> {
+    let stream = backend.query_stream(pattern, params).await.unwrap();
+    stream.map(Result::unwrap).collect().await
+}
+
+/// Against core's reference, over every combination of bounds, limit and order.
+#[tokio::test]
+async fn every_kind_of_query_agrees_with_the_reference() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    let reference = annals_core::MemoryBackend::new();
+    let mut rows = Vec::new();
+    for i in 0..600_i64 {
+        let record = ["a", "B", "a::x", "a::Y", "é", "a\u{10ffff}", "b%", "b_"][i as usize % 8];
+        rows.push(row(record, i, (i * 37 % 50) as u64));
+    }
+    rows.push(row("a", -1, i64::MAX as u64));
+    let batch = Batch::new(rows);
+    backend.store_batch(&batch).await.unwrap();
+    reference.store_batch(&batch).await.unwrap();
+    for pattern in ["*", "a*", "a", "a::*", "*::*", "b%", "b*", "é*", "*Y", "zzz", "a\u{10ffff}*"] {
+        for limit in [None, Some(0), Some(1), Some(7), Some(1_000_000)] {
+            for (start, end) in [
+                (None, None),
+                (Some(10), Some(20)),
+                (Some(20), Some(10)),
+                (Some(0), Some(u64::MAX)),
+                (None, Some(0)),
+                (Some(49), None),
+            ] {
+                for order in [Order::NewestFirst, Order::OldestFirst] {
+                    let params = QueryParams {
+                        limit_per_record: limit,
+                        start_time: start,
+                        end_time: end,
+                        order,
+                        ..QueryParams::default()
+                    };
+                    let expected = reference.query(pattern, params).await.unwrap();
+                    let found = backend.query(pattern, params).await.unwrap();
+                    assert_eq!(found, expected, "{pattern} {params:?}");
+                }
+            }
+        }
+        let expected = reference.records(pattern, Grammar::Glob).await.unwrap();
+        assert_eq!(backend.records(pattern, Grammar::Glob).await.unwrap(), expected, "{pattern}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_records_are_read_in_order() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.store_batch(&batch(100_000, 100_000)).await.unwrap();
+    let rows = raw(&backend, "*", QueryParams::latest(1)).await;
+    assert_eq!(rows.len(), 100_000);
+    assert!(rows.is_sorted_by(|a, b| a.record < b.record));
+    assert_eq!(raw(&backend, "*99999", QueryParams::latest(1)).await.len(), 1);
+    assert_eq!(backend.records("*", Grammar::Glob).await.unwrap().len(), 100_000);
+}
+
+/// Latest-N has to cost what it returns, on tables that nobody has analyzed yet as well.
+#[tokio::test]
+async fn latest_n_seeks() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    for _ in 0..3 {
+        backend.store_batch(&batch(100, 50_000)).await.unwrap();
+    }
+    backend.close().await.unwrap();
+    let statistic = |column: &str, view: &str, name: &str| {
+        let schema = &place.schema;
+        format!("SELECT {column}::bigint FROM {view} WHERE schemaname = '{schema}' AND {name}")
+    };
+    let read =
+        statistic("idx_tup_read", "pg_stat_user_indexes", "indexrelname = 'history_pkey'");
+    let scanned = statistic("seq_tup_read", "pg_stat_user_tables", "relname = 'history'");
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let before = settled(&place, &read).await;
+        let params = QueryParams { order, ..QueryParams::latest(5) };
+        let fresh = place.named_backend();
+        assert_eq!(raw(&fresh, "*", params).await.len(), 500);
+        fresh.close().await.unwrap();
+        let read = settled(&place, &read).await - before;
+        assert!((500..=2_000).contains(&read), "{order:?} read {read} rows of the index for 500");
+    }
+    assert_eq!(settled(&place, &scanned).await, 0, "the history was scanned");
+}
+
+/// The statistics of a session arrive when it ends.
+async fn settled(place: &Place, sql: &str) -> i64 {
+    let sessions = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'",
+        place.application()
+    );
+    while place.number(&sessions).await > 0 {}
+    place.number(sql).await
+}
+
+#[tokio::test]
+async fn a_stream_sees_the_moment_it_was_opened() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.store_batch(&batch(3, 9000)).await.unwrap();
+    let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
+    backend.store_batch(&batch(4, 4000)).await.unwrap();
+    backend.cleanup(100).await.unwrap();
+    let mut count = 0;
+    while let Some(row) = stream.next().await {
+        assert_ne!(&*row.unwrap().record, "r3");
+        count += 1;
+    }
+    assert_eq!(count, 9000);
+}
+
+/// A stream that nobody reads costs its connection and nothing else.
+#[tokio::test]
+async fn streams_that_nobody_reads_hold_nobody_up() {
+    let Some(place) = Place::new() else { return };
+    let backend = PostgresBackend::new(
+        place.config().with_pool_size(4).with_wait_timeout(std::time::Duration::from_millis(200)),
+    );
+    backend.store_batch(&batch(10, 50_000)).await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(backend.query_stream("*", QueryParams::default()).await.unwrap());
+    }
+    let error = backend.query_stream("*", QueryParams::default()).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("pool_size"), "{error}");
+    // Everything but another stream goes on.
+    for i in 0..50 {
+        backend.store("new", &json!(i), i).await.unwrap();
+    }
+    let latest = backend.query("new", QueryParams::latest(1)).await.unwrap();
+    assert_eq!(latest[0].value, json!(49));
+    assert_eq!(backend.records("new", Grammar::Glob).await.unwrap()[0].count, 50);
+    assert_eq!(backend.cleanup(100).await.unwrap(), 1050);
+    backend.health().await.unwrap();
+    // Dropping one makes room at once; the others still have their snapshot.
+    streams.pop();
+    let next = backend.query_stream("new", QueryParams::default()).await.unwrap();
+    assert_eq!(next.count().await, 0);
+    for stream in streams {
+        assert_eq!(stream.count().await, 50_000);
+    }
+}
+
+/// A page ends by size as well as by number: 1,000 rows of 1 MiB once were one page.
+#[tokio::test]
+async fn large_values_make_small_pages() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    let value = json!("x".repeat(1 << 20));
+    let rows: Vec<Row> = (0..150).map(|i| Row::new("big", &value, i).unwrap()).collect();
+    for rows in rows.chunks(30) {
+        backend.store_batch(&Batch::new(rows)).await.unwrap();
+    }
+    drop(rows);
+    let before = resident_bytes();
+    let mut stream = backend.query_stream("big", QueryParams::default()).await.unwrap();
+    let mut most = 0;
+    let mut count = 0;
+    while let Some(row) = stream.next().await {
+        assert_eq!(row.unwrap().json.len(), (1 << 20) + 2);
+        count += 1;
+        most = most.max(resident_bytes());
+    }
+    assert_eq!(count, 150);
+    let grown = most.saturating_sub(before) >> 20;
+    assert!(grown < 60, "150 MiB were read with {grown} MiB");
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0 kB");
+    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib << 10
+}
+
+/// A connection that broke in the pool is replaced; one that breaks under a query is an error that
+/// may be retried, never a result that ends early.
+#[tokio::test]
+async fn a_broken_stream_ends_with_an_error() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.named_backend();
+    backend.store_batch(&batch(10, 50_000)).await.unwrap();
+    let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    let kill = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity \
+                WHERE application_name = $1";
+    place.client().await.query_one(kill, &[&place.application()]).await.unwrap();
+    let mut last = Ok(());
+    let mut count = 0;
+    while let Some(row) = stream.next().await {
+        count += 1;
+        last = row.map(drop);
+    }
+    assert!(last.unwrap_err().is_retryable(), "after {count} rows");
+    assert_eq!(raw(&backend, "*", QueryParams::default()).await.len(), 50_000);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_json_is_passed_over() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    for i in 0..3 {
+        backend.store("a", &json!(i), i).await.unwrap();
+    }
+    let update = format!("UPDATE {}.history SET value = '{{' WHERE stored_at = 1", place.quoted());
+    place.client().await.batch_execute(&update).await.unwrap();
+    let rows = backend.query_typed::<i64>("a", QueryParams::default()).await.unwrap();
+    assert_eq!(rows.rows.iter().map(|row| row.value).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!(rows.skipped, 1);
+}
+
+#[tokio::test]
+async fn an_invalid_pattern_never_reaches_the_server() {
+    let backend = PostgresBackend::new(
+        annals_postgres::PostgresConfig::from_url("postgres://a:b@127.0.0.1:1/x").unwrap(),
+    );
+    let error = backend.query("", QueryParams::default()).await.unwrap_err();
+    assert!(matches!(error, PersistenceError::InvalidPattern { .. }));
+    assert!(Query::new("*", &QueryParams::latest(0)).unwrap().is_empty());
+    assert_eq!(backend.query("*", QueryParams::latest(0)).await.unwrap(), []);
+}

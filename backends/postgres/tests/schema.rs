@@ -1,0 +1,156 @@
+//! Creating the schema, and refusing what is not ours.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use annals_core::{Durability, ErrorKind, PersistenceBackend, PersistenceError, QueryExt};
+use annals_postgres::PostgresBackend;
+use common::Place;
+use futures_util::future::join_all;
+use serde_json::json;
+
+fn kind(error: &PersistenceError) -> ErrorKind {
+    match error {
+        PersistenceError::Backend(error) => error.kind(),
+        other => panic!("not the engine's: {other:?}"),
+    }
+}
+
+/// `CREATE SCHEMA IF NOT EXISTS` and `CREATE TABLE IF NOT EXISTS` fail with a duplicate key when
+/// two run at once.
+#[tokio::test]
+async fn sixteen_backends_initialize_the_same_schema_at_once() {
+    let Some(place) = Place::new() else { return };
+    let backends: Vec<PostgresBackend> = (0..16).map(|_| place.backend()).collect();
+    let initialized = join_all(backends.iter().map(|backend| async {
+        backend.initialize().await?;
+        backend.store("a", &json!(1), 1).await
+    }));
+    for result in initialized.await {
+        result.unwrap();
+    }
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 16);
+    assert_eq!(place.number("SELECT count(*) FROM {s}.meta").await, 1);
+    assert_eq!(place.number("SELECT count(*) FROM {s}.records").await, 1);
+}
+
+#[tokio::test]
+async fn a_schema_may_have_any_name() {
+    let Some(mut place) = Place::new() else { return };
+    let unique = place.schema.clone();
+    for hostile in ["\"; DROP TABLE x; --", "'%_\\", "Übergröße ☃", "a b.c", "$1", "SELECT"] {
+        place.schema = format!("{hostile}{unique}").chars().take(40).collect();
+        let backend = place.backend();
+        backend.initialize().await.unwrap();
+        backend.store("a", &json!(1), 1).await.unwrap();
+        assert_eq!(backend.query_latest::<i64>("*", 1).await.unwrap(), [1], "{hostile}");
+        assert_eq!(backend.cleanup(2).await.unwrap(), 1);
+        backend.close().await.unwrap();
+        let schema = place.quoted();
+        place.client().await.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let Some(place) = Place::new() else { return };
+    place.backend().initialize().await.unwrap();
+    let update = format!("UPDATE {}.meta SET schema_version = 2", place.quoted());
+    place.client().await.batch_execute(&update).await.unwrap();
+    let error = place.backend().store("a", &json!(1), 1).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::NewerSchema, "{error}");
+    assert!(error.to_string().contains("upgrade"), "{error}");
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0);
+}
+
+#[tokio::test]
+async fn tables_of_somebody_else_are_left_alone() {
+    let Some(place) = Place::new() else { return };
+    let schema = place.quoted();
+    let foreign = format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.records (x int)");
+    place.client().await.batch_execute(&foreign).await.unwrap();
+    let error = place.backend().initialize().await.unwrap_err();
+    assert!(!error.is_retryable() && error.to_string().contains("schema="), "{error}");
+    // Nothing half-made is left behind.
+    let made = format!("SELECT count(*) FROM pg_tables WHERE schemaname = '{}'", place.schema);
+    assert_eq!(place.number(&made).await, 1);
+
+    let foreign = format!("CREATE TABLE {schema}.meta (x int); INSERT INTO {schema}.meta VALUES (1)");
+    place.client().await.batch_execute(&foreign).await.unwrap();
+    let error = place.backend().initialize().await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Corrupt, "{error}");
+}
+
+#[tokio::test]
+async fn another_encoding_is_refused() {
+    let Some(place) = Place::new() else { return };
+    let name = format!("latin_{}", place.schema);
+    let client = place.client().await;
+    let create = format!(
+        "CREATE DATABASE \"{name}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    );
+    client.batch_execute(&create).await.unwrap();
+    let url = place.url.replace("annals_test_icu", &name);
+    let error = PostgresBackend::connect(&url).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Config);
+    assert!(error.to_string().contains("LATIN1"), "{error}");
+    client.batch_execute(&format!("DROP DATABASE \"{name}\" WITH (FORCE)")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_never_shown() {
+    let Some(place) = Place::new() else { return };
+    let (_, rest) = place.url.split_once("://").unwrap();
+    let (_, host) = rest.rsplit_once('@').unwrap();
+    for url in [
+        format!("postgres://annals:hunter2@{host}"),
+        "postgres://annals:hunter2@127.0.0.1:1/x".to_owned(),
+        "postgres://annals:hunter2@no-such-host.invalid/x".to_owned(),
+    ] {
+        let config = annals_postgres::PostgresConfig::from_url(&url).unwrap();
+        let backend = PostgresBackend::new(config);
+        let error = backend.initialize().await.unwrap_err();
+        let shown = format!("{error} {error:?} {backend:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is() {
+    let Some(place) = Place::new() else { return };
+    let (_, rest) = place.url.split_once("://").unwrap();
+    let (_, host) = rest.rsplit_once('@').unwrap();
+    let error = PostgresBackend::connect(&format!("postgres://annals:wrong@{host}")).await;
+    assert_eq!(kind(&error.unwrap_err()), ErrorKind::Permission);
+    let error = PostgresBackend::connect("postgres://a:b@127.0.0.1:1/x").await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Connection, "{error}");
+    assert!(error.is_retryable());
+}
+
+#[tokio::test]
+async fn what_is_claimed_of_power_loss_is_what_the_server_does() {
+    let Some(place) = Place::new() else { return };
+    let row = place.client().await.query_one("SHOW fsync", &[]).await.unwrap();
+    let synced = row.get::<_, &str>(0) == "on";
+    let expected = if synced { Durability::PowerLoss } else { Durability::Process };
+    let backend = place.backend();
+    assert_eq!(backend.guarantees().durability, Durability::Process, "nobody was asked yet");
+    backend.initialize().await.unwrap();
+    assert_eq!(backend.guarantees().durability, expected);
+    let faster = PostgresBackend::new(place.config().with_durability(Durability::Process));
+    faster.store("a", &json!(1), 1).await.unwrap();
+    assert_eq!(faster.guarantees().durability, Durability::Process);
+}
+
+#[tokio::test]
+async fn people_see_the_history_in_a_view() {
+    let Some(place) = Place::new() else { return };
+    place.backend().store("room 1", &json!({"c": 21.5}), 1_740_081_234_000).await.unwrap();
+    let view = format!(
+        "SELECT record_name, value_json::jsonb ->> 'c', stored_at FROM {}.record_history",
+        place.quoted()
+    );
+    let row = place.client().await.query_one(&view, &[]).await.unwrap();
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("room 1", "21.5"));
+    assert_eq!(row.get::<_, i64>(2), 1_740_081_234_000);
+}

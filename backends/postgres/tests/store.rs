@@ -1,0 +1,287 @@
+//! Storing: groups, ids, broken connections, closing.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use annals_core::{
+    Batch, BatchId, Outcome, PersistenceBackend, PersistenceError, QueryExt, QueryParams, Row,
+};
+use common::{Place, batch, row};
+use futures_util::future::{join_all, poll_fn};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+
+#[tokio::test]
+async fn small_groups_and_copies_store_the_same() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    for rows in [1, 2, 1023, 1024, 5000] {
+        let record = format!("n{rows}");
+        let rows: Vec<Row> = (0..rows).map(|i| row(&record, i, (i / 3) as u64)).collect();
+        backend.store_batch(&Batch::new(rows.clone())).await.unwrap();
+        let back: Vec<i64> = backend.query_latest(&record, usize::MAX).await.unwrap();
+        assert_eq!(back, (0..rows.len() as i64).rev().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn large_values_and_odd_text_come_back() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    let values = [
+        json!("\u{0}\u{1}\\\"'%"),
+        json!(u64::MAX),
+        json!(-0.0),
+        json!(null),
+        json!("x".repeat(10 << 20)),
+        json!({"": {"$": []}}),
+    ];
+    for (time, value) in values.iter().enumerate() {
+        backend.store("v", value, time as u64).await.unwrap();
+    }
+    let back = backend.query("v", QueryParams::default()).await.unwrap();
+    let back: Vec<_> = back.into_iter().rev().map(|row| row.value).collect();
+    assert!(back == values);
+}
+
+#[tokio::test]
+async fn a_batch_with_an_id_is_stored_once() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    let send = |number, value| {
+        let batch = Batch::new([row("a", value, 1)]).with_id(BatchId { writer: 7 << 100, number });
+        let backend = &backend;
+        async move { backend.store_batch(&batch).await.unwrap() }
+    };
+    send(1, 1).await;
+    send(1, 1).await;
+    send(5, 2).await;
+    send(4, 3).await;
+    // Another process, and the same batch many times at once.
+    let other = place.backend();
+    let again = Batch::new([row("a", 9, 1)]).with_id(BatchId { writer: 7 << 100, number: 6 });
+    let backends = [&backend, &other, &backend, &other, &backend, &backend];
+    for result in join_all(backends.map(|backend| backend.store_batch(&again))).await {
+        result.unwrap();
+    }
+    assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [9, 2, 1]);
+    assert_eq!(place.number("SELECT number FROM {s}.writers").await, 6);
+}
+
+/// A retry that overtakes the attempt before it, which is still committing, must wait for its end.
+#[tokio::test]
+async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.initialize().await.unwrap();
+    let zombie = place.client().await;
+    let schema = place.quoted();
+    let claim = format!(
+        "BEGIN; INSERT INTO {schema}.writers \
+         VALUES (decode('0000000000000000000000000000002a', 'hex'), 1, now())"
+    );
+    zombie.batch_execute(&claim).await.unwrap();
+    let batch = Batch::new([row("a", 1, 1)]).with_id(BatchId { writer: 42, number: 1 });
+    let retry = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.store_batch(&batch).await }
+    });
+    // Until the server shows it waiting for the row of the writer.
+    while place
+        .number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND query LIKE '%{s}.writers%' AND pid <> pg_backend_pid()")
+        .await
+        == 0
+    {
+        assert!(!retry.is_finished());
+    }
+    zombie.batch_execute("COMMIT").await.unwrap();
+    retry.await.unwrap().unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0, "it was there already");
+}
+
+#[tokio::test]
+async fn concurrent_stores_become_few_transactions() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.store("a", &json!(0), 0).await.unwrap();
+    let stores = (1..=500).map(|i| {
+        let backend = &backend;
+        async move { backend.store("a", &json!(i), 7).await.unwrap() }
+    });
+    join_all(stores).await;
+    // One writer: in the order in which they were handed over.
+    let back: Vec<i64> = backend.query_latest("a", 500).await.unwrap();
+    assert_eq!(back, (1..=500).rev().collect::<Vec<_>>());
+    let groups = place.number("SELECT count(DISTINCT xmin::text) FROM {s}.history").await;
+    assert!(groups < 100, "{groups} transactions");
+}
+
+/// A check of the database's own stands for whatever the server may refuse.
+#[tokio::test]
+async fn one_refused_batch_does_not_take_its_neighbours_along() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.initialize().await.unwrap();
+    let schema = place.quoted();
+    let check = format!("ALTER TABLE {schema}.history ADD CHECK (value <> '13')");
+    place.client().await.batch_execute(&check).await.unwrap();
+    let stores = (0..20).map(|i| {
+        let backend = &backend;
+        async move { backend.store("a", &json!(i), 1).await }
+    });
+    let results = join_all(stores).await;
+    for (i, result) in results.iter().enumerate() {
+        match result {
+            Ok(()) => assert_ne!(i, 13),
+            Err(error) => {
+                assert_eq!(i, 13, "{error}");
+                assert_eq!(error.outcome(), Outcome::NotApplied);
+                assert!(!error.is_retryable());
+            }
+        }
+    }
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 19);
+}
+
+/// Every connection of the backend is ended, again and again, while rows are stored.
+#[tokio::test]
+async fn a_broken_connection_is_retryable_and_passes() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.named_backend();
+    backend.initialize().await.unwrap();
+    let killer = place.client().await;
+    let mut number = 0;
+    for round in 0..30 {
+        let stores = (0..20).map(|i| {
+            let batch = Batch::new([row("a", round * 20 + i, 1)]);
+            let id = BatchId { writer: i as u128 + 1, number: round as u64 + 1 };
+            let (backend, batch) = (backend.clone(), batch.with_id(id));
+            tokio::spawn(async move {
+                loop {
+                    match backend.store_batch(&batch).await {
+                        Ok(()) => return,
+                        Err(error) => assert!(error.is_retryable(), "{error:?}"),
+                    }
+                }
+            })
+        });
+        let stores: Vec<_> = stores.collect();
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                    WHERE application_name = $1";
+        number += killer.query_one(kill, &[&place.application()]).await.unwrap().get::<_, i64>(0);
+        for store in stores {
+            store.await.unwrap();
+        }
+    }
+    assert!(number > 0, "nothing was ever killed");
+    let mut back: Vec<i64> = backend.query_latest("a", usize::MAX).await.unwrap();
+    back.sort_unstable();
+    assert_eq!(back, (0..600).collect::<Vec<_>>(), "each exactly once");
+}
+
+#[tokio::test]
+async fn dropping_a_future_leaves_the_row_stored_once_or_not_at_all() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.initialize().await.unwrap();
+    for polls in 0..4 {
+        for i in 0..25 {
+            let value = json!(polls * 25 + i);
+            let mut store = Box::pin(backend.store("a", &value, 1));
+            for _ in 0..polls {
+                let polled = poll_fn(|cx| Poll::Ready(store.poll_unpin(cx).is_ready())).await;
+                if polled {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    backend.store("b", &json!(1), 1).await.unwrap();
+    let mut back: Vec<i64> = backend.query_latest("a", usize::MAX).await.unwrap();
+    back.sort_unstable();
+    let before = back.len();
+    back.dedup();
+    assert_eq!(back.len(), before);
+    assert!(back.len() >= 75, "what was handed over is stored: {}", back.len());
+}
+
+#[tokio::test]
+async fn closing_stores_what_was_accepted_and_ends_all_clones() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    backend.initialize().await.unwrap();
+    let clone = backend.clone();
+    let accepted = batch(10, 3000);
+    let mut store = Box::pin(backend.store_batch(&accepted));
+    assert!(store.as_mut().now_or_never().is_none());
+    let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
+    clone.close().await.unwrap();
+    store.await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 3000);
+    for backend in [&backend, &clone] {
+        let closed = |error| matches!(error, PersistenceError::BackendShutdown);
+        assert!(closed(backend.store("a", &json!(1), 1).await.unwrap_err()));
+        assert!(closed(backend.query("a", QueryParams::default()).await.unwrap_err()));
+        assert!(closed(backend.query("a", QueryParams::latest(0)).await.unwrap_err()));
+        assert!(closed(backend.initialize().await.unwrap_err()));
+        assert!(closed(backend.cleanup(1).await.unwrap_err()));
+        assert!(closed(backend.health().await.unwrap_err()));
+        assert!(closed(backend.store_batch(&Batch::new([])).await.unwrap_err()));
+        backend.close().await.unwrap();
+    }
+    // It may have been served before; it must not hang.
+    while let Some(row) = stream.next().await {
+        drop(row);
+    }
+}
+
+/// Without a runtime of tokio's around it, and with the last handle dropped on the way out.
+#[test]
+fn any_executor_will_do_and_the_last_handle_waits() {
+    let Some(place) = Place::new() else { return };
+    let backend = place.backend();
+    pollster(backend.store("a", &json!(1), 1)).unwrap();
+    assert_eq!(pollster(backend.query_latest::<i64>("*", 1)).unwrap(), [1]);
+    let accepted = batch(10, 3000);
+    let mut store = Box::pin(backend.store_batch(&accepted));
+    assert!(store.as_mut().now_or_never().is_none());
+    drop(store);
+    drop(backend);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(place.number("SELECT count(*) FROM {s}.history")), 3001);
+}
+
+/// Dropping a runtime within a runtime panics; the backend's own must not.
+#[tokio::test(flavor = "current_thread")]
+async fn the_last_handle_may_be_dropped_within_a_runtime() {
+    let Some(place) = Place::new() else { return };
+    let backend = Arc::new(place.backend());
+    backend.store("a", &json!(1), 1).await.unwrap();
+    let mut stream = backend.query_stream("a", QueryParams::default()).await.unwrap();
+    drop(backend);
+    assert_eq!(&*stream.next().await.unwrap().unwrap().json, "1");
+    drop(stream);
+    drop(place.backend());
+}
+
+fn pollster<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What annals costs, measured in one run against the engine by hand and the peer.
+//!
+//! `cargo run --release -p annals-benches -- all`, or a subset by name. Every workload ends with a
+//! count of what it wrote: no figure stands for rows that a query does not find.
+
+mod latest;
+mod peer;
+mod places;
+mod raw;
+mod report;
+mod store;
+mod stream;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use report::{Output, Report};
+
+/// Any error; the program ends with it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures annals on every engine.
+#[derive(Debug, Parser)]
+struct Options {
+    /// What to measure.
+    #[arg(default_value = "all")]
+    workloads: Vec<Workload>,
+    /// The engines to measure.
+    #[arg(long, value_delimiter = ',', default_value = "sqlite,redb,postgres")]
+    engines: Vec<String>,
+    /// Rows of the history that is read.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Records the rows are spread over.
+    #[arg(long, default_value_t = 1_000)]
+    records: u64,
+    /// How often every measurement is repeated, in turns with what it is compared with.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of load per measurement of `store`.
+    #[arg(long, default_value_t = 2)]
+    seconds: u64,
+    /// Leave the peer out, which has to be built first.
+    #[arg(long)]
+    no_peer: bool,
+    /// How the table is printed.
+    #[arg(long, default_value = "markdown")]
+    output: Output,
+    /// Reads a store and prints its own memory; used by `stream`, which wants a process without
+    /// anything else in it.
+    #[arg(long, hide = true)]
+    read_and_measure: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    All,
+    /// Rows a second through `store` from 1, 16 and 256 callers.
+    Store,
+    /// The latest 5 of every record, over a history and one ten times as long.
+    Latest,
+    /// Memory of a process that reads the whole history as a stream.
+    Stream,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Failure) -> ExitCode {
+    eprintln!("annals-benches: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(options: &Options) -> Result<(), Failure> {
+    if let Some(url) = &options.read_and_measure {
+        return stream::read_and_measure(url).await;
+    }
+    let wanted = |workload| {
+        options.workloads.contains(&workload) || options.workloads.contains(&Workload::All)
+    };
+    let mut report = Report::default();
+    if wanted(Workload::Store) {
+        store::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Latest) {
+        latest::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Stream) {
+        stream::run(options, &mut report).await?;
+    }
+    report.print(options.output)
+}

@@ -1,0 +1,126 @@
+//! The command line as a whole.
+
+use std::process::ExitCode;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::failure::Failure;
+use crate::say::{complain, say};
+use crate::{cleanup, collect, conformance, import, query, records};
+
+/// Keep the history of live records, and ask for it.
+///
+/// A record is a named value that changes over time. Its history lies in a SQLite or redb file or
+/// in a PostgreSQL database; which one is all that --backend says, and every command works on all
+/// of them alike.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Where the history is kept: sqlite:FILE, redb:FILE, postgres://… or memory:
+    ///
+    /// A path is relative to the current folder unless it begins with a slash, and is
+    /// percent-decoded (%3F is a question mark). Options follow the path, as in
+    /// sqlite:history.db?durability=process.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ANNALS_BACKEND",
+        hide_env_values = true,
+        default_value = "sqlite:annals.db",
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
+    pub(crate) backend: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals collect host --for 10s               Record this machine's metrics for ten seconds
+  annals query 'host::cpu*' --latest 3        The newest three values of every CPU
+  annals query 'host::*' --from 1h > h.ndjson The last hour, one JSON object a line
+  annals records                              What is there
+  annals --backend redb:copy.redb import h.ndjson
+  annals cleanup --older-than 30d
+
+Quote patterns, or the shell takes the * for file names. A pattern that begins with a dash goes
+after --, as in: annals query --latest 1 -- '-odd*'
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Collect(collect::Args),
+    Import(import::Args),
+    Query(query::Args),
+    Records(records::Args),
+    Cleanup(cleanup::Args),
+    Conformance(conformance::Args),
+}
+
+/// How the wildcards of a pattern are read.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Grammar {
+    /// `*` is any run of characters, everything else is literal
+    #[default]
+    Glob,
+    /// Segments between dots: `*` is exactly one, `#` is zero or more
+    Topic,
+}
+
+impl From<Grammar> for annals::Grammar {
+    fn from(grammar: Grammar) -> Self {
+        match grammar {
+            Grammar::Glob => Self::Glob,
+            Grammar::Topic => Self::Topic,
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version on stdout (exit 0), wrong usage on stderr
+/// (exit 2).
+pub(crate) fn answer(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => Failure::Output(error).report(),
+        };
+    }
+    let text = error.render().to_string();
+    let mut lines = text.trim_end().lines();
+    let first = lines.next().unwrap_or_default();
+    complain(first.strip_prefix("error: ").unwrap_or(first));
+    lines.for_each(say);
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(argument))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+        && !argument.starts_with('-')
+    {
+        say("If this was to be a pattern: quote it, or the shell makes file names of its *.");
+    }
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_backend_may_stand_before_or_after_the_subcommand() {
+        for line in ["annals --backend memory: records", "annals records --backend memory:"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.backend, "memory:");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A run of `annals collect host`, from the first tick to the account at the end.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::{
+    Overflow, PersistenceBackend, Recorder, RecorderConfig, RecorderError, RecorderStats,
+    Retention, RetentionHandle, RetentionPolicy,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::HostArgs;
+use super::host::Host;
+use super::metric::{ALL, Snapshot};
+use super::ticks::Ticks;
+use super::view::{Progress, View};
+use crate::failure::Failure;
+use crate::output::counted;
+use crate::say::complain;
+use crate::signals::Signals;
+use crate::store;
+
+pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let store = store::open(backend).await?;
+    let retention = args.keep.map(|keep| sweep(store.clone(), keep)).transpose()?;
+    // A collector that waited for its store would measure less; one that lets the oldest values go
+    // says so at the end.
+    let config = RecorderConfig::default().with_overflow(Overflow::DropOldest);
+    let recorder = Recorder::new(store.clone(), config);
+
+    let shown = store::shown(backend);
+    let view = View::new(format!("recording {ALL} in {shown} every {:?}", args.every));
+    let ticks = collect(&args, &recorder, view, &mut signals).await;
+
+    let drained = drain(&recorder, &mut signals).await;
+    let account = recorder.stats();
+    let swept = match retention {
+        Some(retention) => {
+            let stats = retention.stats();
+            retention.stop().await;
+            Some(stats)
+        }
+        None => None,
+    };
+    let closed = store.close().await;
+    drained?;
+
+    let (ticks, elapsed) = ticks?;
+    let records = counted(account.records.len() as u64, "record");
+    let total = account.total;
+    let mut lines = format!(
+        "recorded {}, stored {}, rejected {}, dropped {}\n\
+         {records} at {} in {:.1} s ({} missed), in {shown}\n",
+        total.recorded,
+        total.stored,
+        total.rejected,
+        total.dropped,
+        counted(ticks.seen, "tick"),
+        elapsed.as_secs_f64(),
+        ticks.missed,
+    );
+    if let Some(swept) = swept {
+        lines += &format!("{} deleted because of --keep\n", counted(swept.removed, "old value"));
+    }
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+    closed?;
+    judge(&account)?;
+    printed.map_err(Failure::Output)
+}
+
+/// Starts the sweeps: at once, and often enough that what is too old is gone soon.
+fn sweep(
+    store: Arc<dyn PersistenceBackend>,
+    keep: Duration,
+) -> Result<RetentionHandle, Failure> {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let policy = RetentionPolicy::new().keep(ALL, keep)?;
+    let interval = (keep / 10).clamp(SHORTEST, LONGEST);
+    Ok(Retention::new(store, policy)?.with_interval(interval).spawn())
+}
+
+/// Records a snapshot at every tick, until the time is up or a signal comes.
+async fn collect(
+    args: &HostArgs,
+    recorder: &Recorder,
+    mut view: View,
+    signals: &mut Signals,
+) -> Result<(Ticks, Duration), Failure> {
+    let every = args.every;
+    let opened = unless_stopped(signals, move || Host::open(every)).await?;
+    let start = Instant::now() + Host::WARM_UP;
+    let end = args.run_for.and_then(|run_for| start.checked_add(run_for));
+    let mut ticks = Ticks::new(start, every);
+    let mut host = opened.transpose().map_err(unreadable)?;
+    while let Some(mut reader) = host.take() {
+        let time_is_up = async {
+            match end {
+                Some(end) => sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = signals.next() => break,
+            () = time_is_up => break,
+            () = ticks.next() => {}
+        }
+        let read = move || {
+            let snapshot = reader.snapshot();
+            (reader, snapshot)
+        };
+        let Some((reader, snapshot)) = unless_stopped(signals, read).await? else { break };
+        host = Some(reader);
+        record(recorder, &snapshot)?;
+        let progress = Progress {
+            elapsed: start.elapsed(),
+            missed: ticks.missed,
+            account: recorder.stats().total,
+        };
+        view.show(&snapshot, &progress);
+    }
+    view.clear();
+    Ok((ticks, start.elapsed()))
+}
+
+/// Runs something that blocks; `None` when a signal came first. A dead disk may hold the reading
+/// for ever, and must not hold the program.
+async fn unless_stopped<T: Send + 'static>(
+    signals: &mut Signals,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = signals.next() => Ok(None),
+        done = tokio::task::spawn_blocking(work) => done.map(Some).map_err(unreadable),
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Failure {
+    Failure::Failed(format!("this machine's metrics cannot be read: {error}"))
+}
+
+fn record(recorder: &Recorder, snapshot: &Snapshot) -> Result<(), Failure> {
+    for (name, value) in snapshot.rows() {
+        match recorder.try_record_at(&name, &value, snapshot.taken_at) {
+            Ok(()) => {}
+            // Both are in the account, which is what the exit code goes by.
+            Err(error @ (RecorderError::Rejected(_) | RecorderError::Dropped { .. })) => {
+                tracing::warn!(record = name, %error);
+            }
+            Err(error) => return Err(Failure::Failed(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until everything recorded is stored; a signal ends the wait.
+async fn drain(recorder: &Recorder, signals: &mut Signals) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        closed = recorder.close() => {
+            if let Err(error) = closed {
+                complain(&error.to_string());
+            }
+            Ok(())
+        }
+        () = signals.next() => {
+            let total = recorder.stats().total;
+            Err(Failure::Interrupted(format!(
+                "stopped at once; of {} recorded {} are stored for certain",
+                counted(total.recorded, "value"),
+                total.stored
+            )))
+        }
+    }
+}
+
+/// Whether all that was recorded is stored.
+fn judge(account: &RecorderStats) -> Result<(), Failure> {
+    let total = account.total;
+    if total.stored == total.recorded {
+        return Ok(());
+    }
+    let because = account.last_error.as_ref().map(|error| format!(": {error}"));
+    Err(Failure::Failed(format!(
+        "{} of {} recorded were not stored{}",
+        total.recorded - total.stored,
+        counted(total.recorded, "value"),
+        because.unwrap_or_default()
+    )))
+}

@@ -1,0 +1,207 @@
+//! `annals import`: rows from NDJSON.
+
+mod lines;
+mod progress;
+mod row;
+mod sink;
+mod source;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use annals::{Outcome, PersistenceBackend, PersistenceError};
+use clap::Parser;
+use tokio::sync::mpsc;
+
+use crate::failure::Failure;
+use crate::output::counted;
+use crate::say::complain;
+use crate::signals::Signals;
+use crate::store;
+use progress::Progress;
+use sink::{Refusal, Sink};
+use source::{BadLine, Numbered, Piece, Source};
+
+/// After so many lines that were left out, the rest is only counted.
+const LINES_SAID: u64 = 10;
+
+/// Store rows from a file of JSON lines
+///
+/// Each line is an object with the members `record` (the name), `value` (any JSON, kept letter for
+/// letter) and `stored_at` (Unix milliseconds; now, if it is missing) and no others. It is what
+/// `annals query --output ndjson` prints. Rows are stored in the order of the lines.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The file to read; - is stdin
+    #[arg(default_value = "-", hide_default_value = true, value_name = "FILE")]
+    file: PathBuf,
+
+    /// Leave lines out that cannot be stored, and say how many
+    #[arg(long)]
+    skip_invalid: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals import history.ndjson
+  annals --backend sqlite:a.db query '*' | annals --backend redb:b.redb import
+  echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
+
+A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows
+before it are stored, nothing after it is. Blank lines, CRLF and a byte order mark are fine.";
+
+/// An import under way.
+struct Import {
+    sink: Sink,
+    progress: Progress,
+    skip_invalid: bool,
+    skipped: u64,
+    interrupted: bool,
+}
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    // Before the store, so that a misspelt file name does not create one.
+    let source = Source::open(&args.file)?;
+    let mut signals = Signals::listen()?;
+    let store = store::open(backend).await?;
+    let mut import = Import {
+        sink: Sink::new(store.clone()),
+        progress: Progress::new(source.size),
+        skip_invalid: args.skip_invalid,
+        skipped: 0,
+        interrupted: false,
+    };
+    let result = import.pump(source.start()?, &mut signals).await;
+    import.progress.clear();
+    let closed = store.close().await;
+    result?;
+    closed?;
+    import.sum_up()
+}
+
+impl Import {
+    async fn pump(
+        &mut self,
+        mut pieces: mpsc::Receiver<Piece>,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
+        loop {
+            let piece = tokio::select! {
+                biased;
+                () = signals.next() => return Err(self.stopped()),
+                piece = pieces.recv() => piece,
+            };
+            match piece {
+                None => return Ok(()),
+                Some(Piece::Rows(rows, bytes)) => {
+                    self.store(rows, signals).await?;
+                    self.progress.at(bytes, self.sink.stored);
+                }
+                Some(Piece::Bad(bad)) => self.pass_over(bad)?,
+                Some(Piece::Broken(error)) => {
+                    return Err(Failure::Failed(format!(
+                        "the input cannot be read any further: {error}; {}",
+                        self.before()
+                    )));
+                }
+            }
+            if self.interrupted {
+                return Err(self.stopped());
+            }
+        }
+    }
+
+    /// Stores rows. A first Ctrl-C waits for the batch on its way, so that the count is right; a
+    /// second one does not.
+    async fn store(
+        &mut self,
+        mut rows: Vec<Numbered>,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
+        while !rows.is_empty() {
+            let stored_before = self.sink.stored;
+            let result = {
+                let mut storing = std::pin::pin!(self.sink.store(&rows));
+                loop {
+                    tokio::select! {
+                        biased;
+                        result = &mut storing => break result,
+                        () = signals.next() => {
+                            if self.interrupted {
+                                return Err(Failure::Interrupted(format!(
+                                    "stopped at once; {} stored for certain, the next {} perhaps",
+                                    counted(stored_before, "row"),
+                                    rows.len()
+                                )));
+                            }
+                            self.interrupted = true;
+                        }
+                    }
+                }
+            };
+            match result {
+                Ok(()) => return Ok(()),
+                Err((dealt_with, Refusal::Row(bad))) => {
+                    self.pass_over(bad)?;
+                    rows.drain(..dealt_with);
+                }
+                Err((_, Refusal::Store(error))) => return Err(self.failed(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A line that is no row: the end, or one more that is left out.
+    fn pass_over(&mut self, bad: BadLine) -> Result<(), Failure> {
+        let BadLine { line, why } = bad;
+        if !self.skip_invalid {
+            return Err(Failure::Failed(format!(
+                "line {line} cannot be stored: {why}; {}; correct the line, or leave such lines \
+                 out with --skip-invalid",
+                self.before()
+            )));
+        }
+        self.skipped += 1;
+        if self.skipped <= LINES_SAID {
+            complain(&format!("line {line} is left out: {why}"));
+        }
+        if self.skipped == LINES_SAID {
+            complain("further lines that are left out are only counted");
+        }
+        Ok(())
+    }
+
+    fn before(&self) -> String {
+        match self.sink.stored {
+            0 => "nothing is stored".to_owned(),
+            1 => "the 1 row before it is stored".to_owned(),
+            stored => format!("the {stored} rows before it are stored"),
+        }
+    }
+
+    fn failed(&self, error: &PersistenceError) -> Failure {
+        let stored = counted(self.sink.stored, "row");
+        Failure::Failed(match error.outcome() {
+            Outcome::NotApplied => format!("{error}; {stored} stored before it failed"),
+            Outcome::Unknown => {
+                format!("{error}; {stored} stored for certain, the batch after them perhaps")
+            }
+        })
+    }
+
+    fn stopped(&self) -> Failure {
+        Failure::Interrupted(format!("stopped; {} stored", counted(self.sink.stored, "row")))
+    }
+
+    fn sum_up(&self) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let stored = counted(self.sink.stored, "row");
+        match self.skipped {
+            0 => writeln!(out, "{stored} stored"),
+            skipped => writeln!(out, "{stored} stored, {} left out", counted(skipped, "line")),
+        }
+        .and_then(|()| out.flush())
+        .map_err(Failure::Output)
+    }
+}

@@ -1,0 +1,45 @@
+//! How far an import is, on a terminal.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::say::ViewGuard;
+
+/// A progress bar: of bytes for a file, of rows for a pipe. Without a terminal, nothing.
+pub(super) struct Progress(Option<(ProgressBar, ViewGuard)>);
+
+impl Progress {
+    pub(super) fn new(size: Option<u64>) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let view = MultiProgress::new();
+        let (bar, template) = match size {
+            Some(size) => (
+                ProgressBar::new(size),
+                "{bar:20} {percent:>3} %  {bytes} of {total_bytes}  {msg}  {eta} left",
+            ),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
+        };
+        // The templates are constants that parse; the fallback is the default look.
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = view.add(bar.with_style(style).with_message("0 rows"));
+        Self(Some((bar, ViewGuard::new(view))))
+    }
+
+    pub(super) fn at(&self, bytes: u64, rows: u64) {
+        if let Some((bar, _)) = &self.0 {
+            bar.set_position(bytes);
+            bar.set_message(format!("{} rows", HumanCount(rows)));
+        }
+    }
+
+    /// Takes the bar off the terminal.
+    pub(super) fn clear(&mut self) {
+        if let Some((bar, _guard)) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

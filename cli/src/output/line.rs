@@ -1,0 +1,157 @@
+//! What a row looks like in each form.
+
+use std::borrow::Cow;
+
+use annals::RecordSummary;
+use annals_conformance::{CaseResult, Outcome};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::screen::{shown_name, shown_value};
+use super::table::Column;
+use crate::moment::{to_the_ms, to_the_second};
+
+/// A row of some output. Its members as JSON are what `Serialize` makes of it.
+pub(crate) trait Line: Serialize {
+    /// The members' names, in their order in JSON and CSV.
+    const MEMBERS: &'static [&'static str];
+    /// The table's columns; what is long comes last.
+    const COLUMNS: &'static [Column];
+
+    /// The members' values, exact, in the order of [`MEMBERS`](Self::MEMBERS).
+    fn fields(&self) -> Vec<Cow<'_, str>>;
+
+    /// What to show in the table, safe for a terminal, in the order of
+    /// [`COLUMNS`](Self::COLUMNS).
+    fn cells(&self) -> Vec<String>;
+}
+
+/// A stored value.
+#[derive(Debug, Serialize)]
+pub(crate) struct ValueLine<'a> {
+    record: &'a str,
+    value: Box<RawValue>,
+    stored_at: u64,
+}
+
+impl<'a> ValueLine<'a> {
+    pub(crate) fn new(record: &'a str, value: Box<RawValue>, stored_at: u64) -> Self {
+        Self { record, value: on_one_line(value), stored_at }
+    }
+}
+
+/// JSON text may hold line breaks between its tokens, and nowhere else: inside a string they are
+/// escaped. As spaces they mean the same, and a line stays a line.
+fn on_one_line(value: Box<RawValue>) -> Box<RawValue> {
+    if !value.get().contains(['\n', '\r']) {
+        return value;
+    }
+    let spaced = value.get().replace(['\n', '\r'], " ");
+    RawValue::from_string(spaced).unwrap_or(value)
+}
+
+impl Line for ValueLine<'_> {
+    const MEMBERS: &'static [&'static str] = &["record", "value", "stored_at"];
+    const COLUMNS: &'static [Column] =
+        &[Column::name("record"), Column::fixed("stored_at"), Column::rest("value")];
+
+    fn fields(&self) -> Vec<Cow<'_, str>> {
+        vec![self.record.into(), self.value.get().into(), self.stored_at.to_string().into()]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![shown_name(self.record), to_the_ms(self.stored_at), shown_value(self.value.get())]
+    }
+}
+
+impl Line for RecordSummary {
+    const MEMBERS: &'static [&'static str] = &["record", "count", "first", "last"];
+    const COLUMNS: &'static [Column] = &[
+        Column::name("record"),
+        Column::number("count"),
+        Column::fixed("first"),
+        Column::fixed("last"),
+    ];
+
+    fn fields(&self) -> Vec<Cow<'_, str>> {
+        let numbers = [self.count, self.first, self.last].map(|n| Cow::from(n.to_string()));
+        [Cow::from(self.record.as_str())].into_iter().chain(numbers).collect()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Self { record, count, first, last } = self;
+        let (first, last) = (to_the_second(*first), to_the_second(*last));
+        vec![shown_name(record), indicatif::HumanCount(*count).to_string(), first, last]
+    }
+}
+
+/// A case of the conformance suite and what came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct CaseLine<'a> {
+    clause: &'a str,
+    case: &'a str,
+    result: &'static str,
+    seconds: f64,
+    /// Why it failed or was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl<'a> CaseLine<'a> {
+    pub(crate) fn new(case: &'a CaseResult) -> Self {
+        let (result, message) = match &case.outcome {
+            Outcome::Passed => ("ok", None),
+            Outcome::Failed(message) => ("FAILED", Some(message.as_str())),
+            Outcome::Skipped(reason) => ("skipped", Some(reason.as_str())),
+        };
+        let seconds = case.duration.as_secs_f64();
+        Self { clause: &case.clause_id, case: case.name, result, seconds, message }
+    }
+}
+
+impl Line for CaseLine<'_> {
+    const MEMBERS: &'static [&'static str] = &["clause", "case", "result", "seconds", "message"];
+    const COLUMNS: &'static [Column] = &[
+        Column::fixed("clause"),
+        Column::name("case"),
+        Column::fixed("result"),
+        Column::number("time"),
+    ];
+
+    fn fields(&self) -> Vec<Cow<'_, str>> {
+        let seconds = format!("{:.3}", self.seconds);
+        let message = self.message.unwrap_or_default();
+        vec![self.clause.into(), self.case.into(), self.result.into(), seconds.into(), message.into()]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let time = format!("{:.2} s", self.seconds);
+        // A case's name begins with its clause, which is in the column before.
+        let clause = self.clause.to_ascii_lowercase().replace('-', "_");
+        let rest = self.case.strip_prefix(&clause).and_then(|rest| rest.strip_prefix('_'));
+        let case = rest.unwrap_or(self.case).to_owned();
+        vec![self.clause.to_owned(), case, self.result.to_owned(), time]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_with_line_breaks_stays_one_line_and_the_same_value() {
+        let text = "{\n  \"a\\nb\": [1,\r\n2]\n}";
+        let value: Box<RawValue> = serde_json::from_str(text).unwrap();
+        let line = serde_json::to_string(&ValueLine::new("r", value, 5)).unwrap();
+        assert!(!line.contains(['\n', '\r']), "{line}");
+        let back: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(back["value"], serde_json::from_str::<serde_json::Value>(text).unwrap());
+    }
+
+    #[test]
+    fn a_value_is_printed_letter_for_letter() {
+        let value: Box<RawValue> = serde_json::from_str(" 1.50e+02 ").unwrap();
+        let line = serde_json::to_string(&ValueLine::new("r", value, 5)).unwrap();
+        assert_eq!(line, r#"{"record":"r","value":1.50e+02,"stored_at":5}"#);
+    }
+}

@@ -1,0 +1,119 @@
+//! Rows to stdout.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use console::Term;
+
+use super::line::Line;
+use super::table::Table;
+use super::{Format, counted};
+use crate::failure::Failure;
+use crate::say::say;
+
+/// The width of a table that goes to no terminal.
+const WIDTH_ELSEWHERE: usize = 80;
+
+/// Prints rows to stdout as they come, in one of the four forms.
+pub(crate) struct Printer {
+    form: Form,
+    lines: u64,
+    says_count: bool,
+}
+
+enum Form {
+    /// The table is made with the first row, which knows its columns.
+    Table(BufWriter<StdoutLock<'static>>, Option<Table>),
+    Ndjson(BufWriter<StdoutLock<'static>>),
+    Json(BufWriter<StdoutLock<'static>>),
+    Csv(Box<csv::Writer<StdoutLock<'static>>>),
+}
+
+impl Printer {
+    /// Without a wish it is a table on a terminal and ndjson elsewhere.
+    pub(crate) fn new(format: Option<Format>) -> Self {
+        let out = io::stdout().lock();
+        let on_terminal = out.is_terminal();
+        let default = if on_terminal { Format::Table } else { Format::Ndjson };
+        let form = match format.unwrap_or(default) {
+            Format::Table => Form::Table(BufWriter::new(out), None),
+            Format::Ndjson => Form::Ndjson(BufWriter::new(out)),
+            Format::Json => Form::Json(BufWriter::new(out)),
+            Format::Csv => Form::Csv(Box::new(csv::Writer::from_writer(out))),
+        };
+        Self { form, lines: 0, says_count: on_terminal }
+    }
+
+    /// Does not say how many rows a table on a terminal had.
+    pub(crate) fn without_count(mut self) -> Self {
+        self.says_count = false;
+        self
+    }
+
+    pub(crate) fn line<L: Line>(&mut self, line: &L) -> Result<(), Failure> {
+        self.write(line).map_err(Failure::Output)
+    }
+
+    fn write<L: Line>(&mut self, line: &L) -> io::Result<()> {
+        let first = self.lines == 0;
+        self.lines += 1;
+        match &mut self.form {
+            Form::Table(out, table) => {
+                let table = table.get_or_insert_with(|| Table::new(L::COLUMNS, width()));
+                table.row(out, line.cells())
+            }
+            Form::Ndjson(out) => {
+                serde_json::to_writer(&mut *out, line)?;
+                out.write_all(b"\n")
+            }
+            Form::Json(out) => {
+                out.write_all(if first { b"[\n" } else { b",\n" })?;
+                serde_json::to_writer(out, line).map_err(io::Error::from)
+            }
+            Form::Csv(out) => {
+                if first {
+                    out.write_record(L::MEMBERS)?;
+                }
+                let fields = line.fields();
+                out.write_record(fields.iter().map(|field| field.as_bytes()))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the output and sends what is still buffered.
+    pub(crate) fn finish<L: Line>(mut self) -> Result<(), Failure> {
+        self.end::<L>().map_err(Failure::Output)?;
+        if self.says_count && matches!(self.form, Form::Table(..)) {
+            say(&format!("({})", counted(self.lines, "row")));
+        }
+        Ok(())
+    }
+
+    fn end<L: Line>(&mut self) -> io::Result<()> {
+        match &mut self.form {
+            Form::Table(out, table) => {
+                let table = table.get_or_insert_with(|| Table::new(L::COLUMNS, width()));
+                table.finish(out)?;
+                out.flush()
+            }
+            Form::Ndjson(out) => out.flush(),
+            Form::Json(out) => {
+                out.write_all(if self.lines == 0 { b"[]\n" } else { b"\n]\n" })?;
+                out.flush()
+            }
+            Form::Csv(out) => {
+                if self.lines == 0 {
+                    out.write_record(L::MEMBERS)?;
+                }
+                out.flush()
+            }
+        }
+    }
+}
+
+/// The terminal's width; elsewhere what `COLUMNS` says, or 80.
+fn width() -> usize {
+    let terminal = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(columns).filter(|width| *width > 0).unwrap_or(WIDTH_ELSEWHERE)
+}

@@ -1,0 +1,188 @@
+//! A table that is printed while its rows arrive.
+
+use std::io::{self, Write};
+
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
+
+/// How many rows are looked at before the first is printed, to size the columns.
+const SAMPLE: usize = 100;
+/// Between two columns.
+const GAP: &str = "  ";
+/// What stands for a part that was cut off.
+const CUT: &str = "…";
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    title: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Gets what it needs up to its share of the width.
+    Name,
+    /// Gets what it needs.
+    Fixed,
+    /// As `Fixed`, right-aligned.
+    Number,
+    /// The last column, as wide as there is room.
+    Rest,
+}
+
+impl Column {
+    pub(crate) const fn name(title: &'static str) -> Self {
+        Self { title, kind: Kind::Name }
+    }
+
+    pub(crate) const fn fixed(title: &'static str) -> Self {
+        Self { title, kind: Kind::Fixed }
+    }
+
+    pub(crate) const fn number(title: &'static str) -> Self {
+        Self { title, kind: Kind::Number }
+    }
+
+    pub(crate) const fn rest(title: &'static str) -> Self {
+        Self { title, kind: Kind::Rest }
+    }
+}
+
+/// A table no wider than `width`. Columns are sized from the first rows and grow when a later row
+/// needs it, so that memory does not grow with the table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    columns: &'static [Column],
+    width: usize,
+    /// What each column has needed so far.
+    needed: Vec<usize>,
+    /// Rows that wait for the sample to be full; `None` once the header is printed.
+    sample: Option<Vec<Vec<String>>>,
+}
+
+impl Table {
+    pub(crate) fn new(columns: &'static [Column], width: usize) -> Self {
+        let needed = columns.iter().map(|column| measure_text_width(column.title)).collect();
+        Self { columns, width, needed, sample: Some(Vec::new()) }
+    }
+
+    pub(crate) fn row(&mut self, out: &mut impl Write, cells: Vec<String>) -> io::Result<()> {
+        for (needed, cell) in self.needed.iter_mut().zip(&cells) {
+            *needed = (*needed).max(measure_text_width(cell));
+        }
+        match &mut self.sample {
+            None => self.print(out, &cells),
+            Some(sample) => {
+                sample.push(cells);
+                if sample.len() >= SAMPLE { self.flush_sample(out) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Prints what still waits. A table without rows is its header.
+    pub(crate) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.flush_sample(out)
+    }
+
+    fn flush_sample(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let Some(rows) = self.sample.take() else { return Ok(()) };
+        let titles: Vec<_> = self.columns.iter().map(|column| column.title.to_owned()).collect();
+        self.print(out, &titles)?;
+        rows.iter().try_for_each(|row| self.print(out, row))
+    }
+
+    fn print(&self, out: &mut impl Write, cells: &[String]) -> io::Result<()> {
+        let widths = self.widths();
+        let mut line = String::with_capacity(self.width);
+        for (index, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            if index > 0 {
+                line.push_str(GAP);
+            }
+            let right = self.columns[index].kind == Kind::Number;
+            let side = if right { Alignment::Right } else { Alignment::Left };
+            let cell = truncate_str(cell, width, CUT);
+            line.push_str(&pad_str(&cell, width, side, None));
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+
+    /// The widths that fit: fixed columns have what they need, the rest is shared. A name gives way
+    /// down to half of the shared room while the last column wants more than the other half.
+    fn widths(&self) -> Vec<usize> {
+        let of = |kind| {
+            let columns = self.columns.iter().zip(&self.needed);
+            columns.filter(move |(column, _)| column.kind == kind).map(|(_, needed)| *needed)
+        };
+        let gaps = GAP.len() * self.columns.len().saturating_sub(1);
+        let fixed: usize = of(Kind::Fixed).chain(of(Kind::Number)).sum();
+        let room = self.width.saturating_sub(fixed + gaps);
+        let rest: usize = of(Kind::Rest).sum();
+        let name = of(Kind::Name).sum::<usize>().min((room / 2).max(room.saturating_sub(rest)));
+        let width = |column: &Column, needed: usize| match column.kind {
+            Kind::Fixed | Kind::Number => needed,
+            Kind::Name => name,
+            Kind::Rest => room - name,
+        };
+        self.columns.iter().zip(&self.needed).map(|(column, n)| width(column, *n)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: &[Column] = &[Column::name("record"), Column::fixed("at"), Column::rest("value")];
+
+    fn table(width: usize, rows: &[[&str; 3]]) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut table = Table::new(COLUMNS, width);
+        for row in rows {
+            table.row(&mut out, row.map(str::to_owned).to_vec()).unwrap();
+        }
+        table.finish(&mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let lines = table(40, &[["a", "1", "x"], ["a longer name", "2", "y"]]);
+        assert_eq!(lines[0], "record         at  value");
+        assert_eq!(lines[1], "a              1   x");
+        assert_eq!(lines[2], "a longer name  2   y");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let long = "x".repeat(300);
+        let wide = "日本語".repeat(30);
+        for width in [20, 40, 80] {
+            for row in [[&*long, "12", &*long], [&*wide, "12", &*wide], ["a", "1", &*long]] {
+                for line in table(width, &[row, ["b", "2", "short"]]) {
+                    assert!(measure_text_width(&line) <= width, "{width}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_takes_the_room_that_values_leave() {
+        let name = "n".repeat(29);
+        let lines = table(40, &[[&name, "1", "x"]]);
+        assert_eq!(lines[1], format!("{name}  1   x"));
+    }
+
+    #[test]
+    fn a_longer_name_after_the_sample_still_shows() {
+        let name = "a name longer than those before";
+        let mut rows = vec![["short", "1", "x"]; SAMPLE + 1];
+        rows.push([name, "1", "x"]);
+        let lines = table(80, &rows);
+        assert_eq!(lines.len(), rows.len() + 1);
+        assert!(lines[rows.len()].contains(name));
+    }
+
+    #[test]
+    fn without_rows_it_is_a_header() {
+        assert_eq!(table(80, &[]), ["record  at  value"]);
+    }
+}

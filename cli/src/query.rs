@@ -1,0 +1,97 @@
+//! `annals query`: stored values, streamed.
+
+use annals::{Order, PersistenceBackend, QueryExt, QueryParams};
+use clap::Parser;
+use futures_util::StreamExt;
+use serde_json::value::RawValue;
+
+use crate::cli::Grammar;
+use crate::failure::Failure;
+use crate::moment::{Moment, now_ms};
+use crate::output::{Format, Printer, ValueLine, counted};
+use crate::store;
+
+/// Print stored values
+///
+/// The rows come ordered by record name, then newest first, with the members `record`, `value` and
+/// `stored_at` (Unix milliseconds). They are printed while they are read: memory does not grow with
+/// their number, in any format.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES, override_usage = "annals query [OPTIONS] <PATTERN>")]
+pub(crate) struct Args {
+    /// Which records: * stands for any run of characters, everything else is literal
+    pattern: String,
+
+    /// Only the newest N values of each record (within the time window, if there is one)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    latest: Option<usize>,
+
+    /// Only values stored at T or later
+    ///
+    /// T is Unix milliseconds (1740081234000), RFC 3339 (2026-05-17T08:30:00Z), or an age (24h,
+    /// 30s, 7d, 1h30m).
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    from: Option<Moment>,
+
+    /// Only values stored at T or earlier; the same forms as --from
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    to: Option<Moment>,
+
+    /// Oldest value of each record first
+    #[arg(long)]
+    oldest_first: bool,
+
+    /// How the wildcards of PATTERN are read
+    #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
+    grammar: Grammar,
+
+    /// The form of the output [default: table on a terminal, ndjson otherwise]
+    ///
+    /// A table is for reading: it is cut to the width of the terminal, and shows control and
+    /// invisible characters as escapes. The other forms are whole and exact; values are the stored
+    /// JSON text. In csv a value is its JSON text in one cell, and nothing is put before cells
+    /// that a spreadsheet may take for formulas.
+    #[arg(long, value_enum, value_name = "FORM")]
+    output: Option<Format>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals query 'host::cpu*' --latest 3
+  annals query 'host::*' --from 24h --to 1h --oldest-first
+  annals query '*' --from 2026-05-17T00:00:00Z --output csv > day.csv
+  annals query 'house.*.temperature' --grammar topic --latest 1
+  annals query -- '-a name that begins with a dash'
+
+If stored text turns out not to be JSON any more, its row is left out, the number of such rows is
+said at the end, and the exit code is 1.";
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    // One now for both bounds.
+    let now = now_ms();
+    let params = QueryParams {
+        limit_per_record: args.latest,
+        start_time: args.from.map(|from| from.at_or_after(now)),
+        end_time: args.to.map(|to| to.at_or_before(now)),
+        order: if args.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
+        grammar: args.grammar.into(),
+    };
+    let store = store::open_existing(backend).await?;
+    let mut rows = store.stream_typed::<Box<RawValue>>(&args.pattern, params).await?;
+    let mut printer = Printer::new(args.output);
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        printer.line(&ValueLine::new(&row.record, row.value, row.stored_at))?;
+    }
+    printer.finish::<ValueLine>()?;
+    let skipped = rows.skipped();
+    drop(rows);
+    store.close().await?;
+    match skipped {
+        0 => Ok(()),
+        _ => Err(Failure::Failed(format!(
+            "{} left out: what is stored there is not JSON any more",
+            counted(skipped, "row")
+        ))),
+    }
+}

@@ -1,0 +1,71 @@
+//! Opening the history that `--backend` names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use annals::PersistenceBackend;
+
+use crate::failure::Failure;
+
+/// Opens the store, creating what is missing.
+pub(crate) async fn open(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    Ok(annals::connect(url).await?)
+}
+
+/// Opens a store that is there already: who asks for history does not mean to create an empty file
+/// by a slip of the pen.
+pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    if let Some(path) = file(url)?
+        && !path.exists()
+    {
+        return Err(Failure::Failed(format!(
+            "there is no history at {}; `annals collect` or `annals import` starts one, or name \
+             another with --backend",
+            path.display()
+        )));
+    }
+    open(url).await
+}
+
+/// The file that a URL names, if it names one.
+pub(crate) fn file(url: &str) -> Result<Option<PathBuf>, Failure> {
+    match url.split_once(':') {
+        #[cfg(feature = "sqlite")]
+        Some(("sqlite", _)) => Ok(Some(annals_embedded::parse_url("sqlite", url)?.0)),
+        #[cfg(feature = "redb")]
+        Some(("redb", _)) => Ok(Some(annals_embedded::parse_url("redb", url)?.0)),
+        _ => Ok(None),
+    }
+}
+
+/// The URL fit for showing: without user, password and options.
+pub(crate) fn shown(url: &str) -> String {
+    let (url, _) = url.split_once('?').unwrap_or((url, ""));
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme.starts_with("postgres") => {
+            let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+            // The last @: an unencoded one may stand in a password.
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}/{database}")
+        }
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_url_has_no_secrets() {
+        for (url, expected) in [
+            ("sqlite:history.db?durability=process", "sqlite:history.db"),
+            ("postgres://me:pass@word@host:5432/db?password=x", "postgres://host:5432/db"),
+            ("postgresql://a,b/db", "postgresql://a,b/db"),
+            ("postgres://me:pw@host", "postgres://host/"),
+            ("memory:", "memory:"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+use crate::support::{FILES, Place};
+
+#[test]
+fn off_a_terminal_it_deletes_and_prints_the_bare_number() {
+    for backend in FILES {
+        let place = Place::new();
+        place.import(backend, &[("a", "1", 100), ("a", "2", 200), ("b", "3", 199)]);
+        let cleanup = |args: &[&str]| {
+            place.run(&[&["cleanup", "--backend", backend], args].concat()).ok().out
+        };
+        assert_eq!(cleanup(&["--older-than", "1970-01-01T00:00:00.2Z"]), "2\n");
+        assert_eq!(cleanup(&["--older-than", "200", "--yes"]), "0\n");
+        assert_eq!(place.rows(backend).len(), 1, "what was stored at the time itself stays");
+        assert_eq!(cleanup(&["--older-than", "1h"]), "1\n");
+        assert_eq!(place.rows(backend).len(), 0);
+    }
+}
+
+#[test]
+fn parts_of_a_millisecond_round_up() {
+    let place = Place::new();
+    place.import(FILES[0], &[("a", "1", 200)]);
+    let args = ["cleanup", "--backend", FILES[0], "--older-than", "1970-01-01T00:00:00.2001Z"];
+    assert_eq!(place.run(&args).ok().out, "1\n");
+}
+
+#[test]
+fn a_time_is_required() {
+    let place = Place::new();
+    place.run(&["cleanup"]).refused(2, "--older-than");
+    place.run(&["cleanup", "--older-than", "1mo"]).refused(2, "months");
+}

@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{FILES, Place, Run, wait_for_line};
+
+/// The numbers of the account's first line: recorded, stored, rejected, dropped.
+fn account(out: &str) -> Vec<u64> {
+    let line = out.lines().next().unwrap();
+    let digits = |word: &str| word.trim_end_matches(',').parse().ok();
+    line.split(' ').filter_map(digits).collect()
+}
+
+#[test]
+fn everything_recorded_is_stored() {
+    for backend in FILES {
+        let place = Place::new();
+        let args = ["collect", "host", "--backend", backend, "--for", "300ms", "--every", "100ms"];
+        let run = place.run(&args);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let rows = place.rows(backend);
+        let count = rows.len() as u64;
+        assert_eq!(account(&run.out), [count, count, 0, 0], "{run:?}");
+
+        let mut by_record: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for row in &rows {
+            by_record.entry(row["record"].as_str().unwrap()).or_default().push(row);
+        }
+        assert_eq!(by_record["host::memory"].len(), ticks(&run.out), "{run:?}");
+        let memory = &by_record["host::memory"][0]["value"];
+        assert!(memory["total_bytes"].as_u64().unwrap() > 0, "{memory}");
+        let percent = by_record["host::cpu::total"][0]["value"]["percent"].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&percent), "{percent}");
+        assert!(by_record.contains_key("host::cpu::0"));
+        // All records of a tick have its time.
+        let times = |record: &str| -> Vec<_> {
+            by_record[record].iter().map(|row| row["stored_at"].as_u64()).collect()
+        };
+        assert_eq!(times("host::swap"), times("host::memory"));
+    }
+}
+
+/// How many ticks the account says there were.
+fn ticks(out: &str) -> usize {
+    let (before, _) = out.split_once(" tick").unwrap();
+    before.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_time_that_was_asked_for_is_kept() {
+    let place = Place::new();
+    let begin = Instant::now();
+    let args = ["collect", "host", "--backend", "memory:", "--for", "500ms", "--every", "100ms"];
+    let run = place.run(&args);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(500), "{run:?}");
+    // A busy machine may miss ticks, but says so.
+    let (_, missed) = run.out.split_once('(').unwrap();
+    let missed: usize = missed.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(ticks(&run.out) + missed, 5, "{run:?}");
+    assert!(run.err.contains("recording host::* in memory: every 100ms\n"), "{run:?}");
+    assert!(run.err.contains("; cpu "), "{run:?}");
+}
+
+#[cfg(unix)]
+fn collecting(place: &Place, backend: &str) -> (Child, std::thread::JoinHandle<String>) {
+    let mut command = place.command(&["collect", "host", "--backend", backend, "--every", "20ms"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The line that comes with the first tick.
+    let err = wait_for_line(&mut child, " recorded, ");
+    (child, err)
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_end_it_with_everything_stored() {
+    for (backend, name) in [(FILES[0], "INT"), (FILES[0], "TERM"), (FILES[1], "INT")] {
+        let place = Place::new();
+        let (child, err) = collecting(&place, backend);
+        crate::support::signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        err.join().unwrap();
+        let run = Run::from(output);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let count = place.rows(backend).len() as u64;
+        assert!(count > 0);
+        assert_eq!(account(&run.out), [count, count, 0, 0], "{name}: {run:?}");
+    }
+}
+
+/// `--keep` is for what this command records: other records of the same store are not its own.
+#[test]
+fn what_is_too_old_goes_at_the_start_and_other_records_stay() {
+    for backend in FILES {
+        let place = Place::new();
+        place.import(backend, &[("host::old", "1", 5), ("other", "1", 5)]);
+        let args =
+            ["collect", "host", "--backend", backend, "--for", "300ms", "--keep", "7d"];
+        let run = place.run(&args);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(run.out.contains("1 old value deleted"), "{run:?}");
+        let records = place.run(&["records", "--backend", backend]).ok().out;
+        assert!(!records.contains("host::old") && records.contains("other"), "{records}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_said() {
+    let place = Place::new();
+    place.write("file", "");
+    let args = ["collect", "host", "--for", "1s", "--backend", "sqlite:file/history.db"];
+    place.run(&args).refused(1, "sqlite: open failed");
+}
+
+/// A value larger than the store takes is refused by it; the account and the exit code say so.
+#[test]
+fn what_was_rejected_is_counted_and_the_exit_code_says_so() {
+    let place = Place::new();
+    let backend = "sqlite:history.db?max_value_bytes=60";
+    let args = ["collect", "host", "--backend", backend, "--for", "100ms", "--every", "100ms"];
+    let run = place.run(&args);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let account = account(&run.out);
+    let stored = place.rows(backend).len() as u64;
+    assert!(stored > 0 && account[2] > 0, "{run:?}");
+    assert_eq!(account, [stored + account[2], stored, account[2], 0], "{run:?}");
+    assert!(run.err.contains("were not stored"), "{run:?}");
+}
+
+/// `annals collect host | head -0`: who does not want the account does not get it.
+#[test]
+fn a_closed_pipe_does_not_matter() {
+    let place = Place::new();
+    let args = ["collect", "host", "--backend", FILES[0], "--for", "100ms"];
+    let mut command = place.command(&args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert!(!place.rows(FILES[0]).is_empty());
+}

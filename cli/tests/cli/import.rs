@@ -1,0 +1,195 @@
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{FILES, Place, Run};
+
+fn import(place: &Place, backend: &str, more: &[&str], input: impl AsRef<[u8]>) -> Run {
+    place.run_with_input(&[&["--backend", backend, "import"], more].concat(), input)
+}
+
+#[test]
+fn rows_are_stored_in_order_and_letter_for_letter() {
+    for backend in FILES {
+        let place = Place::new();
+        let input = concat!(
+            "\u{feff}{\"record\":\"b\",\"value\":1.50e+02,\"stored_at\":7}\r\n",
+            "\r\n",
+            "  \n",
+            "{\"stored_at\":7,\"value\":{ \"a\" : null },\"record\":\"b\"}\n",
+            "{\"record\":\"a\\n\",\"value\":\"\\u00e9\",\"stored_at\":9223372036854775807}",
+        );
+        let run = import(&place, backend, &[], input).ok();
+        assert_eq!(run.out, "3 rows stored\n");
+        let listed = place.run(&["--backend", backend, "query", "*", "--oldest-first"]).ok();
+        assert_eq!(
+            listed.out,
+            concat!(
+                "{\"record\":\"a\\n\",\"value\":\"\\u00e9\",\"stored_at\":9223372036854775807}\n",
+                "{\"record\":\"b\",\"value\":1.50e+02,\"stored_at\":7}\n",
+                "{\"record\":\"b\",\"value\":{ \"a\" : null },\"stored_at\":7}\n",
+            )
+        );
+    }
+}
+
+#[test]
+fn what_query_prints_can_be_imported_into_another_backend() {
+    let place = Place::new();
+    let rows: Vec<_> = (0..10_000).map(|i| ("r", "{\"x\":1}", i / 3)).collect();
+    place.import(FILES[0], &rows);
+    let dump = place.run(&["--backend", FILES[0], "query", "*", "--oldest-first"]).ok().out;
+    place.write("dump.ndjson", &dump);
+    let run = place.run(&["--backend", FILES[1], "import", "dump.ndjson"]).ok();
+    assert_eq!(run.out, "10000 rows stored\n");
+    let copy = place.run(&["--backend", FILES[1], "query", "*", "--oldest-first"]).ok().out;
+    assert!(copy == dump, "the copy differs");
+}
+
+#[test]
+fn without_a_time_it_is_now() {
+    let place = Place::new();
+    let before = std::time::SystemTime::now();
+    import(&place, FILES[0], &["-"], r#"{"record":"a","value":1}"#).ok();
+    let after = std::time::SystemTime::now();
+    let ms = |time: std::time::SystemTime| {
+        time.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+    };
+    let stored_at = place.rows(FILES[0])[0]["stored_at"].as_u64().unwrap();
+    assert!((ms(before)..=ms(after)).contains(&stored_at), "{stored_at}");
+}
+
+/// The place of the line is far enough that whole batches come before it.
+#[test]
+fn a_bad_line_ends_it_with_its_number_and_all_rows_before_it_are_stored() {
+    for backend in FILES {
+        for (bad, why) in [
+            ("{\"record\":\"a\"}", "missing field `value`"),
+            ("{\"record\":\"a\",\"value\":1,\"stored_at\":9223372036854775808}", "out of range"),
+            ("{\"record\":\"a*\",\"value\":1}", "reserved for patterns"),
+            ("\u{feff}{\"record\":\"a\",\"value\":1}", "not a JSON object"),
+        ] {
+            let place = Place::new();
+            let good = |i: u64| format!("{{\"record\":\"r\",\"value\":{i},\"stored_at\":{i}}}\n");
+            let before: String = (0..9_000).map(good).collect();
+            let input = format!("{before}\n{bad}\n{}", good(9_000));
+            let run = import(&place, backend, &[], &input);
+            let run = run.refused(1, "line 9002 cannot be stored: ");
+            assert!(run.err.contains(why), "{why}: {run:?}");
+            assert!(run.err.contains("the 9000 rows before it are stored"), "{run:?}");
+            let values: Vec<_> =
+                place.rows(backend).iter().map(|row| row["value"].as_u64().unwrap()).collect();
+            assert!(values == (0..9_000).collect::<Vec<_>>(), "{} rows", values.len());
+
+            let place = Place::new();
+            let run = import(&place, backend, &["--skip-invalid"], &input);
+            assert_eq!((run.code, &*run.out), (Some(0), "9001 rows stored, 1 line left out\n"));
+            assert!(run.err.contains("line 9002 is left out: "), "{run:?}");
+            assert_eq!(place.rows(backend).len(), 9_001);
+        }
+    }
+}
+
+/// The program knows nothing of the limit: it is the backend that refuses the row, in the middle
+/// of a batch.
+#[test]
+fn a_value_that_the_backend_refuses_is_a_bad_line() {
+    for backend in FILES {
+        let backend = format!("{backend}?max_value_bytes=100");
+        let row = |i: usize| format!("{{\"record\":\"r\",\"value\":{i},\"stored_at\":{i}}}\n");
+        let large = format!("{{\"record\":\"r\",\"value\":\"{}\"}}\n", "x".repeat(99));
+        let input = [row(1), row(2), large.clone(), row(3), large, row(4)].concat();
+
+        let place = Place::new();
+        let run = import(&place, &backend, &[], &input).refused(1, "line 3 cannot be stored");
+        assert!(run.err.contains("101 bytes of JSON where 100 are allowed"), "{run:?}");
+        assert!(run.err.contains("the 2 rows before it are stored"), "{run:?}");
+        assert_eq!(place.rows(&backend).len(), 2);
+
+        let run = import(&place, &backend, &["--skip-invalid"], &input);
+        assert_eq!((run.code, &*run.out), (Some(0), "4 rows stored, 2 lines left out\n"));
+        assert!(run.err.contains("line 3 ") && run.err.contains("line 5 "), "{run:?}");
+        assert_eq!(place.rows(&backend).len(), 6);
+    }
+}
+
+#[test]
+fn a_line_of_a_hundred_megabytes_is_refused_alone() {
+    let place = Place::new();
+    let mut input = b"{\"record\":\"a\",\"value\":1,\"stored_at\":1}\n{\"record\":\"a\",\"value\":\"".to_vec();
+    input.resize(input.len() + 100_000_000, b'x');
+    input.extend_from_slice(b"\"}\n{\"record\":\"a\",\"value\":2,\"stored_at\":2}\n");
+    let run = import(&place, FILES[0], &["--skip-invalid"], &input);
+    assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line left out\n"));
+    assert!(run.err.contains("line 2 is left out: the value is too large"), "{run:?}");
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_a_bad_line() {
+    let place = Place::new();
+    let run = import(&place, FILES[0], &[], b"{\"record\":\"a\xff\",\"value\":1}\n");
+    run.refused(1, "line 1 cannot be stored: it is not UTF-8 from byte 13 on; nothing is stored");
+}
+
+#[test]
+fn many_bad_lines_are_counted_and_a_few_are_said() {
+    let place = Place::new();
+    let run = import(&place, FILES[0], &["--skip-invalid"], "nonsense\n".repeat(500));
+    assert_eq!((run.code, &*run.out), (Some(0), "0 rows stored, 500 lines left out\n"));
+    assert_eq!(run.err.lines().count(), 11, "{run:?}");
+}
+
+#[test]
+fn nothing_is_nothing() {
+    let place = Place::new();
+    assert_eq!(import(&place, FILES[0], &[], "").ok().out, "0 rows stored\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_creates_no_store() {
+    let place = Place::new();
+    for file in ["missing.ndjson", "."] {
+        let run = place.run(&["--backend", FILES[0], "import", file]);
+        run.refused(1, &format!("{file} cannot be read: "));
+    }
+    assert_eq!(place.names(), [""; 0]);
+}
+
+/// What comes slowly is stored as it comes, not when a batch is full.
+#[test]
+fn a_row_is_stored_while_the_pipe_stays_open() {
+    let place = Place::new();
+    let mut command = place.command(&["--backend", FILES[0], "import"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"record\":\"a\",\"value\":1,\"stored_at\":1}\n").unwrap();
+    let expected: Value = json!({"record": "a", "value": 1, "stored_at": 1});
+    // Each query is a process of its own; the loop ends when the row is there.
+    loop {
+        let run = place.run(&["--backend", FILES[0], "query", "*"]);
+        if run.code == Some(0) && !run.out.is_empty() {
+            assert_eq!(run.json_lines(), [expected]);
+            break;
+        }
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_says_how_many_rows_are_stored() {
+    let place = Place::new();
+    let mut command = place.command(&["--backend", FILES[0], "import"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"record\":\"a\",\"value\":1,\"stored_at\":1}\n").unwrap();
+    while place.run(&["--backend", FILES[0], "query", "*"]).out.is_empty() {}
+    // The pipe stays open: the program would wait for more.
+    crate::support::signal(&child, "INT");
+    let run = Run::from(child.wait_with_output().unwrap());
+    run.refused(130, "stopped; 1 row stored");
+    assert_eq!(place.rows(FILES[0]).len(), 1);
+}

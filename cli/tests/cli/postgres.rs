@@ -1,0 +1,70 @@
+use annals_test_postgres::{Locale, TestServer, skip_requested};
+
+use crate::support::Place;
+
+/// A database of the test server, with a schema of this test's own; `None` when a skip was asked
+/// for.
+fn server(schema: &str) -> Option<String> {
+    if skip_requested() {
+        eprintln!("skipped: ANNALS_TEST_SKIP names postgres");
+        return None;
+    }
+    let server = TestServer::get().unwrap_or_else(|reason| panic!("{reason}"));
+    let url = server.database(Locale::Icu).unwrap();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    Some(format!("{url}{separator}schema=cli_{schema}_{}", std::process::id()))
+}
+
+#[test]
+fn the_main_job_works_on_a_server() {
+    let Some(url) = server("main_job") else { return };
+    let place = Place::new();
+    let args = ["collect", "host", "--backend", &url, "--for", "300ms", "--every", "100ms"];
+    let run = place.run(&args);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.out.contains("rejected 0, dropped 0"), "{run:?}");
+    assert!(!run.err.contains("password"), "{run:?}");
+    let rows = place.rows(&url);
+    assert!(run.out.starts_with(&format!("recorded {0}, stored {0}", rows.len())), "{run:?}");
+    let latest = place.run(&["query", "host::cpu*", "--latest", "1", "--backend", &url]).ok();
+    assert!(latest.json_lines().len() >= 2, "{latest:?}");
+    let run = place.run(&["cleanup", "--older-than", "0s", "--backend", &url]).ok();
+    assert_eq!(run.out, format!("{}\n", rows.len()));
+}
+
+#[test]
+fn an_import_keeps_the_text_and_names_the_bad_line() {
+    let Some(url) = server("import") else { return };
+    let place = Place::new();
+    let input = "{\"record\":\"b\",\"value\":1.50e+02,\"stored_at\":7}\n\
+                 {\"record\":\"B\",\"value\":{ \"a\" : \"\\u0000\" },\"stored_at\":7}\n\
+                 {\"record\":\"\",\"value\":1}\n";
+    let run = place.run_with_input(&["import", "--backend", &url], input);
+    run.refused(1, "line 3 cannot be stored").err.contains("the 2 rows before it are stored");
+    let run = place.run(&["query", "*", "--backend", &url]).ok();
+    assert_eq!(
+        run.out,
+        "{\"record\":\"B\",\"value\":{ \"a\" : \"\\u0000\" },\"stored_at\":7}\n\
+         {\"record\":\"b\",\"value\":1.50e+02,\"stored_at\":7}\n"
+    );
+}
+
+#[test]
+fn the_suite_runs_in_schemas_of_its_own() {
+    let Some(url) = server("conformance") else { return };
+    let place = Place::new();
+    let run = place.run(&["conformance", &url, "--filter", "range_"]).ok();
+    assert!(run.out.contains(" passed, 0 failed, 0 skipped\n"), "{run:?}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said_without_the_password() {
+    let place = Place::new();
+    let url = "postgres://me:sesame@127.0.0.1:1/db?connect_timeout=2s";
+    for args in [&["records"][..], &["query", "*"], &["collect", "host"]] {
+        let run = place.run(&[args, &["--backend", url]].concat()).refused(1, "postgres");
+        assert!(!run.err.contains("sesame"), "{run:?}");
+    }
+    let run = place.run(&["conformance", url]).refused(1, "cannot be reached");
+    assert!(!run.err.contains("sesame"), "{run:?}");
+}

@@ -1,0 +1,142 @@
+//! Runs the program in a folder of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Every embedded backend: they must not differ.
+pub const FILES: [&str; 2] = ["sqlite:history.db", "redb:history.redb"];
+
+/// A folder with nothing in it but what the program puts there.
+pub struct Place(TempDir);
+
+/// What a run of the program left.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    /// What lies in the folder, by name.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+        command.args(args).current_dir(self.0.path());
+        for variable in ["ANNALS_BACKEND", "RUST_LOG", "COLUMNS"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.run_with_input(args, "")
+    }
+
+    pub fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Run {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.as_ref().to_vec();
+        // A program that stops reading early closes the pipe; that is its business.
+        let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+        let run = Run::from(child.wait_with_output().unwrap());
+        writer.join().unwrap();
+        run
+    }
+
+    /// Imports rows, each as record, value and time.
+    pub fn import(&self, backend: &str, rows: &[(&str, &str, u64)]) {
+        let line = |(record, value, stored_at): &(&str, &str, u64)| {
+            let record = serde_json::to_string(record).unwrap();
+            format!("{{\"record\":{record},\"value\":{value},\"stored_at\":{stored_at}}}\n")
+        };
+        let input: String = rows.iter().map(line).collect();
+        let run = self.run_with_input(&["--backend", backend, "import"], input);
+        assert_eq!(run.code, Some(0), "{run:?}");
+    }
+
+    /// All rows, as `query` prints them.
+    pub fn rows(&self, backend: &str) -> Vec<Value> {
+        self.run(&["--backend", backend, "query", "*", "--oldest-first"]).ok().json_lines()
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    /// It went well and had nothing to complain of.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.err, "", "{self:?}");
+        self
+    }
+
+    /// It failed with this code and one sentence that has this text in it.
+    pub fn refused(self, code: i32, text: &str) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(self.err.starts_with("annals: "), "{self:?}");
+        assert!(self.err.contains(text), "{text:?} is not in {self:?}");
+        assert_eq!(self.out, "", "{self:?}");
+        self
+    }
+
+    pub fn json_lines(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Reads a program's stderr up to a line that has `text` in it, and goes on reading so that the
+/// program never waits for it.
+pub fn wait_for_line(child: &mut Child, text: &str) -> thread::JoinHandle<String> {
+    let mut err: BufReader<ChildStderr> = BufReader::new(child.stderr.take().unwrap());
+    let mut read = String::new();
+    while !read.contains(text) {
+        assert_ne!(err.read_line(&mut read).unwrap(), 0, "it ended without {text:?}: {read}");
+    }
+    thread::spawn(move || {
+        err.read_to_string(&mut read).unwrap();
+        read
+    })
+}
+
+/// Sends a signal such as `INT`.
+#[cfg(unix)]
+pub fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+    assert!(sent.success());
+}

@@ -1,0 +1,96 @@
+//! What is different when a person sits in front of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::support::{FILES, Place};
+
+/// Runs the program on a terminal of 80 columns, types `input`, and returns the exit code and all
+/// that appeared on it.
+fn on_a_terminal(place: &Place, args: &[&str], input: &str) -> (Option<i32>, String) {
+    let ours: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&ours, size).unwrap();
+    let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let theirs = || Stdio::from(OpenOptions::new().read(true).write(true).open(&path).unwrap());
+    let mut command = place.command(args);
+    command.env("TERM", "xterm").stdin(theirs()).stdout(theirs()).stderr(theirs());
+    let mut child = command.spawn().unwrap();
+    // The program's ends have to be its own only, or ours never comes to an end.
+    drop(command);
+    let mut ours = File::from(ours);
+    ours.write_all(input.as_bytes()).unwrap();
+    let mut seen = Vec::new();
+    // Linux reports the end of the other side as an error.
+    let _end = ours.read_to_end(&mut seen);
+    (child.wait().unwrap().code(), String::from_utf8(seen).unwrap())
+}
+
+#[test]
+fn a_query_is_a_table_that_fits() {
+    let place = Place::new();
+    let long = format!("\"{}\"", "x".repeat(200));
+    place.import(FILES[0], &[("a", &long, 1), ("b\u{1b}[2J", "2", 2)]);
+    let (code, seen) = on_a_terminal(&place, &["query", "*", "--backend", FILES[0]], "");
+    assert_eq!(code, Some(0));
+    let lines: Vec<_> = seen.lines().collect();
+    assert!(lines[0].starts_with("record"), "{seen}");
+    assert_eq!(lines.len(), 4, "{seen}");
+    assert_eq!(lines[3], "(2 rows)");
+    for line in lines {
+        assert!(line.chars().count() <= 80 && !line.contains('\u{1b}'), "{line:?}");
+    }
+}
+
+#[test]
+fn cleanup_asks_first() {
+    for (answer, code, left) in
+        [("n\n", 1, 1), ("\n", 1, 1), ("\u{4}", 1, 1), ("yes please\n", 1, 1), ("y\n", 0, 0)]
+    {
+        let place = Place::new();
+        place.import(FILES[0], &[("a", "1", 1)]);
+        let args = ["cleanup", "--older-than", "1h", "--backend", FILES[0]];
+        let (ended, seen) = on_a_terminal(&place, &args, answer);
+        assert_eq!(ended, Some(code), "{answer:?}: {seen}");
+        assert!(seen.contains("stored before 20") && seen.contains("? [y/N]"), "{seen}");
+        assert_eq!(seen.contains("1 value deleted"), left == 0, "{seen}");
+        assert_eq!(place.rows(FILES[0]).len(), left, "{answer:?}");
+    }
+}
+
+#[test]
+fn cleanup_with_yes_does_not_ask() {
+    let place = Place::new();
+    place.import(FILES[0], &[("a", "1", 1)]);
+    let args = ["cleanup", "--yes", "--older-than", "1h", "--backend", FILES[0]];
+    let (code, seen) = on_a_terminal(&place, &args, "");
+    assert_eq!((code, &*seen), (Some(0), "1 value deleted\r\n"));
+}
+
+#[test]
+fn collect_shows_the_newest_values_and_then_the_account() {
+    let place = Place::new();
+    let args = ["collect", "host", "--for", "300ms", "--every", "100ms", "--backend", FILES[0]];
+    let (code, seen) = on_a_terminal(&place, &args, "");
+    assert_eq!(code, Some(0), "{seen}");
+    for text in ["cpu ", "memory ", "00:00:00", " recorded, ", "dropped 0\r\n"] {
+        assert!(seen.contains(text), "{text:?} is not in {seen:?}");
+    }
+}
+
+#[test]
+fn an_import_shows_how_far_it_is_and_cleans_up() {
+    let place = Place::new();
+    place.write("rows", "{\"record\":\"a\",\"value\":1}\n".repeat(20_000));
+    let (code, seen) = on_a_terminal(&place, &["import", "rows", "--backend", FILES[0]], "");
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(seen.contains(" rows") && seen.contains('%'), "{seen}");
+    assert!(seen.ends_with("20000 rows stored\r\n"), "{seen:?}");
+}
