@@ -51,3 +51,8 @@ pub use annals_postgres as postgres;
 /// The redb backend and its settings.
 #[cfg(feature = "redb")]
 pub use annals_redb as redb;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
