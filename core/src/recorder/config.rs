@@ -142,6 +142,8 @@ impl Default for RecorderConfig {
             overflow: Overflow::Wait,
             max_batch_rows: 4096,
             max_batch_bytes: 8 << 20,
+            // Against commits of 0.1 ms and 50,000 rows a second, 5 ms made 37 times fewer commits
+            // than none; against commits of 5 ms it made no difference, nor to a full queue.
             linger: Duration::from_millis(5),
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
             retry: RetryPolicy::default(),
