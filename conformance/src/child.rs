@@ -62,17 +62,14 @@ pub(crate) fn serve(suites: &[Suite]) -> Option<ExitCode> {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         process::exit(0);
     });
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return Some(ExitCode::FAILURE);
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("no runtime: {error}");
+                return Some(ExitCode::FAILURE);
+            }
+        };
     if let Err(error) = runtime.block_on(role::act(suite, &task.location, task.role)) {
         tell(&format!("error {}", error.to_string().replace('\n', " ")));
         return Some(ExitCode::FAILURE);
@@ -113,7 +110,13 @@ impl Context {
                  (Suite::with_child_args)",
             );
         };
-        let task = Task { suite: self.suite.name().to_owned(), location: location.to_owned(), role };
+        if env::var_os(VARIABLE).is_some() {
+            // It would start itself for ever.
+            let expected = "it calls Suite::serve_child of the same suite before it runs cases";
+            return Err(failure("a program started again as a child", expected, "it runs cases"));
+        }
+        let task =
+            Task { suite: self.suite.name().to_owned(), location: location.to_owned(), role };
         let program = env::current_exe().during("finding this program's path")?;
         let mut process = Command::new(program)
             .args(args)

@@ -4,9 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use annals_core::{
-    Batch, Durability, Guarantees, PersistenceBackend, QueryParams, Row, Value,
-};
+use annals_core::{Batch, Durability, Guarantees, PersistenceBackend, QueryParams, Row, Value};
 
 use crate::check::{During, Plain, Verdict, failure, plain, skip};
 use crate::harness::Harness;

@@ -24,9 +24,9 @@ pub struct RunOptions {
 
 impl RunOptions {
     fn selects(&self, case: &Case) -> bool {
-        self.filter.as_deref().is_none_or(|filter| {
-            case.name().contains(filter) || case.clause_id().contains(filter)
-        })
+        self.filter
+            .as_deref()
+            .is_none_or(|filter| case.name().contains(filter) || case.clause_id().contains(filter))
     }
 }
 
@@ -45,7 +45,8 @@ impl Suite {
     ) -> Vec<CaseResult> {
         let mut selected = Self::cases();
         selected.retain(|case| options.selects(case));
-        let threads = options.threads.or_else(|| thread::available_parallelism().ok().map(usize::from));
+        let threads =
+            options.threads.or_else(|| thread::available_parallelism().ok().map(usize::from));
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         let mut results = thread::scope(|scope| {
@@ -89,7 +90,11 @@ fn on_a_thread(suite: &Suite, case: Case) -> Outcome {
         let _ = sender.send(verdict);
     });
     if let Err(error) = spawned {
-        return Outcome::Failed(message(suite, case, &format!("  no thread to run it on: {error}")));
+        return Outcome::Failed(message(
+            suite,
+            case,
+            &format!("  no thread to run it on: {error}"),
+        ));
     }
     match receiver.recv_timeout(suite.timeout) {
         Ok(Ok(Ok(()))) => Outcome::Passed,
@@ -111,11 +116,10 @@ fn on_a_thread(suite: &Suite, case: Case) -> Outcome {
 }
 
 fn in_a_runtime(suite: &Suite, case: Case) -> Verdict {
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| crate::check::failure("the runtime", "it starts", error.to_string()))?;
+    let runtime =
+        runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
+            |error| crate::check::failure("the runtime", "it starts", error.to_string()),
+        )?;
     let context = Arc::new(Context::new(suite));
     let verdict = runtime.block_on(async {
         // As a task, so that a panic does not pass over the removal of the stores.

@@ -114,7 +114,8 @@ async fn concurrent_2_a_dropped_batch_is_stored_once_or_not_at_all(cx: &Context)
         let mut rows = store.values(&record, QueryParams::default()).await?;
         rows.reverse();
         let whole = rows.len() == ROWS || rows.is_empty() && !done;
-        let expected = if done || atomic { "all five or, unanswered, none" } else { "the first few" };
+        let expected =
+            if done || atomic { "all five or, unanswered, none" } else { "the first few" };
         let few = !done && !atomic && rows.len() < ROWS;
         ensure(whole || few, format!("the rows of {record} (answered: {done})"), expected, &rows)?;
         let first: Vec<usize> = (0..rows.len()).collect();

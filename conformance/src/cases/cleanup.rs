@@ -191,7 +191,8 @@ async fn cleanup_5_a_record_follows_the_first_rule_that_matches(cx: &Context) ->
     store.cleanup_plan(&CleanupPlan::default()).await.during("a plan without rules")?;
     equal("the rows after a plan without rules", &store.all().await?.len(), &30)?;
     store.put("d", 99, 99).await?;
-    let rules = vec![rule("a", None)?, rule("b*", Some(100))?, rule("*b", Some(0))?, rule("c", Some(0))?];
+    let rules =
+        vec![rule("a", None)?, rule("b*", Some(100))?, rule("*b", Some(0))?, rule("c", Some(0))?];
     let removed = store.cleanup_plan(&CleanupPlan { rules, keep_newest: 0 }).await;
     equal("the rows removed", &removed.during("cleaning up by a plan")?, &10)?;
     equal("the records left", &store.names("*", QueryParams::default()).await?, &["a", "c", "d"])
@@ -227,12 +228,9 @@ async fn cleanup_5_without_the_claim_other_plans_are_refused(cx: &Context) -> Ve
         CleanupPlan { rules: vec![rule("a", Some(100))?], keep_newest: 0 },
         CleanupPlan { rules: vec![rule("*", Some(100))?], keep_newest: 1 },
     ] {
-        refused(
-            format!("{plan:?}"),
-            store.cleanup_plan(&plan).await,
-            "Unsupported",
-            |error| matches!(error, PersistenceError::Unsupported(_)),
-        )?;
+        refused(format!("{plan:?}"), store.cleanup_plan(&plan).await, "Unsupported", |error| {
+            matches!(error, PersistenceError::Unsupported(_))
+        })?;
     }
     equal("the number of rows left", &store.all().await?.len(), &30)
 }

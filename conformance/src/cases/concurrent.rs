@@ -34,7 +34,8 @@ async fn concurrent_1_every_store_is_stored_once(cx: &Context) -> Verdict {
                     backend.store("shared", &json!(at), at).await.during("storing")?;
                     if i % 4 == 0 {
                         let own = format!("own{writer}");
-                        let batch = Batch::new(vec![row(&own, at, at)?, row(&own, at, at + 100_000)?]);
+                        let batch =
+                            Batch::new(vec![row(&own, at, at)?, row(&own, at, at + 100_000)?]);
                         backend.store_batch(&batch).await.during("storing a batch")?;
                     }
                 }

@@ -235,8 +235,7 @@ async fn durable_4_a_batch_sent_again_after_kill_9_is_stored_once(cx: &Context) 
         store.store_batch(&unknown).await.during("sending the unanswered batch again")?;
         let mut values = store.values("w0", QueryParams::default()).await?;
         values.sort_unstable_by_key(Value::as_u64);
-        let expected: Vec<Value> =
-            (0..acknowledged[0] + BATCH as u64).map(Value::from).collect();
+        let expected: Vec<Value> = (0..acknowledged[0] + BATCH as u64).map(Value::from).collect();
         equal("the rows, each once", &values, &expected)?;
     }
     Ok(())

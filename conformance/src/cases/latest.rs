@@ -51,8 +51,7 @@ async fn latest_1_a_limit_counts_after_the_window(cx: &Context) -> Verdict {
 async fn latest_1_a_limit_means_the_newest_in_either_order(cx: &Context) -> Verdict {
     let store = three(cx).await?;
     for window in [QueryParams::default(), QueryParams::range(5, 105)] {
-        let params =
-            QueryParams { limit_per_record: Some(2), order: Order::OldestFirst, ..window };
+        let params = QueryParams { limit_per_record: Some(2), order: Order::OldestFirst, ..window };
         // Which rows they are is this clause's matter, their order QUERY-1's.
         let mut got = store.values("*", params).await?;
         got.sort_unstable_by_key(Value::to_string);

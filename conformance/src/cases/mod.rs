@@ -41,7 +41,8 @@ pub(crate) fn all() -> Vec<Case> {
         random::CASES,
     ];
     let mut cases = files.concat();
-    let place = |case: &Case| Clause::all().iter().position(|clause| clause.id() == case.clause_id());
+    let place =
+        |case: &Case| Clause::all().iter().position(|clause| clause.id() == case.clause_id());
     cases.sort_by_key(place);
     cases
 }

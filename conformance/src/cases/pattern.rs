@@ -24,8 +24,16 @@ cases![
 
 async fn pattern_1_a_star_is_any_run_of_characters(cx: &Context) -> Verdict {
     let names = [
-        "a", "abc", "ac", "accuracy", "accuracy::", "accuracy::graz", "accuracy::vienna", "axbxc",
-        "humidity::vienna", "vienna",
+        "a",
+        "abc",
+        "ac",
+        "accuracy",
+        "accuracy::",
+        "accuracy::graz",
+        "accuracy::vienna",
+        "axbxc",
+        "humidity::vienna",
+        "vienna",
     ];
     let store = records(cx, &names).await?;
     for (pattern, expected) in [
@@ -36,8 +44,19 @@ async fn pattern_1_a_star_is_any_run_of_characters(cx: &Context) -> Verdict {
         ("*vienna", &["accuracy::vienna", "humidity::vienna", "vienna"]),
         ("a*b*c", &["abc", "axbxc"]),
         ("a*c", &["abc", "ac", "axbxc"]),
-        ("a*", &["a", "abc", "ac", "accuracy", "accuracy::", "accuracy::graz", "accuracy::vienna",
-            "axbxc"]),
+        (
+            "a*",
+            &[
+                "a",
+                "abc",
+                "ac",
+                "accuracy",
+                "accuracy::",
+                "accuracy::graz",
+                "accuracy::vienna",
+                "axbxc",
+            ],
+        ),
         ("*a", &["a", "accuracy::vienna", "humidity::vienna", "vienna"]),
         ("*::*", &["accuracy::", "accuracy::graz", "accuracy::vienna", "humidity::vienna"]),
         ("*cc*c*", &["accuracy", "accuracy::", "accuracy::graz", "accuracy::vienna"]),
@@ -57,8 +76,19 @@ async fn pattern_1_a_star_is_any_run_of_characters(cx: &Context) -> Verdict {
 async fn pattern_1_prefixes_end_where_they_end(cx: &Context) -> Verdict {
     let last = "\u{10ffff}";
     let names = [
-        "p", "pa", "pa\u{7f}", "pa\u{d7ff}", "pa\u{d7ff}x", "pa\u{e000}", "pa\u{10ffff}",
-        "pa\u{10ffff}x", "pa\u{10ffff}\u{10ffff}", "pb", "q", last, "\u{10ffff}x",
+        "p",
+        "pa",
+        "pa\u{7f}",
+        "pa\u{d7ff}",
+        "pa\u{d7ff}x",
+        "pa\u{e000}",
+        "pa\u{10ffff}",
+        "pa\u{10ffff}x",
+        "pa\u{10ffff}\u{10ffff}",
+        "pb",
+        "q",
+        last,
+        "\u{10ffff}x",
     ];
     let mut sorted = names.to_vec();
     sorted.sort_unstable_by_key(|name| name.as_bytes());
@@ -117,9 +147,7 @@ async fn pattern_2_no_star_means_exactly_one_record(cx: &Context) -> Verdict {
 
 async fn pattern_3_the_empty_pattern_is_refused(cx: &Context) -> Verdict {
     let store = records(cx, &["a"]).await?;
-    let is_expected = |error: &PersistenceError| {
-        matches!(error, PersistenceError::InvalidPattern { reason, .. } if !reason.is_empty())
-    };
+    let is_expected = |error: &PersistenceError| matches!(error, PersistenceError::InvalidPattern { reason, .. } if !reason.is_empty());
     for grammar in [Grammar::Glob, Grammar::Topic] {
         let params = QueryParams { grammar, ..QueryParams::default() };
         let what = "the empty pattern";
@@ -174,8 +202,18 @@ async fn pattern_4_the_cost_of_matching_is_bounded(cx: &Context) -> Verdict {
 
 async fn pattern_5_segments_between_dots(cx: &Context) -> Verdict {
     let names = [
-        "a", "a.", "a..b", "a.b", "a.b.c", "a.b.c.d", "a.x.c", "ab", "b", "house.attic.t",
-        "house.t", "x.#y",
+        "a",
+        "a.",
+        "a..b",
+        "a.b",
+        "a.b.c",
+        "a.b.c.d",
+        "a.x.c",
+        "ab",
+        "b",
+        "house.attic.t",
+        "house.t",
+        "x.#y",
     ];
     let store = records(cx, &names).await?;
     for (pattern, expected) in [

@@ -30,8 +30,8 @@ cases![
 
 /// Small batches and quick retries, on a clock that stands still.
 fn config(clock: &Arc<ManualClock>) -> RecorderConfig {
-    let retry = RetryPolicy::default()
-        .with_delays(Duration::from_millis(1), Duration::from_millis(4));
+    let retry =
+        RetryPolicy::default().with_delays(Duration::from_millis(1), Duration::from_millis(4));
     RecorderConfig::default()
         .with_max_batch_rows(7)
         .with_linger(Duration::ZERO)
@@ -58,10 +58,13 @@ async fn record_1_the_account_balances_at_every_moment(cx: &Context) -> Verdict 
                 let recorder = recorder.clone();
                 tokio::spawn(async move {
                     for i in 0..VALUES {
-                        let name = if i % 10 == 9 { "not*allowed".into() } else { format!("r{task}") };
+                        let name =
+                            if i % 10 == 9 { "not*allowed".into() } else { format!("r{task}") };
                         match recorder.record(&name, &i).await {
                             Ok(()) | Err(RecorderError::Rejected(_)) => {}
-                            Err(error) => return Err(failure("recording", "Ok", error.to_string())),
+                            Err(error) => {
+                                return Err(failure("recording", "Ok", error.to_string()));
+                            }
                         }
                     }
                     Verdict::Ok(())
@@ -119,7 +122,11 @@ async fn record_1_what_the_account_calls_stored_is_there(cx: &Context) -> Verdic
     for name in ["a", "b", "c"] {
         let rows = store.rows(name, QueryParams::default()).await?.len() as u64;
         let stored = stats.records.get(name).map(|account| account.stored);
-        equal(format!("values stored of {name}, by the account and the store"), &stored, &Some(rows))?;
+        equal(
+            format!("values stored of {name}, by the account and the store"),
+            &stored,
+            &Some(rows),
+        )?;
     }
     recorder.close().await.during("closing the recorder")
 }

@@ -18,7 +18,8 @@ cases![
 
 async fn time_1_the_first_and_the_last_timestamp_come_back(cx: &Context) -> Verdict {
     let store = cx.fresh().await?;
-    let times = [0, 1, 999, u64::from(u32::MAX), 1_740_081_234_567, MAX_TIMESTAMP - 1, MAX_TIMESTAMP];
+    let times =
+        [0, 1, 999, u64::from(u32::MAX), 1_740_081_234_567, MAX_TIMESTAMP - 1, MAX_TIMESTAMP];
     for at in times {
         store.put("r", at, at).await?;
     }

@@ -47,7 +47,14 @@ fn values() -> Vec<Value> {
         json!([1, [2.5, "three", null, { "four": [true] }]]),
     ];
     let integers = [
-        u64::MAX, u64::MAX - 1, i64::MAX as u64 + 1, i64::MAX as u64, (1 << 53) + 1, 1 << 53, 1, 0,
+        u64::MAX,
+        u64::MAX - 1,
+        i64::MAX as u64 + 1,
+        i64::MAX as u64,
+        (1 << 53) + 1,
+        1 << 53,
+        1,
+        0,
     ];
     values.extend(integers.map(|number| json!(number)));
     values.extend([i64::MIN, i64::MIN + 1, -(1 << 53) - 1, -1].map(|number| json!(number)));
@@ -64,7 +71,8 @@ async fn value_1_values_come_back_equal(cx: &Context) -> Verdict {
 
 async fn value_1_values_come_back_equal_from_a_batch(cx: &Context) -> Verdict {
     let store = cx.fresh().await?;
-    let rows: Verdict<Vec<_>> = (0..).zip(values()).map(|(at, value)| row("v", value, at)).collect();
+    let rows: Verdict<Vec<_>> =
+        (0..).zip(values()).map(|(at, value)| row("v", value, at)).collect();
     store.store_batch(&Batch::new(rows?)).await.during("storing the values in a batch")?;
     same_values(&store).await
 }
@@ -83,9 +91,31 @@ async fn same_values(store: &Store) -> Verdict {
 
 async fn value_1_numbers_come_back_bit_for_bit(cx: &Context) -> Verdict {
     let mut numbers = vec![
-        0.0, -0.0, 1.0, -1.0, 0.1, 0.2, 0.1 + 0.2, 1e23, 1.5e300, 1e-7, 100.0, 1e15, 1e16, 1e21,
-        f64::MAX, f64::MIN, f64::MIN_POSITIVE, f64::EPSILON, 5e-324, -5e-324, 2.225_073_858_507_201e-308,
-        9_007_199_254_740_993.0, 1.797_693_134_862_315_7e308, std::f64::consts::PI, 123_456_789.123_456_79,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.1,
+        0.2,
+        0.1 + 0.2,
+        1e23,
+        1.5e300,
+        1e-7,
+        100.0,
+        1e15,
+        1e16,
+        1e21,
+        f64::MAX,
+        f64::MIN,
+        f64::MIN_POSITIVE,
+        f64::EPSILON,
+        5e-324,
+        -5e-324,
+        2.225_073_858_507_201e-308,
+        9_007_199_254_740_993.0,
+        1.797_693_134_862_315_7e308,
+        std::f64::consts::PI,
+        123_456_789.123_456_79,
     ];
     // A fixed walk over the exponents and mantissas.
     let mut bits: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -156,10 +186,15 @@ async fn value_3_a_value_above_the_default_size_is_refused(cx: &Context) -> Verd
     // Two bytes of the text are quotes.
     let too_large = json!("x".repeat(DEFAULT_MAX_VALUE_BYTES - 1));
     let result = store.store("r", &too_large, 2).await;
-    let is_expected = |error: &PersistenceError| matches!(error, PersistenceError::ValueTooLarge { .. });
+    let is_expected =
+        |error: &PersistenceError| matches!(error, PersistenceError::ValueTooLarge { .. });
     refused("storing 16 MiB and 1 byte", result, "ValueTooLarge", is_expected)?;
     store.put("r", "after", 3).await?;
-    equal("what was stored", &store.values("r", QueryParams::default()).await?, &["after", "before"])
+    equal(
+        "what was stored",
+        &store.values("r", QueryParams::default()).await?,
+        &["after", "before"],
+    )
 }
 
 async fn value_3_the_configured_size_is_inclusive(cx: &Context) -> Verdict {

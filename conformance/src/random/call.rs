@@ -50,7 +50,9 @@ impl fmt::Display for Call {
                 f.write_str(")")
             }
             Self::Query(pattern, params) => write!(f, "query({pattern:?}{})", Short(params)),
-            Self::Stream(pattern, params) => write!(f, "query_stream({pattern:?}{})", Short(params)),
+            Self::Stream(pattern, params) => {
+                write!(f, "query_stream({pattern:?}{})", Short(params))
+            }
             Self::Records(pattern, grammar) => write!(f, "records({pattern:?}, {grammar:?})"),
             Self::Cleanup(older_than) => write!(f, "cleanup({older_than})"),
             Self::CleanupPlan(rules, keep_newest) => {

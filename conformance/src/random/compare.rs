@@ -89,7 +89,10 @@ async fn answer(backend: &dyn PersistenceBackend, call: &Call, claims: Guarantee
     }
 }
 
-fn plan(rules: &[(String, Option<u64>)], keep_newest: u64) -> Result<CleanupPlan, PersistenceError> {
+fn plan(
+    rules: &[(String, Option<u64>)],
+    keep_newest: u64,
+) -> Result<CleanupPlan, PersistenceError> {
     let rules: Result<Vec<CleanupRule>, PersistenceError> = rules
         .iter()
         .map(|(pattern, older_than)| {

@@ -14,8 +14,12 @@ use super::call::{Call, NewRow, Script};
 const PIECES: &[&str] =
     &["a", "b", "A", "ab", ".", "%", "_", "#", "\\", "'", "\u{e9}", "e\u{301}", "\u{10ffff}", "\n"];
 
+/// Mostly one of a few, so that records get several rows, and differ by what is easily overlooked.
 fn name() -> impl Strategy<Value = String> {
-    vec(select(PIECES), 1..4).prop_map(|pieces| pieces.concat())
+    prop_oneof![
+        6 => select(&["a", "A", "ab", "a.b", "a\u{10ffff}"][..]).prop_map(str::to_owned),
+        3 => vec(select(PIECES), 1..4).prop_map(|pieces| pieces.concat()),
+    ]
 }
 
 /// Mostly valid, sometimes not: what is refused must be refused alike.
@@ -31,6 +35,7 @@ fn pattern() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => Just("*".to_owned()),
         2 => name(),
+        2 => name().prop_map(|name| name + "*"),
         4 => vec(piece, 1..5).prop_map(|pieces| pieces.concat()),
         1 => vec(select(&["*", "#", "a", "b", "ab"][..]), 1..4).prop_map(|parts| parts.join(".")),
         1 => Just("#".to_owned()),
@@ -63,13 +68,16 @@ fn row(
     names: impl Strategy<Value = String>,
     times: impl Strategy<Value = u64>,
 ) -> impl Strategy<Value = NewRow> {
-    (names, value(), times)
-        .prop_map(|(record, value, stored_at)| NewRow { record, value, stored_at })
+    (names, value(), times).prop_map(|(record, value, stored_at)| NewRow {
+        record,
+        value,
+        stored_at,
+    })
 }
 
 fn params() -> impl Strategy<Value = QueryParams> {
-    let limit = option::weighted(0.4, prop_oneof![8 => 0..4_usize, 1 => Just(usize::MAX)]);
-    let bound = || option::weighted(0.4, any_time());
+    let limit = option::weighted(0.5, prop_oneof![8 => 0..4_usize, 1 => Just(usize::MAX)]);
+    let bound = || option::weighted(0.5, any_time());
     let order = prop_oneof![2 => Just(Order::NewestFirst), 1 => Just(Order::OldestFirst)];
     (limit, bound(), bound(), order, grammar()).prop_map(
         |(limit_per_record, start_time, end_time, order, grammar)| QueryParams {
@@ -84,26 +92,26 @@ fn params() -> impl Strategy<Value = QueryParams> {
 
 fn batch() -> impl Strategy<Value = Call> {
     // A name is checked before a batch can be made of it; a time is not.
-    let rows = vec(row(name(), any_time()), 0..6);
+    let rows = vec(row(name(), any_time()), 0..8);
     let id = option::weighted(0.5, (1..3_u128, 1..6_u64));
     (rows, id).prop_map(|(rows, id)| Call::StoreBatch(rows, id))
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let rule = (pattern(), option::weighted(0.8, any_time()));
+    let rule = (pattern(), option::weighted(0.7, any_time()));
     prop_oneof![
         8 => row(any_name(), any_time()).prop_map(Call::Store),
         5 => batch(),
-        5 => (pattern(), params()).prop_map(|(pattern, params)| Call::Query(pattern, params)),
+        8 => (pattern(), params()).prop_map(|(pattern, params)| Call::Query(pattern, params)),
         2 => (pattern(), params()).prop_map(|(pattern, params)| Call::Stream(pattern, params)),
         2 => (pattern(), grammar()).prop_map(|(pattern, grammar)| Call::Records(pattern, grammar)),
         2 => any_time().prop_map(Call::Cleanup),
-        2 => (vec(rule, 0..3), 0..3_u64).prop_map(|(rules, keep)| Call::CleanupPlan(rules, keep)),
+        2 => (vec(rule, 0..4), 0..3_u64).prop_map(|(rules, keep)| Call::CleanupPlan(rules, keep)),
         1 => Just(Call::Initialize),
         1 => Just(Call::Reopen),
     ]
 }
 
 pub(crate) fn scripts() -> impl Strategy<Value = Script> {
-    vec(call(), 1..24).prop_map(Script)
+    vec(call(), 1..40).prop_map(Script)
 }

@@ -59,7 +59,6 @@ fn outside<T>(location: &str, read: impl FnOnce(&Outside) -> T) -> T {
 
 pub(crate) struct Journal {
     flaw: Flaw,
-    path: String,
     max_value_bytes: usize,
     gate: Arc<Gate<()>>,
     syncs_fail: Arc<Mutex<bool>>,
@@ -75,8 +74,13 @@ struct State {
     closed: bool,
 }
 
-fn failed(operation: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> PersistenceError {
-    BackendError::new("journal", operation, ErrorKind::Io, error.to_string()).with_source(error).into()
+fn failed(
+    operation: &'static str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> PersistenceError {
+    BackendError::new("journal", operation, ErrorKind::Io, error.to_string())
+        .with_source(error)
+        .into()
 }
 
 fn line(rows: &[RawRow], writer: Option<(u128, u64)>) -> String {
@@ -113,7 +117,8 @@ impl Journal {
             }
             let writer = line["writer"][0].as_str().and_then(|writer| writer.parse().ok());
             if let (Some(writer), Some(number)) = (writer, line["writer"][1].as_u64()) {
-                writers.insert(writer, number);
+                let last = writers.entry(writer).or_insert(number);
+                *last = number.max(*last);
             }
         }
         if flaw == Flaw::ForgetsBatchIds {
@@ -123,7 +128,7 @@ impl Journal {
         let (gate, syncs_fail) =
             outside(path, |outside| (outside.gate.clone(), outside.syncs_fail.clone()));
         let state = Mutex::new(state);
-        Ok(Self { flaw, path: path.to_owned(), max_value_bytes, gate, syncs_fail, state })
+        Ok(Self { flaw, max_value_bytes, gate, syncs_fail, state })
     }
 
     async fn enter(&self) -> OwnedMutexGuard<()> {
@@ -138,7 +143,11 @@ impl Journal {
         self.gate.clone().lock_owned().await
     }
 
-    async fn append(&self, rows: Vec<RawRow>, id: Option<(u128, u64)>) -> Result<(), PersistenceError> {
+    async fn append(
+        &self,
+        rows: Vec<RawRow>,
+        id: Option<(u128, u64)>,
+    ) -> Result<(), PersistenceError> {
         let _entered = self.enter().await;
         if self.flaw == Flaw::ForgetsWhoWaits {
             // As if each row waited for the next commit.
@@ -180,7 +189,8 @@ impl Journal {
             return Err(PersistenceError::BackendShutdown);
         }
         let removed = state.shelf.sweep(plan);
-        if self.flaw != Flaw::NeverShrinks && removed > 0 {
+        if removed > 0 {
+            state.unwritten.clear();
             // In place, which no process here is killed in the middle of: those only store.
             let mut text = String::new();
             for (writer, number) in &state.writers {
@@ -188,6 +198,11 @@ impl Journal {
             }
             for row in &state.shelf.0 {
                 text += &line(std::slice::from_ref(row), None);
+            }
+            if self.flaw == Flaw::NeverShrinks {
+                let size = state.file.metadata().map_err(|error| failed("cleanup", error))?.len();
+                text += &json!({ "filler": "x".repeat(size as usize) }).to_string();
+                text.push('\n');
             }
             state.file.set_len(0).map_err(|error| failed("cleanup", error))?;
             state.file.write_all(text.as_bytes()).map_err(|error| failed("cleanup", error))?;
@@ -223,7 +238,11 @@ impl PersistenceBackend for Journal {
         self.append(vec![raw(&row)], None).await
     }
 
-    async fn query(&self, pattern: &str, params: QueryParams) -> Result<Vec<StoredValue>, PersistenceError> {
+    async fn query(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
         self.query_stream(pattern, params).await?.into_values().await
     }
 
@@ -241,7 +260,11 @@ impl PersistenceBackend for Journal {
         self.append(batch.rows().iter().map(raw).collect(), id).await
     }
 
-    async fn query_stream(&self, pattern: &str, params: QueryParams) -> Result<RowStream, PersistenceError> {
+    async fn query_stream(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream, PersistenceError> {
         let query = Query::new(pattern, &params)?;
         let state = self.state.lock().unwrap();
         if state.closed {

@@ -23,7 +23,13 @@ pub(crate) trait Twist: Send + Sync + 'static {
         row
     }
 
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         let row = Row::new(record, value, at)?;
         inner.store_batch(&Batch::new(vec![self.incoming(row)])).await
     }
@@ -31,23 +37,39 @@ pub(crate) trait Twist: Send + Sync + 'static {
     async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
         let rows: Vec<Row> = batch.rows().iter().cloned().map(|row| self.incoming(row)).collect();
         let rows = Batch::new(rows);
-        inner.store_batch(&match batch.id() {
-            Some(id) => rows.with_id(id),
-            None => rows,
-        })
-        .await
+        inner
+            .store_batch(&match batch.id() {
+                Some(id) => rows.with_id(id),
+                None => rows,
+            })
+            .await
     }
 
     /// The rows of a query, for `query` and for `query_stream`.
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+    async fn select(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<RawRow>> {
         select(inner, pattern, params).await
     }
 
-    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+    async fn stream(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream> {
         Ok(RowStream::from_rows(self.select(inner, pattern, params).await?))
     }
 
-    async fn records(&self, inner: &MemoryBackend, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
+    async fn records(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>> {
         inner.records(pattern, grammar).await
     }
 
@@ -65,7 +87,11 @@ pub(crate) trait Twist: Send + Sync + 'static {
 }
 
 /// What the reference answers.
-pub(crate) async fn select(inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+pub(crate) async fn select(
+    inner: &MemoryBackend,
+    pattern: &str,
+    params: QueryParams,
+) -> Result<Vec<RawRow>> {
     let mut stream = inner.query_stream(pattern, params).await?;
     let mut rows = Vec::new();
     while let Some(row) = stream.next().await {

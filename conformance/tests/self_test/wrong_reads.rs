@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use annals_core::{
     BackendError, Batch, ErrorKind, Grammar, Guarantees, MAX_TIMESTAMP, MemoryBackend, Order,
@@ -73,7 +72,12 @@ pub(crate) struct RefusesGreatBounds;
 
 #[async_trait]
 impl Twist for RefusesGreatBounds {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+    async fn select(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<RawRow>> {
         if params.start_time.max(params.end_time).is_some_and(|bound| bound > MAX_TIMESTAMP) {
             let message = "out of range integral type conversion attempted";
             return Err(BackendError::new("wrong", "query", ErrorKind::Other, message).into());
@@ -135,14 +139,20 @@ pub(crate) struct LimitBeforeWindow;
 
 #[async_trait]
 impl Twist for LimitBeforeWindow {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+    async fn select(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<RawRow>> {
         let newest = QueryParams { start_time: None, end_time: None, ..params };
         let window = QueryParams { limit_per_record: None, ..params };
         if params.limit_per_record.is_none() {
             return select(inner, pattern, params).await;
         }
         // Crossed and great bounds are the reference's matter.
-        let mut inside = select(inner, pattern, QueryParams { limit_per_record: Some(1), ..window }).await?;
+        let mut inside =
+            select(inner, pattern, QueryParams { limit_per_record: Some(1), ..window }).await?;
         if inside.is_empty() {
             return Ok(inside);
         }
@@ -158,7 +168,12 @@ pub(crate) struct LimitTakesOldest;
 
 #[async_trait]
 impl Twist for LimitTakesOldest {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+    async fn select(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<RawRow>> {
         let few = params.limit_per_record.is_some_and(|limit| limit < 5);
         if params.order == Order::NewestFirst || !few {
             return select(inner, pattern, params).await;
@@ -175,91 +190,16 @@ pub(crate) struct FullScan;
 
 #[async_trait]
 impl Twist for FullScan {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
+    async fn select(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<RawRow>> {
         if params.limit_per_record.is_some() {
             select(inner, pattern, QueryParams { limit_per_record: None, ..params }).await?;
         }
         select(inner, pattern, params).await
-    }
-}
-
-/// A wrong idea of which records a pattern means.
-pub(crate) struct Matching(pub(crate) fn(&str, &str) -> bool);
-
-#[async_trait]
-impl Twist for Matching {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
-        Pattern::new(pattern, params.grammar)?;
-        if params.grammar == Grammar::Topic || pattern == "*" {
-            return select(inner, pattern, params).await;
-        }
-        let mut rows = select(inner, "*", params).await?;
-        rows.retain(|row| (self.0)(pattern, &row.record));
-        Ok(rows)
-    }
-}
-
-fn glob(pattern: &str, name: &str) -> bool {
-    Pattern::new(pattern, Grammar::Glob).is_ok_and(|pattern| pattern.matches(name))
-}
-
-/// `LIKE`, without an escape for what is special in it.
-pub(crate) fn like(pattern: &str, name: &str) -> bool {
-    fn rest(pattern: &[char], name: &[char]) -> bool {
-        match (pattern, name) {
-            ([], _) => name.is_empty(),
-            (['*' | '%', others @ ..], _) => (0..=name.len()).any(|i| rest(others, &name[i..])),
-            (['_', others @ ..], [_, name @ ..]) => rest(others, name),
-            ([a, others @ ..], [b, name @ ..]) => a == b && rest(others, name),
-            _ => false,
-        }
-    }
-    if !pattern.contains(['%', '_']) {
-        return glob(pattern, name);
-    }
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    rest(&pattern, &name)
-}
-
-pub(crate) fn without_case(pattern: &str, name: &str) -> bool {
-    glob(&pattern.to_lowercase(), &name.to_lowercase())
-}
-
-/// Only the first star is one.
-pub(crate) fn one_star(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        Some((prefix, suffix)) if suffix.contains('*') => {
-            name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
-        }
-        _ => glob(pattern, name),
-    }
-}
-
-/// The range of a prefix ends before the last code point.
-pub(crate) fn short_of_the_last(pattern: &str, name: &str) -> bool {
-    let end = pattern.strip_suffix('*').map(|prefix| format!("{prefix}\u{10ffff}"));
-    glob(pattern, name) && (pattern == "*" || end.is_none_or(|end| name < end.as_str()))
-}
-
-/// A matcher that tries everything.
-pub(crate) fn slow(pattern: &str, name: &str) -> bool {
-    if pattern.matches('*').count() > 6 && name.len() > 1_000 {
-        std::thread::sleep(Duration::from_millis(600));
-    }
-    glob(pattern, name)
-}
-
-/// The empty pattern means everything.
-pub(crate) struct EmptyIsEverything;
-
-#[async_trait]
-impl Twist for EmptyIsEverything {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<RawRow>> {
-        let params = match pattern {
-            "" => QueryParams { grammar: Grammar::Glob, ..params },
-            _ => params,
-        };
-        select(inner, if pattern.is_empty() { "*" } else { pattern }, params).await
     }
 }
 
@@ -268,19 +208,31 @@ pub(crate) struct NoSnapshot;
 
 #[async_trait]
 impl Twist for NoSnapshot {
-    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+    async fn stream(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream> {
         let mut names: Vec<String> = Vec::new();
         // Which rows there are at all is asked in one go, so that crossed bounds stay empty.
-        for row in select(inner, pattern, QueryParams { limit_per_record: params.limit_per_record.map(|n| n.min(1)), ..params }).await? {
+        for row in select(
+            inner,
+            pattern,
+            QueryParams { limit_per_record: params.limit_per_record.map(|n| n.min(1)), ..params },
+        )
+        .await?
+        {
             if names.last().is_none_or(|last| **last != *row.record) {
                 names.push(row.record.to_string());
             }
         }
         let (inner, params) = (inner.clone(), QueryParams { grammar: Grammar::Glob, ..params });
-        let pages = stream::unfold((names.into_iter(), inner), move |(mut names, inner)| async move {
-            let rows = select(&inner, &names.next()?, params).await;
-            Some((rows, (names, inner)))
-        });
+        let pages =
+            stream::unfold((names.into_iter(), inner), move |(mut names, inner)| async move {
+                let rows = select(&inner, &names.next()?, params).await;
+                Some((rows, (names, inner)))
+            });
         Ok(RowStream::from_pages(pages))
     }
 }
@@ -290,9 +242,17 @@ pub(crate) struct LeaksStreams(pub(crate) AtomicUsize);
 
 #[async_trait]
 impl Twist for LeaksStreams {
-    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+    async fn stream(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream> {
         // Queries share the pool, but give back: only reads of `*` without a limit are streams here.
-        if pattern == "*" && params == QueryParams::default() && self.0.fetch_add(1, Ordering::SeqCst) >= 55 {
+        if pattern == "*"
+            && params == QueryParams::default()
+            && self.0.fetch_add(1, Ordering::SeqCst) >= 55
+        {
             let message = "no connection became free in time";
             return Err(BackendError::new("wrong", "query", ErrorKind::Timeout, message).into());
         }
@@ -310,7 +270,13 @@ impl Twist for ReadersLockWritersOut {
         Guarantees { snapshot_queries: false, ..claims }
     }
 
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         let _writing = self.0.write().await;
         inner.store(record, value, at).await
     }
@@ -320,7 +286,12 @@ impl Twist for ReadersLockWritersOut {
         inner.store_batch(batch).await
     }
 
-    async fn stream(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<RowStream> {
+    async fn stream(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream> {
         let reading = self.0.clone().read_owned().await;
         let rows = select(inner, pattern, params).await?;
         let pages = rows.chunks(100).map(|page| Ok(page.to_vec())).collect::<Vec<_>>();
@@ -335,7 +306,12 @@ pub(crate) struct Miscounts;
 
 #[async_trait]
 impl Twist for Miscounts {
-    async fn records(&self, inner: &MemoryBackend, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
+    async fn records(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>> {
         let mut records = inner.records(pattern, grammar).await?;
         records.iter_mut().for_each(|record| record.count += 1);
         Ok(records)
@@ -348,7 +324,12 @@ pub(crate) struct ListsEmptyRecords(Mutex<BTreeSet<String>>);
 
 #[async_trait]
 impl Twist for ListsEmptyRecords {
-    async fn records(&self, inner: &MemoryBackend, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
+    async fn records(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>> {
         let matches = Pattern::new(pattern, grammar)?;
         let mut records = inner.records(pattern, grammar).await?;
         for name in self.0.lock().unwrap().iter().filter(|name| matches.matches(name)) {
@@ -360,8 +341,15 @@ impl Twist for ListsEmptyRecords {
         Ok(records)
     }
 
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
-        let stored: std::result::Result<(), PersistenceError> = inner.store(record, value, at).await;
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
+        let stored: std::result::Result<(), PersistenceError> =
+            inner.store(record, value, at).await;
         stored?;
         self.0.lock().unwrap().insert(record.to_owned());
         Ok(())

@@ -62,7 +62,13 @@ pub(crate) struct Takes(pub(crate) fn(&PersistenceError, &str, &Value) -> Option
 
 #[async_trait]
 impl Twist for Takes {
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         match inner.store(record, value, at).await {
             Err(error) => match (self.0)(&error, record, value) {
                 Some(row) => inner.store_batch(&Batch::new(vec![row])).await,
@@ -105,11 +111,18 @@ pub(crate) struct RefusesTheNextToo(AtomicBool);
 
 #[async_trait]
 impl Twist for RefusesTheNextToo {
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         if self.0.swap(false, Ordering::SeqCst) {
             return Err(PersistenceError::ValueTooLarge { size: 2, limit: 1 });
         }
-        let stored: std::result::Result<(), PersistenceError> = inner.store(record, value, at).await;
+        let stored: std::result::Result<(), PersistenceError> =
+            inner.store(record, value, at).await;
         let too_large = matches!(stored, Err(PersistenceError::ValueTooLarge { .. }));
         self.0.store(too_large, Ordering::SeqCst);
         stored
@@ -154,11 +167,12 @@ impl Twist for BackwardsBatch {
         batch.validate(usize::MAX)?;
         let rows: Vec<Row> = batch.rows().iter().rev().cloned().collect();
         let rows = Batch::new(rows);
-        inner.store_batch(&match batch.id() {
-            Some(id) => rows.with_id(id),
-            None => rows,
-        })
-        .await
+        inner
+            .store_batch(&match batch.id() {
+                Some(id) => rows.with_id(id),
+                None => rows,
+            })
+            .await
     }
 }
 
@@ -178,7 +192,13 @@ pub(crate) struct BrokenByDropping(Arc<AtomicBool>);
 
 #[async_trait]
 impl Twist for BrokenByDropping {
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         while self.0.swap(true, Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -195,7 +215,13 @@ pub(crate) struct StoresTwiceUnderLoad(std::sync::atomic::AtomicU64);
 
 #[async_trait]
 impl Twist for StoresTwiceUnderLoad {
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         let beside = self.0.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         let stored: Result<()> = inner.store(record, value, at).await;
@@ -224,7 +250,13 @@ pub(crate) struct ClosesHalf(AtomicBool);
 
 #[async_trait]
 impl Twist for ClosesHalf {
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         match inner.store(record, value, at).await {
             Err(PersistenceError::BackendShutdown) if self.0.load(Ordering::SeqCst) => Ok(()),
             other => other,
@@ -272,7 +304,13 @@ impl Twist for CleanupHoldsEverybodyUp {
         Ok(removed)
     }
 
-    async fn store(&self, inner: &MemoryBackend, record: &str, value: &Value, at: u64) -> Result<()> {
+    async fn store(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<()> {
         let _beside = self.0.read().await;
         inner.store(record, value, at).await
     }
@@ -317,7 +355,12 @@ pub(crate) struct FirstOfEqualsIsLatest;
 
 #[async_trait]
 impl Twist for FirstOfEqualsIsLatest {
-    async fn select(&self, inner: &MemoryBackend, pattern: &str, params: QueryParams) -> Result<Vec<annals_core::RawRow>> {
+    async fn select(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<annals_core::RawRow>> {
         let mut rows = select(inner, pattern, params).await?;
         if params.limit_per_record == Some(1) {
             for row in &mut rows {
