@@ -92,6 +92,11 @@ pub(crate) fn answer(error: &clap::Error) -> ExitCode {
         };
     }
     let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        complain("a command is missing; these are there");
+        text.trim_end().lines().for_each(say);
+        return ExitCode::from(2);
+    }
     let mut lines = text.trim_end().lines();
     let first = lines.next().unwrap_or_default();
     complain(first.strip_prefix("error: ").unwrap_or(first));

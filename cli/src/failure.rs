@@ -1,7 +1,7 @@
 //! Why the program ends early, and with which exit code.
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use annals::{ErrorKind, PersistenceError};
 
@@ -47,6 +47,13 @@ impl Failure {
             }
         }
     }
+}
+
+/// Ends the process without waiting for anything, at a second Ctrl-C: a store that hangs would
+/// otherwise be waited for when its last handle is dropped.
+pub(crate) fn stop_at_once(message: &str) -> ! {
+    complain(message);
+    process::exit(i32::from(INTERRUPTED));
 }
 
 impl From<PersistenceError> for Failure {

@@ -48,7 +48,10 @@ impl FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(Self::UnixMs).map_err(|_| {
-                format!("Unix milliseconds go up to {}; leave the bound away for no bound", u64::MAX)
+                format!(
+                    "Unix milliseconds go up to {}; leave the bound away for no bound",
+                    u64::MAX
+                )
             });
         }
         if let Ok(at) = text.parse::<Timestamp>() {
@@ -60,7 +63,9 @@ impl FromStr for Moment {
         }
         if let Ok(at) = text.parse::<jiff::civil::DateTime>() {
             let at = at.strftime("%Y-%m-%dT%H:%M:%S");
-            return Err(format!("which time zone? write {at}Z for UTC, or end it with +02:00, say"));
+            return Err(format!(
+                "which time zone? write {at}Z for UTC, or end it with +02:00, say"
+            ));
         }
         match parse_duration(text) {
             Ok(age) => Ok(Self::Ago(age)),
@@ -104,9 +109,8 @@ fn parse_duration(text: &str) -> Result<Duration, Length> {
         return Err(Length::Unfixed);
     }
     // A day is 24 hours here, whatever the clocks of a country do.
-    let exact = span
-        .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| Length::Unreadable)?;
+    let exact =
+        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| Length::Unreadable)?;
     Duration::try_from(exact).map_err(|_| Length::Unreadable)
 }
 

@@ -76,5 +76,9 @@ async fn main() -> Result<()> {
 
 fn report(what: &str, rows: u64, begun: Instant) {
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{what:28} {rows:>8} rows {:>9.1} ms {:>9.0} rows/s", seconds * 1e3, rows as f64 / seconds);
+    println!(
+        "{what:28} {rows:>8} rows {:>9.1} ms {:>9.0} rows/s",
+        seconds * 1e3,
+        rows as f64 / seconds
+    );
 }

@@ -14,10 +14,7 @@ const OPERATION: &str = "cleanup";
 const STEP: i64 = 5000;
 
 /// Removes what `plan` lets go, step by step, each step a transaction with a connection of its own.
-pub(crate) async fn sweep(
-    engine: Arc<Engine>,
-    plan: CleanupPlan,
-) -> Result<u64, PersistenceError> {
+pub(crate) async fn sweep(engine: Arc<Engine>, plan: CleanupPlan) -> Result<u64, PersistenceError> {
     engine.ready().await?;
     let mut removed = 0;
     let mut names = NamePages::new(Pattern::all());

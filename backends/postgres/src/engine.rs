@@ -143,10 +143,5 @@ fn pool(config: &PostgresConfig, size: usize) -> Option<Pool> {
         create: Some(config.connect_timeout),
         recycle: Some(config.connect_timeout),
     };
-    Pool::builder(manager)
-        .max_size(size)
-        .timeouts(timeouts)
-        .runtime(Runtime::Tokio1)
-        .build()
-        .ok()
+    Pool::builder(manager).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1).build().ok()
 }

@@ -50,7 +50,8 @@ impl Session {
         self.run_in(Phase::Commit, self.client().batch_execute("COMMIT")).await
     }
 
-    async fn run_in<T>(
+    /// Waits for the server within the limit; `phase` tells what an error means.
+    pub(crate) async fn run_in<T>(
         &self,
         phase: Phase,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,

@@ -115,9 +115,11 @@ impl Sql {
                  SET number = excluded.number, touched_at = excluded.touched_at \
                  WHERE w.number < excluded.number RETURNING w.writer"
             ),
+            // Nothing, if the ids are of another generation of names.
             insert: format!(
                 "INSERT INTO {s}.history (record_id, stored_at, value) \
-                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])"
+                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) \
+                 WHERE (SELECT names_generation FROM {s}.meta) = $4"
             ),
             copy: format!(
                 "COPY {s}.history (record_id, stored_at, value) FROM STDIN (FORMAT binary)"

@@ -32,7 +32,8 @@ async fn every_kind_of_query_agrees_with_the_reference() {
     let batch = Batch::new(rows);
     backend.store_batch(&batch).await.unwrap();
     reference.store_batch(&batch).await.unwrap();
-    for pattern in ["*", "a*", "a", "a::*", "*::*", "b%", "b*", "é*", "*Y", "zzz", "a\u{10ffff}*"] {
+    for pattern in ["*", "a*", "a", "a::*", "*::*", "b%", "b*", "é*", "*Y", "zzz", "a\u{10ffff}*"]
+    {
         for limit in [None, Some(0), Some(1), Some(7), Some(1_000_000)] {
             for (start, end) in [
                 (None, None),
@@ -86,8 +87,7 @@ async fn latest_n_seeks() {
         let schema = &place.schema;
         format!("SELECT {column}::bigint FROM {view} WHERE schemaname = '{schema}' AND {name}")
     };
-    let read =
-        statistic("idx_tup_read", "pg_stat_user_indexes", "indexrelname = 'history_pkey'");
+    let read = statistic("idx_tup_read", "pg_stat_user_indexes", "indexrelname = 'history_pkey'");
     let scanned = statistic("seq_tup_read", "pg_stat_user_tables", "relname = 'history'");
     for order in [Order::NewestFirst, Order::OldestFirst] {
         let before = settled(&place, &read).await;

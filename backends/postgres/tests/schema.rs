@@ -75,7 +75,8 @@ async fn tables_of_somebody_else_are_left_alone() {
     let made = format!("SELECT count(*) FROM pg_tables WHERE schemaname = '{}'", place.schema);
     assert_eq!(place.number(&made).await, 1);
 
-    let foreign = format!("CREATE TABLE {schema}.meta (x int); INSERT INTO {schema}.meta VALUES (1)");
+    let foreign =
+        format!("CREATE TABLE {schema}.meta (x int); INSERT INTO {schema}.meta VALUES (1)");
     place.client().await.batch_execute(&foreign).await.unwrap();
     let error = place.backend().initialize().await.unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Corrupt, "{error}");
@@ -86,9 +87,8 @@ async fn another_encoding_is_refused() {
     let Some(place) = Place::new() else { return };
     let name = format!("latin_{}", place.schema);
     let client = place.client().await;
-    let create = format!(
-        "CREATE DATABASE \"{name}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
-    );
+    let create =
+        format!("CREATE DATABASE \"{name}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
     client.batch_execute(&create).await.unwrap();
     let url = place.url.replace("annals_test_icu", &name);
     let error = PostgresBackend::connect(&url).await.unwrap_err();

@@ -18,7 +18,7 @@ use serde_json::json;
 async fn small_groups_and_copies_store_the_same() {
     let Some(place) = Place::new() else { return };
     let backend = place.backend();
-    for rows in [1, 2, 1023, 1024, 5000] {
+    for rows in [1, 2, 2047, 2048, 5000] {
         let record = format!("n{rows}");
         let rows: Vec<Row> = (0..rows).map(|i| row(&record, i, (i / 3) as u64)).collect();
         backend.store_batch(&Batch::new(rows.clone())).await.unwrap();
@@ -91,8 +91,10 @@ async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
     });
     // Until the server shows it waiting for the row of the writer.
     while place
-        .number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                 AND query LIKE '%{s}.writers%' AND pid <> pg_backend_pid()")
+        .number(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND query LIKE '%{s}.writers%' AND pid <> pg_backend_pid()",
+        )
         .await
         == 0
     {

@@ -75,7 +75,8 @@ impl Host {
     }
 
     fn disks(&mut self) -> BTreeMap<String, Disk> {
-        self.disks.refresh_specifics(true, DiskRefreshKind::nothing().with_storage().with_io_usage());
+        self.disks
+            .refresh_specifics(true, DiskRefreshKind::nothing().with_storage().with_io_usage());
         let read_at = Instant::now();
         let mut now = HashMap::new();
         let mut found = BTreeMap::new();
@@ -153,10 +154,8 @@ mod tests {
     #[test]
     fn rates_count_from_the_last_reading_and_survive_a_reset() {
         let begin = Instant::now();
-        let counters = Counters {
-            bytes: [("eth0".to_owned(), (1_000, 5_000))].into(),
-            read_at: Some(begin),
-        };
+        let counters =
+            Counters { bytes: [("eth0".to_owned(), (1_000, 5_000))].into(), read_at: Some(begin) };
         let half_a_second_later = begin + Duration::from_millis(500);
         let rates = |name, now| counters.rates(name, now, half_a_second_later);
         assert_eq!(rates("eth0", (1_500, 5_001)), Some((1_000, 2)));

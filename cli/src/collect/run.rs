@@ -1,6 +1,7 @@
 //! A run of `annals collect host`, from the first tick to the account at the end.
 
 use std::io::{self, Write};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::host::Host;
 use super::metric::{ALL, Snapshot};
 use super::ticks::Ticks;
 use super::view::{Progress, View};
-use crate::failure::Failure;
+use crate::failure::{Failure, stop_at_once};
 use crate::output::counted;
 use crate::say::complain;
 use crate::signals::Signals;
@@ -34,7 +35,7 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
     let view = View::new(format!("recording {ALL} in {shown} every {:?}", args.every));
     let ticks = collect(&args, &recorder, view, &mut signals).await;
 
-    let drained = drain(&recorder, &mut signals).await;
+    drain(&recorder, &mut signals).await;
     let account = recorder.stats();
     let swept = match retention {
         Some(retention) => {
@@ -45,8 +46,6 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
         None => None,
     };
     let closed = store.close().await;
-    drained?;
-
     let (ticks, elapsed) = ticks?;
     let records = counted(account.records.len() as u64, "record");
     let total = account.total;
@@ -72,10 +71,7 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
 }
 
 /// Starts the sweeps: at once, and often enough that what is too old is gone soon.
-fn sweep(
-    store: Arc<dyn PersistenceBackend>,
-    keep: Duration,
-) -> Result<RetentionHandle, Failure> {
+fn sweep(store: Arc<dyn PersistenceBackend>, keep: Duration) -> Result<RetentionHandle, Failure> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(3600);
     let policy = RetentionPolicy::new().keep(ALL, keep)?;
@@ -158,24 +154,32 @@ fn record(recorder: &Recorder, snapshot: &Snapshot) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until everything recorded is stored; a signal ends the wait.
-async fn drain(recorder: &Recorder, signals: &mut Signals) -> Result<(), Failure> {
-    tokio::select! {
+/// Waits until everything recorded is stored; a signal ends the wait, and the program.
+async fn drain(recorder: &Recorder, signals: &mut Signals) {
+    /// A store that answers in less gets no mention.
+    const SOON: Duration = Duration::from_millis(500);
+    let mut closing = pin!(recorder.close());
+    let late = async {
+        tokio::time::sleep(SOON).await;
+        let pending = counted(recorder.stats().total.pending, "value");
+        complain(&format!("storing the last {pending}; Ctrl-C again does not wait"));
+        std::future::pending().await
+    };
+    let closed = tokio::select! {
         biased;
-        closed = recorder.close() => {
-            if let Err(error) = closed {
-                complain(&error.to_string());
-            }
-            Ok(())
-        }
+        closed = &mut closing => closed,
         () = signals.next() => {
             let total = recorder.stats().total;
-            Err(Failure::Interrupted(format!(
+            stop_at_once(&format!(
                 "stopped at once; of {} recorded {} are stored for certain",
                 counted(total.recorded, "value"),
                 total.stored
-            )))
+            ))
         }
+        never = late => never,
+    };
+    if let Err(error) = closed {
+        complain(&error.to_string());
     }
 }
 

@@ -213,15 +213,15 @@ mod tests {
         account_of.pending = 34;
         let progress =
             Progress { elapsed: Duration::from_secs(3723), missed: 2, account: account_of };
-        assert_eq!(
-            account(&progress),
-            "1,234 recorded, 1,200 stored, 34 pending, 2 ticks missed"
-        );
+        assert_eq!(account(&progress), "1,234 recorded, 1,200 stored, 34 pending, 2 ticks missed");
         assert_eq!(clock(progress.elapsed), "01:02:03");
     }
 
     #[test]
     fn bars_cover_the_whole_range() {
-        assert_eq!([0.0, 12.4, 12.5, 50.0, 99.9, 100.0, 250.0].map(bar), ['▁', '▁', '▂', '▅', '█', '█', '█']);
+        assert_eq!(
+            [0.0, 12.4, 12.5, 50.0, 99.9, 100.0, 250.0].map(bar),
+            ['▁', '▁', '▂', '▅', '█', '█', '█']
+        );
     }
 }

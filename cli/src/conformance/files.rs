@@ -6,6 +6,7 @@ use std::sync::Arc;
 use annals::{PersistenceBackend, async_trait};
 use annals_conformance::{Harness, HarnessResult, unique_name};
 
+use super::places::Gate;
 use crate::failure::Failure;
 
 /// Stores in files, with the options of one URL.
@@ -14,10 +15,11 @@ pub(super) struct Files {
     scheme: String,
     options: String,
     folder: PathBuf,
+    gate: Gate,
 }
 
 impl Files {
-    pub(super) fn new(url: &str, path: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(url: &str, path: &Path, gate: Gate) -> Result<Self, Failure> {
         let scheme = url.split(':').next().unwrap_or_default().to_owned();
         let options = url.split_once('?').map_or("", |(_, options)| options).to_owned();
         let parent = match path.parent() {
@@ -31,11 +33,24 @@ impl Files {
             )));
         }
         let folder = parent.join(unique_name(".annals-conformance"));
-        Ok(Self { scheme, options, folder })
+        Ok(Self { scheme, options, folder, gate })
     }
 
     pub(super) fn folder(&self) -> PathBuf {
         self.folder.clone()
+    }
+
+    /// Opens the store in a folder that is there: a child that comes late must not make it again.
+    async fn connect(
+        &self,
+        location: &str,
+        option: Option<String>,
+    ) -> HarnessResult<Arc<dyn PersistenceBackend>> {
+        let _pass = self.gate.pass().await?;
+        if !Path::new(location).is_dir() {
+            return Err("the store was removed".into());
+        }
+        Ok(annals::connect(&self.url(location, option)).await?)
     }
 
     /// The URL of the file in a store's folder, with the options and one more.
@@ -45,10 +60,8 @@ impl Files {
         // The later of two equal options would not do everywhere.
         let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
         let replaced = option.as_deref().map(name_of);
-        let mut options: Vec<_> = options
-            .filter(|pair| Some(name_of(pair)) != replaced)
-            .map(str::to_owned)
-            .collect();
+        let mut options: Vec<_> =
+            options.filter(|pair| Some(name_of(pair)) != replaced).map(str::to_owned).collect();
         options.extend(option);
         format!("{}:{path}/history?{}", self.scheme, options.join("&"))
     }
@@ -61,6 +74,7 @@ impl Harness for Files {
     }
 
     async fn create(&self) -> HarnessResult<String> {
+        let _pass = self.gate.pass().await?;
         let folder = self.folder.join(unique_name("store"));
         std::fs::create_dir(&folder)?;
         let folder = folder.into_os_string().into_string();
@@ -68,7 +82,7 @@ impl Harness for Files {
     }
 
     async fn open(&self, location: &str) -> HarnessResult<Arc<dyn PersistenceBackend>> {
-        Ok(annals::connect(&self.url(location, None)).await?)
+        self.connect(location, None).await
     }
 
     async fn remove(&self, location: &str) -> HarnessResult<()> {
@@ -81,7 +95,7 @@ impl Harness for Files {
         max_value_bytes: usize,
     ) -> HarnessResult<Option<Arc<dyn PersistenceBackend>>> {
         let option = format!("max_value_bytes={max_value_bytes}");
-        Ok(Some(annals::connect(&self.url(location, Some(option))).await?))
+        Ok(Some(self.connect(location, Some(option)).await?))
     }
 
     async fn size(&self, location: &str) -> HarnessResult<Option<u64>> {
@@ -102,7 +116,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let named = folder.path().join("history.db");
         let url = "sqlite:history.db?max_value_bytes=5&durability=process";
-        let files = Files::new(url, &named).unwrap();
+        let files = Files::new(url, &named, Gate::default()).unwrap();
         assert_eq!(files.folder().parent(), Some(folder.path()));
         assert_eq!(
             files.url("/a%b?", None),
@@ -118,7 +132,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_not_made() {
         let folder = tempfile::tempdir().unwrap();
         let named = folder.path().join("missing/history.db");
-        assert!(Files::new("sqlite:missing/history.db", &named).is_err());
+        assert!(Files::new("sqlite:missing/history.db", &named, Gate::default()).is_err());
         assert!(!folder.path().join("missing").exists());
     }
 }

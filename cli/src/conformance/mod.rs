@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::failure::Failure;
 use crate::output::{CaseLine, Format, Printer, counted};
 use crate::signals::Signals;
-use places::Places;
+use places::{Gate, Kind, Places};
 
 /// Hold a backend to its contract and print what came of it
 ///
@@ -78,18 +78,20 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 /// The suite for the backend that a URL names, and where it keeps its stores.
 fn suite(url: &str) -> Result<(Suite, Places), Failure> {
+    let gate = Gate::default();
+    let places = |kind| Places { gate: gate.clone(), kind };
     if let Some(path) = crate::store::file(url)? {
-        let files = files::Files::new(url, &path)?;
+        let files = files::Files::new(url, &path, gate.clone())?;
         let folder = files.folder();
-        return Ok((Suite::new(files), Places::Folder(folder)));
+        return Ok((Suite::new(files), places(Kind::Folder(folder))));
     }
     #[cfg(feature = "postgres")]
     if url.starts_with("postgres") {
-        let schemas = schemas::Schemas::new(url)?;
-        return Ok((Suite::new(schemas.clone()), Places::Schemas(schemas)));
+        let schemas = schemas::Schemas::new(url, gate.clone())?;
+        return Ok((Suite::new(schemas.clone()), places(Kind::Schemas(schemas))));
     }
     if url == "memory:" {
-        return Ok((Suite::in_memory("memory", MemoryBackend::new), Places::Nowhere));
+        return Ok((Suite::in_memory("memory", MemoryBackend::new), places(Kind::Nowhere)));
     }
     // What is wrong with the URL is connect's to say.
     match block_on(annals::connect(url))? {

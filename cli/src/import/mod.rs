@@ -13,7 +13,7 @@ use annals::{Outcome, PersistenceBackend, PersistenceError};
 use clap::Parser;
 use tokio::sync::mpsc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, stop_at_once};
 use crate::output::counted;
 use crate::say::complain;
 use crate::signals::Signals;
@@ -129,12 +129,15 @@ impl Import {
                         result = &mut storing => break result,
                         () = signals.next() => {
                             if self.interrupted {
-                                return Err(Failure::Interrupted(format!(
+                                stop_at_once(&format!(
                                     "stopped at once; {} stored for certain, the next {} perhaps",
                                     counted(stored_before, "row"),
                                     rows.len()
-                                )));
+                                ));
                             }
+                            complain(
+                                "waiting for the batch on its way; Ctrl-C again does not wait",
+                            );
                             self.interrupted = true;
                         }
                     }

@@ -23,8 +23,8 @@ impl Progress {
             None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
         };
         // The templates are constants that parse; the fallback is the default look.
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = view.add(bar.with_style(style).with_message("0 rows"));
         Self(Some((bar, ViewGuard::new(view))))
     }

@@ -117,3 +117,137 @@ fn refuse(rows: &[Numbered], index: usize, why: &PersistenceError) -> (usize, Re
     let bad = BadLine { line: rows[index].line, why: why.to_string() };
     (index + 1, Refusal::Row(bad))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use annals::{
+        BackendError, ErrorKind, JsonText, MemoryBackend, QueryParams, RecordName, StoredValue,
+        Value, async_trait,
+    };
+
+    use super::*;
+
+    fn rows(texts: &[&str]) -> Vec<Numbered> {
+        let row = |(index, text): (usize, &&str)| Numbered {
+            line: index as u64 + 1,
+            row: Row {
+                record: RecordName::new("r").unwrap(),
+                value: JsonText::from_text(*text, usize::MAX).unwrap(),
+                stored_at: index as u64,
+            },
+        };
+        texts.iter().enumerate().map(row).collect()
+    }
+
+    async fn values(backend: &dyn PersistenceBackend) -> Vec<Value> {
+        let mut rows = backend.query("r", QueryParams::default()).await.unwrap();
+        rows.reverse();
+        rows.into_iter().map(|row| row.value).collect()
+    }
+
+    /// The three methods and nothing else; fails as its script says, one entry a call to `store`.
+    struct Plain {
+        history: MemoryBackend,
+        script: Mutex<Vec<Option<PersistenceError>>>,
+    }
+
+    #[async_trait]
+    impl PersistenceBackend for Plain {
+        async fn store(&self, name: &str, value: &Value, at: u64) -> Result<(), PersistenceError> {
+            let scripted = self.script.lock().unwrap().pop().flatten();
+            match scripted {
+                Some(error) => Err(error),
+                None => self.history.store(name, value, at).await,
+            }
+        }
+
+        async fn query(
+            &self,
+            pattern: &str,
+            params: QueryParams,
+        ) -> Result<Vec<StoredValue>, PersistenceError> {
+            self.history.query(pattern, params).await
+        }
+
+        async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+            self.history.cleanup(older_than).await
+        }
+    }
+
+    fn plain(mut script: Vec<Option<PersistenceError>>) -> (Arc<Plain>, Sink) {
+        script.reverse();
+        let plain = Arc::new(Plain { history: MemoryBackend::new(), script: script.into() });
+        (plain.clone(), Sink::new(plain))
+    }
+
+    fn busy(outcome: Outcome) -> Option<PersistenceError> {
+        let error = BackendError::new("test", "store", ErrorKind::Busy, "later");
+        Some(error.with_outcome(outcome).into())
+    }
+
+    fn too_large() -> Option<PersistenceError> {
+        Some(PersistenceError::ValueTooLarge { size: 9, limit: 8 })
+    }
+
+    #[tokio::test]
+    async fn an_atomic_backend_that_refuses_a_row_gets_those_before_it() {
+        let backend = Arc::new(MemoryBackend::new().with_max_value_bytes(3));
+        let mut sink = Sink::new(backend.clone());
+        let result = sink.store(&rows(&["1", "2", "33333", "4"])).await;
+        let Err((3, Refusal::Row(BadLine { line: 3, .. }))) = result else { panic!("{result:?}") };
+        assert_eq!(sink.stored, 2);
+        assert_eq!(values(&*backend).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_backend_without_atomic_batches_may_break_off_at_any_row() {
+        for bad in 0..3 {
+            let mut script = vec![None; bad];
+            script.push(too_large());
+            let (backend, mut sink) = plain(script);
+            let result = sink.store(&rows(&["0", "1", "2"])).await;
+            let Err((dealt_with, Refusal::Row(BadLine { line, .. }))) = result else {
+                panic!("{bad}: {result:?}")
+            };
+            assert_eq!((dealt_with, line, sink.stored), (bad + 1, bad as u64 + 1, bad as u64));
+            assert_eq!(values(&*backend).await, (0..bad).map(Value::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_tried_again_and_stored_once() {
+        for script in [
+            vec![busy(Outcome::NotApplied), busy(Outcome::NotApplied)],
+            vec![None, busy(Outcome::NotApplied)],
+            vec![None, None, busy(Outcome::NotApplied), busy(Outcome::NotApplied)],
+        ] {
+            let (backend, mut sink) = plain(script);
+            sink.store(&rows(&["0", "1", "2"])).await.unwrap();
+            assert_eq!(sink.stored, 3);
+            assert_eq!(values(&*backend).await, [0, 1, 2]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_be_stored_already_is_not_sent_again_to_a_backend_that_would_store_it_twice() {
+        for before in 0..2 {
+            let mut script = vec![None; before];
+            script.push(busy(Outcome::Unknown));
+            let (backend, mut sink) = plain(script);
+            let result = sink.store(&rows(&["0", "1", "2"])).await;
+            assert!(matches!(result, Err((_, Refusal::Store(_)))), "{result:?}");
+            assert_eq!(sink.stored, before as u64);
+            assert_eq!(values(&*backend).await.len(), before);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_has_an_end() {
+        let (_, mut sink) = plain(vec![busy(Outcome::NotApplied); 1000]);
+        let result = sink.store(&rows(&["0"])).await;
+        assert!(matches!(result, Err((0, Refusal::Store(_)))), "{result:?}");
+        assert_eq!(sink.stored, 0);
+    }
+}

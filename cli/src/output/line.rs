@@ -121,7 +121,13 @@ impl Line for CaseLine<'_> {
     fn fields(&self) -> Vec<Cow<'_, str>> {
         let seconds = format!("{:.3}", self.seconds);
         let message = self.message.unwrap_or_default();
-        vec![self.clause.into(), self.case.into(), self.result.into(), seconds.into(), message.into()]
+        vec![
+            self.clause.into(),
+            self.case.into(),
+            self.result.into(),
+            seconds.into(),
+            message.into(),
+        ]
     }
 
     fn cells(&self) -> Vec<String> {

@@ -71,11 +71,10 @@ impl Printer {
             }
             Form::Csv(out) => {
                 if first {
-                    out.write_record(L::MEMBERS)?;
+                    out.write_record(L::MEMBERS).map_err(into_io)?;
                 }
                 let fields = line.fields();
-                out.write_record(fields.iter().map(|field| field.as_bytes()))?;
-                Ok(())
+                out.write_record(fields.iter().map(|field| field.as_bytes())).map_err(into_io)
             }
         }
     }
@@ -103,11 +102,19 @@ impl Printer {
             }
             Form::Csv(out) => {
                 if self.lines == 0 {
-                    out.write_record(L::MEMBERS)?;
+                    out.write_record(L::MEMBERS).map_err(into_io)?;
                 }
                 out.flush()
             }
         }
+    }
+}
+
+/// The error below, with its kind; what `csv` itself makes of it has lost that.
+fn into_io(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
     }
 }
 

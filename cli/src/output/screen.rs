@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_bare_and_odd_ones_quoted() {
-        for name in ["host::cpu::0", "a b", "naïve", "مرحبا", "👩‍👧", "back\\slash", "it's"] {
+        for name in ["host::cpu::0", "a b", "naïve", "مرحبا", "👩‍👧", "back\\slash", "it's"]
+        {
             assert_eq!(shown_name(name), name);
         }
         assert_eq!(shown_name("a\nb"), r#""a\nb""#);

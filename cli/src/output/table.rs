@@ -131,7 +131,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    const COLUMNS: &[Column] = &[Column::name("record"), Column::fixed("at"), Column::rest("value")];
+    const COLUMNS: &[Column] =
+        &[Column::name("record"), Column::fixed("at"), Column::rest("value")];
 
     fn table(width: usize, rows: &[[&str; 3]]) -> Vec<String> {
         let mut out = Vec::new();

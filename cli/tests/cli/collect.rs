@@ -1,10 +1,14 @@
 use std::collections::BTreeMap;
-use std::process::{Child, Stdio};
+#[cfg(unix)]
+use std::process::Child;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{FILES, Place, Run, wait_for_line};
+use crate::support::{FILES, Place, Run};
+#[cfg(unix)]
+use crate::support::{Stderr, signal};
 
 /// The numbers of the account's first line: recorded, stored, rejected, dropped.
 fn account(out: &str) -> Vec<u64> {
@@ -65,12 +69,13 @@ fn the_time_that_was_asked_for_is_kept() {
 }
 
 #[cfg(unix)]
-fn collecting(place: &Place, backend: &str) -> (Child, std::thread::JoinHandle<String>) {
+fn collecting(place: &Place, backend: &str) -> (Child, Stderr) {
     let mut command = place.command(&["collect", "host", "--backend", backend, "--every", "20ms"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    let mut err = Stderr::of(&mut child);
     // The line that comes with the first tick.
-    let err = wait_for_line(&mut child, " recorded, ");
+    err.wait_for(" recorded, ");
     (child, err)
 }
 
@@ -80,14 +85,47 @@ fn signals_end_it_with_everything_stored() {
     for (backend, name) in [(FILES[0], "INT"), (FILES[0], "TERM"), (FILES[1], "INT")] {
         let place = Place::new();
         let (child, err) = collecting(&place, backend);
-        crate::support::signal(&child, name);
-        let output = child.wait_with_output().unwrap();
+        signal(&child, name);
+        let err = err.rest();
+        let run = Run::from(child.wait_with_output().unwrap());
         err.join().unwrap();
-        let run = Run::from(output);
         assert_eq!(run.code, Some(0), "{run:?}");
         let count = place.rows(backend).len() as u64;
         assert!(count > 0);
         assert_eq!(account(&run.out), [count, count, 0, 0], "{name}: {run:?}");
+    }
+}
+
+/// What is recorded while another process holds the file waits, and is stored when it lets go.
+#[cfg(unix)]
+#[test]
+fn a_store_that_is_locked_is_waited_for_and_a_second_ctrl_c_does_not_wait() {
+    for second in [false, true] {
+        let place = Place::new();
+        let (child, mut err) = collecting(&place, "sqlite:history.db?busy_timeout_ms=50");
+        let other = rusqlite::Connection::open(place.path("history.db")).unwrap();
+        other.busy_timeout(Duration::from_secs(30)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        err.wait_for("values cannot be stored");
+        signal(&child, "INT");
+        err.wait_for("Ctrl-C again does not wait");
+        if second {
+            signal(&child, "INT");
+        } else {
+            other.execute_batch("ROLLBACK").unwrap();
+        }
+        let err = err.rest();
+        let run = Run::from(child.wait_with_output().unwrap());
+        let err = err.join().unwrap();
+        drop(other);
+        let count = place.rows(FILES[0]).len() as u64;
+        if second {
+            assert_eq!(run.code, Some(130), "{run:?} {err}");
+            assert!(err.contains(&format!("recorded {count} are stored for certain")), "{err}");
+        } else {
+            assert_eq!(run.code, Some(0), "{run:?} {err}");
+            assert_eq!(account(&run.out), [count, count, 0, 0], "{run:?}");
+        }
     }
 }
 
@@ -97,8 +135,7 @@ fn what_is_too_old_goes_at_the_start_and_other_records_stay() {
     for backend in FILES {
         let place = Place::new();
         place.import(backend, &[("host::old", "1", 5), ("other", "1", 5)]);
-        let args =
-            ["collect", "host", "--backend", backend, "--for", "300ms", "--keep", "7d"];
+        let args = ["collect", "host", "--backend", backend, "--for", "300ms", "--keep", "7d"];
         let run = place.run(&args);
         assert_eq!(run.code, Some(0), "{run:?}");
         assert!(run.out.contains("1 old value deleted"), "{run:?}");

@@ -117,7 +117,8 @@ fn a_value_that_the_backend_refuses_is_a_bad_line() {
 #[test]
 fn a_line_of_a_hundred_megabytes_is_refused_alone() {
     let place = Place::new();
-    let mut input = b"{\"record\":\"a\",\"value\":1,\"stored_at\":1}\n{\"record\":\"a\",\"value\":\"".to_vec();
+    let mut input =
+        b"{\"record\":\"a\",\"value\":1,\"stored_at\":1}\n{\"record\":\"a\",\"value\":\"".to_vec();
     input.resize(input.len() + 100_000_000, b'x');
     input.extend_from_slice(b"\"}\n{\"record\":\"a\",\"value\":2,\"stored_at\":2}\n");
     let run = import(&place, FILES[0], &["--skip-invalid"], &input);

@@ -162,7 +162,11 @@ fn a_row_that_is_no_json_any_more_is_left_out_and_said() {
     for form in ["ndjson", "json", "csv", "table"] {
         let run = query(&place, &["a", "--output", form]);
         assert_eq!(run.code, Some(1), "{run:?}");
-        assert!(run.err.ends_with("annals: 1 row left out: what is stored there is not JSON any more\n"), "{run:?}");
+        assert!(
+            run.err
+                .ends_with("annals: 1 row left out: what is stored there is not JSON any more\n"),
+            "{run:?}"
+        );
         assert!(!run.out.contains("broken"), "{run:?}");
         if form == "json" {
             assert_eq!(serde_json::from_str::<Vec<Value>>(&run.out).unwrap().len(), 2);
@@ -205,7 +209,8 @@ fn a_closed_pipe_ends_it_quietly() {
 #[test]
 fn a_full_disk_is_an_error() {
     let place = ten_each();
-    for args in [&["query", "*"][..], &["query", "*", "--output", "csv"], &["records"], &["--help"]] {
+    for args in [&["query", "*"][..], &["query", "*", "--output", "csv"], &["records"], &["--help"]]
+    {
         let mut command = place.command(&[&["--backend", SQLITE], args].concat());
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();

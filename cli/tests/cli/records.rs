@@ -49,9 +49,8 @@ fn without_a_pattern_all_are_meant_in_either_grammar() {
 fn an_empty_list_is_well_formed() {
     let place = Place::new();
     place.import(FILES[0], &[("a", "1", 1)]);
-    let empty = |form: &str| {
-        place.run(&["--backend", FILES[0], "records", "x", "--output", form]).ok().out
-    };
+    let empty =
+        |form: &str| place.run(&["--backend", FILES[0], "records", "x", "--output", form]).ok().out;
     assert_eq!(empty("json"), "[]\n");
     assert_eq!(empty("csv"), "record,count,first,last\n");
     assert_eq!(empty("ndjson"), "");

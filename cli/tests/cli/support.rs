@@ -9,34 +9,34 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Every embedded backend: they must not differ.
-pub const FILES: [&str; 2] = ["sqlite:history.db", "redb:history.redb"];
+pub(crate) const FILES: [&str; 2] = ["sqlite:history.db", "redb:history.redb"];
 
 /// A folder with nothing in it but what the program puts there.
-pub struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 /// What a run of the program left.
 #[derive(Debug)]
-pub struct Run {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).unwrap();
     }
 
     /// What lies in the folder, by name.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -44,7 +44,7 @@ impl Place {
         names
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
         command.args(args).current_dir(self.0.path());
         for variable in ["ANNALS_BACKEND", "RUST_LOG", "COLUMNS"] {
@@ -53,11 +53,11 @@ impl Place {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.run_with_input(args, "")
     }
 
-    pub fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Run {
+    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Run {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// Imports rows, each as record, value and time.
-    pub fn import(&self, backend: &str, rows: &[(&str, &str, u64)]) {
+    pub(crate) fn import(&self, backend: &str, rows: &[(&str, &str, u64)]) {
         let line = |(record, value, stored_at): &(&str, &str, u64)| {
             let record = serde_json::to_string(record).unwrap();
             format!("{{\"record\":{record},\"value\":{value},\"stored_at\":{stored_at}}}\n")
@@ -82,7 +82,7 @@ impl Place {
     }
 
     /// All rows, as `query` prints them.
-    pub fn rows(&self, backend: &str) -> Vec<Value> {
+    pub(crate) fn rows(&self, backend: &str) -> Vec<Value> {
         self.run(&["--backend", backend, "query", "*", "--oldest-first"]).ok().json_lines()
     }
 }
@@ -99,14 +99,14 @@ impl From<Output> for Run {
 
 impl Run {
     /// It went well and had nothing to complain of.
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert_eq!(self.err, "", "{self:?}");
         self
     }
 
     /// It failed with this code and one sentence that has this text in it.
-    pub fn refused(self, code: i32, text: &str) -> Self {
+    pub(crate) fn refused(self, code: i32, text: &str) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.err.starts_with("annals: "), "{self:?}");
         assert!(self.err.contains(text), "{text:?} is not in {self:?}");
@@ -114,28 +114,42 @@ impl Run {
         self
     }
 
-    pub fn json_lines(&self) -> Vec<Value> {
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-/// Reads a program's stderr up to a line that has `text` in it, and goes on reading so that the
-/// program never waits for it.
-pub fn wait_for_line(child: &mut Child, text: &str) -> thread::JoinHandle<String> {
-    let mut err: BufReader<ChildStderr> = BufReader::new(child.stderr.take().unwrap());
-    let mut read = String::new();
-    while !read.contains(text) {
-        assert_ne!(err.read_line(&mut read).unwrap(), 0, "it ended without {text:?}: {read}");
+/// A running program's stderr.
+pub(crate) struct Stderr {
+    lines: BufReader<ChildStderr>,
+    seen: String,
+}
+
+impl Stderr {
+    pub(crate) fn of(child: &mut Child) -> Self {
+        Self { lines: BufReader::new(child.stderr.take().unwrap()), seen: String::new() }
     }
-    thread::spawn(move || {
-        err.read_to_string(&mut read).unwrap();
-        read
-    })
+
+    /// Reads up to a line that has `text` in it.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        while !self.seen.contains(text) {
+            let read = self.lines.read_line(&mut self.seen).unwrap();
+            assert_ne!(read, 0, "it ended without {text:?}: {}", self.seen);
+        }
+    }
+
+    /// Goes on reading, so that the program never waits for it.
+    pub(crate) fn rest(mut self) -> thread::JoinHandle<String> {
+        thread::spawn(move || {
+            self.lines.read_to_string(&mut self.seen).unwrap();
+            self.seen
+        })
+    }
 }
 
 /// Sends a signal such as `INT`.
 #[cfg(unix)]
-pub fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
     assert!(sent.success());

@@ -1,7 +1,6 @@
 //! The test server tests itself.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,17 +1,20 @@
 //! One group of batches, one transaction.
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
-use futures_util::future::join4;
+use futures_util::future::{join3, join4};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
 use super::copy;
 use super::names;
 use crate::engine::Engine;
-use crate::error;
+use crate::error::{self, Phase};
 use crate::session::Session;
 
-/// From so many rows on COPY is faster than arrays (measured; see docs/design.md).
-const COPY_ROWS: usize = 1024;
+/// From so many rows on COPY is used instead of arrays. `examples/throughput.rs`, one run each on a
+/// quiet machine, arrays against COPY in thousands of rows/s: 1,024 rows 292 against 247, 2,048 rows
+/// 298 against 358, 4,096 rows 312 against 346. On a busy machine the difference drowns in noise.
+const COPY_ROWS: usize = 2048;
 /// Arrays are one message, which has to be in memory whole, here and on the server.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -53,87 +56,128 @@ pub(super) async fn store(
             return Ok(());
         }
     }
-    Err(error::own(operation, ErrorKind::Busy, "record names are removed as fast as they are added"))
+    Err(error::own(
+        operation,
+        ErrorKind::Busy,
+        "record names are removed as fast as they are added",
+    ))
 }
 
-/// One transaction, in two round trips: everything up to the rows is sent at once and looked at
-/// together, and the commit goes out when all of it is right. Unless all is stored, the transaction
-/// is left open, to be rolled back.
+/// One transaction. What can be sent without waiting is sent at once: everything, if neither ids
+/// nor a COPY are in it, and else everything up to the commit, which goes out when all before it
+/// is right. Unless all is stored, the transaction is left open or has done nothing, and is to be
+/// rolled back.
 async fn attempt(
     engine: &Engine,
     session: &Session,
     batches: &[&Batch],
 ) -> Result<Attempt, PersistenceError> {
     let (ids, generation) = names::resolve(engine, session, batches).await?;
+    let claims = Claims::new(session, batches)?;
+    let size: usize = batches.iter().map(|batch| super::bytes(batch)).sum();
+    if ids.len() >= COPY_ROWS || size >= COPY_BYTES {
+        copied(engine, session, batches, (&ids, generation), &claims).await
+    } else {
+        inserted(engine, session, batches, (&ids, generation), &claims).await
+    }
+}
+
+/// Few rows: one statement with an array for each column.
+async fn inserted(
+    engine: &Engine,
+    session: &Session,
+    batches: &[&Batch],
+    (ids, generation): (&[i64], i64),
+    claims: &Claims,
+) -> Result<Attempt, PersistenceError> {
     let sql = &engine.sql;
     let client = session.client();
-    let claims = Claims::new(session, batches)?;
+    let statement = session.run(client.prepare_cached(&sql.insert)).await?;
+    let claim = claims.prepare(engine, session).await?;
 
-    let check = session.run(client.prepare_cached(&sql.generation)).await?;
-    let claim = match claims.writers.is_empty() {
-        true => None,
-        false => Some(session.run(client.prepare_cached(&sql.claim)).await?),
+    let rows = || batches.iter().flat_map(|batch| batch.rows());
+    // `Batch::validate` and `Row` refuse what is beyond i64.
+    let times: Vec<i64> = rows().map(|row| row.stored_at.cast_signed()).collect();
+    let values: Vec<&str> = rows().map(|row| row.value.as_str()).collect();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&ids, &times, &values, &generation];
+    // Each future sends when it is first polled, and `join` polls in this order. (`tokio::join`
+    // does not.) All of them are answered before anything is decided: nothing is left under way.
+    let begin = client.batch_execute(&sql.begin_write);
+    let insert = client.execute(&statement, &parameters);
+    let Some(claim) = claim else {
+        let commit = client.batch_execute("COMMIT");
+        let all = async {
+            let (begun, inserted, committed) = join3(begin, insert, commit).await;
+            // The first error is the cause, and after one that the server reports the commit was
+            // none: of an aborted transaction it makes a rollback.
+            begun?;
+            let inserted = inserted?;
+            committed.map(|()| inserted)
+        };
+        let inserted = session.run_in(Phase::Commit, all).await?;
+        return Ok(match inserted == ids.len() as u64 {
+            true => Attempt::Stored,
+            false => Attempt::StaleNames,
+        });
     };
-    let size: usize = batches.iter().map(|batch| super::bytes(batch)).sum();
-    let copied = ids.len() >= std::env::var("COPY_ROWS").ok().and_then(|v| v.parse().ok()).unwrap_or(COPY_ROWS) || size >= COPY_BYTES;
-    let rows = session.run(client.prepare_cached(if copied { &sql.copy } else { &sql.insert }));
-    let rows = rows.await?;
+    let all = async {
+        let (begun, claimed, inserted) = join3(begin, claims.send(session, &claim), insert).await;
+        begun?;
+        let claimed = claimed?;
+        Ok((claimed, inserted?))
+    };
+    let (claimed, inserted) = session.run(all).await?;
+    let current = inserted == ids.len() as u64;
+    decide(session, current, claims.refused(&claimed)).await
+}
 
+/// Many rows: COPY, which cannot have a condition.
+async fn copied(
+    engine: &Engine,
+    session: &Session,
+    batches: &[&Batch],
+    (ids, generation): (&[i64], i64),
+    claims: &Claims,
+) -> Result<Attempt, PersistenceError> {
+    let sql = &engine.sql;
+    let client = session.client();
+    let check = session.run(client.prepare_cached(&sql.generation)).await?;
+    let copy = session.run(client.prepare_cached(&sql.copy)).await?;
+    let claim = claims.prepare(engine, session).await?;
     let claim = async {
         match &claim {
             Some(statement) => claims.send(session, statement).await,
             None => Ok(Vec::new()),
         }
     };
-    let insert = async {
-        if copied {
-            copy::send(client, &rows, batches, &ids).await
-        } else {
-            insert(session, &rows, batches, &ids).await
-        }
+    let begin = client.batch_execute(&sql.begin_write);
+    let check = client.query_one(&check, &[]);
+    let all = async {
+        let copy = copy::send(client, &copy, batches, ids);
+        let (begun, checked, claimed, copied) = join4(begin, check, claim, copy).await;
+        begun?;
+        let (checked, claimed) = (checked?, claimed?);
+        copied.map(|()| (checked, claimed))
     };
-    // Each future sends when it is first polled, and `join` polls in this order. (`tokio::join`
-    // does not.) All of them are answered before anything is decided: nothing is left under way.
-    let sent = join4(
-        client.batch_execute(&sql.begin_write),
-        client.query_one(&check, &[]),
-        claim,
-        insert,
-    );
-    let (begun, checked, claimed) = session
-        .run(async {
-            let (begun, checked, claimed, inserted) = sent.await;
-            // The first error is the cause; those behind it say that the transaction is aborted.
-            begun?;
-            let (checked, claimed) = (checked?, claimed?);
-            inserted?;
-            Ok(((), checked, claimed))
-        })
-        .await?;
-    let () = begun;
-    if checked.get::<_, i64>(0) != generation {
+    let (checked, claimed) = session.run(all).await?;
+    let current = checked.get::<_, i64>(0) == generation;
+    decide(session, current, claims.refused(&claimed)).await
+}
+
+/// Commits if the names are current and no batch is known.
+async fn decide(
+    session: &Session,
+    current: bool,
+    known: Vec<usize>,
+) -> Result<Attempt, PersistenceError> {
+    if !current {
         return Ok(Attempt::StaleNames);
     }
-    let known = claims.refused(&claimed);
     if !known.is_empty() {
         return Ok(Attempt::Known(known));
     }
     session.commit().await?;
     Ok(Attempt::Stored)
-}
-
-/// Few rows: one statement with an array for each column.
-async fn insert(
-    session: &Session,
-    statement: &Statement,
-    batches: &[&Batch],
-    ids: &[i64],
-) -> Result<(), tokio_postgres::Error> {
-    let rows = || batches.iter().flat_map(|batch| batch.rows());
-    // `Batch::validate` and `Row` refuse what is beyond i64.
-    let times: Vec<i64> = rows().map(|row| row.stored_at.cast_signed()).collect();
-    let values: Vec<&str> = rows().map(|row| row.value.as_str()).collect();
-    session.client().execute(statement, &[&ids, &times, &values]).await.map(drop)
 }
 
 /// The batch numbers of a group.
@@ -157,6 +201,18 @@ impl Claims {
             claims.numbers.push(number);
         }
         Ok(claims)
+    }
+
+    /// The statement that claims them, if there are any.
+    async fn prepare(
+        &self,
+        engine: &Engine,
+        session: &Session,
+    ) -> Result<Option<Statement>, PersistenceError> {
+        if self.writers.is_empty() {
+            return Ok(None);
+        }
+        session.run(session.client().prepare_cached(&engine.sql.claim)).await.map(Some)
     }
 
     /// Raises each writer's number. A transaction that raised the same one and has not ended holds

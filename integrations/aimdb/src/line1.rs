@@ -1,0 +1,181 @@
+//! AimDB 1.x.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use aimdb_core::buffer::{Buffer, BufferCfg, BufferReader, DynBuffer};
+use aimdb_core::remote::{QueryHandlerFn, QueryHandlerParams};
+use aimdb_core::{AimDb, AimDbBuilder, Consumer, DbError, RecordRegistrar, Spawn};
+use aimdb_tokio_adapter::TokioBuffer;
+use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::capture::{Capture, Read, Source};
+use crate::ext::{
+    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
+    without_persistence,
+};
+use crate::options::PersistenceOptions;
+use crate::persistence::Persistence;
+use crate::query::Asked;
+
+impl<R: Spawn + 'static> AimDbBuilderPersistExt for AimDbBuilder<R> {
+    #[track_caller]
+    fn with_persistence_options(
+        mut self,
+        backend: Arc<dyn PersistenceBackend>,
+        options: PersistenceOptions,
+    ) -> Self {
+        let persistence = match Persistence::start(backend, options, Grammar::Glob) {
+            Ok(persistence) => persistence,
+            Err(error) => panic!(".with_persistence: {error}"),
+        };
+        let attendance = persistence.attendance();
+        self.on_start(|_runtime| attendance);
+        self.extensions_mut().insert(query_handler(&persistence));
+        self.extensions_mut().insert(persistence);
+        self
+    }
+}
+
+impl<'a, T, R> RecordRegistrarPersistExt<'a> for RecordRegistrar<'a, T, R>
+where
+    T: Serialize + Send + Sync + Clone + Debug + 'static,
+    R: Spawn + 'static,
+{
+    type BufferCfg = BufferCfg;
+
+    #[track_caller]
+    fn persist(&'a mut self, record_name: impl Into<String>) -> &'a mut Self {
+        let (persistence, record) = configured(self, &record_name.into());
+        self.tap_raw(move |consumer: Consumer<T, R>, _runtime| {
+            // Now, not when the task is polled: AimDB calls this before build() returns. And not
+            // longer than that: a consumer keeps the database, and so its buffers, alive.
+            let reader = match consumer.subscribe() {
+                Ok(reader) => Reader(reader),
+                Err(error) => panic!(".persist(\"{}\") needs a buffer: {error}", record.name()),
+            };
+            drop(consumer);
+            let reading = persistence.tap(reader, record);
+            async move {
+                reading.await;
+            }
+        })
+    }
+
+    #[track_caller]
+    fn persist_buffer(
+        &'a mut self,
+        cfg: BufferCfg,
+        record_name: impl Into<String>,
+    ) -> &'a mut Self {
+        let (_, record) = configured(self, &record_name.into());
+        let buffer = Recorded { inner: TokioBuffer::new(&cfg), capture: Capture::new(record) };
+        self.buffer_with_cfg(Box::new(buffer), cfg)
+    }
+}
+
+/// The persistence and the record's handle, or a panic: AimDB 1.x reports every mistake in the
+/// configuration of a record so.
+#[track_caller]
+fn configured<T, R>(reg: &RecordRegistrar<'_, T, R>, name: &str) -> (Persistence, RecordHandle)
+where
+    T: Send + Sync + Clone + Debug + 'static,
+    R: Spawn + 'static,
+{
+    let Some(persistence) = reg.extensions().get::<Persistence>() else {
+        panic!("{}", without_persistence(name));
+    };
+    match persistence.record(name) {
+        Ok(record) => (persistence.clone(), record),
+        Err(error) => panic!(".persist: {error}"),
+    }
+}
+
+impl<R: Spawn + 'static> AimDbQueryExt for AimDb<R> {
+    fn persistence(&self) -> Result<Persistence, PersistenceError> {
+        self.extensions().get::<Persistence>().cloned().ok_or_else(not_configured)
+    }
+}
+
+/// A subscription.
+struct Reader<T: Clone + Send>(Box<dyn BufferReader<T> + Send>);
+
+impl<T: Serialize + Clone + Send + 'static> Source for Reader<T> {
+    type Value = T;
+
+    async fn recv(&mut self) -> Read<T> {
+        read(self.0.recv().await)
+    }
+
+    fn try_recv(&mut self) -> Read<T> {
+        read(self.0.try_recv())
+    }
+}
+
+fn read<T>(received: Result<T, DbError>) -> Read<T> {
+    match received {
+        Ok(value) => Read::Value(value),
+        Err(DbError::BufferLagged { lag_count, .. }) => Read::Lagged(lag_count),
+        Err(DbError::BufferEmpty) => Read::Nothing,
+        Err(_) => Read::Closed,
+    }
+}
+
+/// A buffer that records what is pushed into it.
+struct Recorded<T: Clone + Send + Sync + 'static> {
+    inner: TokioBuffer<T>,
+    capture: Capture,
+}
+
+impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for Recorded<T> {
+    fn push(&self, value: T) {
+        self.capture.take(&value);
+        Buffer::push(&self.inner, value);
+    }
+
+    fn subscribe_boxed(&self) -> Box<dyn BufferReader<T> + Send> {
+        self.inner.subscribe_boxed()
+    }
+
+    /// The buffer inside: whoever looks for AimDB's own type finds it.
+    fn as_any(&self) -> &dyn Any {
+        self.inner.as_any()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn metrics_snapshot(&self) -> Option<aimdb_core::buffer::BufferMetricsSnapshot> {
+        DynBuffer::metrics_snapshot(&self.inner)
+    }
+
+    #[cfg(feature = "metrics")]
+    fn reset_metrics(&self) {
+        DynBuffer::reset_metrics(&self.inner);
+    }
+}
+
+/// Answers `record.query` in the shape of AimDB 1.x: the members and their order are those of
+/// aimdb-persistence 0.1.
+fn query_handler(persistence: &Persistence) -> QueryHandlerFn {
+    let answer = persistence.answering();
+    Box::new(move |params: QueryHandlerParams| {
+        let QueryHandlerParams { name, limit, start, end } = params;
+        let answered = answer(Asked { name, limit, start, end, order: Order::NewestFirst });
+        Box::pin(async move {
+            let rows = answered.await?.into_iter();
+            let values: Vec<Value> = rows
+                .map(|row| {
+                    json!({
+                        "record": row.record_name,
+                        "value": row.value,
+                        "stored_at": row.stored_at,
+                    })
+                })
+                .collect();
+            let count = values.len();
+            Ok(json!({ "values": values, "count": count }))
+        })
+    })
+}
