@@ -31,9 +31,11 @@ pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBacken
 pub(crate) fn file(url: &str) -> Result<Option<PathBuf>, Failure> {
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
-        Some(("sqlite", _)) => Ok(Some(annals_embedded::parse_url("sqlite", url)?.0)),
+        Some(("sqlite", _)) => {
+            Ok(Some(annals::sqlite::SqliteConfig::from_url(url)?.path().to_owned()))
+        }
         #[cfg(feature = "redb")]
-        Some(("redb", _)) => Ok(Some(annals_embedded::parse_url("redb", url)?.0)),
+        Some(("redb", _)) => Ok(Some(annals::redb::RedbConfig::from_url(url)?.path().to_owned())),
         _ => Ok(None),
     }
 }

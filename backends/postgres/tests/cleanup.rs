@@ -17,9 +17,8 @@ fn rule(pattern: &str, older_than: Option<u64>) -> CleanupRule {
     CleanupRule { pattern: Pattern::new(pattern, Grammar::Glob).unwrap(), older_than }
 }
 
-#[tokio::test]
 async fn the_count_is_exact_over_many_steps() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     // 23,000 rows of one record with few different times, and 7,000 of others.
     let one: Vec<_> = (0..23_000).map(|i| row("one", i, (i / 10_000) as u64)).collect();
@@ -33,9 +32,8 @@ async fn the_count_is_exact_over_many_steps() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0);
 }
 
-#[tokio::test]
 async fn a_plan_agrees_with_the_reference() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let plans = [
         CleanupPlan { rules: vec![rule("r1*", Some(50)), rule("r2", None)], keep_newest: 0 },
         CleanupPlan { rules: vec![rule("*", Some(90))], keep_newest: 30 },
@@ -58,9 +56,8 @@ async fn a_plan_agrees_with_the_reference() {
     }
 }
 
-#[tokio::test]
 async fn two_sweeps_at_once_share_the_work() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (a, b) = (place.backend(), place.backend());
     a.store_batch(&batch(30, 60_000)).await.unwrap();
     let counts = join_all([a.cleanup(1000), b.cleanup(1000)]).await;
@@ -69,9 +66,8 @@ async fn two_sweeps_at_once_share_the_work() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 30_000);
 }
 
-#[tokio::test]
 async fn an_empty_record_is_forgotten_and_may_come_back() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.store("gone", &json!(1), 1).await.unwrap();
     backend.store("stays", &json!(1), 9).await.unwrap();
@@ -88,9 +84,8 @@ async fn an_empty_record_is_forgotten_and_may_come_back() {
 /// Backends with cached ids store while another one removes the names: no row may end up under an
 /// id that has no name, and a number of a writer must not be used up by an attempt that was turned
 /// back.
-#[tokio::test]
 async fn names_are_removed_under_writers_with_cached_ids() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let sweeper = place.backend();
     sweeper.initialize().await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -126,9 +121,8 @@ async fn names_are_removed_under_writers_with_cached_ids() {
     assert!(place.number("SELECT names_generation FROM {s}.meta").await > 0);
 }
 
-#[tokio::test]
 async fn stores_go_on_during_a_sweep() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     for _ in 0..2 {
         backend.store_batch(&batch(50, 100_000)).await.unwrap();
@@ -151,9 +145,8 @@ async fn stores_go_on_during_a_sweep() {
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap()[0].count, stored);
 }
 
-#[tokio::test]
 async fn writers_not_seen_for_a_month_are_forgotten() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     for writer in [1, 2] {
         let id = BatchId { writer, number: 1 };
@@ -167,4 +160,14 @@ async fn writers_not_seen_for_a_month_are_forgotten() {
     place.client().await.batch_execute(&age).await.unwrap();
     backend.cleanup(0).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM {s}.writers").await, 1);
+}
+
+annals_test_postgres::server_tests! {
+    async the_count_is_exact_over_many_steps,
+    async a_plan_agrees_with_the_reference,
+    async two_sweeps_at_once_share_the_work,
+    async an_empty_record_is_forgotten_and_may_come_back,
+    async names_are_removed_under_writers_with_cached_ids,
+    async stores_go_on_during_a_sweep,
+    async writers_not_seen_for_a_month_are_forgotten,
 }

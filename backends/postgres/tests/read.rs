@@ -18,9 +18,8 @@ async fn raw(backend: &PostgresBackend, pattern: &str, params: QueryParams) -> V
 }
 
 /// Against core's reference, over every combination of bounds, limit and order.
-#[tokio::test]
 async fn every_kind_of_query_agrees_with_the_reference() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     let reference = annals_core::MemoryBackend::new();
     let mut rows = Vec::new();
@@ -62,9 +61,8 @@ async fn every_kind_of_query_agrees_with_the_reference() {
     }
 }
 
-#[tokio::test]
 async fn a_hundred_thousand_records_are_read_in_order() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.store_batch(&batch(100_000, 100_000)).await.unwrap();
     let rows = raw(&backend, "*", QueryParams::latest(1)).await;
@@ -75,9 +73,8 @@ async fn a_hundred_thousand_records_are_read_in_order() {
 }
 
 /// Latest-N has to cost what it returns, on tables that nobody has analyzed yet as well.
-#[tokio::test]
 async fn latest_n_seeks() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     for _ in 0..3 {
         backend.store_batch(&batch(100, 50_000)).await.unwrap();
@@ -111,9 +108,8 @@ async fn settled(place: &Place, sql: &str) -> i64 {
     place.number(sql).await
 }
 
-#[tokio::test]
 async fn a_stream_sees_the_moment_it_was_opened() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.store_batch(&batch(3, 9000)).await.unwrap();
     let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
@@ -128,9 +124,8 @@ async fn a_stream_sees_the_moment_it_was_opened() {
 }
 
 /// A stream that nobody reads costs its connection and nothing else.
-#[tokio::test]
 async fn streams_that_nobody_reads_hold_nobody_up() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = PostgresBackend::new(
         place.config().with_pool_size(4).with_wait_timeout(std::time::Duration::from_millis(200)),
     );
@@ -160,9 +155,8 @@ async fn streams_that_nobody_reads_hold_nobody_up() {
 }
 
 /// A page ends by size as well as by number: 1,000 rows of 1 MiB once were one page.
-#[tokio::test]
 async fn large_values_make_small_pages() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     let value = json!("x".repeat(1 << 20));
     let rows: Vec<Row> = (0..150).map(|i| Row::new("big", &value, i).unwrap()).collect();
@@ -193,9 +187,8 @@ fn resident_bytes() -> usize {
 
 /// A connection that broke in the pool is replaced; one that breaks under a query is an error that
 /// may be retried, never a result that ends early.
-#[tokio::test]
 async fn a_broken_stream_ends_with_an_error() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.named_backend();
     backend.store_batch(&batch(10, 50_000)).await.unwrap();
     let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
@@ -213,9 +206,8 @@ async fn a_broken_stream_ends_with_an_error() {
     assert_eq!(raw(&backend, "*", QueryParams::default()).await.len(), 50_000);
 }
 
-#[tokio::test]
 async fn what_is_no_longer_json_is_passed_over() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     for i in 0..3 {
         backend.store("a", &json!(i), i).await.unwrap();
@@ -227,7 +219,6 @@ async fn what_is_no_longer_json_is_passed_over() {
     assert_eq!(rows.skipped, 1);
 }
 
-#[tokio::test]
 async fn an_invalid_pattern_never_reaches_the_server() {
     let backend = PostgresBackend::new(
         annals_postgres::PostgresConfig::from_url("postgres://a:b@127.0.0.1:1/x").unwrap(),
@@ -236,4 +227,16 @@ async fn an_invalid_pattern_never_reaches_the_server() {
     assert!(matches!(error, PersistenceError::InvalidPattern { .. }));
     assert!(Query::new("*", &QueryParams::latest(0)).unwrap().is_empty());
     assert_eq!(backend.query("*", QueryParams::latest(0)).await.unwrap(), []);
+}
+
+annals_test_postgres::server_tests! {
+    async every_kind_of_query_agrees_with_the_reference,
+    async a_hundred_thousand_records_are_read_in_order,
+    async latest_n_seeks,
+    async a_stream_sees_the_moment_it_was_opened,
+    async streams_that_nobody_reads_hold_nobody_up,
+    async large_values_make_small_pages,
+    async a_broken_stream_ends_with_an_error,
+    async what_is_no_longer_json_is_passed_over,
+    async an_invalid_pattern_never_reaches_the_server,
 }

@@ -18,9 +18,8 @@ fn kind(error: &PersistenceError) -> ErrorKind {
 
 /// `CREATE SCHEMA IF NOT EXISTS` and `CREATE TABLE IF NOT EXISTS` fail with a duplicate key when
 /// two run at once.
-#[tokio::test]
 async fn sixteen_backends_initialize_the_same_schema_at_once() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backends: Vec<PostgresBackend> = (0..16).map(|_| place.backend()).collect();
     let initialized = join_all(backends.iter().map(|backend| async {
         backend.initialize().await?;
@@ -34,9 +33,8 @@ async fn sixteen_backends_initialize_the_same_schema_at_once() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.records").await, 1);
 }
 
-#[tokio::test]
 async fn a_schema_may_have_any_name() {
-    let Some(mut place) = Place::new() else { return };
+    let mut place = Place::new();
     let unique = place.schema.clone();
     for hostile in ["\"; DROP TABLE x; --", "'%_\\", "Übergröße ☃", "a b.c", "$1", "SELECT"] {
         place.schema = format!("{hostile}{unique}").chars().take(40).collect();
@@ -51,9 +49,8 @@ async fn a_schema_may_have_any_name() {
     }
 }
 
-#[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     place.backend().initialize().await.unwrap();
     let update = format!("UPDATE {}.meta SET schema_version = 2", place.quoted());
     place.client().await.batch_execute(&update).await.unwrap();
@@ -63,9 +60,8 @@ async fn a_newer_schema_is_refused() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0);
 }
 
-#[tokio::test]
 async fn tables_of_somebody_else_are_left_alone() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let schema = place.quoted();
     let foreign = format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.records (x int)");
     place.client().await.batch_execute(&foreign).await.unwrap();
@@ -82,9 +78,8 @@ async fn tables_of_somebody_else_are_left_alone() {
     assert_eq!(kind(&error), ErrorKind::Corrupt, "{error}");
 }
 
-#[tokio::test]
 async fn another_encoding_is_refused() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let name = format!("latin_{}", place.schema);
     let client = place.client().await;
     let create =
@@ -97,9 +92,8 @@ async fn another_encoding_is_refused() {
     client.batch_execute(&format!("DROP DATABASE \"{name}\" WITH (FORCE)")).await.unwrap();
 }
 
-#[tokio::test]
 async fn a_password_is_never_shown() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (_, rest) = place.url.split_once("://").unwrap();
     let (_, host) = rest.rsplit_once('@').unwrap();
     for url in [
@@ -115,9 +109,8 @@ async fn a_password_is_never_shown() {
     }
 }
 
-#[tokio::test]
 async fn a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (_, rest) = place.url.split_once("://").unwrap();
     let (_, host) = rest.rsplit_once('@').unwrap();
     let error = PostgresBackend::connect(&format!("postgres://annals:wrong@{host}")).await;
@@ -127,9 +120,8 @@ async fn a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is() {
     assert!(error.is_retryable());
 }
 
-#[tokio::test]
 async fn what_is_claimed_of_power_loss_is_what_the_server_does() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let row = place.client().await.query_one("SHOW fsync", &[]).await.unwrap();
     let synced = row.get::<_, &str>(0) == "on";
     let expected = if synced { Durability::PowerLoss } else { Durability::Process };
@@ -142,9 +134,8 @@ async fn what_is_claimed_of_power_loss_is_what_the_server_does() {
     assert_eq!(faster.guarantees().durability, Durability::Process);
 }
 
-#[tokio::test]
 async fn people_see_the_history_in_a_view() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     place.backend().store("room 1", &json!({"c": 21.5}), 1_740_081_234_000).await.unwrap();
     let view = format!(
         "SELECT record_name, value_json::jsonb ->> 'c', stored_at FROM {}.record_history",
@@ -153,4 +144,16 @@ async fn people_see_the_history_in_a_view() {
     let row = place.client().await.query_one(&view, &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("room 1", "21.5"));
     assert_eq!(row.get::<_, i64>(2), 1_740_081_234_000);
+}
+
+annals_test_postgres::server_tests! {
+    async sixteen_backends_initialize_the_same_schema_at_once,
+    async a_schema_may_have_any_name,
+    async a_newer_schema_is_refused,
+    async tables_of_somebody_else_are_left_alone,
+    async another_encoding_is_refused,
+    async a_password_is_never_shown,
+    async a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is,
+    async what_is_claimed_of_power_loss_is_what_the_server_does,
+    async people_see_the_history_in_a_view,
 }

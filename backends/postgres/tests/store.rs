@@ -14,9 +14,8 @@ use futures_util::future::{join_all, poll_fn};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 
-#[tokio::test]
 async fn small_groups_and_copies_store_the_same() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     for rows in [1, 2, 2047, 2048, 5000] {
         let record = format!("n{rows}");
@@ -27,9 +26,8 @@ async fn small_groups_and_copies_store_the_same() {
     }
 }
 
-#[tokio::test]
 async fn large_values_and_odd_text_come_back() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     let values = [
         json!("\u{0}\u{1}\\\"'%"),
@@ -47,9 +45,8 @@ async fn large_values_and_odd_text_come_back() {
     assert!(back == values);
 }
 
-#[tokio::test]
 async fn a_batch_with_an_id_is_stored_once() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     let send = |number, value| {
         let batch = Batch::new([row("a", value, 1)]).with_id(BatchId { writer: 7 << 100, number });
@@ -72,9 +69,8 @@ async fn a_batch_with_an_id_is_stored_once() {
 }
 
 /// A retry that overtakes the attempt before it, which is still committing, must wait for its end.
-#[tokio::test]
 async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.initialize().await.unwrap();
     let zombie = place.client().await;
@@ -105,9 +101,8 @@ async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0, "it was there already");
 }
 
-#[tokio::test]
 async fn concurrent_stores_become_few_transactions() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.store("a", &json!(0), 0).await.unwrap();
     let stores = (1..=500).map(|i| {
@@ -123,9 +118,8 @@ async fn concurrent_stores_become_few_transactions() {
 }
 
 /// A check of the database's own stands for whatever the server may refuse.
-#[tokio::test]
 async fn one_refused_batch_does_not_take_its_neighbours_along() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.initialize().await.unwrap();
     let schema = place.quoted();
@@ -150,9 +144,8 @@ async fn one_refused_batch_does_not_take_its_neighbours_along() {
 }
 
 /// Every connection of the backend is ended, again and again, while rows are stored.
-#[tokio::test]
 async fn a_broken_connection_is_retryable_and_passes() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.named_backend();
     backend.initialize().await.unwrap();
     let killer = place.client().await;
@@ -185,9 +178,8 @@ async fn a_broken_connection_is_retryable_and_passes() {
     assert_eq!(back, (0..600).collect::<Vec<_>>(), "each exactly once");
 }
 
-#[tokio::test]
 async fn dropping_a_future_leaves_the_row_stored_once_or_not_at_all() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.initialize().await.unwrap();
     for polls in 0..4 {
@@ -212,9 +204,8 @@ async fn dropping_a_future_leaves_the_row_stored_once_or_not_at_all() {
     assert!(back.len() >= 75, "what was handed over is stored: {}", back.len());
 }
 
-#[tokio::test]
 async fn closing_stores_what_was_accepted_and_ends_all_clones() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     backend.initialize().await.unwrap();
     let clone = backend.clone();
@@ -243,9 +234,8 @@ async fn closing_stores_what_was_accepted_and_ends_all_clones() {
 }
 
 /// Without a runtime of tokio's around it, and with the last handle dropped on the way out.
-#[test]
 fn any_executor_will_do_and_the_last_handle_waits() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = place.backend();
     pollster(backend.store("a", &json!(1), 1)).unwrap();
     assert_eq!(pollster(backend.query_latest::<i64>("*", 1)).unwrap(), [1]);
@@ -259,9 +249,8 @@ fn any_executor_will_do_and_the_last_handle_waits() {
 }
 
 /// Dropping a runtime within a runtime panics; the backend's own must not.
-#[tokio::test(flavor = "current_thread")]
 async fn the_last_handle_may_be_dropped_within_a_runtime() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let backend = Arc::new(place.backend());
     backend.store("a", &json!(1), 1).await.unwrap();
     let mut stream = backend.query_stream("a", QueryParams::default()).await.unwrap();
@@ -286,4 +275,18 @@ fn pollster<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+annals_test_postgres::server_tests! {
+    async small_groups_and_copies_store_the_same,
+    async large_values_and_odd_text_come_back,
+    async a_batch_with_an_id_is_stored_once,
+    async a_retry_waits_for_an_attempt_that_has_not_ended,
+    async concurrent_stores_become_few_transactions,
+    async one_refused_batch_does_not_take_its_neighbours_along,
+    async a_broken_connection_is_retryable_and_passes,
+    async dropping_a_future_leaves_the_row_stored_once_or_not_at_all,
+    async closing_stores_what_was_accepted_and_ends_all_clones,
+    sync any_executor_will_do_and_the_last_handle_waits,
+    async the_last_handle_may_be_dropped_within_a_runtime,
 }

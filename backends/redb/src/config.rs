@@ -25,12 +25,12 @@ pub struct RedbConfig {
 }
 
 impl RedbConfig {
-    /// The defaults: full durability, values up to 16 MiB, 64 MiB of page cache.
+    /// The defaults: full durability, values up to 16 MiB, 32 MiB of page cache.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
             durability: Durability::PowerLoss,
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
             shared: EmbeddedConfig::default(),
         }
     }
@@ -71,6 +71,11 @@ impl RedbConfig {
             Durability::Process | Durability::PowerLoss => Durability::PowerLoss,
         };
         self
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The largest value taken, in bytes of JSON text.

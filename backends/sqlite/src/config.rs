@@ -81,6 +81,11 @@ impl SqliteConfig {
         self
     }
 
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The largest value taken, in bytes of JSON text.
     #[must_use]
     pub fn with_max_value_bytes(mut self, bytes: usize) -> Self {

@@ -6,7 +6,6 @@ mod cleanup;
 mod collect;
 mod conformance;
 mod import;
-mod postgres;
 mod query;
 mod records;
 mod support;

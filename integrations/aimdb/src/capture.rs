@@ -68,7 +68,10 @@ impl Capture {
 
     /// Counts values that the buffer overwrote before they were read.
     fn lagged(&self, values: u64) {
-        self.missed(values, "the buffer overwrote them before they were read; persist_buffer misses none");
+        self.missed(
+            values,
+            "the buffer overwrote them before they were read; persist_buffer misses none",
+        );
     }
 
     fn missed(&self, values: u64, why: &str) {

@@ -36,13 +36,8 @@ pub(crate) async fn answer(
         (None, None, None) => Some(1),
         (limit, ..) => limit,
     };
-    let params = QueryParams {
-        limit_per_record: limit,
-        start_time: start,
-        end_time: end,
-        order,
-        grammar,
-    };
+    let params =
+        QueryParams { limit_per_record: limit, start_time: start, end_time: end, order, grammar };
     backend.query(&name, params).await.map_err(|error| {
         let message = without_secrets(&error.to_string());
         tracing::warn!(pattern = name, error = message, "record.query failed");

@@ -57,7 +57,10 @@ mod tests {
     fn passwords_are_hidden_and_the_rest_stays() {
         for (message, expected) in [
             ("store failed: disk full", "store failed: disk full"),
-            ("no answer from \"postgres://me:s3c:r@t/x@db:5432/h\"\n", "no answer from \"postgres://me:***@db:5432/h\"\n"),
+            (
+                "no answer from \"postgres://me:s3c:r@t/x@db:5432/h\"\n",
+                "no answer from \"postgres://me:***@db:5432/h\"\n",
+            ),
             ("postgres://me@db/h", "postgres://me@db/h"),
             ("host=db user=me Password=hunter2 port=1", "host=db user=me Password=*** port=1"),
             ("https://x/?token=abc&pwd=def&n=1", "https://x/?token=***&pwd=***&n=1"),

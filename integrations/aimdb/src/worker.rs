@@ -55,7 +55,9 @@ impl Worker {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
         let running = spawned.ok().and_then(|_| started.recv().ok());
         if running.is_none() {
-            crate::notice::error(format_args!("the thread {name} did not start: AimDB's own tasks do its work"));
+            crate::notice::error(format_args!(
+                "the thread {name} did not start: AimDB's own tasks do its work"
+            ));
         }
         let running = running.map(|(handle, thread)| Running {
             handle,

@@ -23,6 +23,7 @@
 #[cfg(feature = "container")]
 mod container;
 mod database;
+mod harness;
 mod local;
 mod watch;
 
@@ -30,6 +31,7 @@ use std::collections::HashMap;
 use std::env;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub use harness::{block_on, run_tests};
 pub use local::LocalServer;
 
 /// Names a server to use instead of starting one.

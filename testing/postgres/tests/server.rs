@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use annals_test_postgres::{LocalServer, Locale, TestServer, URL_VARIABLE, skip_requested};
+use annals_test_postgres::{LocalServer, Locale, TestServer, URL_VARIABLE};
 use tokio_postgres::NoTls;
 
 async fn one_text(url: &str, sql: &str) -> String {
@@ -14,11 +14,7 @@ async fn one_text(url: &str, sql: &str) -> String {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-#[tokio::test]
 async fn both_locales_are_what_they_say() {
-    if skip_requested() {
-        return;
-    }
     let server = TestServer::get().unwrap();
     let c = server.database(Locale::C).unwrap();
     assert_eq!(one_text(&c, "SELECT min(x) FROM (VALUES ('a'), ('B')) v(x)").await, "B");
@@ -28,11 +24,7 @@ async fn both_locales_are_what_they_say() {
     assert_eq!(server.database(Locale::Icu).unwrap(), icu);
 }
 
-#[tokio::test]
 async fn a_crashed_server_comes_back_with_its_data() {
-    if skip_requested() || std::env::var_os(URL_VARIABLE).is_some() {
-        return;
-    }
     let server = LocalServer::start().unwrap();
     one_text(server.url(), "WITH c AS (SELECT 1) SELECT 'up'::text FROM c").await;
     server.crash().unwrap();
@@ -42,13 +34,10 @@ async fn a_crashed_server_comes_back_with_its_data() {
 }
 
 /// A leaked server would fill the machine within a day of testing.
-#[test]
 fn killing_the_process_stops_the_server_and_removes_its_data() {
-    if skip_requested() || std::env::var_os(URL_VARIABLE).is_some() {
-        return;
-    }
     let mut child = Command::new(env!("CARGO_BIN_EXE_annals-test-postgres"))
         .arg("start")
+        .env_remove(URL_VARIABLE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -67,4 +56,10 @@ fn killing_the_process_stops_the_server_and_removes_its_data() {
         std::thread::yield_now();
     }
     assert!(runtime.block_on(tokio_postgres::connect(url.trim(), NoTls)).is_err());
+}
+
+annals_test_postgres::server_tests! {
+    async both_locales_are_what_they_say,
+    async a_crashed_server_comes_back_with_its_data,
+    sync killing_the_process_stops_the_server_and_removes_its_data,
 }

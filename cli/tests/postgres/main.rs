@@ -1,23 +1,24 @@
-use annals_test_postgres::{Locale, TestServer, skip_requested};
+//! The program on a PostgreSQL server.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use crate::support::Place;
+#[path = "../cli/support.rs"]
+#[allow(dead_code, reason = "made for more tests than these")]
+mod support;
 
-/// A database of the test server, with a schema of this test's own; `None` when a skip was asked
-/// for.
-fn server(schema: &str) -> Option<String> {
-    if skip_requested() {
-        eprintln!("skipped: ANNALS_TEST_SKIP names postgres");
-        return None;
-    }
+use annals_test_postgres::{Locale, TestServer};
+
+use support::Place;
+
+/// A database of the test server, with a schema of this test's own.
+fn server(schema: &str) -> String {
     let server = TestServer::get().unwrap_or_else(|reason| panic!("{reason}"));
     let url = server.database(Locale::Icu).unwrap();
     let separator = if url.contains('?') { '&' } else { '?' };
-    Some(format!("{url}{separator}schema=cli_{schema}_{}", std::process::id()))
+    format!("{url}{separator}schema=cli_{schema}_{}", std::process::id())
 }
 
-#[test]
 fn the_main_job_works_on_a_server() {
-    let Some(url) = server("main_job") else { return };
+    let url = server("main_job");
     let place = Place::new();
     let args = ["collect", "host", "--backend", &url, "--for", "300ms", "--every", "100ms"];
     let run = place.run(&args);
@@ -32,9 +33,8 @@ fn the_main_job_works_on_a_server() {
     assert_eq!(run.out, format!("{}\n", rows.len()));
 }
 
-#[test]
 fn an_import_keeps_the_text_and_names_the_bad_line() {
-    let Some(url) = server("import") else { return };
+    let url = server("import");
     let place = Place::new();
     let input = "{\"record\":\"b\",\"value\":1.50e+02,\"stored_at\":7}\n\
                  {\"record\":\"B\",\"value\":{ \"a\" : \"\\u0000\" },\"stored_at\":7}\n\
@@ -49,15 +49,13 @@ fn an_import_keeps_the_text_and_names_the_bad_line() {
     );
 }
 
-#[test]
 fn the_suite_runs_in_schemas_of_its_own() {
-    let Some(url) = server("conformance") else { return };
+    let url = server("conformance");
     let place = Place::new();
     let run = place.run(&["conformance", &url, "--filter", "range_"]).ok();
     assert!(run.out.contains(" passed, 0 failed, 0 skipped\n"), "{run:?}");
 }
 
-#[test]
 fn a_server_that_is_not_there_is_said_without_the_password() {
     let place = Place::new();
     let url = "postgres://me:sesame@127.0.0.1:1/db?connect_timeout=2s";
@@ -67,4 +65,11 @@ fn a_server_that_is_not_there_is_said_without_the_password() {
     }
     let run = place.run(&["conformance", url]).refused(1, "cannot be reached");
     assert!(!run.err.contains("sesame"), "{run:?}");
+}
+
+annals_test_postgres::server_tests! {
+    sync the_main_job_works_on_a_server,
+    sync an_import_keeps_the_text_and_names_the_bad_line,
+    sync the_suite_runs_in_schemas_of_its_own,
+    sync a_server_that_is_not_there_is_said_without_the_password,
 }

@@ -1,0 +1,237 @@
+//! Backends of AimDB's own persistence as annals', and the other way round.
+//!
+//! Both published lines of `aimdb-persistence` have the same trait under different crates, and read
+//! patterns differently.
+
+use annals_core::{
+    BackendError, ErrorKind, Grammar, MAX_TIMESTAMP, Order, Outcome, Pattern, PersistenceError,
+    Query, QueryParams, StoredValue,
+};
+use serde::ser::Error as _;
+
+/// What to ask of a backend that reads patterns as `its` grammar, so that everything that `query`
+/// matches is among the answer.
+fn widened(query: &Query, text: &str, params: &QueryParams, its: Grammar) -> String {
+    let literal = query.pattern.literal_prefix();
+    match its {
+        _ if params.grammar == its => text.to_owned(),
+        // A name has neither wildcard of the other grammar in it if it has no `*`, nor `#`.
+        _ if literal == text && !text.contains('#') => text.to_owned(),
+        Grammar::Glob => format!("{literal}*"),
+        Grammar::Topic => "#".to_owned(),
+    }
+}
+
+/// The rows that are meant, in the order that is promised: a backend of AimDB's may match letters
+/// regardless of case and orders rows as it likes.
+fn sorted(mut rows: Vec<StoredValue>, pattern: &Pattern, order: Order) -> Vec<StoredValue> {
+    rows.retain(|row| pattern.matches(&row.record_name));
+    rows.sort_by(|a, b| {
+        let by_time = match order {
+            Order::NewestFirst => b.stored_at.cmp(&a.stored_at),
+            Order::OldestFirst => a.stored_at.cmp(&b.stored_at),
+        };
+        a.record_name.cmp(&b.record_name).then(by_time)
+    });
+    rows
+}
+
+/// A bound that AimDB's own backends take: beyond `i64::MAX` they fail.
+fn bound(time: Option<u64>) -> Option<u64> {
+    time.filter(|time| *time <= MAX_TIMESTAMP)
+}
+
+/// An error that AimDB's own backends have as text only, so that nothing is known of its kind.
+fn engine_error(operation: &'static str, message: String, outcome: Outcome) -> PersistenceError {
+    BackendError::new("aimdb", operation, ErrorKind::Other, message).with_outcome(outcome).into()
+}
+
+fn json_error(message: String) -> PersistenceError {
+    serde_json::Error::custom(message).into()
+}
+
+macro_rules! adapter {
+    ($persistence:ident, $grammar:expr) => {
+        use std::sync::Arc;
+
+        use annals_core::{
+            Grammar, Outcome, PersistenceBackend, PersistenceError, Query, QueryParams, Row,
+            StoredValue, async_trait,
+        };
+        use serde_json::Value;
+        use $persistence::backend as theirs;
+        use $persistence::error::PersistenceError as TheirError;
+
+        use super::{bound, engine_error, json_error, sorted, widened};
+
+        /// How backends of this line read patterns.
+        const GRAMMAR: Grammar = $grammar;
+
+        /// An annals backend as an `aimdb_persistence::PersistenceBackend`, for who stays with
+        /// AimDB's own persistence crate.
+        ///
+        /// Patterns are read as that line reads them.
+        #[derive(Debug, Clone)]
+        pub struct ToAimDb<B>(B);
+
+        impl<B: PersistenceBackend> ToAimDb<B> {
+            /// Wraps `backend`.
+            pub fn new(backend: B) -> Self {
+                Self(backend)
+            }
+        }
+
+        impl<B: PersistenceBackend> theirs::PersistenceBackend for ToAimDb<B> {
+            fn store<'a>(
+                &'a self,
+                record_name: &'a str,
+                value: &'a Value,
+                timestamp: u64,
+            ) -> theirs::BoxFuture<'a, Result<(), TheirError>> {
+                Box::pin(async move {
+                    self.0.store(record_name, value, timestamp).await.map_err(to_theirs)
+                })
+            }
+
+            fn query<'a>(
+                &'a self,
+                record_pattern: &'a str,
+                params: theirs::QueryParams,
+            ) -> theirs::BoxFuture<'a, Result<Vec<theirs::StoredValue>, TheirError>> {
+                let params = QueryParams {
+                    limit_per_record: params.limit_per_record,
+                    start_time: params.start_time,
+                    end_time: params.end_time,
+                    grammar: GRAMMAR,
+                    ..QueryParams::default()
+                };
+                Box::pin(async move {
+                    let rows = self.0.query(record_pattern, params).await.map_err(to_theirs)?;
+                    let rows = rows.into_iter().map(|row| theirs::StoredValue {
+                        record_name: row.record_name,
+                        value: row.value,
+                        stored_at: row.stored_at,
+                    });
+                    Ok(rows.collect())
+                })
+            }
+
+            fn initialize(&self) -> theirs::BoxFuture<'_, Result<(), TheirError>> {
+                Box::pin(async { self.0.initialize().await.map_err(to_theirs) })
+            }
+
+            fn cleanup(&self, older_than: u64) -> theirs::BoxFuture<'_, Result<u64, TheirError>> {
+                Box::pin(async move { self.0.cleanup(older_than).await.map_err(to_theirs) })
+            }
+        }
+
+        fn to_theirs(error: PersistenceError) -> TheirError {
+            match error {
+                PersistenceError::NotConfigured(_) => TheirError::NotConfigured,
+                PersistenceError::BackendShutdown => TheirError::BackendShutdown,
+                PersistenceError::Serialization { source } => {
+                    TheirError::Serialization(source.to_string())
+                }
+                other => TheirError::Backend(other.to_string()),
+            }
+        }
+
+        /// An `aimdb_persistence::PersistenceBackend` as an annals backend.
+        ///
+        /// Names, values and times are checked before it has them, and what it answers is brought
+        /// into order: only names that match, byte for byte, by name and time. Rows of the same
+        /// time come in whatever order it has them. A pattern in the other line's grammar asks it
+        /// for more than what matches, in the worst case for all records.
+        ///
+        /// It claims no more than the three methods, and its errors tell neither their kind nor
+        /// whether a row was stored: a recorder in front of it tries a few times, and what
+        /// was stored all the same is stored again.
+        #[derive(Debug, Clone)]
+        pub struct FromAimDb<B: ?Sized>(Arc<B>);
+
+        impl<B: theirs::PersistenceBackend + ?Sized> FromAimDb<B> {
+            /// Wraps `backend`.
+            pub fn new(backend: Arc<B>) -> Self {
+                Self(backend)
+            }
+        }
+
+        #[async_trait]
+        impl<B: theirs::PersistenceBackend + ?Sized> PersistenceBackend for FromAimDb<B> {
+            async fn store(
+                &self,
+                record_name: &str,
+                value: &Value,
+                timestamp: u64,
+            ) -> Result<(), PersistenceError> {
+                Row::new(record_name, value, timestamp)?;
+                let stored = self.0.store(record_name, value, timestamp).await;
+                stored.map_err(|error| from_theirs("store", error, Outcome::Unknown))
+            }
+
+            async fn query(
+                &self,
+                record_pattern: &str,
+                params: QueryParams,
+            ) -> Result<Vec<StoredValue>, PersistenceError> {
+                let query = Query::new(record_pattern, &params)?;
+                if query.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let asked = widened(&query, record_pattern, &params, GRAMMAR);
+                let wanted = theirs::QueryParams {
+                    limit_per_record: params.limit_per_record,
+                    start_time: bound(params.start_time),
+                    end_time: bound(params.end_time),
+                };
+                let rows = self.0.query(&asked, wanted).await;
+                let rows =
+                    rows.map_err(|error| from_theirs("query", error, Outcome::NotApplied))?;
+                let rows = rows.into_iter().map(|row| StoredValue {
+                    record_name: row.record_name,
+                    value: row.value,
+                    stored_at: row.stored_at,
+                });
+                Ok(sorted(rows.collect(), &query.pattern, params.order))
+            }
+
+            async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+                let older_than = older_than.min(annals_core::MAX_TIMESTAMP);
+                let removed = self.0.cleanup(older_than).await;
+                removed.map_err(|error| from_theirs("cleanup", error, Outcome::Unknown))
+            }
+
+            async fn initialize(&self) -> Result<(), PersistenceError> {
+                let ready = self.0.initialize().await;
+                ready.map_err(|error| from_theirs("initialize", error, Outcome::Unknown))
+            }
+        }
+
+        fn from_theirs(
+            operation: &'static str,
+            error: TheirError,
+            outcome: Outcome,
+        ) -> PersistenceError {
+            match error {
+                TheirError::NotConfigured => {
+                    PersistenceError::NotConfigured("AimDB's backend says so".to_owned())
+                }
+                TheirError::BackendShutdown => PersistenceError::BackendShutdown,
+                TheirError::Serialization(message) => json_error(message),
+                TheirError::Backend(message) => engine_error(operation, message, outcome),
+            }
+        }
+    };
+}
+
+/// Backends for and of `aimdb-persistence` 0.1, which goes with AimDB 1.x.
+#[cfg(feature = "aimdb-1")]
+pub mod line1 {
+    adapter!(aimdb_persistence, Grammar::Glob);
+}
+
+/// Backends for and of `aimdb-persistence` 0.2, which goes with AimDB 2.x.
+#[cfg(feature = "aimdb-2")]
+pub mod line2 {
+    adapter!(aimdb_persistence_2, Grammar::Topic);
+}

@@ -1,0 +1,72 @@
+//! 50,000 values at once into a ring of 500.
+
+use std::sync::Arc;
+
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordAccount};
+use annals_sqlite::SqliteBackend;
+
+use super::line::{self, Cfg};
+use crate::fixture::{How, Reading, WEEK, Watched};
+
+const PUSHED: u64 = 50_000;
+const RING: Cfg = Cfg::SpmcRing { capacity: 500 };
+
+/// The account after the burst, and the numbers of what is stored.
+async fn burst(how: How) -> (RecordAccount, Vec<u64>) {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
+    let mut builder = line::builder().with_persistence(backend, WEEK);
+    line::persist::<Reading>(&mut builder, "burst", RING, how);
+    let db = line::start(builder).await;
+
+    let pusher = line::pusher::<Reading>(&db, "burst");
+    for n in 0..PUSHED {
+        pusher.push(Reading::new(n));
+    }
+    db.persistence().unwrap().flush().await.unwrap();
+
+    let stats = db.persistence_stats().unwrap();
+    assert!(stats.total.balances(), "{stats:?}");
+    let mut stored: Vec<Reading> = db.query_range("burst", 0, u64::MAX).await.unwrap();
+    stored.reverse();
+    (stats.records["burst"], stored.into_iter().map(|reading| reading.n).collect())
+}
+
+/// What AimDB's own persistence stores of the same burst, with the same engine.
+async fn burst_of_its_own() -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = SqliteBackend::new(folder.path().join("history.db")).unwrap();
+    let backend = Watched::new(backend, PUSHED - 1);
+    let builder = line::own_persistence::<Reading, _>(backend.clone(), "burst", RING);
+    let db = line::start(builder).await;
+    // Its tap subscribes when it is first polled. Without this it would have next to nothing.
+    let pusher = line::pusher::<Reading>(&db, "burst");
+    while backend.stored() == 0 {
+        pusher.push(Reading::new(PUSHED));
+        tokio::task::yield_now().await;
+    }
+
+    let before = backend.stored();
+    for n in 0..PUSHED {
+        pusher.push(Reading::new(n));
+    }
+    backend.seen().await - before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn persist_buffer_stores_all_of_it_in_order() {
+    let (account, stored) = burst(How::Push).await;
+    assert_eq!((account.stored, account.lagged, account.dropped), (PUSHED, 0, 0), "{account:?}");
+    assert_eq!(stored, (0..PUSHED).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn persist_accounts_for_all_of_it_and_stores_ten_times_what_aimdb_does() {
+    let own = burst_of_its_own().await;
+    let (account, stored) = burst(How::Tap).await;
+    println!("of {PUSHED}: AimDB's own stores {own}, .persist {}", account.stored);
+    assert_eq!(account.stored + account.lagged, PUSHED, "{account:?}");
+    assert_eq!(account.stored, stored.len() as u64);
+    assert!(stored.is_sorted_by(|a, b| a < b), "each once, in order");
+    assert!(account.stored >= 10 * own, "{} are not ten times {own}", account.stored);
+}

@@ -1,0 +1,92 @@
+//! What was handed over before the end is stored after it.
+
+use std::sync::Arc;
+
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt};
+use annals_core::{PersistenceBackend, QueryParams};
+use annals_redb::RedbBackend;
+use futures_util::StreamExt;
+
+use super::line::{self, Cfg};
+use crate::fixture::{How, Reading, ThreeMethods, WEEK};
+
+const PUSHED: u64 = 5_000;
+const RING: Cfg = Cfg::SpmcRing { capacity: PUSHED as usize };
+
+async fn count(backend: &dyn PersistenceBackend, name: &str) -> u64 {
+    let rows = backend.query_stream(name, QueryParams::default()).await.unwrap();
+    rows.map(|row| row.unwrap()).count().await as u64
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn close_stores_what_the_buffers_hold_and_ends_recording() {
+    let backend = Arc::new(ThreeMethods::default());
+    let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
+    line::persist::<Reading>(&mut builder, "tapped", RING, How::Tap);
+    line::persist::<Reading>(&mut builder, "pushed", RING, How::Push);
+    let db = line::start(builder).await;
+    let names = ["tapped", "pushed"];
+    let pushers = names.map(|name| line::pusher::<Reading>(&db, name));
+    for n in 0..PUSHED {
+        pushers.iter().for_each(|pusher| pusher.push(Reading::new(n)));
+    }
+
+    let persistence = db.persistence().unwrap();
+    persistence.close().await.unwrap();
+    for name in names {
+        assert_eq!(count(&*backend, name).await, PUSHED, "{name}");
+    }
+    persistence.close().await.unwrap();
+
+    // What comes too late is counted where it can be, and queries go on.
+    pushers.iter().for_each(|pusher| pusher.push(Reading::new(PUSHED)));
+    let stats = db.persistence_stats().unwrap();
+    assert!(!stats.open);
+    assert_eq!(stats.records["pushed"].lagged, 1);
+    let latest: Vec<Reading> = db.query_latest("pushed", 1).await.unwrap();
+    assert_eq!(latest, [Reading::new(PUSHED - 1)]);
+}
+
+/// redb lets nobody else open its file: that it can be opened again shows that the end has let go
+/// of everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_the_database_stores_what_the_buffers_hold_and_lets_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("history.redb");
+    {
+        let backend = Arc::new(RedbBackend::new(&file).unwrap());
+        let mut builder = line::builder().with_persistence(backend, WEEK);
+        line::persist::<Reading>(&mut builder, "tapped", RING, How::Tap);
+        line::persist::<Reading>(&mut builder, "pushed", RING, How::Push);
+        let db = line::start(builder).await;
+        for name in ["tapped", "pushed"] {
+            let pusher = line::pusher::<Reading>(&db, name);
+            (0..PUSHED).for_each(|n| pusher.push(Reading::new(n)));
+        }
+    }
+    let backend = RedbBackend::new(&file).unwrap();
+    for name in ["tapped", "pushed"] {
+        assert_eq!(count(&backend, name).await, PUSHED, "{name}");
+    }
+}
+
+/// A whole program with its own runtime: it is the runtime's end that ends a source.
+#[test]
+fn a_runtime_that_ends_takes_nothing_with_it() {
+    let backend = Arc::new(ThreeMethods::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (emitted, told) = tokio::sync::oneshot::channel();
+        let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
+        line::persist_source(&mut builder, "pushed", RING, How::Push, |pusher| async move {
+            (0..PUSHED).for_each(|n| pusher.push(Reading::new(n)));
+            emitted.send(()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        let _db = line::start(builder).await;
+        told.await.unwrap();
+    });
+    drop(runtime);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(count(&*backend, "pushed")), PUSHED);
+}

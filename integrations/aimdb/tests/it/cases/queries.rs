@@ -1,0 +1,125 @@
+//! Queries on the live handle, grammar, retention.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, PersistenceOptions};
+use annals_core::{
+    Grammar, ManualClock, MemoryBackend, Order, PersistenceBackend, PersistenceError, QueryParams,
+    RetentionPolicy,
+};
+use futures_util::StreamExt;
+use serde_json::json;
+
+use super::line::{self, Cfg, SEPARATOR};
+use crate::fixture::{How, Reading, WEEK};
+
+/// `accuracy::vienna` or `accuracy.vienna`.
+fn name(segments: &[&str]) -> String {
+    segments.join(SEPARATOR)
+}
+
+#[tokio::test]
+async fn all_forms_of_a_query_read_the_store() {
+    let clock = Arc::new(ManualClock::new(1_000));
+    let options = PersistenceOptions::new(WEEK).with_clock(clock.clone());
+    let backend = Arc::new(MemoryBackend::new());
+    let mut builder = line::builder().with_persistence_options(backend, options);
+    let (vienna, graz) = (name(&["accuracy", "vienna"]), name(&["accuracy", "graz"]));
+    line::persist::<Reading>(&mut builder, &vienna, Cfg::SingleLatest, How::Push);
+    line::persist::<Reading>(&mut builder, &graz, Cfg::SpmcRing { capacity: 4 }, How::Tap);
+    let db = line::start(builder).await;
+    for n in 0..3 {
+        clock.set(1_000 + n);
+        line::pusher(&db, &vienna).push(Reading::new(n));
+        line::pusher(&db, &graz).push(Reading::new(10 + n));
+        db.persistence().unwrap().flush().await.unwrap();
+    }
+
+    let all = name(&["accuracy", "*"]);
+    let numbers = |readings: Vec<Reading>| readings.into_iter().map(|r| r.n).collect::<Vec<_>>();
+    assert_eq!(numbers(db.query_latest(&all, 2).await.unwrap()), [12, 11, 2, 1]);
+    assert_eq!(numbers(db.query_range(&vienna, 1_000, 1_001).await.unwrap()), [1, 0]);
+    assert_eq!(numbers(db.query_range(&all, 0, u64::MAX).await.unwrap()).len(), 6);
+
+    let oldest_first =
+        QueryParams { order: Order::OldestFirst, ..QueryParams::range(1_001, 1_002) };
+    let raw = db.query_raw(&graz, oldest_first).await.unwrap();
+    assert_eq!(raw[0].value, json!({"n": 11, "celsius": 21.5}));
+    assert_eq!((&*raw[0].record_name, raw[0].stored_at), (&*graz, 1_001));
+    let rows = db.query_stream(&all, QueryParams::default()).await.unwrap();
+    assert_eq!(rows.count().await, 6);
+    let typed = db.stream_typed::<Reading>(&graz, QueryParams::latest(1)).await.unwrap();
+    let typed: Vec<_> = typed.map(|row| row.unwrap()).collect().await;
+    assert_eq!((typed[0].value.n, typed[0].stored_at), (12, 1_002));
+
+    let stats = db.persistence_stats().unwrap();
+    assert_eq!((stats.total.recorded, stats.total.stored), (6, 6));
+    assert_eq!(stats.records[&*vienna].stored, 3);
+}
+
+#[tokio::test]
+async fn each_line_reads_patterns_its_own_way_unless_told_otherwise() {
+    let backend = Arc::new(MemoryBackend::new());
+    for record in ["house.attic.temperature", "house.temperature", "house::temperature"] {
+        backend.store(record, &json!(1), 1).await.unwrap();
+    }
+    let ask = async |options: PersistenceOptions, pattern| {
+        let builder = line::builder().with_persistence_options(backend.clone(), options);
+        let db = line::start(builder).await;
+        // The handle's grammar counts, whatever the parameters say.
+        let params = QueryParams { grammar: Grammar::Glob, ..QueryParams::default() };
+        db.query_raw(pattern, params).await.unwrap().len()
+    };
+    let of_its_own = |glob, topic| if SEPARATOR == "::" { glob } else { topic };
+    assert_eq!(ask(PersistenceOptions::default(), "house.*").await, of_its_own(2, 1));
+    assert_eq!(ask(PersistenceOptions::default(), "house.#").await, of_its_own(0, 2));
+    for (grammar, star, hash) in [(Grammar::Glob, 2, 0), (Grammar::Topic, 1, 2)] {
+        let options = || PersistenceOptions::default().with_grammar(grammar);
+        assert_eq!(ask(options(), "house.*").await, star, "{grammar:?}");
+        assert_eq!(ask(options(), "house.#").await, hash, "{grammar:?}");
+    }
+}
+
+#[tokio::test]
+async fn retention_sweeps_at_the_start() {
+    let backend = Arc::new(MemoryBackend::new());
+    let now = 1_740_000_000_000;
+    let week = WEEK.as_millis() as u64;
+    backend.store("a", &json!("old"), now - week - 1).await.unwrap();
+    backend.store("a", &json!("young"), now - week).await.unwrap();
+    let options = PersistenceOptions::new(WEEK).with_clock(Arc::new(ManualClock::new(now)));
+    let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
+    let persistence = db.persistence().unwrap();
+    while persistence.retention_stats().sweeps == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(persistence.retention_stats().removed, 1);
+    assert_eq!(db.query_latest::<String>("a", 5).await.unwrap(), ["young"]);
+    assert_eq!(persistence.sweep_now().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn retention_can_differ_by_record() {
+    let backend = Arc::new(MemoryBackend::new());
+    for record in ["debug", "audit"] {
+        backend.store(record, &json!(1), 1_000).await.unwrap();
+    }
+    let policy = RetentionPolicy::new().keep("debug", Duration::from_secs(1)).unwrap();
+    let options = PersistenceOptions::default()
+        .with_retention(policy)
+        .with_clock(Arc::new(ManualClock::new(10_000)));
+    let db = line::start(line::builder().with_persistence_options(backend, options)).await;
+    db.persistence().unwrap().sweep_now().await.unwrap();
+    let left = db.query_raw("*", QueryParams::default()).await.unwrap();
+    assert_eq!(left.iter().map(|row| &*row.record_name).collect::<Vec<_>>(), ["audit"]);
+}
+
+#[tokio::test]
+async fn without_persistence_the_handle_says_what_to_do() {
+    let db = line::start(line::builder()).await;
+    let error = db.query_latest::<Reading>("a", 1).await.unwrap_err();
+    assert!(matches!(error, PersistenceError::NotConfigured(_)));
+    assert!(error.to_string().contains(".with_persistence("), "{error}");
+    assert!(db.persistence_stats().is_err());
+}

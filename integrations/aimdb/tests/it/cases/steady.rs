@@ -1,0 +1,50 @@
+//! 10,000 values a second for ten seconds, of every kind of buffer at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt};
+use annals_sqlite::SqliteBackend;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::line::{self, Cfg};
+use crate::fixture::{How, Reading, WEEK};
+
+const SECONDS: u64 = 10;
+const PER_TICK: u64 = 10;
+const TICK: Duration = Duration::from_millis(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_a_second_and_none_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
+    let mut builder = line::builder().with_persistence(backend, WEEK);
+    // Half a second's worth, for machines that have other things to do.
+    let ring = Cfg::SpmcRing { capacity: 5_000 };
+    line::persist::<Reading>(&mut builder, "ring", ring, How::Tap);
+    line::persist::<Reading>(&mut builder, "latest", Cfg::SingleLatest, How::Push);
+    line::persist::<Reading>(&mut builder, "mailbox", Cfg::Mailbox, How::Push);
+    let db = line::start(builder).await;
+    let names = ["ring", "latest", "mailbox"];
+    let pushers = names.map(|name| line::pusher::<Reading>(&db, name));
+
+    // The default behaviour makes up for ticks that came late: the rate holds on average.
+    let mut ticks = interval(TICK);
+    assert_eq!(ticks.missed_tick_behavior(), MissedTickBehavior::Burst);
+    let pushed = SECONDS * 1_000 * PER_TICK;
+    for first in (0..pushed).step_by(PER_TICK as usize) {
+        ticks.tick().await;
+        for n in first..first + PER_TICK {
+            pushers.iter().for_each(|pusher| pusher.push(Reading::new(n)));
+        }
+    }
+    db.persistence().unwrap().flush().await.unwrap();
+
+    for name in names {
+        let mut stored: Vec<Reading> = db.query_range(name, 0, u64::MAX).await.unwrap();
+        stored.reverse();
+        let account = db.persistence_stats().unwrap().records[name];
+        assert_eq!(stored.len() as u64, pushed, "{name}: {account:?}");
+        assert!(stored.iter().map(|reading| reading.n).eq(0..pushed), "{name}: in order");
+    }
+}

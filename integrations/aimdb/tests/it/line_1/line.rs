@@ -1,0 +1,95 @@
+//! What the cases need of AimDB, as 1.x has it.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+use aimdb_core::{Producer, StringKey, buffer::BufferCfg};
+use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
+use annals_aimdb::RecordRegistrarPersistExt;
+use annals_core::PersistenceBackend;
+use futures_util::FutureExt;
+use serde::Serialize;
+
+use crate::fixture::{How, WEEK};
+
+pub(crate) type Builder = aimdb_core::AimDbBuilder<TokioAdapter>;
+pub(crate) type Db = aimdb_core::AimDb<TokioAdapter>;
+pub(crate) use aimdb_core::buffer::BufferCfg as Cfg;
+
+/// Whether `.persist` may miss the first values of a `.source()` when there are several threads.
+pub(crate) const MAY_MISS_THE_FIRST: bool = true;
+
+/// How this line's names are made, and its pattern for all of them.
+pub(crate) const SEPARATOR: &str = "::";
+
+fn key(name: &str) -> StringKey {
+    StringKey::from_dynamic(name)
+}
+
+pub(crate) fn builder() -> Builder {
+    aimdb_core::AimDbBuilder::new().runtime(Arc::new(TokioAdapter))
+}
+
+/// AimDB's tasks run from here on.
+pub(crate) async fn start(builder: Builder) -> Db {
+    builder.build().await.unwrap()
+}
+
+pub(crate) fn persist<T>(builder: &mut Builder, name: &str, cfg: BufferCfg, how: How)
+where
+    T: Serialize + Send + Sync + Clone + Debug + 'static,
+{
+    builder.configure::<T>(key(name), |reg| match how {
+        How::Tap => drop(reg.buffer(cfg).persist(name)),
+        How::Push => drop(reg.persist_buffer(cfg, name)),
+    });
+}
+
+/// As [`persist`], with a `.source()`.
+pub(crate) fn persist_source<T, F, Fut>(
+    builder: &mut Builder,
+    name: &str,
+    cfg: BufferCfg,
+    how: How,
+    source: F,
+) where
+    T: Serialize + Send + Sync + Clone + Debug + 'static,
+    F: FnOnce(Pusher<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let source = |_ctx, producer| source(Pusher(producer));
+    builder.configure::<T>(key(name), |reg| match how {
+        How::Tap => drop(reg.buffer(cfg).source(source).persist(name)),
+        How::Push => drop(reg.persist_buffer(cfg, name).source(source)),
+    });
+}
+
+pub(crate) struct Pusher<T>(Producer<T, TokioAdapter>);
+
+impl<T: Send + Debug + Clone + 'static> Pusher<T> {
+    pub(crate) fn push(&self, value: T) {
+        // It is an async fn that never waits.
+        self.0.produce(value).now_or_never().unwrap().unwrap();
+    }
+}
+
+pub(crate) fn pusher<T: Send + Debug + Clone + 'static>(db: &Db, name: &str) -> Pusher<T> {
+    Pusher(db.producer(name))
+}
+
+/// The same record, persisted by AimDB's own layer.
+pub(crate) fn own_persistence<T, B>(backend: B, name: &str, cfg: BufferCfg) -> Builder
+where
+    T: Serialize + Send + Sync + Clone + Debug + 'static,
+    B: PersistenceBackend + 'static,
+{
+    use aimdb_persistence::{AimDbBuilderPersistExt, RecordRegistrarPersistExt};
+
+    let backend = Arc::new(annals_aimdb::adapter::line1::ToAimDb::new(backend));
+    let mut builder = AimDbBuilderPersistExt::with_persistence(builder(), backend, WEEK);
+    builder.configure::<T>(key(name), |reg| {
+        RecordRegistrarPersistExt::persist(reg.buffer(cfg), name);
+    });
+    builder
+}

@@ -1,0 +1,74 @@
+//! Mistakes in the configuration: AimDB 1.x panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aimdb_tokio_adapter::TokioRecordRegistrarExt;
+use annals_aimdb::{AimDbBuilderPersistExt, PersistenceOptions, RecordRegistrarPersistExt};
+use annals_core::{MemoryBackend, RetentionPolicy};
+use futures_util::FutureExt;
+
+use super::line::{self, Builder, Cfg};
+use crate::fixture::{Reading, ThreeMethods, WEEK};
+
+fn panics(configure: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(configure)).unwrap_err();
+    *panic.downcast::<String>().unwrap()
+}
+
+fn persistent() -> Builder {
+    line::builder().with_persistence(Arc::new(MemoryBackend::new()), WEEK)
+}
+
+#[test]
+fn persist_without_with_persistence_says_so() {
+    let message = panics(|| {
+        line::builder().configure::<Reading>("a", |reg| {
+            reg.buffer(Cfg::SingleLatest).persist("history of a");
+        });
+    });
+    assert_eq!(
+        message,
+        ".persist(\"history of a\") without .with_persistence(backend, retention) on the builder \
+         before it"
+    );
+    let message = panics(|| {
+        line::builder().configure::<Reading>("a", |reg| {
+            reg.persist_buffer(Cfg::SingleLatest, "a");
+        });
+    });
+    assert!(message.contains(".with_persistence("), "{message}");
+}
+
+#[test]
+fn a_name_that_no_record_may_have_is_refused() {
+    let message = panics(|| {
+        persistent().configure::<Reading>("a", |reg| {
+            reg.buffer(Cfg::SingleLatest).persist("a*b");
+        });
+    });
+    assert!(message.contains("invalid record name \"a*b\""), "{message}");
+}
+
+#[tokio::test]
+async fn persist_without_a_buffer_says_so() {
+    let mut builder = persistent();
+    builder.configure::<Reading>("a", |reg| {
+        reg.persist("a");
+    });
+    let panic = AssertUnwindSafe(builder.build()).catch_unwind().await.err().unwrap();
+    let message = panic.downcast::<String>().unwrap();
+    assert!(message.contains(".persist(\"a\") needs a buffer"), "{message}");
+}
+
+#[test]
+fn a_retention_that_the_backend_cannot_carry_out_is_refused() {
+    let policy = RetentionPolicy::new().keep("debug::*", Duration::from_secs(1)).unwrap();
+    let options = PersistenceOptions::default().with_retention(policy);
+    let message = panics(|| {
+        let backend = Arc::new(ThreeMethods::default());
+        drop(line::builder().with_persistence_options(backend, options));
+    });
+    assert!(message.contains("does not support"), "{message}");
+}

@@ -1,0 +1,19 @@
+//! AimDB 1.x.
+
+mod example;
+mod line;
+mod mistakes;
+mod wire;
+
+#[path = "../cases/burst.rs"]
+mod burst;
+#[path = "../cases/end.rs"]
+mod end;
+#[path = "../cases/first_values.rs"]
+mod first_values;
+#[path = "../cases/outage.rs"]
+mod outage;
+#[path = "../cases/queries.rs"]
+mod queries;
+#[path = "../cases/steady.rs"]
+mod steady;

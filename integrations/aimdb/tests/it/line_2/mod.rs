@@ -1,0 +1,23 @@
+//! AimDB 2.x.
+
+// With both lines on each case is there twice, on purpose.
+#![allow(clippy::duplicate_mod)]
+
+mod example;
+mod line;
+mod mistakes;
+#[cfg(feature = "_test-aimdb-2")]
+mod wire;
+
+#[path = "../cases/burst.rs"]
+mod burst;
+#[path = "../cases/end.rs"]
+mod end;
+#[path = "../cases/first_values.rs"]
+mod first_values;
+#[path = "../cases/outage.rs"]
+mod outage;
+#[path = "../cases/queries.rs"]
+mod queries;
+#[path = "../cases/steady.rs"]
+mod steady;

@@ -1,0 +1,8 @@
+//! The integration against the published AimDB crates: every case runs on each line that is on.
+
+#[cfg(feature = "aimdb-1")]
+mod line_1;
+#[cfg(feature = "aimdb-2")]
+mod line_2;
+
+mod fixture;

@@ -1,0 +1,54 @@
+//! Test binaries whose tests need a server, so that one that is skipped is reported as such.
+
+use std::env;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::{SKIP_VARIABLE, skip_requested};
+
+/// The `main` of such a binary (`harness = false`); use it through
+/// [`server_tests!`](crate::server_tests).
+///
+/// A test that panics has failed. With `ANNALS_TEST_SKIP=postgres` every test is listed as ignored,
+/// with the reason.
+pub fn run_tests(tests: impl IntoIterator<Item = (&'static str, fn())>) -> ExitCode {
+    let trials = tests.into_iter().map(|(name, test)| {
+        Trial::ignorable_test(name, move || {
+            if skip_requested() {
+                return Ok(Completion::ignored_with(format!("{SKIP_VARIABLE} names postgres")));
+            }
+            test();
+            Ok(Completion::Completed)
+        })
+    });
+    libtest_mimic::run(&Arguments::from_iter(env::args_os()), trials.collect()).exit_code()
+}
+
+/// Runs a test's future on a single-threaded runtime, as `#[tokio::test]` does.
+///
+/// # Panics
+/// When the future does, or when there is no runtime to be had.
+pub fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(test),
+        Err(error) => panic!("no runtime: {error}"),
+    }
+}
+
+/// Makes a test binary of functions: `server_tests! { async one, sync other }`.
+#[macro_export]
+macro_rules! server_tests {
+    ($($kind:ident $name:ident),+ $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            $crate::run_tests([$((stringify!($name), $crate::server_tests!(@ $kind $name))),+])
+        }
+    };
+    (@ sync $name:ident) => {
+        $name as fn()
+    };
+    (@ async $name:ident) => {
+        (|| $crate::block_on($name())) as fn()
+    };
+}
