@@ -70,9 +70,15 @@ pub(crate) fn check_timestamp(timestamp: u64) -> Result<(), PersistenceError> {
 pub struct BatchId {
     /// Who writes: random, one per recorder.
     pub writer: u128,
-    /// Upwards from 1, with gaps if need be; at most `i64::MAX`.
+    /// Upwards from 1, with gaps if need be; at most `i64::MAX`. Any other is refused.
     pub number: u64,
 }
+
+/// So many writers a store remembers at least, the last to store first.
+///
+/// It goes by number and not by age: a clock that jumps would make it forget the living. One row a
+/// writer, a few megabytes at the most.
+pub const REMEMBERED_WRITERS: u64 = 100_000;
 
 impl fmt::Debug for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,11 +130,18 @@ impl Batch {
         self.id
     }
 
-    /// Checks what the types leave open: timestamps, and sizes against a backend's own limit.
+    /// Checks what the types leave open: the id's number, timestamps, and sizes against a backend's
+    /// own limit.
     ///
     /// # Errors
+    /// [`InvalidBatchId`](PersistenceError::InvalidBatchId), or
     /// [`InvalidRow`](PersistenceError::InvalidRow) for the first row that is not allowed.
     pub fn validate(&self, max_value_bytes: usize) -> Result<(), PersistenceError> {
+        if let Some(BatchId { number, .. }) = self.id
+            && !(1..=i64::MAX as u64).contains(&number)
+        {
+            return Err(PersistenceError::InvalidBatchId { number });
+        }
         for (index, row) in self.rows.iter().enumerate() {
             let size = row.value.len();
             let checked = if size > max_value_bytes {
@@ -170,5 +183,9 @@ mod tests {
                 if matches!(*source, PersistenceError::ValueTooLarge { size: 12, limit: 5 })
         ));
         batch.validate(12).unwrap();
+        for number in [0, u64::MAX] {
+            let refused = batch.clone().with_id(BatchId { writer: 1, number }).validate(12);
+            assert!(matches!(refused, Err(PersistenceError::InvalidBatchId { .. })));
+        }
     }
 }

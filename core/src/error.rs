@@ -107,6 +107,12 @@ pub enum PersistenceError {
         #[source]
         source: Box<PersistenceError>,
     },
+    /// The batch's id has a number that is not 1 to `i64::MAX`; nothing was stored.
+    #[error("invalid batch number {number}: a writer numbers its batches from 1 to {}", i64::MAX)]
+    InvalidBatchId {
+        /// The refused number.
+        number: u64,
+    },
     /// A batch broke off half-way on a backend that cannot store a batch as a whole
     /// (`guarantees().atomic_batches` is false).
     #[error("the batch broke off after {stored} rows: {source}")]
@@ -240,6 +246,7 @@ impl PersistenceError {
             | Self::ValueTooLarge { .. }
             | Self::ValueTooDeep { .. }
             | Self::TimestampOutOfRange { .. }
+            | Self::InvalidBatchId { .. }
             | Self::InvalidRow { .. } => true,
             Self::PartialBatch { source, .. } => source.is_invalid_input(),
             _ => false,

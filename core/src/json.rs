@@ -40,9 +40,9 @@ impl JsonText {
         max_bytes: usize,
     ) -> Result<Self, PersistenceError> {
         let mut text = Vec::with_capacity(128);
-        let mut depth_exceeded = false;
+        let (mut depth_exceeded, mut raw) = (false, false);
         let writer = Limited { text: &mut text, max_bytes };
-        let formatter = Shallow { depth: 0, exceeded: &mut depth_exceeded };
+        let formatter = Shallow { depth: 0, exceeded: &mut depth_exceeded, raw: &mut raw };
         let mut serializer = serde_json::Serializer::with_formatter(writer, formatter);
         match value.serialize(&mut serializer) {
             Ok(()) => {}
@@ -56,6 +56,10 @@ impl JsonText {
             Err(error) => return Err(error.into()),
         }
         let text = String::from_utf8(text).map_err(|error| de_error(error.utf8_error()))?;
+        if raw {
+            // Somebody else's text, of which only the syntax is known.
+            return Self::from_text(text, max_bytes);
+        }
         Ok(Self(text.into()))
     }
 
@@ -122,7 +126,7 @@ impl JsonText {
     /// None for text that was made by this type; the signature leaves room for a parser with other
     /// limits.
     pub fn to_value(&self) -> Result<Value, PersistenceError> {
-        Ok(serde_json::from_str(&self.0)?)
+        Ok(serde_json::from_str::<PlainValue>(&self.0)?.0)
     }
 }
 
@@ -173,6 +177,8 @@ impl io::Write for Limited<'_> {
 struct Shallow<'a> {
     depth: usize,
     exceeded: &'a mut bool,
+    /// Whether ready-made text (a `RawValue`) was written.
+    raw: &'a mut bool,
 }
 
 impl Shallow<'_> {
@@ -200,13 +206,89 @@ impl Formatter for Shallow<'_> {
         self.open(writer, b"{")
     }
 
+    fn write_raw_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        *self.raw = true;
+        writer.write_all(fragment.as_bytes())
+    }
+
     fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         self.depth -= 1;
         writer.write_all(b"}")
     }
 }
 
-/// Accepts exactly what `serde_json::from_str::<Value>` accepts, without building it.
+/// A `Value` read member by member.
+///
+/// `Value`'s own reader takes an object whose first key is one that serde_json uses internally
+/// (`$serde_json::private::RawValue`) for something else, so that such a value came back different
+/// or not at all.
+pub(crate) struct PlainValue(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for PlainValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PlainVisitor)
+    }
+}
+
+struct PlainVisitor;
+
+impl<'de> Visitor<'de> for PlainVisitor {
+    type Value = PlainValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<PlainValue, E> {
+        Ok(PlainValue(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<PlainValue, E> {
+        Ok(PlainValue(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<PlainValue, E> {
+        Ok(PlainValue(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<PlainValue, E> {
+        Ok(PlainValue(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<PlainValue, E> {
+        Ok(PlainValue(value.into()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<PlainValue, E> {
+        Ok(PlainValue(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<PlainValue, E> {
+        Ok(PlainValue(Value::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<PlainValue, A::Error> {
+        let mut array = Vec::new();
+        while let Some(PlainValue(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(PlainValue(array.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<PlainValue, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some((key, PlainValue(value))) = members.next_entry::<String, PlainValue>()? {
+            object.insert(key, value);
+        }
+        Ok(PlainValue(object.into()))
+    }
+}
+
+/// Accepts exactly what [`PlainValue`] accepts, without building it.
 ///
 /// `serde::de::IgnoredAny` would not do: it passes over numbers beyond `f64` and lone surrogates,
 /// which then fail when the value is read.
@@ -294,6 +376,30 @@ mod tests {
         }
         for text in ["null", " [1, 2] ", "123456789012345678901234567890", "-0.0", "\"\\u0000\""] {
             assert_eq!(JsonText::from_text(text, LIMIT).unwrap().as_str(), text);
+        }
+    }
+
+    /// Text that was ready made went past the checks of depth, range and surrogates.
+    #[test]
+    fn ready_made_text_is_checked_as_well() {
+        use serde_json::value::RawValue;
+        for text in ["[".repeat(200) + &"]".repeat(200), "1e400".into(), "\"\\ud800\"".into()] {
+            let raw = RawValue::from_string(text).unwrap();
+            assert!(JsonText::from_serialize(&raw, LIMIT).is_err(), "{raw}");
+            assert!(JsonText::from_serialize(&[&raw], LIMIT).is_err(), "{raw}");
+        }
+        let raw = RawValue::from_string(" [1.50]".trim().to_owned()).unwrap();
+        assert_eq!(JsonText::from_serialize(&raw, LIMIT).unwrap().as_str(), "[1.50]");
+    }
+
+    /// `Value`'s own reader takes these objects for numbers and ready-made text.
+    #[test]
+    fn keys_that_serde_json_uses_itself_are_keys() {
+        for key in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            for value in [json!({ key: "[1]" }), json!({ key: "no" }), json!([{ key: 5 }])] {
+                let text = JsonText::from_value(&value, LIMIT).unwrap();
+                assert_eq!(text.to_value().unwrap(), value);
+            }
         }
     }
 

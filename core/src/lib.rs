@@ -31,7 +31,7 @@ mod stream;
 mod typed;
 
 pub use backend::PersistenceBackend;
-pub use batch::{Batch, BatchId, Row};
+pub use batch::{Batch, BatchId, REMEMBERED_WRITERS, Row};
 pub use cleanup::{CleanupPlan, CleanupRule};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BackendError, ErrorKind, Outcome, PersistenceError};

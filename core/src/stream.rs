@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::error::PersistenceError;
+use crate::json::PlainValue;
 use crate::query::StoredValue;
 use crate::typed::TypedRow;
 
@@ -68,10 +68,10 @@ impl RowStream {
     /// # Errors
     /// The first one of the stream.
     pub async fn into_values(self) -> Result<Vec<StoredValue>, PersistenceError> {
-        let mut rows = self.typed::<Value>();
+        let mut rows = self.typed::<PlainValue>();
         let mut values = Vec::new();
         while let Some(row) = rows.next().await {
-            let TypedRow { record, value, stored_at } = row?;
+            let TypedRow { record, value: PlainValue(value), stored_at } = row?;
             values.push(StoredValue { record_name: record.as_ref().to_owned(), value, stored_at });
         }
         Ok(values)

@@ -1,9 +1,10 @@
 //! A backend made of an engine.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, current};
 
 use annals_core::{
     BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, Outcome, Pattern,
@@ -62,7 +63,7 @@ impl<E: Engine> Embedded<E> {
         writer: E::Writer,
         config: &EmbeddedConfig,
     ) -> Result<Self, PersistenceError> {
-        let (jobs, queue) = mpsc::channel(config.queue_capacity.max(1));
+        let (jobs, queue) = mpsc::channel(config.queue_capacity.clamp(1, Semaphore::MAX_PERMITS));
         let (end, ended) = watch::channel(None);
         let thread = std::thread::Builder::new()
             .name(format!("annals-{name}"))
@@ -84,7 +85,7 @@ impl<E: Engine> Embedded<E> {
             thread: Mutex::new(Some(thread)),
             ended,
             closed: Arc::default(),
-            readers: Arc::new(Semaphore::new(config.readers.max(1))),
+            readers: Arc::new(Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS))),
         })))
     }
 
@@ -110,7 +111,8 @@ impl<E: Engine> Embedded<E> {
             return PersistenceError::BackendShutdown;
         }
         let message = "the writer's thread ended unexpectedly; open the store again";
-        BackendError::new(self.0.name, operation, ErrorKind::Other, message)
+        // Not the values' fault: whoever retries must not take it for that.
+        BackendError::new(self.0.name, operation, ErrorKind::Io, message)
             .with_outcome(outcome)
             .into()
     }
@@ -120,9 +122,33 @@ impl<E: Engine> Embedded<E> {
         &self,
         read: impl FnOnce(&E) -> Result<T, PersistenceError> + Send + 'static,
     ) -> Result<T, PersistenceError> {
-        let Inner { engine, closed, readers, .. } = &*self.0;
-        let (engine, closed) = (engine.clone(), closed.clone());
-        fetch(readers, &closed, move || read(&engine)).await
+        let engine = self.0.engine.clone();
+        self.fetch(move || read(&engine)).await
+    }
+
+    /// Does work that may block on a thread that may.
+    async fn fetch<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PersistenceError> + Send + 'static,
+    ) -> Result<T, PersistenceError> {
+        let Inner { name, closed, readers, .. } = &*self.0;
+        let permit =
+            readers.clone().acquire_owned().await.map_err(|_| PersistenceError::BackendShutdown)?;
+        if closed.load(Ordering::Acquire) {
+            return Err(PersistenceError::BackendShutdown);
+        }
+        let name = *name;
+        blocking::unblock(move || {
+            // The permit is held by the work itself: a caller who leaves does not free the thread.
+            let _permit = permit;
+            // A page that makes no sense can make an engine panic; the caller is not to blame. The
+            // work owns what it touches, and that is gone with it.
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                let message = "reading panicked; the file may be damaged";
+                Err(BackendError::new(name, "query", ErrorKind::Corrupt, message).into())
+            })
+        })
+        .await
     }
 }
 
@@ -131,46 +157,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn fetch<T: Send + 'static>(
-    readers: &Arc<Semaphore>,
-    closed: &Arc<AtomicBool>,
-    read: impl FnOnce() -> Result<T, PersistenceError> + Send + 'static,
-) -> Result<T, PersistenceError> {
-    let permit =
-        readers.clone().acquire_owned().await.map_err(|_| PersistenceError::BackendShutdown)?;
-    if closed.load(Ordering::Acquire) {
-        return Err(PersistenceError::BackendShutdown);
-    }
-    blocking::unblock(move || {
-        // The permit is held by the work itself: a caller who leaves does not free the thread.
-        let _permit = permit;
-        read()
-    })
-    .await
-}
-
-/// The rest of a query as a stream of pages.
-fn pages<S: Snapshot>(
-    scan: PagedScan<S>,
-    first: Page,
-    readers: Arc<Semaphore>,
-    closed: Arc<AtomicBool>,
-) -> RowStream {
-    let state = (Some(scan), Some(first), readers, closed);
-    RowStream::from_pages(stream::try_unfold(state, |(scan, first, readers, closed)| async move {
-        let Some(mut scan) = scan else { return Ok(None) };
-        if let Some(first) = first.filter(|page| !page.is_empty()) {
-            return Ok(Some((first, (Some(scan), None, readers, closed))));
-        }
-        let (scan, page) = fetch(&readers, &closed, move || {
-            let page = scan.next_page()?;
-            Ok((scan, page))
-        })
-        .await?;
+/// The rest of a query as a stream of pages. It keeps the store open, as a handle does.
+fn pages<E: Engine>(store: Embedded<E>, scan: PagedScan<E::Snapshot>, first: Page) -> RowStream {
+    RowStream::from_pages(stream::try_unfold((store, scan, first), |state| async move {
+        let (store, mut scan, mut page) = state;
         if page.is_empty() {
-            return Ok(None);
+            (scan, page) = store
+                .fetch(move || {
+                    let page = scan.next_page()?;
+                    Ok((scan, page))
+                })
+                .await?;
         }
-        Ok(Some((page, (Some(scan), None, readers, closed))))
+        Ok((!page.is_empty()).then_some((page, (store, scan, Page::new()))))
     }))
 }
 
@@ -217,7 +216,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     ) -> Result<RowStream, PersistenceError> {
         let query = Query::new(record_pattern, &params)?;
         if query.is_empty() {
-            return self.health().await.map(|()| RowStream::from_rows(Vec::new()));
+            return self.read(|_| Ok(RowStream::from_rows(Vec::new()))).await;
         }
         let (scan, first) = self
             .read(move |engine| {
@@ -229,7 +228,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         if first.is_empty() {
             return Ok(RowStream::from_rows(first));
         }
-        Ok(pages(scan, first, self.0.readers.clone(), self.0.closed.clone()))
+        Ok(pages(self.clone(), scan, first))
     }
 
     async fn records(
@@ -262,9 +261,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {
-        if self.0.closed.load(Ordering::Acquire) {
-            return Err(PersistenceError::BackendShutdown);
-        }
+        self.ask("health", Job::Health).await?;
         self.read(|engine| engine.snapshot().map(drop)).await
     }
 
@@ -296,7 +293,9 @@ impl<E: Engine> Drop for Inner<E> {
     fn drop(&mut self) {
         // The thread ends when the last sender is gone and the queue is empty.
         lock(&self.jobs).take();
-        if let Some(thread) = lock(&self.thread).take()
+        // A task that is woken on the writer's own thread may drop the last handle there.
+        let elsewhere = |thread: &JoinHandle<()>| thread.thread().id() != current().id();
+        if let Some(thread) = lock(&self.thread).take().filter(elsewhere)
             && thread.join().is_err()
         {
             tracing::error!(engine = self.name, "the writer's thread had panicked");

@@ -97,6 +97,12 @@ pub trait Writer: Send + 'static {
     /// What the engine reports; then nothing of this step is removed.
     fn sweep(&mut self, sweep: &mut Sweep, budget: u64) -> Result<(), PersistenceError>;
 
+    /// What keeps the next transaction from succeeding, as far as it is known without trying.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn health(&mut self) -> Result<(), PersistenceError>;
+
     /// Housekeeping after a transaction; `idle` says that nobody waits. Failures are the engine's to
     /// remember and to report with the next call.
     fn maintain(&mut self, idle: bool);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use annals_core::{Batch, CleanupPlan, PersistenceError};
+use annals_core::{Batch, CleanupPlan, ErrorKind, Outcome, PersistenceError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Writer;
@@ -20,6 +20,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, PersistenceError>>;
 pub(crate) enum Job {
     Store(Batch, Reply<()>),
     Cleanup(CleanupPlan, Reply<u64>),
+    Health(Reply<()>),
     Close,
 }
 
@@ -70,6 +71,7 @@ impl<W: Writer> Thread<W> {
         match job {
             Job::Store(batch, reply) => group.push(batch, reply),
             Job::Cleanup(plan, reply) => self.begin_sweep(&plan, reply),
+            Job::Health(reply) => drop(reply.send(self.writer.health())),
             Job::Close => return true,
         }
         false
@@ -80,7 +82,7 @@ impl<W: Writer> Thread<W> {
             Ok(records) => {
                 let expired = records.into_iter().filter_map(|(record, name)| {
                     let last_removed = plan.last_removed(&name)?;
-                    Some(Expired { record, last_removed, keep_newest: plan.keep_newest })
+                    Some(Expired::new(record, last_removed, plan.keep_newest))
                 });
                 self.sweeps.push_back((Sweep::new(expired.collect()), reply));
             }
@@ -96,6 +98,9 @@ impl<W: Writer> Thread<W> {
             Ok(()) if reply.is_closed() => None,
             Ok(()) if !sweep.is_done() => return,
             Ok(()) => Some(Ok(sweep.removed())),
+            Err(PersistenceError::Backend(error)) if sweep.removed() > 0 => {
+                Some(Err((*error).with_outcome(Outcome::Unknown).into()))
+            }
             Err(error) => Some(Err(error)),
         };
         if let (Some((_, reply)), Some(answer)) = (self.sweeps.pop_front(), answer) {
@@ -139,10 +144,20 @@ impl Group {
             return;
         }
         let stored = writer.store(&self.batches);
-        self.batches.clear();
+        let alone = self.batches.len() > 1 && stored.as_ref().is_err_and(blames_a_batch);
         self.rows = 0;
-        for reply in self.replies.drain(..) {
-            drop(reply.send(stored.clone()));
+        for (batch, reply) in self.batches.drain(..).zip(self.replies.drain(..)) {
+            // One batch that the engine refuses must not take its neighbours along.
+            let stored = if alone { writer.store(&[batch]) } else { stored.clone() };
+            drop(reply.send(stored));
         }
+    }
+}
+
+/// Whether an error may be one batch's own fault, rather than the store's.
+fn blames_a_batch(error: &PersistenceError) -> bool {
+    match error {
+        PersistenceError::Backend(error) => error.kind() == ErrorKind::Other,
+        error => error.is_invalid_input(),
     }
 }

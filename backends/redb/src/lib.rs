@@ -63,7 +63,7 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open(config: RedbConfig) -> Result<Self, PersistenceError> {
-        Self::start(schema::open(&config)?, &config)
+        Self::start(schema::open(&config)?, &config, Some(config.clone()))
     }
 
     /// Opens a history on a [`StorageBackend`] of one's own, encrypted, say; the path of `config` is
@@ -75,12 +75,17 @@ impl RedbBackend {
         storage: impl StorageBackend,
         config: RedbConfig,
     ) -> Result<Self, PersistenceError> {
-        Self::start(schema::open_on(storage, &config)?, &config)
+        Self::start(schema::open_on(storage, &config)?, &config, None)
     }
 
-    fn start(database: Database, config: &RedbConfig) -> Result<Self, PersistenceError> {
-        let shared = Shared(Arc::new(RwLock::new(Some(database))));
-        let writer = RedbWriter::new(shared.clone(), config.durability);
+    /// `reopen`: how to open the file once more.
+    fn start(
+        database: Database,
+        config: &RedbConfig,
+        reopen: Option<RedbConfig>,
+    ) -> Result<Self, PersistenceError> {
+        let shared = Shared(Arc::new(RwLock::new(Ok(database))));
+        let writer = RedbWriter::new(shared.clone(), config.durability, reopen);
         let engine = Redb { shared, guarantees: config.guarantees() };
         Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
     }
@@ -88,10 +93,10 @@ impl RedbBackend {
 
 forward_backend! { impl[] for RedbBackend => |this| this.0 }
 
-/// The open file, shared by the writer and whoever takes snapshots; gone once it is closed. The
-/// lock is taken for writing only to close.
+/// The open file, shared by the writer and whoever takes snapshots, or why there is none. The
+/// lock is taken for writing only to close and to open again.
 #[derive(Clone)]
-struct Shared(Arc<RwLock<Option<Database>>>);
+struct Shared(Arc<RwLock<Result<Database, PersistenceError>>>);
 
 impl Shared {
     fn with<T>(
@@ -99,11 +104,21 @@ impl Shared {
         work: impl FnOnce(&Database) -> Result<T, PersistenceError>,
     ) -> Result<T, PersistenceError> {
         let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        work(database.as_ref().ok_or(PersistenceError::BackendShutdown)?)
+        work(database.as_ref().map_err(Clone::clone)?)
+    }
+
+    /// Closes the file and opens it once more. Streams that are open end with an error.
+    fn reopen(&self, config: &RedbConfig) -> Result<(), PersistenceError> {
+        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // redb keeps others out, this process too: the old one has to go first.
+        *shared = Err(PersistenceError::BackendShutdown);
+        *shared = schema::open(config);
+        shared.as_ref().map(drop).map_err(Clone::clone)
     }
 
     fn take(&self) -> Option<Database> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take()
+        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *shared, Err(PersistenceError::BackendShutdown)).ok()
     }
 }
 

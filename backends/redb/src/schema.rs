@@ -1,6 +1,9 @@
 //! The file: how it is opened, what lies in it, and whose it is.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError};
 use annals_embedded::{Key, RecordId};
@@ -48,8 +51,49 @@ pub(crate) fn open(config: &RedbConfig) -> Result<Database, PersistenceError> {
             BackendError::new(ENGINE, "open", ErrorKind::Permission, message).with_source(error)
         })?;
     }
+    create(&config.path)?;
     let mut builder = Database::builder();
-    prepared(builder.set_cache_size(config.cache_bytes).create(&config.path))
+    prepared(builder.set_cache_size(config.cache_bytes).open(&config.path))
+}
+
+/// Makes the file if there is none, all at once: a process that is killed while redb lays out a new
+/// file leaves one that nobody can open.
+fn create(path: &Path) -> Result<(), PersistenceError> {
+    if fs::metadata(path).is_ok_and(|file| file.len() > 0 || !file.is_file()) {
+        return Ok(());
+    }
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".new-{}-{call}", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    let made = Database::create(&unfinished)
+        .and_then(Database::close)
+        .map_err(failed("open"))
+        .and_then(|()| put_in_place(&unfinished, path));
+    // Gone already, if it was renamed.
+    drop(fs::remove_file(&unfinished));
+    made
+}
+
+fn put_in_place(unfinished: &Path, path: &Path) -> Result<(), PersistenceError> {
+    let failed = |error: io::Error| failed("open")(redb::Error::Io(error));
+    if path.exists() {
+        // Empty, as some programs leave a file whose name they reserve.
+        return fs::rename(unfinished, path).map_err(failed);
+    }
+    match fs::hard_link(unfinished, path) {
+        // Somebody else was faster, and may have rows in it by now.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        // Not every file system has links.
+        Err(_) => fs::rename(unfinished, path).map_err(failed)?,
+        Ok(()) => {}
+    }
+    // The new name has to survive the loss of power as well.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
 }
 
 /// The same on a storage of somebody's own.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use annals_core::{Batch, BatchId, Clock, Durability, PersistenceError, Row, SystemClock};
+use annals_core::{
+    BackendError, Batch, BatchId, Clock, Durability, ErrorKind, PersistenceError, Row, SystemClock,
+};
 use annals_embedded::{Key, RecordId, RecordState, Sequences, Sweep, Writer};
 use redb::{ReadableDatabase, ReadableTable, Table, WriteTransaction};
 
-use crate::Shared;
-use crate::cleanup;
+use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::schema::{HISTORY, HistoryKey, META, NAMES, NEXT_RECORD, RECORDS, WRITERS, history_key};
+use crate::{ENGINE, Shared, cleanup};
 
 /// Without full durability, so many transactions at most are lost with the process.
 const UNWRITTEN_TRANSACTIONS: u32 = 64;
@@ -27,11 +29,45 @@ pub(crate) struct RedbWriter {
     unwritten: u32,
     /// Deleting leaves free pages behind.
     swept: bool,
+    /// How the file is opened again; a storage of somebody's own cannot be.
+    config: Option<RedbConfig>,
+    /// redb refuses every call after a failure of the medium, until the file is opened again.
+    stuck: Option<PersistenceError>,
 }
 
 impl RedbWriter {
-    pub(crate) fn new(shared: Shared, durability: Durability) -> Self {
-        Self { shared, durability, sequences: Sequences::default(), unwritten: 0, swept: false }
+    pub(crate) fn new(shared: Shared, durability: Durability, config: Option<RedbConfig>) -> Self {
+        Self {
+            shared,
+            durability,
+            sequences: Sequences::default(),
+            unwritten: 0,
+            swept: false,
+            config,
+            stuck: None,
+        }
+    }
+
+    /// Opens the file again when it was the room on the disk that failed. When it was the disk, what
+    /// was written last may be lost without a further sign, and somebody has to look.
+    fn unstick(&mut self) -> Result<(), PersistenceError> {
+        let Some(stuck) = &self.stuck else { return Ok(()) };
+        match &self.config {
+            Some(config) if stuck.is_retryable() => self.shared.reopen(config)?,
+            _ => return Err(stuck.clone()),
+        }
+        tracing::info!("there is room again: the file was opened anew");
+        self.stuck = None;
+        Ok(())
+    }
+
+    /// Keeps a failure after which redb refuses to go on.
+    fn remember(&mut self, error: &PersistenceError) {
+        if let PersistenceError::Backend(backend) = error
+            && matches!(backend.kind(), ErrorKind::Full | ErrorKind::Io)
+        {
+            self.stuck.get_or_insert_with(|| error.clone());
+        }
     }
 
     /// Runs `work` in a transaction; whatever fails, nothing of it stays.
@@ -41,6 +77,7 @@ impl RedbWriter {
         durability: Durability,
         work: impl FnOnce(&WriteTransaction, &mut Sequences) -> Result<(), PersistenceError>,
     ) -> Result<(), PersistenceError> {
+        self.unstick()?;
         let sequences = &mut self.sequences;
         let done = self.shared.with(|database| {
             let mut transaction = database.begin_write().map_err(failed(operation))?;
@@ -61,7 +98,10 @@ impl RedbWriter {
         match &done {
             Ok(()) if durability == Durability::Volatile => self.unwritten += 1,
             Ok(()) => self.unwritten = 0,
-            Err(_) => self.sequences.clear(),
+            Err(error) => {
+                self.sequences.clear();
+                self.remember(error);
+            }
         }
         done
     }
@@ -107,8 +147,11 @@ impl Writer for RedbWriter {
 
     fn sweep(&mut self, sweep: &mut Sweep, budget: u64) -> Result<(), PersistenceError> {
         self.swept = true;
+        let begins = sweep.begins();
         self.transaction("cleanup", self.durability, |transaction, sequences| {
-            cleanup::forget_writers(transaction)?;
+            if begins {
+                cleanup::forget_writers(transaction)?;
+            }
             let mut emptied = Vec::new();
             sweep.step(budget, |expired, limit| {
                 cleanup::remove(transaction, expired, limit, &mut emptied)
@@ -116,6 +159,10 @@ impl Writer for RedbWriter {
             sequences.forget(&emptied);
             Ok(())
         })
+    }
+
+    fn health(&mut self) -> Result<(), PersistenceError> {
+        self.stuck.clone().map_or(Ok(()), Err)
     }
 
     fn maintain(&mut self, idle: bool) {
@@ -184,12 +231,7 @@ fn intern(
     let mut meta = transaction.open_table(META).map_err(failed("store"))?;
     let next = meta.get(NEXT_RECORD).map_err(failed("store"))?.map_or(1, |next| next.value());
     let id = RecordId::try_from(next).map_err(|_| {
-        annals_core::BackendError::new(
-            crate::ENGINE,
-            "store",
-            annals_core::ErrorKind::Full,
-            "all record ids are used up",
-        )
+        BackendError::new(ENGINE, "store", ErrorKind::Other, "all record ids are used up")
     })?;
     meta.insert(NEXT_RECORD, next + 1).map_err(failed("store"))?;
     records.insert(name, id).map_err(failed("store"))?;

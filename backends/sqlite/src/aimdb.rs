@@ -39,16 +39,27 @@ pub(crate) fn convert(transaction: &Transaction<'_>) -> Result<(), PersistenceEr
     check_rows(transaction)?;
     transaction
         .execute_batch(&format!(
-            "INSERT INTO records (name) SELECT DISTINCT record_name FROM {OLD};
+            "INSERT INTO records (name) SELECT DISTINCT record_name COLLATE BINARY FROM {OLD};
              INSERT INTO history (record_id, stored_at, seq, value)
                  SELECT records.id, stored_at,
                      row_number() OVER (PARTITION BY records.id, stored_at ORDER BY old.id) - 1,
                      CAST(value_json AS TEXT)
-                 FROM {OLD} AS old JOIN records ON records.name = old.record_name
-                 ORDER BY 1, 2, 3;
-             DROP TABLE {OLD};"
+                 FROM {OLD} AS old JOIN records ON records.name = old.record_name COLLATE BINARY
+                 ORDER BY 1, 2, 3;"
         ))
-        .map_err(failed)
+        .map_err(failed)?;
+    let missing: i64 = transaction
+        .query_row(
+            &format!("SELECT (SELECT count(*) FROM {OLD}) - (SELECT count(*) FROM history)"),
+            [],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    if missing != 0 {
+        let message = format!("{missing} rows of AimDB's table were not found again");
+        return Err(refused(ErrorKind::Corrupt, message));
+    }
+    transaction.execute_batch(&format!("DROP TABLE {OLD}")).map_err(failed)
 }
 
 fn check_rows(transaction: &Transaction<'_>) -> Result<(), PersistenceError> {

@@ -58,7 +58,7 @@ impl SqliteConfig {
                 "cache_bytes" => config.cache_bytes = parse_bytes(ENGINE, &option, &value)?,
                 "busy_timeout_ms" => {
                     let milliseconds = parse_bytes(ENGINE, &option, &value)?;
-                    config.busy_timeout = Duration::from_millis(milliseconds as u64);
+                    config = config.with_busy_timeout(Duration::from_millis(milliseconds as u64));
                 }
                 _ if config.shared.set(ENGINE, &option, &value)? => {}
                 _ => {
@@ -104,7 +104,8 @@ impl SqliteConfig {
     /// writer's own thread waits meanwhile.
     #[must_use]
     pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+        // SQLite counts milliseconds in an `int`.
+        self.busy_timeout = timeout.min(Duration::from_millis(i32::MAX as u64));
         self
     }
 

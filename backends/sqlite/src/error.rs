@@ -1,13 +1,21 @@
 //! SQLite's errors in the contract's terms.
 
 use annals_core::{BackendError, ErrorKind, Outcome, PersistenceError};
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::ENGINE;
 
 /// What kind of failure a SQLite error is. The low byte of the extended code is the primary code,
 /// which is what rusqlite's `ErrorCode` holds.
 pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
+    match error.sqlite_error().map(|native| native.extended_code) {
+        // The index of the log could not grow: for want of room, as a rule.
+        Some(ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMMAP) => {
+            return ErrorKind::Full;
+        }
+        Some(ffi::SQLITE_PROTOCOL) => return ErrorKind::Busy,
+        _ => {}
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
         Some(ErrorCode::DiskFull) => ErrorKind::Full,
@@ -15,10 +23,16 @@ pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
             ErrorKind::Permission
         }
         Some(ErrorCode::AuthorizationForStatementDenied) => ErrorKind::Permission,
-        Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => ErrorKind::Io,
+        Some(ErrorCode::SystemIoFailure) => ErrorKind::Io,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
         _ => ErrorKind::Other,
     }
+}
+
+/// Whether a sync failed, so that what was written before it may be lost without a further sign.
+pub(crate) fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let native = error.sqlite_error().map(|native| native.extended_code);
+    matches!(native, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
 fn advice(kind: ErrorKind) -> &'static str {
@@ -59,8 +73,6 @@ pub(crate) fn commit_failed(operation: &'static str, error: rusqlite::Error) -> 
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     fn native(code: i32) -> rusqlite::Error {
@@ -79,6 +91,8 @@ mod tests {
             (ffi::SQLITE_READONLY_DBMOVED, Permission, false, Outcome::NotApplied),
             (ffi::SQLITE_CANTOPEN, Permission, false, Outcome::NotApplied),
             (ffi::SQLITE_IOERR_FSYNC, Io, false, Outcome::Unknown),
+            (ffi::SQLITE_IOERR_SHMSIZE, Full, true, Outcome::NotApplied),
+            (ffi::SQLITE_PROTOCOL, Busy, true, Outcome::NotApplied),
             (ffi::SQLITE_IOERR_WRITE, Io, false, Outcome::Unknown),
             (ffi::SQLITE_CORRUPT, Corrupt, false, Outcome::Unknown),
             (ffi::SQLITE_NOTADB, Corrupt, false, Outcome::Unknown),

@@ -27,6 +27,7 @@ mod aimdb;
 mod cleanup;
 mod config;
 mod error;
+mod place;
 mod read;
 mod schema;
 mod write;
@@ -38,7 +39,7 @@ use annals_embedded::{Embedded, Engine};
 
 pub use config::SqliteConfig;
 
-use read::{Pool, SqliteSnapshot};
+use read::{Idle, Pool, SqliteSnapshot};
 use write::SqliteWriter;
 
 /// The engine's name in errors and URLs.
@@ -68,9 +69,10 @@ impl SqliteBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open(config: SqliteConfig) -> Result<Self, PersistenceError> {
-        let writer = SqliteWriter::open(&config)?;
+        let idle = Idle::default();
+        let writer = SqliteWriter::open(&config, idle.clone())?;
         let shared = config.shared.clone();
-        let engine = Sqlite { guarantees: config.guarantees(), pool: Pool::new(config) };
+        let engine = Sqlite { guarantees: config.guarantees(), pool: Pool::new(config, idle) };
         Ok(Self(Embedded::start(ENGINE, engine, writer, &shared)?))
     }
 }

@@ -1,6 +1,6 @@
 //! Readers: a connection each, one snapshot each.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use annals_core::{Order, Pattern, PersistenceError};
 use annals_embedded::{Key, RecordId, Snapshot, Summary};
@@ -12,19 +12,60 @@ use crate::schema;
 
 /// Idle connections, kept for the next query. There are as many connections as there are open
 /// streams, and no more idle ones than reads at the same time.
+#[derive(Clone, Default)]
+pub(crate) struct Idle(Arc<Mutex<Shelf>>);
+
+#[derive(Default)]
+struct Shelf {
+    connections: Vec<Connection>,
+    closed: bool,
+}
+
+impl Idle {
+    /// Closes those that are idle; the others are closed when they are given back.
+    pub(crate) fn close(&self) {
+        let mut shelf = self.lock();
+        shelf.closed = true;
+        let connections = std::mem::take(&mut shelf.connections);
+        drop(shelf);
+        drop(connections);
+    }
+
+    fn take(&self) -> Option<Connection> {
+        self.lock().connections.pop()
+    }
+
+    fn give_back(&self, connection: Connection, most: usize) {
+        let mut shelf = self.lock();
+        if !shelf.closed && shelf.connections.len() < most {
+            shelf.connections.push(connection);
+            return;
+        }
+        drop(shelf);
+        // The last connection of all copies the log into the file, and this may be a task that
+        // drops a stream.
+        blocking::unblock(move || drop(connection)).detach();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        // Every change under the lock is one push, pop or store.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where snapshots come from.
 pub(crate) struct Pool {
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Idle,
     config: SqliteConfig,
 }
 
 impl Pool {
-    pub(crate) fn new(config: SqliteConfig) -> Self {
-        Self { idle: Arc::default(), config }
+    pub(crate) fn new(config: SqliteConfig, idle: Idle) -> Self {
+        Self { idle, config }
     }
 
     pub(crate) fn snapshot(&self) -> Result<SqliteSnapshot, PersistenceError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
+        let connection = match self.idle.take() {
             Some(connection) => connection,
             None => schema::open_reader(&self.config)?,
         };
@@ -49,7 +90,7 @@ impl Pool {
 pub(crate) struct SqliteSnapshot {
     /// Taken only when it is dropped.
     connection: Option<Connection>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Idle,
     most_idle: usize,
 }
 
@@ -69,10 +110,8 @@ impl Drop for SqliteSnapshot {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let ended = connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.is_ok() && idle.len() < self.most_idle {
-            idle.push(connection);
-        }
+        // One whose transaction would not end is no good to the next query.
+        self.idle.give_back(connection, if ended.is_ok() { self.most_idle } else { 0 });
     }
 }
 

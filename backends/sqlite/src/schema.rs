@@ -1,6 +1,7 @@
 //! The file: how it is opened, what lies in it, and whose it is.
 //!
-//! `records` interns the names; `history` is clustered by (record, time, order of arrival), so that
+//! `records` interns the names, under ids that are never used again (a sweep that is under way in
+//! another process must not take a new record for one that is gone); `history` is clustered by (record, time, order of arrival), so that
 //! the newest rows of a record lie side by side; `writers` holds the last batch number of each
 //! writer. `docs/design.md` has what was measured against it.
 
@@ -29,7 +30,7 @@ const READER_CACHE_KIBIBYTES: i64 = -16_384;
 
 const SCHEMA: &str = "
 CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
-CREATE TABLE records (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE history (
     record_id INTEGER NOT NULL,
     stored_at INTEGER NOT NULL,

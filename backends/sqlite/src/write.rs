@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use annals_core::{
-    BackendError, Batch, BatchId, Clock, ErrorKind, Outcome, PersistenceError, Row, SystemClock,
+    BackendError, Batch, BatchId, Clock, ErrorKind, PersistenceError, Row, SystemClock,
 };
 use annals_embedded::{Key, RecordId, RecordState, Sequences, Sweep, Writer};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::config::SqliteConfig;
-use crate::error::{commit_failed, failed};
+use crate::error::{commit_failed, failed, is_failed_sync};
+use crate::place::Place;
+use crate::read::Idle;
 use crate::{ENGINE, cleanup, schema};
 
 /// The write-ahead log is copied into the file once it has so many pages (16 MiB).
@@ -26,12 +28,21 @@ pub(crate) struct SqliteWriter {
     /// later sync may succeed without the data (the "fsyncgate" of 2018): nothing may be called
     /// durable through this connection any more.
     broken: Option<PersistenceError>,
+    place: Place,
+    readers: Idle,
 }
 
 impl SqliteWriter {
-    pub(crate) fn open(config: &SqliteConfig) -> Result<Self, PersistenceError> {
+    pub(crate) fn open(config: &SqliteConfig, readers: Idle) -> Result<Self, PersistenceError> {
         let connection = schema::open_writer(config)?;
-        Ok(Self { connection, sequences: Sequences::default(), data_version: -1, broken: None })
+        Ok(Self {
+            connection,
+            sequences: Sequences::default(),
+            data_version: -1,
+            broken: None,
+            place: Place::of(&config.path),
+            readers,
+        })
     }
 
     /// Runs `work` in a transaction; whatever fails, nothing of it stays.
@@ -43,10 +54,10 @@ impl SqliteWriter {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
+        self.place.check(operation)?;
         let done = self.run(operation, work);
-        if let Err(error) = &done {
+        if done.is_err() {
             self.sequences.clear();
-            self.remember(error);
             if !self.connection.is_autocommit()
                 && let Err(error) = self.connection.execute_batch("ROLLBACK")
             {
@@ -79,23 +90,30 @@ impl SqliteWriter {
             self.data_version = data_version;
         }
         let done = work(connection, &mut self.sequences)?;
-        connection
-            .prepare_cached("COMMIT")
-            .and_then(|mut commit| commit.execute([]))
-            .map_err(|error| commit_failed(operation, error))?;
-        Ok(done)
+        let committed =
+            connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        match committed {
+            Ok(_) => Ok(done),
+            Err(error) => Err(self.failed_on_medium(operation, error)),
+        }
     }
 
-    /// Keeps an error of the medium: from here on every call answers with it.
-    fn remember(&mut self, error: &PersistenceError) {
-        let PersistenceError::Backend(backend) = error else { return };
-        if backend.kind() == ErrorKind::Io && self.broken.is_none() {
+    /// The error of a commit or a checkpoint. After a failed sync every call answers with it.
+    fn failed_on_medium(
+        &mut self,
+        operation: &'static str,
+        error: rusqlite::Error,
+    ) -> PersistenceError {
+        let sync = is_failed_sync(&error);
+        let error = commit_failed(operation, error);
+        if sync {
             let message = "the medium failed before, so that no later write can be trusted; check \
                            the disk and open the file again";
-            let broken = BackendError::new(ENGINE, backend.operation(), ErrorKind::Io, message)
+            let broken = BackendError::new(ENGINE, operation, ErrorKind::Io, message)
                 .with_source(error.clone());
-            self.broken = Some(broken.into());
+            self.broken.get_or_insert(broken.into());
         }
+        error
     }
 }
 
@@ -135,7 +153,9 @@ impl Writer for SqliteWriter {
 
     fn sweep(&mut self, sweep: &mut Sweep, budget: u64) -> Result<(), PersistenceError> {
         self.transaction("cleanup", |connection, sequences| {
-            cleanup::forget_writers(connection)?;
+            if sweep.begins() {
+                cleanup::forget_writers(connection)?;
+            }
             let mut emptied = Vec::new();
             sweep.step(budget, |expired, limit| {
                 cleanup::remove(connection, expired, limit, &mut emptied)
@@ -143,6 +163,11 @@ impl Writer for SqliteWriter {
             sequences.forget(&emptied);
             Ok(())
         })
+    }
+
+    fn health(&mut self) -> Result<(), PersistenceError> {
+        self.broken.clone().map_or(Ok(()), Err)?;
+        self.place.check("health")
     }
 
     fn maintain(&mut self, _idle: bool) {
@@ -157,14 +182,14 @@ impl Writer for SqliteWriter {
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         });
         if let Err(error) = checkpointed {
-            let error = commit_failed("checkpoint", error);
-            self.remember(&error);
+            let error = self.failed_on_medium("checkpoint", error);
             tracing::error!(%error, "the write-ahead log could not be copied into the file");
         }
     }
 
     fn close(self) -> Result<(), PersistenceError> {
         // The last connection of the last process checkpoints and removes the log.
+        self.readers.close();
         self.connection.close().map_err(|(_, error)| commit_failed("close", error))?;
         self.broken.map_or(Ok(()), Err)
     }
@@ -179,12 +204,6 @@ fn wal_pages(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Records the batch's number; answers whether it is above all of its writer's before.
 fn is_new(connection: &Connection, id: BatchId) -> Result<bool, PersistenceError> {
-    let failed = failed("store");
-    let number = i64::try_from(id.number).map_err(|_| {
-        let message = format!("batch number {} is above i64::MAX", id.number);
-        BackendError::new(ENGINE, "store", ErrorKind::Other, message)
-            .with_outcome(Outcome::NotApplied)
-    })?;
     let now = i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX);
     let changed = connection
         .prepare_cached(
@@ -192,8 +211,8 @@ fn is_new(connection: &Connection, id: BatchId) -> Result<bool, PersistenceError
              (writer) DO UPDATE SET number = excluded.number, touched_at = excluded.touched_at \
              WHERE writers.number < excluded.number",
         )
-        .and_then(|mut upsert| upsert.execute(params![id.writer.to_be_bytes(), number, now]))
-        .map_err(failed)?;
+        .and_then(|mut upsert| upsert.execute(params![id.writer.to_be_bytes(), id.number, now]))
+        .map_err(failed("store"))?;
     Ok(changed == 1)
 }
 

@@ -130,3 +130,19 @@ fn a_file_in_use_is_left_as_it_was() {
     assert_eq!(dump(&path), before);
     SqliteBackend::new(&path).unwrap();
 }
+
+/// With another collation than its own, AimDB's table had two names that were taken for one, and
+/// lost the rows of the second.
+#[tokio::test]
+async fn names_are_compared_byte_by_byte_whatever_the_column_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let schema = AIMDB.replace("record_name TEXT    NOT NULL", "record_name TEXT COLLATE NOCASE");
+    assert_ne!(schema, AIMDB);
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(&schema).unwrap();
+    drop(connection);
+    aimdb_file(&path, &[("a", "1", 1), ("A", "2", 1), ("b", "3", 1)]);
+    let history = SqliteBackend::new(&path).unwrap();
+    assert_eq!(history.query("*", QueryParams::default()).await.unwrap().len(), 3);
+}

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use annals_core::{ErrorKind, PersistenceBackend, PersistenceError, QueryParams};
+use annals_core::{
+    Batch, CleanupPlan, CleanupRule, ErrorKind, Grammar, Pattern, PersistenceBackend,
+    PersistenceError, QueryParams, Row,
+};
 use annals_sqlite::{SqliteBackend, SqliteConfig};
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -87,10 +90,7 @@ async fn arrival_order_survives_what_was_removed() {
     for (at, history) in [&one, &two, &one, &two, &two, &one].into_iter().enumerate() {
         history.store("tied", &json!(at), 7).await.unwrap();
     }
-    let plan = annals_core::CleanupPlan {
-        keep_newest: 2,
-        ..annals_core::CleanupPlan::older_than(u64::MAX)
-    };
+    let plan = CleanupPlan { keep_newest: 2, ..CleanupPlan::older_than(u64::MAX) };
     assert_eq!(one.cleanup_plan(&plan).await.unwrap(), 4);
     two.store("tied", &json!(6), 7).await.unwrap();
     let rows = one.query("tied", QueryParams::default()).await.unwrap();
@@ -140,4 +140,81 @@ async fn the_log_is_copied_into_the_file_and_does_not_grow_for_ever() {
     let file = std::fs::metadata(&path).unwrap().len();
     assert!(log < 40 << 20, "the log has {log} bytes");
     assert!(file > 50 << 20, "the file has {file} bytes");
+}
+
+/// Ids of records that are gone were given to new ones, whose rows a sweep that had begun before
+/// then took for expired.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_under_way_leaves_new_records_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let one = SqliteBackend::new(&path).unwrap();
+    let rows: Vec<Row> =
+        (0..60_000).map(|at| Row::new("debug::big", &json!(at), at).unwrap()).collect();
+    one.store_batch(&Batch::new(rows)).await.unwrap();
+    one.store("debug::last", &json!(0), 1).await.unwrap();
+    let plan = |pattern: &str| CleanupPlan {
+        rules: vec![CleanupRule {
+            pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
+            older_than: Some(1_000_000),
+        }],
+        keep_newest: 0,
+    };
+    let sweeping = tokio::spawn({
+        let (one, plan) = (one.clone(), plan("debug::*"));
+        async move { one.cleanup_plan(&plan).await }
+    });
+    let two = SqliteBackend::new(&path).unwrap();
+    let gone = two.cleanup_plan(&plan("debug::last")).await.unwrap();
+    two.store("audit::login", &json!("precious"), 5).await.unwrap();
+    assert_eq!(sweeping.await.unwrap().unwrap() + gone, 60_001);
+    assert_eq!(one.query("*", QueryParams::default()).await.unwrap().len(), 1);
+}
+
+/// A copy of the file that is made after `close` lacked the rows: idle readers kept the log.
+#[tokio::test]
+async fn closing_leaves_one_file_with_everything_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let history = SqliteBackend::new(&path).unwrap();
+    history.store("a", &json!(1), 1).await.unwrap();
+    assert_eq!(history.query("a", QueryParams::default()).await.unwrap().len(), 1);
+    history.close().await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    let copy = SqliteBackend::new(&copy).unwrap();
+    assert_eq!(copy.query("a", QueryParams::default()).await.unwrap().len(), 1);
+}
+
+/// SQLite goes on writing to a file that nobody can find any more.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_deleted_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let history = SqliteBackend::new(&path).unwrap();
+    history.store("a", &json!(1), 1).await.unwrap();
+    history.health().await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let error = history.store("a", &json!(2), 2).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Permission, "{error}");
+    assert_eq!(kind(&history.health().await.unwrap_err()), ErrorKind::Permission);
+}
+
+/// Limits beyond what the libraries below can count made them panic.
+#[tokio::test]
+async fn extreme_settings_are_brought_within_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let url = format!(
+        "sqlite:{}?busy_timeout_ms={max}&queue_capacity={max}&readers={max}&cache_bytes={max}",
+        path.display(),
+        max = usize::MAX
+    );
+    let history = SqliteBackend::open(SqliteConfig::from_url(&url).unwrap()).unwrap();
+    history.store("a", &json!(1), 1).await.unwrap();
+    let config = SqliteConfig::new(&path).with_busy_timeout(Duration::MAX);
+    SqliteBackend::open(config).unwrap();
 }

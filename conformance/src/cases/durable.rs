@@ -1,6 +1,6 @@
 //! DURABLE: what was acknowledged is there, once, whatever happened in between.
 
-use annals_core::{Batch, BatchId, MAX_TIMESTAMP, QueryParams, Value};
+use annals_core::{Batch, BatchId, MAX_TIMESTAMP, PersistenceError, QueryParams, Value};
 
 use crate::case::cases;
 use crate::check::{During, Verdict, ensure, equal, failure, skip};
@@ -15,6 +15,7 @@ cases![
     durable_2_reopening_after_kill_9_shows_every_row_once_and_in_order,
     durable_3_a_failed_sync_is_no_success,
     durable_4_a_batch_with_an_id_is_stored_once,
+    durable_4_a_number_out_of_range_is_refused,
     durable_4_a_batch_sent_again_after_reopening_is_stored_once,
     durable_4_a_batch_sent_again_after_kill_9_is_stored_once,
     durable_4_without_the_claim_the_id_is_ignored,
@@ -192,6 +193,20 @@ async fn idempotent(cx: &Context) -> Verdict<Store> {
     let store = cx.fresh().await?;
     store.must_claim(store.claims().idempotent_batches, "idempotent_batches")?;
     Ok(store)
+}
+
+async fn durable_4_a_number_out_of_range_is_refused(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    for number in [0, i64::MAX as u64 + 1, u64::MAX] {
+        let batch = Batch::new(vec![row("r", number, 1)?]).with_id(BatchId { writer: 9, number });
+        let result = store.store_batch(&batch).await;
+        let refused = matches!(result, Err(PersistenceError::InvalidBatchId { .. }));
+        ensure(refused, format!("a batch with the number {number}"), "InvalidBatchId", result)?;
+    }
+    let batch = Batch::new(vec![row("r", 1, 1)?]);
+    let last = BatchId { writer: 9, number: i64::MAX as u64 };
+    store.store_batch(&batch.with_id(last)).await.during("storing the last number there is")?;
+    equal("the rows", &store.values("r", QueryParams::default()).await?, &[1])
 }
 
 async fn durable_4_a_batch_with_an_id_is_stored_once(cx: &Context) -> Verdict {

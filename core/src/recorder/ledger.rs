@@ -32,7 +32,6 @@ pub(super) struct Ledger {
 struct Account {
     name: RecordName,
     stats: RecordStats,
-    last_captured: u64,
 }
 
 impl Ledger {
@@ -44,20 +43,12 @@ impl Ledger {
         let name = RecordName::new(name)?;
         let id = self.accounts.len();
         self.by_name.insert(name.clone(), id);
-        self.accounts.push(Account { name, stats: RecordStats::default(), last_captured: 0 });
+        self.accounts.push(Account { name, stats: RecordStats::default() });
         Ok(id)
     }
 
     pub(super) fn name(&self, id: RecordId) -> RecordName {
         self.accounts[id].name.clone()
-    }
-
-    /// The time of a value captured now: never before an earlier one of the same record, whatever
-    /// the clock does.
-    pub(super) fn stamp(&mut self, id: RecordId, now_ms: u64) -> u64 {
-        let account = &mut self.accounts[id];
-        account.last_captured = account.last_captured.max(now_ms);
-        account.last_captured
     }
 
     /// A value was taken into the queue.

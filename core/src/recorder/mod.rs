@@ -85,10 +85,9 @@ impl Recorder {
 
     /// Records `value` for `name`, captured now.
     ///
-    /// Value and time are taken when this is called, not when the future is polled; its time is
-    /// never before that of an earlier value of the same record, even if the clock stepped back. A
-    /// clock that was far ahead for a moment therefore leaves the record's times there until it
-    /// catches up.
+    /// Value and time are taken when this is called, not when the future is polled. The time is
+    /// never before that of an earlier value, even if the clock stepped back; a clock that was far
+    /// ahead for a moment therefore leaves the times there until it catches up.
     ///
     /// `Ok` means that the value was accepted, or that the queue was full and the
     /// [`Overflow`] policy dropped a value, which [`stats`](Self::stats) counts and the log tells.

@@ -1,5 +1,6 @@
 //! What the handles and the worker have in common.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::json::JsonText;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RecorderConfig,
+    /// The greatest time of a value captured so far.
+    captured: AtomicU64,
     state: Mutex<State>,
     /// Wakes the worker.
     pub(super) wake: Notify,
@@ -41,13 +44,7 @@ pub(super) enum Target<'a> {
 #[derive(Debug)]
 pub(super) struct Offered {
     value: Result<JsonText, PersistenceError>,
-    time: Time,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Time {
-    Given(u64),
-    Captured(u64),
+    stored_at: u64,
 }
 
 /// Takes a waiting value back when its future is dropped.
@@ -65,6 +62,7 @@ impl Shared {
     pub(super) fn new(config: RecorderConfig) -> Self {
         Self {
             config,
+            captured: AtomicU64::new(0),
             state: Mutex::default(),
             wake: Notify::new(),
             closing: watch::Sender::new(false),
@@ -85,9 +83,16 @@ impl Shared {
         stored_at: Option<u64>,
     ) -> Offered {
         let value = JsonText::from_serialize(value, self.config.max_value_bytes);
-        let time =
-            stored_at.map_or_else(|| Time::Captured(self.config.clock.now_ms()), Time::Given);
-        Offered { value, time }
+        let stored_at = stored_at.unwrap_or_else(|| self.capture());
+        Offered { value, stored_at }
+    }
+
+    /// The time of a value captured now: never before that of an earlier value, whatever the clock
+    /// does. It is taken before anything waits, so that it says when a value was captured and not
+    /// when there was room for it.
+    fn capture(&self) -> u64 {
+        let now_ms = self.config.clock.now_ms();
+        self.captured.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
     }
 
     pub(super) async fn record(
@@ -297,15 +302,9 @@ fn admit(
             return Err(RecorderError::Rejected(refusal));
         }
     };
-    let (Time::Given(timestamp) | Time::Captured(timestamp)) = offered.time;
-    match offered.value.and_then(|value| check_timestamp(timestamp).map(|()| value)) {
-        Ok(value) => {
-            let stored_at = match offered.time {
-                Time::Given(stored_at) => stored_at,
-                Time::Captured(now_ms) => state.ledger.stamp(record, now_ms),
-            };
-            Ok((Row { record: state.ledger.name(record), value, stored_at }, record))
-        }
+    let Offered { value, stored_at } = offered;
+    match value.and_then(|value| check_timestamp(stored_at).map(|()| value)) {
+        Ok(value) => Ok((Row { record: state.ledger.name(record), value, stored_at }, record)),
         Err(refusal) => {
             state.ledger.refuse(Some(record), Fate::Rejected);
             Err(RecorderError::Rejected(refusal))

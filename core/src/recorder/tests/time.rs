@@ -2,8 +2,29 @@
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::memory::MemoryBackend;
+use crate::query::QueryParams;
 
 /// RECORD-2.
+/// The time used to be taken when a value got into the queue, so that the one awaited later became
+/// the latest.
+#[tokio::test]
+async fn the_time_is_that_of_the_call_whatever_is_awaited_first() {
+    let backend = Arc::new(MemoryBackend::new());
+    let clock = Arc::new(ManualClock::new(100));
+    let config = RecorderConfig::default().with_clock(clock.clone());
+    let recorder = Recorder::new(backend.clone(), config);
+    let old = recorder.record("t", "old");
+    clock.set(200);
+    let new = recorder.record("t", "new");
+    new.await.unwrap();
+    old.await.unwrap();
+    recorder.close().await.unwrap();
+    let rows = backend.query("t", QueryParams::default()).await.unwrap();
+    let seen: Vec<_> = rows.into_iter().map(|row| (row.value, row.stored_at)).collect();
+    assert_eq!(seen, [("new".into(), 200), ("old".into(), 100)]);
+}
+
 #[tokio::test]
 async fn a_value_has_the_time_of_its_capture_not_of_its_storing() {
     let backend = Arc::new(Scripted::new());
@@ -50,7 +71,7 @@ async fn a_clock_that_steps_back_makes_no_newer_value_look_older() {
     let of_a: Vec<u64> = backend.rows("a").await.into_iter().map(|(_, at)| at).collect();
     assert_eq!(of_a, [5_000, 5_000, 6_000]);
     assert_eq!(backend.numbers("a").await, [1, 2, 3]);
-    assert_eq!(backend.rows("b").await[0].1, 3_000, "each record has its own time");
+    assert_eq!(backend.rows("b").await[0].1, 5_000, "one clock for all records");
 }
 
 /// RECORD-2: a time that is given is taken as it is.

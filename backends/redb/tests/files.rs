@@ -1,0 +1,88 @@
+//! The file: what happens when it is not there yet, not ours, or in use.
+
+use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
+use annals_redb::RedbBackend;
+use futures_util::StreamExt;
+use redb::{Database, TableDefinition};
+use serde_json::json;
+
+fn kind(error: &PersistenceError) -> ErrorKind {
+    match error {
+        PersistenceError::Backend(error) => error.kind(),
+        other => panic!("not an engine's error: {other}"),
+    }
+}
+
+/// A process that was killed while redb laid out a new file left one that nobody could open; now the
+/// file appears when it is whole, and nothing stays beside it.
+#[test]
+fn a_new_file_appears_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/history.redb");
+    drop(RedbBackend::new(&path).unwrap());
+    let files: Vec<_> = std::fs::read_dir(folder.path().join("a/b")).unwrap().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    // A file that somebody made to have the name is taken for a new one.
+    let reserved = folder.path().join("reserved.redb");
+    std::fs::write(&reserved, "").unwrap();
+    drop(RedbBackend::new(&reserved).unwrap());
+    drop(RedbBackend::new(&reserved).unwrap());
+}
+
+#[test]
+fn what_is_not_a_history_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "dear diary, ".repeat(1000)).unwrap();
+    assert_eq!(kind(&RedbBackend::new(&text).unwrap_err()), ErrorKind::Corrupt);
+    assert_eq!(std::fs::read(&text).unwrap(), "dear diary, ".repeat(1000).as_bytes());
+
+    let other = folder.path().join("other.redb");
+    let database = Database::create(&other).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(TableDefinition::<u8, u8>::new("theirs")).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = RedbBackend::new(&other).unwrap_err();
+    assert!(error.to_string().contains("theirs"), "{error}");
+    assert_eq!(kind(&error), ErrorKind::Corrupt);
+    assert_eq!(kind(&RedbBackend::new(folder.path()).unwrap_err()), ErrorKind::Permission);
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.redb");
+    drop(RedbBackend::new(&path).unwrap());
+    let database = Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let meta = TableDefinition::<&str, u64>::new("annals_meta");
+    transaction.open_table(meta).unwrap().insert("schema_version", 2).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert_eq!(kind(&RedbBackend::new(&path).unwrap_err()), ErrorKind::NewerSchema);
+}
+
+#[test]
+fn a_file_in_use_is_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.redb");
+    let first = RedbBackend::new(&path).unwrap();
+    let error = RedbBackend::new(&path).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Busy);
+    assert!(error.to_string().contains("one process at a time"), "{error}");
+    drop(first);
+    RedbBackend::new(&path).unwrap();
+}
+
+/// The file was closed under a stream whose handle was gone.
+#[tokio::test]
+async fn a_stream_keeps_the_file_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = RedbBackend::new(folder.path().join("history.redb")).unwrap();
+    let rows: Vec<Row> = (0..10_000).map(|at| Row::new("a", &json!(at), at).unwrap()).collect();
+    history.store_batch(&Batch::new(rows)).await.unwrap();
+    let rows = history.query_stream("a", QueryParams::default()).await.unwrap();
+    drop(history);
+    assert_eq!(rows.map(Result::unwrap).count().await, 10_000);
+}
