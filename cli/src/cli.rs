@@ -7,6 +7,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
+#[cfg(feature = "mcp")]
+use crate::mcp;
 use crate::say::{complain, say};
 use crate::{cleanup, collect, conformance, import, query, records};
 
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Query(query::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Args),
     Conformance(conformance::Args),
 }
 

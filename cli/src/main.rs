@@ -1,17 +1,21 @@
 //! The program `annals`: collect, import and query the history of live records.
 
+mod aimx;
 mod cleanup;
 mod cli;
 mod collect;
 mod conformance;
 mod failure;
 mod import;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod moment;
 mod output;
 mod query;
 mod records;
 mod say;
 mod signals;
+mod source;
 mod store;
 mod warnings;
 
@@ -45,6 +49,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Query(args) => block_on(query::run(&backend, args)),
         Command::Records(args) => block_on(records::run(&backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend, args)),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => block_on(mcp::run(&backend, args)),
         // The suite brings its own runtimes.
         Command::Conformance(args) => conformance::run(args),
     }

@@ -9,7 +9,7 @@ use crate::cli::Grammar;
 use crate::failure::Failure;
 use crate::moment::{Moment, now_ms};
 use crate::output::{Format, Printer, ValueLine, counted};
-use crate::store;
+use crate::source::Source;
 
 /// Print stored values
 ///
@@ -41,8 +41,8 @@ pub(crate) struct Args {
     #[arg(long)]
     oldest_first: bool,
 
-    /// How the wildcards of PATTERN are read
-    #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
+    /// How the wildcards of PATTERN are read; with --aimx the server decides
+    #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR", conflicts_with = "aimx")]
     grammar: Grammar,
 
     /// The form of the output [default: table on a terminal, ndjson otherwise]
@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// that a spreadsheet may take for formulas.
     #[arg(long, value_enum, value_name = "FORM")]
     output: Option<Format>,
+
+    #[command(flatten)]
+    source: Source,
 }
 
 const EXAMPLES: &str = "\
@@ -61,6 +64,7 @@ Examples:
   annals query 'host::*' --from 24h --to 1h --oldest-first
   annals query '*' --from 2026-05-17T00:00:00Z --output csv > day.csv
   annals query 'house.*.temperature' --grammar topic --latest 1
+  annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
   annals query -- '-a name that begins with a dash'
 
 If stored text turns out not to be JSON any more, its row is left out, the number of such rows is
@@ -76,7 +80,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         order: if args.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
         grammar: args.grammar.into(),
     };
-    let store = store::open_existing(backend).await?;
+    let store = args.source.open(backend).await?;
     let mut rows = store.stream_typed::<Box<RawValue>>(&args.pattern, params).await?;
     let mut printer = Printer::new(args.output);
     while let Some(row) = rows.next().await {

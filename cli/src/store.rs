@@ -24,7 +24,15 @@ pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBacken
             path.display()
         )));
     }
-    open(url).await
+    open(&without_creating(url)).await
+}
+
+/// What is there and is no history must not be made into one either.
+fn without_creating(url: &str) -> String {
+    match url.starts_with("sqlite:") && !url.contains("create=") {
+        true => format!("{url}{}create=false", if url.contains('?') { '&' } else { '?' }),
+        false => url.to_owned(),
+    }
 }
 
 /// The file that a URL names, if it names one.

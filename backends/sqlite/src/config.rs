@@ -24,6 +24,7 @@ pub struct SqliteConfig {
     pub(crate) cache_bytes: usize,
     pub(crate) busy_timeout: Duration,
     pub(crate) vfs: Option<String>,
+    pub(crate) create: bool,
     pub(crate) shared: EmbeddedConfig,
 }
 
@@ -35,16 +36,17 @@ impl SqliteConfig {
             path: path.as_ref().to_owned(),
             durability: Durability::PowerLoss,
             // A commit touches a leaf for every record in it; with less than this their pages
-            // are read again for every commit (docs/design.md has the measurement).
+            // are read again for every commit.
             cache_bytes: 64 << 20,
             busy_timeout: Duration::from_secs(5),
             vfs: None,
+            create: true,
             shared: EmbeddedConfig::default(),
         }
     }
 
-    /// Reads `sqlite:path?option=value&…`. The options are `durability` (`power-loss` or
-    /// `process`), `cache_bytes`, `busy_timeout_ms`, `max_value_bytes`, `queue_capacity` and
+    /// Reads `sqlite:path?option=value&…`. The options are `create` (`true` or `false`),
+    /// `durability` (`power-loss` or `process`), `cache_bytes`, `busy_timeout_ms`, `max_value_bytes`, `queue_capacity` and
     /// `readers`.
     ///
     /// # Errors
@@ -60,10 +62,11 @@ impl SqliteConfig {
                     let milliseconds = parse_bytes(ENGINE, &option, &value)?;
                     config = config.with_busy_timeout(Duration::from_millis(milliseconds as u64));
                 }
+                "create" => config.create = parse_create(&value)?,
                 _ if config.shared.set(ENGINE, &option, &value)? => {}
                 _ => {
                     return Err(refused(format!(
-                        "there is no option \"{option}\"; there are durability, cache_bytes, \
+                        "there is no option \"{option}\"; there are create, durability, cache_bytes, \
                          busy_timeout_ms, max_value_bytes, queue_capacity and readers"
                     )));
                 }
@@ -109,6 +112,15 @@ impl SqliteConfig {
         self
     }
 
+    /// Whether a history may be made where there is none (the default). Otherwise a file that is
+    /// missing, empty or somebody else's is refused and left as it is; a file of AimDB's is
+    /// converted all the same.
+    #[must_use]
+    pub fn with_create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
     /// Opens the file through another of SQLite's file systems (<https://sqlite.org/vfs.html>),
     /// which the program has registered.
     #[must_use]
@@ -140,6 +152,12 @@ fn parse_durability(value: &str) -> Result<Durability, PersistenceError> {
     }
 }
 
+fn parse_create(value: &str) -> Result<bool, PersistenceError> {
+    value
+        .parse()
+        .map_err(|_| refused(format!("the option create is either true or false, not \"{value}\"")))
+}
+
 fn refused(message: String) -> PersistenceError {
     BackendError::new(ENGINE, "open", ErrorKind::Config, message).into()
 }
@@ -152,10 +170,11 @@ mod tests {
     fn every_option_is_read_and_every_mistake_named() {
         let config = SqliteConfig::from_url(
             "sqlite:a.db?durability=process&cache_bytes=1&busy_timeout_ms=2&max_value_bytes=3\
-             &queue_capacity=4&readers=5",
+             &queue_capacity=4&readers=5&create=false",
         )
         .unwrap();
         assert_eq!((config.durability, config.cache_bytes), (Durability::Process, 1));
+        assert!(!config.create);
         assert_eq!(config.busy_timeout, Duration::from_millis(2));
         let shared = EmbeddedConfig { max_value_bytes: 3, queue_capacity: 4, readers: 5 };
         assert_eq!(config.shared, shared);
@@ -163,6 +182,7 @@ mod tests {
             ("sqlite:a.db?durability=none", "durability"),
             ("sqlite:a.db?cache_bytes=big", "cache_bytes"),
             ("sqlite:a.db?nonsense=1", "nonsense"),
+            ("sqlite:a.db?create=no", "create"),
             ("sqlite:", "no file"),
         ] {
             let error = SqliteConfig::from_url(url).unwrap_err().to_string();

@@ -72,14 +72,13 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection, Persisten
 
 fn try_open_writer(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
     let failed = failed("open");
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, config.create);
     let mut connection = connect(config, flags)?;
     connection.busy_timeout(config.busy_timeout).map_err(failed)?;
     keep_statements(&connection).map_err(failed)?;
     check_utf8(&connection)?;
-    prepare(&mut connection)?;
+    prepare(&mut connection, config.create)?;
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -163,7 +162,7 @@ fn check_utf8(connection: &Connection) -> Result<(), PersistenceError> {
 }
 
 /// Creates or converts what is there, in one transaction.
-fn prepare(connection: &mut Connection) -> Result<(), PersistenceError> {
+fn prepare(connection: &mut Connection, create: bool) -> Result<(), PersistenceError> {
     let failed = failed("open");
     if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
         return Ok(());
@@ -189,6 +188,9 @@ fn prepare(connection: &mut Connection) -> Result<(), PersistenceError> {
         None => {}
     }
     let from_aimdb = aimdb::is_there(&transaction).map_err(failed)?;
+    if !create && !from_aimdb {
+        return Err(refused(ErrorKind::Corrupt, "the file is not a history of annals".to_owned()));
+    }
     for table in ["records", "history", "writers", "record_history"] {
         if exists(&transaction, table).map_err(failed)?
             && !(table == "record_history" && from_aimdb)

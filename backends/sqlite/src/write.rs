@@ -28,6 +28,8 @@ pub(crate) struct SqliteWriter {
     /// later sync may succeed without the data (the "fsyncgate" of 2018): nothing may be called
     /// durable through this connection any more.
     broken: Option<PersistenceError>,
+    /// There was no room for the log to grow: copying it into the file lets it begin anew.
+    log_is_full: bool,
     place: Place,
     readers: Idle,
 }
@@ -40,6 +42,7 @@ impl SqliteWriter {
             sequences: Sequences::default(),
             data_version: -1,
             broken: None,
+            log_is_full: false,
             place: Place::of(&config.path),
             readers,
         })
@@ -56,8 +59,10 @@ impl SqliteWriter {
         }
         self.place.check(operation)?;
         let done = self.run(operation, work);
-        if done.is_err() {
+        if let Err(error) = &done {
             self.sequences.clear();
+            self.log_is_full =
+                matches!(error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Full);
             if !self.connection.is_autocommit()
                 && let Err(error) = self.connection.execute_batch("ROLLBACK")
             {
@@ -175,12 +180,13 @@ impl Writer for SqliteWriter {
             return;
         }
         let checkpointed = wal_pages(&self.connection).and_then(|pages| {
-            if pages < CHECKPOINT_PAGES {
+            if pages < CHECKPOINT_PAGES && !self.log_is_full {
                 return Ok(());
             }
             // Passive: it copies what no reader needs any more and waits for nobody.
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         });
+        self.log_is_full = false;
         if let Err(error) = checkpointed {
             let error = self.failed_on_medium("checkpoint", error);
             tracing::error!(%error, "the write-ahead log could not be copied into the file");

@@ -218,3 +218,28 @@ async fn extreme_settings_are_brought_within_bounds() {
     let config = SqliteConfig::new(&path).with_busy_timeout(Duration::MAX);
     SqliteBackend::open(config).unwrap();
 }
+
+/// Asking a file that is somebody else's used to put tables into it.
+#[test]
+fn nothing_is_made_where_nothing_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        SqliteBackend::open(SqliteConfig::new(folder.path().join(name)).with_create(false))
+    };
+    assert_eq!(kind(&open("missing.db").unwrap_err()), ErrorKind::Permission);
+    assert!(!folder.path().join("missing.db").exists());
+
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    assert_eq!(kind(&open("empty.db").unwrap_err()), ErrorKind::Corrupt);
+    assert_eq!(std::fs::metadata(&empty).unwrap().len(), 0);
+
+    let foreign = folder.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE contacts (name)").unwrap();
+    let before = std::fs::read(&foreign).unwrap();
+    assert_eq!(kind(&open("foreign.db").unwrap_err()), ErrorKind::Corrupt);
+    assert_eq!(std::fs::read(&foreign).unwrap(), before);
+
+    drop(SqliteBackend::new(folder.path().join("ours.db")).unwrap());
+    open("ours.db").unwrap();
+}

@@ -31,7 +31,7 @@ impl FromStr for Address {
             "tcp" => host_and_port(rest),
             "serial" => Err("AimX over a serial line is not supported; ask over a Unix socket or \
                              TCP"
-                .to_owned()),
+            .to_owned()),
             _ => Err(FORMS.to_owned()),
         }
     }

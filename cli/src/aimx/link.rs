@@ -67,7 +67,8 @@ impl Link {
     async fn receive_line(&mut self) -> Result<Vec<u8>, Fault> {
         let mut line = Vec::new();
         loop {
-            let read = self.stream.fill_buf().await.map_err(|error| lost(error, line.is_empty()))?;
+            let read =
+                self.stream.fill_buf().await.map_err(|error| lost(error, line.is_empty()))?;
             if read.is_empty() {
                 return Err(if line.is_empty() { Fault::Closed } else { Fault::CutOff });
             }

@@ -160,8 +160,9 @@ impl Import {
         let BadLine { line, why } = bad;
         if !self.skip_invalid {
             return Err(Failure::Failed(format!(
-                "line {line} cannot be stored: {why}; {}; correct the line, or leave such lines \
-                 out with --skip-invalid",
+                "line {line} cannot be stored: {why}; {}; correct the line and go on from there \
+                 (tail -n +{line} FILE | annals import), or leave such lines out with \
+                 --skip-invalid",
                 self.before()
             )));
         }

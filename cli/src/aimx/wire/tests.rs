@@ -31,14 +31,8 @@ fn a_query_is_written_as_each_version_has_it() {
 #[test]
 fn the_answer_to_the_hello_tells_the_version() {
     let of = |frame: &str| welcome(frame.as_bytes(), false);
-    assert_eq!(
-        of(r#"{"version":"1.0","server":"aimdb","permissions":[]}"#).unwrap(),
-        Version::One
-    );
-    assert_eq!(
-        of(r#"{"t":"reply","id":1,"ok":{"version":"3.1"}}"#).unwrap(),
-        Version::Three
-    );
+    assert_eq!(of(r#"{"version":"1.0","server":"aimdb","permissions":[]}"#).unwrap(), Version::One);
+    assert_eq!(of(r#"{"t":"reply","id":1,"ok":{"version":"3.1"}}"#).unwrap(), Version::Three);
     let other = of(r#"{"t":"reply","id":1,"ok":{"version":"2.0"}}"#).unwrap_err();
     assert!(matches!(&other, Fault::Version(Some(v)) if v == "2.0"), "{other:?}");
     let other = of(r#"{"t":"reply","id":1,"err":"version_mismatch"}"#).unwrap_err();

@@ -1,0 +1,183 @@
+//! An AimX server as a backend to read from, so that every command that reads can ask it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use annals::{
+    Grammar, Guarantees, Order, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow,
+    RecordSummary, RowStream, StoredValue, Value, async_trait,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::address::Address;
+use super::client::Client;
+use super::walk::{Span, Walk};
+
+const READ_ONLY: PersistenceError =
+    PersistenceError::Unsupported("changes: over AimX history is only read");
+
+/// The history that an AimDB server keeps.
+///
+/// Patterns are read by the server, in its own grammar. The one exception is the pattern `#` of
+/// [`Grammar::Topic`]: it stands for every record, and goes to the server as no pattern at all.
+pub(crate) struct AimxBackend {
+    client: Arc<Client>,
+    closed: AtomicBool,
+}
+
+impl AimxBackend {
+    pub(crate) fn new(address: Address, token: Option<String>, timeout: Duration) -> Self {
+        let client = Arc::new(Client::new(address, token, timeout));
+        Self { client, closed: AtomicBool::new(false) }
+    }
+
+    fn check_open(&self) -> Result<(), PersistenceError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(PersistenceError::BackendShutdown);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl PersistenceBackend for AimxBackend {
+    async fn store(&self, _: &str, _: &Value, _: u64) -> Result<(), PersistenceError> {
+        Err(READ_ONLY)
+    }
+
+    async fn cleanup(&self, _: u64) -> Result<u64, PersistenceError> {
+        Err(READ_ONLY)
+    }
+
+    async fn query(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
+        let rows = self.query_stream(record_pattern, params).await?;
+        rows.and_then(|RawRow { record, json, stored_at }| async move {
+            let value = serde_json::from_str(&json)?;
+            Ok(StoredValue { record_name: record.to_string(), value, stored_at })
+        })
+        .try_collect()
+        .await
+    }
+
+    async fn query_stream(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream, PersistenceError> {
+        self.check_open()?;
+        let every = record_pattern == "#" && params.grammar == Grammar::Topic;
+        let name = (!every).then_some(record_pattern);
+        // What the pattern means is the server's business; only its bounds are settled here.
+        let settled =
+            Query::new(record_pattern, &QueryParams { grammar: Grammar::Glob, ..params })?;
+        if settled.is_empty() {
+            return Ok(RowStream::from_rows(Vec::new()));
+        }
+        let Query { from, to, limit, order, .. } = settled;
+        // Without a wildcard of either grammar it is one record's name.
+        let exact = name.filter(|name| !name.contains(['*', '#']));
+        let walks = match exact {
+            Some(name) if limit != Some(1) => vec![Walk::new(name.into(), from, to, limit)],
+            _ => {
+                let heads = self.client.heads(name, from, to).await;
+                let heads = heads.map_err(|fault| fault.at(self.client.address()))?;
+                if limit == Some(1) {
+                    return Ok(RowStream::from_rows(heads));
+                }
+                // What is stored from now on is not part of the answer.
+                let walk = |head: RawRow| Walk::new(head.record, from, head.stored_at, limit);
+                heads.into_iter().map(walk).collect()
+            }
+        };
+        let reader =
+            Reader { client: self.client.clone(), walks: walks.into(), spans: Vec::new(), order };
+        let pages = stream::try_unfold(reader, |mut reader| async move {
+            let page = reader.next_page().await?;
+            Ok(page.map(|page| (page, reader)))
+        });
+        Ok(RowStream::from_pages(pages))
+    }
+
+    /// The protocol does not count: every row is read for it, a page at a time.
+    async fn records(
+        &self,
+        record_pattern: &str,
+        grammar: Grammar,
+    ) -> Result<Vec<RecordSummary>, PersistenceError> {
+        let params = QueryParams { grammar, ..QueryParams::default() };
+        let mut rows = self.query_stream(record_pattern, params).await?;
+        let mut records: Vec<RecordSummary> = Vec::new();
+        while let Some(RawRow { record, stored_at, .. }) = rows.next().await.transpose()? {
+            match records.last_mut() {
+                Some(last) if *last.record == *record => {
+                    last.count += 1;
+                    last.first = stored_at;
+                }
+                _ => records.push(RecordSummary {
+                    record: record.to_string(),
+                    count: 1,
+                    first: stored_at,
+                    last: stored_at,
+                }),
+            }
+        }
+        Ok(records)
+    }
+
+    async fn health(&self) -> Result<(), PersistenceError> {
+        self.check_open()?;
+        self.client.connect().await.map_err(|fault| fault.at(self.client.address()))
+    }
+
+    async fn close(&self) -> Result<(), PersistenceError> {
+        self.closed.store(true, Ordering::Relaxed);
+        self.client.disconnect().await;
+        Ok(())
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees { streamed_queries: true, many_processes: true, ..Guarantees::default() }
+    }
+}
+
+/// Reads one record after the other, page by page.
+struct Reader {
+    client: Arc<Client>,
+    walks: VecDeque<Walk>,
+    /// What is still to be read again of a record that is wanted oldest first.
+    spans: Vec<Span>,
+    order: Order,
+}
+
+impl Reader {
+    async fn next_page(&mut self) -> Result<Option<Vec<RawRow>>, PersistenceError> {
+        let address = self.client.address();
+        loop {
+            let page = if let Some(span) = self.spans.pop() {
+                span.read(&self.client).await.map_err(|fault| fault.at(address))?
+            } else if self.order == Order::OldestFirst {
+                let Some(walk) = self.walks.pop_front() else { return Ok(None) };
+                let walked = walk.find_oldest(&self.client).await;
+                let (oldest, spans) = walked.map_err(|fault| fault.at(address))?;
+                self.spans = spans;
+                oldest
+            } else {
+                let Some(walk) = self.walks.front_mut() else { return Ok(None) };
+                let page = walk.next(&self.client).await.map_err(|fault| fault.at(address))?;
+                if page.is_empty() {
+                    self.walks.pop_front();
+                }
+                page
+            };
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Where a page ended, as text that the caller brings back.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The last row that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    pub(super) record: String,
+    pub(super) stored_at: u64,
+    /// How many rows of the record at just this time were given, in all pages.
+    pub(super) at_this_time: u64,
+    /// How many rows of the record were given, in all pages.
+    pub(super) of_record: u64,
+    /// The window of the first page: an age such as `24h` means another time now.
+    pub(super) window: (Option<u64>, Option<u64>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bound<P> {
+    /// Of the question that it goes on with.
+    question: u64,
+    position: P,
+}
+
+/// Makes a cursor of a position in the answer to `question`.
+pub(super) fn write<P: Serialize>(
+    question: &impl Serialize,
+    position: P,
+) -> Result<String, String> {
+    let bound = Bound { question: fingerprint(question)?, position };
+    let json = serde_json::to_vec(&bound).map_err(|error| error.to_string())?;
+    // Names may hold characters that do not survive being copied; hexadecimal digits do.
+    Ok(json.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Reads a cursor that was made for `question`.
+pub(super) fn read<P: DeserializeOwned>(
+    question: &impl Serialize,
+    cursor: &str,
+) -> Result<P, String> {
+    let Bound { question: made_for, position } =
+        decode(cursor).ok_or("`cursor` is not a cursor of this server")?;
+    if made_for == fingerprint(question)? {
+        Ok(position)
+    } else {
+        Err("`cursor` belongs to another question: repeat all other parameters as they were, or \
+             begin without a cursor"
+            .to_owned())
+    }
+}
+
+fn decode<P: DeserializeOwned>(cursor: &str) -> Option<Bound<P>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let json: Option<Vec<u8>> = cursor
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
+            _ => None,
+        })
+        .collect();
+    serde_json::from_slice(&json?).ok()
+}
+
+/// FNV-1a: the same in every build, so that a cursor outlives the process that made it. Nothing
+/// depends on its being hard to forge: a cursor opens nothing that the tools do not.
+fn fingerprint(question: &impl Serialize) -> Result<u64, String> {
+    let text = serde_json::to_vec(question).map_err(|error| error.to_string())?;
+    Ok(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_for_its_question_only() {
+        let position = Position {
+            record: "a\n\u{202e}é".to_owned(),
+            stored_at: u64::MAX,
+            at_this_time: 2,
+            of_record: 3,
+            window: (None, Some(7)),
+        };
+        let cursor = write(&"a question", position.clone()).unwrap();
+        assert_eq!(read::<Position>(&"a question", &cursor).unwrap(), position);
+        let refusal = read::<Position>(&"another", &cursor).unwrap_err();
+        assert!(refusal.contains("another question"), "{refusal}");
+        for cursor in ["", "7b", "zz", "7", "é", &cursor[2..]] {
+            let refusal = read::<Position>(&"a question", cursor).unwrap_err();
+            assert!(refusal.contains("not a cursor"), "{cursor}: {refusal}");
+        }
+    }
+}

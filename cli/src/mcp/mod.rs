@@ -1,0 +1,81 @@
+//! `annals mcp`: history for programs that speak the Model Context Protocol.
+//!
+//! stdout carries the protocol and nothing else; everything that is said goes to stderr.
+
+mod cursor;
+mod page;
+mod params;
+mod results;
+mod server;
+mod summary;
+
+use std::io::{self, IsTerminal};
+
+use annals::PersistenceBackend;
+use clap::Parser;
+use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
+
+use crate::failure::Failure;
+use crate::say::say;
+use crate::signals::Signals;
+use crate::source::Source;
+use crate::store;
+
+/// Answer questions about history over the Model Context Protocol, on stdin and stdout
+///
+/// A client such as an assistant starts it and calls its tools: list_records, query_latest,
+/// query_range and summarise_record. They only read. Answers come in pages, so that none of them
+/// floods the caller.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+}
+
+const EXAMPLES: &str = "\
+Examples, as commands for a client's configuration:
+  annals mcp --backend sqlite:/var/lib/weather/history.db
+  annals mcp --aimx unix:/run/weather.sock";
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let store = args.source.open_unasked(backend).await?;
+    let (shown, by_server) = match args.source.server() {
+        Some(address) => (address.to_string(), true),
+        None => (store::shown(backend), false),
+    };
+    if io::stdin().is_terminal() {
+        say("annals mcp is started by an MCP client, which speaks to it on stdin and stdout.");
+    }
+    let history = server::History::new(store.clone(), &shown, by_server);
+    let served = tokio::select! {
+        served = serve(history) => served,
+        () = signals.next() => Ok(()),
+    };
+    store.close().await?;
+    served
+}
+
+/// Serves until the client goes.
+async fn serve(history: server::History) -> Result<(), Failure> {
+    let running = match history.serve(rmcp::transport::stdio()).await {
+        Ok(running) => running,
+        // It changed its mind.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => {
+            let error = match error {
+                ServerInitializeError::ExpectedInitializeRequest(_) => {
+                    "it did not begin with initialize".to_owned()
+                }
+                error => error.to_string(),
+            };
+            return Err(Failure::Failed(format!("the MCP client was not understood: {error}")));
+        }
+    };
+    match running.waiting().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Failed(format!("the MCP server broke off: {error}"))),
+    }
+}

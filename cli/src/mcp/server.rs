@@ -1,0 +1,294 @@
+//! The MCP server: its tools and what calls them.
+
+use std::sync::Arc;
+
+use annals::{Grammar, Order, PersistenceBackend, QueryParams};
+use futures_util::StreamExt;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    ToolAnnotations,
+};
+use rmcp::schemars::JsonSchema;
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::cursor::{self, Position};
+use super::page::{self, MAX_PAGE_BYTES, Question};
+use super::params::{self, ListRecords, QueryLatest, QueryRange, SummariseRecord};
+use super::results::{Record, RecordPage, Summary, ValuePage};
+use super::summary;
+
+/// The history that the tools read.
+#[derive(Clone)]
+pub(super) struct History {
+    store: Arc<dyn PersistenceBackend>,
+    instructions: Arc<str>,
+    /// Whether it is an AimX server, which reads patterns in its own grammar.
+    by_server: bool,
+}
+
+impl History {
+    pub(super) fn new(store: Arc<dyn PersistenceBackend>, shown: &str, by_server: bool) -> Self {
+        let grammar = if by_server {
+            "The server reads patterns in its own grammar: on AimDB 1.x `*` is any run of \
+             characters; on AimDB 2.x a name is segments between dots, `*` is exactly one of them \
+             and `#` any number. Leave `grammar` out."
+        } else {
+            "In a pattern `*` is any run of characters; with the grammar `topic` a name is \
+             segments between dots, `*` is exactly one of them and `#` any number."
+        };
+        let instructions = format!(
+            "The history of live records in {shown}, read-only. A record is a named JSON value \
+             that changes over time; every value it had is kept with the time it was stored at. \
+             Begin with list_records, and use summarise_record instead of reading all values when \
+             a count, a minimum, a maximum or a mean is wanted. {grammar} Answers come in pages: \
+             when there is a next_cursor, call again with it as cursor and everything else \
+             unchanged."
+        );
+        Self { store, instructions: instructions.into(), by_server }
+    }
+
+    async fn list_records(&self, asked: ListRecords) -> Result<RecordPage, String> {
+        let limit = params::page_size(asked.limit, 100, 1000)?;
+        let question = ListRecords { limit: None, cursor: None, ..asked };
+        let after: Option<String> =
+            asked.cursor.map(|cursor| cursor::read(&question, &cursor)).transpose()?;
+        // This is how every record is asked for, whatever a server's grammar.
+        let (pattern, grammar) = match &question.pattern {
+            None => ("#", Grammar::Topic),
+            Some(pattern) => (pattern.as_str(), self.grammar(question.grammar)?),
+        };
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut is_last = true;
+        let mut records = self.records(pattern, grammar).await?.into_iter();
+        // Byte order, as the cursor has it.
+        for record in records.by_ref().filter(|r| after.as_ref().is_none_or(|a| r.record > *a)) {
+            bytes += record.record.len() + 200;
+            if page.len() == limit || (bytes > MAX_PAGE_BYTES && !page.is_empty()) {
+                is_last = false;
+                break;
+            }
+            page.push(record);
+        }
+        let next_cursor = match page.last() {
+            Some(last) if !is_last => Some(cursor::write(&question, &last.record)?),
+            _ => None,
+        };
+        Ok(RecordPage { records: page, next_cursor })
+    }
+
+    async fn records(&self, pattern: &str, grammar: Grammar) -> Result<Vec<Record>, String> {
+        if !self.by_server {
+            let records = self.store.records(pattern, grammar).await.map_err(sentence)?;
+            let record = |summary: annals::RecordSummary| Record {
+                record: summary.record,
+                count: Some(summary.count),
+                first: Some(summary.first.into()),
+                last: summary.last.into(),
+            };
+            return Ok(records.into_iter().map(record).collect());
+        }
+        // A server would have to be asked for every row to count them.
+        let params = QueryParams { grammar, ..QueryParams::latest(1) };
+        let mut heads = self.store.query_stream(pattern, params).await.map_err(sentence)?;
+        let mut records = Vec::new();
+        while let Some(head) = heads.next().await.transpose().map_err(sentence)? {
+            let (record, last) = (head.record.to_string(), head.stored_at.into());
+            records.push(Record { record, count: None, first: None, last });
+        }
+        Ok(records)
+    }
+
+    async fn query_latest(&self, asked: QueryLatest) -> Result<ValuePage, String> {
+        let values = asked.values.unwrap_or(1);
+        if values == 0 {
+            return Err("`values` is 0 where 1 or more are allowed".to_owned());
+        }
+        let limit = params::page_size(asked.limit, 50, 500)?;
+        let question = QueryLatest { limit: None, cursor: None, ..asked };
+        let rows = Question {
+            pattern: question.pattern.clone(),
+            grammar: self.grammar(question.grammar)?,
+            window: (None, None),
+            latest: Some(values),
+            order: Order::NewestFirst,
+            by_server: self.by_server,
+        };
+        self.page(&question, asked.cursor, rows, limit).await
+    }
+
+    async fn query_range(&self, asked: QueryRange) -> Result<ValuePage, String> {
+        let limit = params::page_size(asked.limit, 50, 500)?;
+        let window = params::window(asked.from.as_ref(), asked.to.as_ref())?;
+        let oldest_first = asked.oldest_first.unwrap_or(false);
+        let question = QueryRange { limit: None, cursor: None, ..asked };
+        let rows = Question {
+            pattern: question.pattern.clone(),
+            grammar: self.grammar(question.grammar)?,
+            window,
+            latest: None,
+            order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
+            by_server: self.by_server,
+        };
+        self.page(&question, asked.cursor, rows, limit).await
+    }
+
+    async fn page(
+        &self,
+        asked: &impl Serialize,
+        cursor: Option<String>,
+        mut question: Question,
+        limit: usize,
+    ) -> Result<ValuePage, String> {
+        let after: Option<Position> =
+            cursor.map(|cursor| cursor::read(asked, &cursor)).transpose()?;
+        if let Some(after) = &after {
+            question.window = after.window;
+        }
+        let read = page::read(&*self.store, &question, after, limit).await;
+        let (mut page, ended) = read.map_err(sentence)?;
+        page.next_cursor = ended.map(|ended| cursor::write(asked, ended)).transpose()?;
+        Ok(page)
+    }
+
+    async fn summarise_record(&self, asked: SummariseRecord) -> Result<Summary, String> {
+        annals::RecordName::new(asked.record.as_str()).map_err(sentence)?;
+        let (start_time, end_time) = params::window(asked.from.as_ref(), asked.to.as_ref())?;
+        // Names are literal in the first grammar.
+        let params = QueryParams { start_time, end_time, ..QueryParams::default() };
+        summary::read(&*self.store, &asked.record, asked.member.as_deref(), params)
+            .await
+            .map_err(sentence)
+    }
+
+    fn grammar(&self, asked: Option<params::Grammar>) -> Result<Grammar, String> {
+        match asked {
+            Some(_) if self.by_server => {
+                Err("`grammar` is the server's own here: leave it out".to_owned())
+            }
+            asked => Ok(asked.map_or(Grammar::Glob, Into::into)),
+        }
+    }
+}
+
+/// The messages of backends are one line without secrets.
+fn sentence(error: annals::PersistenceError) -> String {
+    error.to_string()
+}
+
+impl ServerHandler for History {
+    fn get_info(&self) -> ServerConfig {
+        let server = Implementation::new("annals", env!("CARGO_PKG_VERSION"))
+            .with_title("annals: the history of live records");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(server)
+            .with_instructions(&*self.instructions)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = request.arguments.unwrap_or_default();
+        let answer = async {
+            Ok(match &*request.name {
+                "list_records" => told(async { self.list_records(read(arguments)?).await }).await,
+                "query_latest" => told(async { self.query_latest(read(arguments)?).await }).await,
+                "query_range" => told(async { self.query_range(read(arguments)?).await }).await,
+                "summarise_record" => {
+                    told(async { self.summarise_record(read(arguments)?).await }).await
+                }
+                name => {
+                    let message = format!("there is no tool {name:?}");
+                    return Err(ErrorData::invalid_params(message, None));
+                }
+            })
+        };
+        tokio::select! {
+            answer = answer => answer.map(Into::into),
+            // Nobody waits for it any more: a long history is not read to its end.
+            () = context.ct.cancelled() => Err(ErrorData::internal_error("cancelled", None)),
+        }
+    }
+}
+
+fn read<P: DeserializeOwned>(arguments: JsonObject) -> Result<P, String> {
+    serde_json::from_value(Value::Object(arguments))
+        .map_err(|error| format!("the parameters do not fit the tool: {error}"))
+}
+
+/// What went wrong goes to the caller as the tool's own error, which a model gets to read.
+async fn told<A: Serialize>(answer: impl Future<Output = Result<A, String>>) -> CallToolResult {
+    let structured = answer.await.and_then(|answer| {
+        serde_json::to_value(answer).map_err(|error| format!("the answer cannot be told: {error}"))
+    });
+    match structured {
+        Ok(answer) => CallToolResult::structured(answer),
+        Err(message) => CallToolResult::error(vec![ContentBlock::text(message)]),
+    }
+}
+
+fn tools() -> Vec<Tool> {
+    vec![
+        tool::<ListRecords, RecordPage>(
+            "list_records",
+            "List records",
+            "List the records that have history, ordered by name, with how many values each has \
+             and when the first and the last of them were stored. Begin here when the names are \
+             not known.",
+        ),
+        tool::<QueryLatest, ValuePage>(
+            "query_latest",
+            "Query the latest values",
+            "Read the newest stored values of one or more records: by default one of each. For \
+             the current state of things, or the last few changes.",
+        ),
+        tool::<QueryRange, ValuePage>(
+            "query_range",
+            "Query a time range",
+            "Read all stored values of one or more records between two points in time, both \
+             included, in pages, the newest of each record first unless asked otherwise. For \
+             statistics over many values use summarise_record instead.",
+        ),
+        tool::<SummariseRecord, Summary>(
+            "summarise_record",
+            "Summarise a record",
+            "Count the stored values of one record, within a time window if one is given, with \
+             the first and the last of them, and the minimum, maximum and mean of a number in \
+             them. It reads every value in the window, which may take a while for millions, and \
+             answers with a few numbers.",
+        ),
+    ]
+}
+
+fn tool<P: JsonSchema + 'static, R: JsonSchema + 'static>(
+    name: &'static str,
+    title: &str,
+    description: &'static str,
+) -> Tool {
+    // Nothing is changed, asking again does no harm, and there is nothing but this history.
+    let annotations = ToolAnnotations::new()
+        .read_only(true)
+        .destructive(false)
+        .idempotent(true)
+        .open_world(false);
+    Tool::new(name, description, JsonObject::new())
+        .with_input_schema::<P>()
+        .with_output_schema::<R>()
+        .with_title(title)
+        .with_annotations(annotations)
+}
