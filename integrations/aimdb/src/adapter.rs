@@ -26,13 +26,11 @@ fn widened(query: &Query, text: &str, params: &QueryParams, its: Grammar) -> Str
 /// regardless of case and orders rows as it likes.
 fn sorted(mut rows: Vec<StoredValue>, pattern: &Pattern, order: Order) -> Vec<StoredValue> {
     rows.retain(|row| pattern.matches(&row.record_name));
-    rows.sort_by(|a, b| {
-        let by_time = match order {
-            Order::NewestFirst => b.stored_at.cmp(&a.stored_at),
-            Order::OldestFirst => a.stored_at.cmp(&b.stored_at),
-        };
-        a.record_name.cmp(&b.record_name).then(by_time)
-    });
+    // Stable, so that rows of the same time stay as the backend has them, newest first.
+    rows.sort_by(|a, b| a.record_name.cmp(&b.record_name).then(b.stored_at.cmp(&a.stored_at)));
+    if order == Order::OldestFirst {
+        rows.chunk_by_mut(|a, b| a.record_name == b.record_name).for_each(<[_]>::reverse);
+    }
     rows
 }
 
@@ -55,8 +53,8 @@ macro_rules! adapter {
         use std::sync::Arc;
 
         use annals_core::{
-            Grammar, Outcome, PersistenceBackend, PersistenceError, Query, QueryParams, Row,
-            StoredValue, async_trait,
+            Grammar, MAX_TIMESTAMP, Outcome, PersistenceBackend, PersistenceError, Query,
+            QueryParams, Row, StoredValue, async_trait,
         };
         use serde_json::Value;
         use $persistence::backend as theirs;
@@ -196,8 +194,11 @@ macro_rules! adapter {
             }
 
             async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
-                let older_than = older_than.min(annals_core::MAX_TIMESTAMP);
-                let removed = self.0.cleanup(older_than).await;
+                let mut removed = self.0.cleanup(older_than).await;
+                // AimDB's own backends refuse what they cannot count up to.
+                if removed.is_err() && older_than > MAX_TIMESTAMP {
+                    removed = self.0.cleanup(MAX_TIMESTAMP).await;
+                }
                 removed.map_err(|error| from_theirs("cleanup", error, Outcome::Unknown))
             }
 

@@ -57,25 +57,34 @@ pub trait RecordRegistrarPersistExt<'r> {
 
     /// Persists this record's values under `record_name`.
     ///
-    /// It subscribes to the buffer and reads it on a thread of its own, which never waits for the
-    /// backend nor for AimDB's tasks. A buffer that overwrites values before they are read loses
-    /// them: a ring says how many, and [`persistence_stats`](AimDbQueryExt::persistence_stats)
-    /// counts them as lagged, with a warning at the first and then at most once a minute.
-    /// `SingleLatest` overwrites without a word, and in a `Mailbox` each value goes to one reader
-    /// only, so that this one takes values from the others. For those two, and wherever
-    /// nothing may be missed, there is [`persist_buffer`](Self::persist_buffer).
+    /// It subscribes to the buffer and reads each value within the push that wakes it: that costs
+    /// the producer the serialization, and never a wait for the backend. One producer cannot be too
+    /// fast for it. Where several push at once, one of them reads for all, and a buffer may
+    /// overwrite values before it gets to them: a ring says how many, and
+    /// [`persistence_stats`](AimDbQueryExt::persistence_stats) counts them as lagged, with a
+    /// warning at the first and then at most once a minute; `SingleLatest` overwrites without a
+    /// word. Where nothing may be missed there is [`persist_buffer`](Self::persist_buffer).
+    ///
+    /// # Mailboxes
+    /// A `Mailbox` gives each value to one reader only. This is one more reader, and **takes the
+    /// values from the others**; it says so as an error at the first value. `persist_buffer` leaves
+    /// them alone.
     ///
     /// # The first values
     /// On AimDB 2.x nothing is missed at the start. On AimDB 1.x nothing is missed on a
     /// current-thread runtime; with more threads a `.source()` may run before anything can
     /// subscribe, and what it pushes by then is missed without a trace. `persist_buffer` has it.
+    ///
+    /// # Buffers of one's own
+    /// A buffer must not wake its readers while it holds a lock that reading takes. AimDB's own do
+    /// not.
     fn persist(&'r mut self, record_name: impl Into<String>) -> &'r mut Self;
 
     /// Sets the buffer, as `.buffer(cfg)` does, and persists every value that is pushed into it
     /// under `record_name`: whatever the kind of the buffer, however fast, from the first one on.
     ///
-    /// The value is recorded within the push itself, before the buffer has it. That costs the
-    /// producer the serialization and never a wait. The only limit is the recorder's capacity
+    /// The value is recorded by the push itself, before the buffer has it. That costs the producer
+    /// the serialization and never a wait. The only limit is the recorder's capacity
     /// ([`capacity_rows`](annals_core::RecorderConfig::capacity_rows), 65,536 by default): beyond
     /// it values are counted as dropped, with a warning.
     ///

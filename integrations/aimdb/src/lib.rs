@@ -85,6 +85,7 @@ compile_error!("annals-aimdb needs the feature `aimdb-1` (the default) or `aimdb
 pub mod adapter;
 mod capture;
 mod ext;
+mod inline;
 #[cfg(feature = "aimdb-1")]
 mod line1;
 #[cfg(feature = "aimdb-2")]
@@ -96,6 +97,7 @@ mod query;
 mod redact;
 mod stats;
 mod sweep;
+mod tap;
 mod worker;
 
 pub use ext::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};

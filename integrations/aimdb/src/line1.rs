@@ -12,7 +12,7 @@ use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHa
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::capture::{Capture, Read, Source};
+use crate::capture::Capture;
 use crate::ext::{
     AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
     without_persistence,
@@ -20,6 +20,7 @@ use crate::ext::{
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
 use crate::query::Asked;
+use crate::tap::{Read, Source};
 
 impl<R: Spawn + 'static> AimDbBuilderPersistExt for AimDbBuilder<R> {
     #[track_caller]
@@ -53,15 +54,12 @@ where
         self.tap_raw(move |consumer: Consumer<T, R>, _runtime| {
             // Now, not when the task is polled: AimDB calls this before build() returns. And not
             // longer than that: a consumer keeps the database, and so its buffers, alive.
-            let reader = match consumer.subscribe() {
+            let subscribe = || match consumer.subscribe() {
                 Ok(reader) => Reader(reader),
                 Err(error) => panic!(".persist(\"{}\") needs a buffer: {error}", record.name()),
             };
-            drop(consumer);
-            let reading = persistence.tap(reader, record);
-            async move {
-                reading.await;
-            }
+            let (probe, reader) = (subscribe(), subscribe());
+            persistence.tap(probe, reader, record)
         })
     }
 

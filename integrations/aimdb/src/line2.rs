@@ -12,7 +12,7 @@ use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHa
 use serde::Serialize;
 use serde_json::json;
 
-use crate::capture::{Capture, Read, Source};
+use crate::capture::Capture;
 use crate::ext::{
     AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
     without_persistence,
@@ -21,6 +21,7 @@ use crate::notice;
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
 use crate::query::Asked;
+use crate::tap::{Read, Source};
 
 impl AimDbBuilderPersistExt for AimDbBuilder {
     fn with_persistence_options(
@@ -57,12 +58,8 @@ where
         self.tap(move |_runtime, consumer| {
             // Now, not when the runner polls it: AimDB calls this before build() returns. And not
             // longer than that: a consumer keeps the buffer alive.
-            let reader = Reader(consumer.subscribe());
-            drop(consumer);
-            let reading = persistence.tap(reader, record);
-            async move {
-                reading.await;
-            }
+            let (probe, reader) = (Reader(consumer.subscribe()), Reader(consumer.subscribe()));
+            persistence.tap(probe, reader, record)
         })
     }
 

@@ -10,14 +10,16 @@ use annals_core::{
     RecorderError, Retention, RetentionStats, RowStream, StoredValue, TypedStream,
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::unconstrained;
 
-use crate::capture::{Source, Taps};
+use crate::inline;
 use crate::options::PersistenceOptions;
 use crate::query::{Answered, Asked, answer};
 use crate::stats::PersistenceStats;
 use crate::sweep::tend;
-use crate::worker::{Outcome, Worker};
+use crate::tap::{Source, Taps};
+use crate::worker::Worker;
 
 /// How long the last handle waits for a thread that does no recording. Only a backend that blocks
 /// its callers makes it wait at all.
@@ -43,7 +45,8 @@ pub struct Persistence {
 /// Fields are dropped in this order: the reader ends when it has read everything, then the
 /// recorder stores it.
 struct Inner {
-    /// Reads the buffers. Calls no backend, so that nothing holds it up.
+    /// Reads buffers when those who push have done enough. Calls no backend, so that nothing holds
+    /// it up.
     reader: Worker,
     /// Calls the backend for AimDB's tasks, which a backend that blocks must not hold up.
     caller: Worker,
@@ -114,11 +117,27 @@ impl Persistence {
         })
     }
 
-    /// Reads `source` into `record` until it is closed, on a thread of the persistence. It reads
-    /// whether or not what this returns is awaited.
-    pub(crate) fn tap<S: Source>(&self, source: S, record: RecordHandle) -> Outcome<()> {
-        let tap = self.inner.taps.add(source, record);
-        self.inner.reader.run(tap.run())
+    /// Reads `source` into `record` until it is closed, within each push. What this returns is done
+    /// when that is; it need not be awaited.
+    ///
+    /// `probe` is a subscription to the same buffer, made before `source`.
+    pub(crate) fn tap<S: Source>(
+        &self,
+        probe: S,
+        source: S,
+        record: RecordHandle,
+    ) -> impl Future<Output = ()> + Send + 'static + use<S> {
+        let tap = self.inner.taps.add(probe, source, record, self.inner.reader.handle());
+        let (ended, told) = oneshot::channel::<()>();
+        // tokio's budget belongs to whoever pushes. Used up, it would make a buffer look empty, and
+        // values would stay behind.
+        inline::run(unconstrained(async move {
+            tap.run().await;
+            drop(ended);
+        }));
+        async move {
+            let _ = told.await;
+        }
     }
 
     /// What answers `record.query`. It keeps no persistence alive.

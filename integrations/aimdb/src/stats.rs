@@ -9,7 +9,7 @@ use annals_core::{PersistenceError, RecordStats, RecorderStats};
 ///
 /// At every moment `recorded = stored + rejected + dropped + pending`. `lagged` is beside it: those
 /// values never reached the recorder. What a record's producers pushed while it was persisted is
-/// `recorded + lagged`, plus what the buffer still holds for `.persist`.
+/// `recorded + lagged`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct RecordAccount {

@@ -69,6 +69,11 @@ impl Worker {
         Self { running }
     }
 
+    /// Its runtime; `None` when there is no thread.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        self.running.as_ref().map(|running| running.handle.clone())
+    }
+
     /// Runs `work` to its end, whether or not what this returns is awaited.
     pub(crate) fn run<F>(&self, work: F) -> Outcome<F::Output>
     where

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_core::{
     BackendError, ErrorKind, MemoryBackend, PersistenceBackend, PersistenceError, QueryParams,
@@ -12,6 +12,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub(crate) const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Lets other tasks and threads go on until `condition` holds. What never comes is a failure.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "in vain");
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Which of the two ways into the history.
 #[derive(Debug, Clone, Copy)]

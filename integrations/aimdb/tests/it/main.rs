@@ -1,4 +1,5 @@
 //! The integration against the published AimDB crates: every case runs on each line that is on.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[cfg(feature = "aimdb-1")]
 mod line_1;

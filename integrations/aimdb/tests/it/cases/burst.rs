@@ -6,7 +6,7 @@ use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordAccount};
 use annals_sqlite::SqliteBackend;
 
 use super::line::{self, Cfg};
-use crate::fixture::{How, Reading, WEEK, Watched};
+use crate::fixture::{How, Reading, WEEK, Watched, until};
 
 const PUSHED: u64 = 50_000;
 const RING: Cfg = Cfg::SpmcRing { capacity: 500 };
@@ -41,10 +41,11 @@ async fn burst_of_its_own() -> u64 {
     let db = line::start(builder).await;
     // Its tap subscribes when it is first polled. Without this it would have next to nothing.
     let pusher = line::pusher::<Reading>(&db, "burst");
-    while backend.stored() == 0 {
+    until(|| {
         pusher.push(Reading::new(PUSHED));
-        tokio::task::yield_now().await;
-    }
+        backend.stored() > 0
+    })
+    .await;
 
     let before = backend.stored();
     for n in 0..PUSHED {
@@ -69,4 +70,42 @@ async fn persist_accounts_for_all_of_it_and_stores_ten_times_what_aimdb_does() {
     assert_eq!(account.stored, stored.len() as u64);
     assert!(stored.is_sorted_by(|a, b| a < b), "each once, in order");
     assert!(account.stored >= 10 * own, "{} are not ten times {own}", account.stored);
+}
+
+/// Four threads at once, each with a quarter of it.
+async fn four_at_once(how: How) -> RecordAccount {
+    const EACH: u64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
+    let mut builder = line::builder().with_persistence(backend, WEEK);
+    line::persist::<Reading>(&mut builder, "burst", RING, how);
+    let db = line::start(builder).await;
+    std::thread::scope(|threads| {
+        for thread in 0..4 {
+            let pusher = line::pusher::<Reading>(&db, "burst");
+            threads.spawn(move || {
+                (0..EACH).for_each(|n| pusher.push(Reading::new(thread * EACH + n)));
+            });
+        }
+    });
+    db.persistence().unwrap().flush().await.unwrap();
+
+    let stored: Vec<Reading> = db.query_range("burst", 0, u64::MAX).await.unwrap();
+    let mut numbers: Vec<u64> = stored.iter().map(|reading| reading.n).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let account = db.persistence_stats().unwrap().records["burst"];
+    assert_eq!(account.stored, numbers.len() as u64, "each once");
+    assert_eq!(account.stored + account.lagged, 4 * EACH, "{account:?}");
+    account
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn persist_accounts_for_every_value_of_several_producers() {
+    println!("of 40000 by four: {:?}", four_at_once(How::Tap).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn persist_buffer_stores_every_value_of_several_producers() {
+    assert_eq!(four_at_once(How::Push).await.lagged, 0);
 }

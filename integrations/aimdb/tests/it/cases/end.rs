@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt};
 use annals_core::{PersistenceBackend, QueryParams};
-use annals_redb::RedbBackend;
 use futures_util::StreamExt;
 
 use super::line::{self, Cfg};
@@ -47,27 +46,22 @@ async fn close_stores_what_the_buffers_hold_and_ends_recording() {
     assert_eq!(latest, [Reading::new(PUSHED - 1)]);
 }
 
-/// redb lets nobody else open its file: that it can be opened again shows that the end has let go
-/// of everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_the_database_stores_what_the_buffers_hold_and_lets_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("history.redb");
-    {
-        let backend = Arc::new(RedbBackend::new(&file).unwrap());
-        let mut builder = line::builder().with_persistence(backend, WEEK);
-        line::persist::<Reading>(&mut builder, "tapped", RING, How::Tap);
-        line::persist::<Reading>(&mut builder, "pushed", RING, How::Push);
-        let db = line::start(builder).await;
-        for name in ["tapped", "pushed"] {
-            let pusher = line::pusher::<Reading>(&db, name);
-            (0..PUSHED).for_each(|n| pusher.push(Reading::new(n)));
-        }
-    }
-    let backend = RedbBackend::new(&file).unwrap();
+    let backend = Arc::new(ThreeMethods::default());
+    let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
+    line::persist::<Reading>(&mut builder, "tapped", RING, How::Tap);
+    line::persist::<Reading>(&mut builder, "pushed", RING, How::Push);
+    let db = line::start(builder).await;
     for name in ["tapped", "pushed"] {
-        assert_eq!(count(&backend, name).await, PUSHED, "{name}");
+        let pusher = line::pusher::<Reading>(&db, name);
+        (0..PUSHED).for_each(|n| pusher.push(Reading::new(n)));
     }
+    drop(db);
+    for name in ["tapped", "pushed"] {
+        assert_eq!(count(&*backend, name).await, PUSHED, "{name}");
+    }
+    assert_eq!(Arc::strong_count(&backend), 1, "nobody holds the backend any more");
 }
 
 /// A whole program with its own runtime: it is the runtime's end that ends a source.

@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 use super::line::{self, Cfg, MAY_MISS_THE_FIRST};
 use crate::fixture::{How, Reading, WEEK};
 
+/// In a debug build AimDB takes a thousand records in one process for a mistake: there is room for
+/// these four tests and the other cases, and not for many more.
 const STARTS: usize = 200;
 const EMITTED: u64 = 10;
 

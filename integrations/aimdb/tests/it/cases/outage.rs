@@ -8,7 +8,7 @@ use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, PersistenceOptions};
 use annals_core::{RecorderConfig, RetryPolicy};
 
 use super::line::{self, Cfg, Db};
-use crate::fixture::{How, Reading, ThreeMethods, WEEK};
+use crate::fixture::{How, Reading, ThreeMethods, WEEK, until};
 
 const RING: Cfg = Cfg::SpmcRing { capacity: 20_000 };
 const PUSHED: u64 = 10_000;
@@ -50,9 +50,7 @@ async fn while_the_backend_blocks_everything_else_goes_on() {
 
     push_all(&db);
     // The sweep at the start blocks, and so does the first value.
-    while backend.cleaning.come() == 0 || backend.storing.come() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| backend.cleaning.come() > 0 && backend.storing.come() > 0).await;
     let other = tokio::spawn(async {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -76,9 +74,7 @@ async fn what_fails_is_stored_when_the_backend_is_back() {
 
     push_all(&db);
     // The sweep fails as well and goes on trying.
-    while backend.failures.load(Ordering::SeqCst) < 5 {
-        tokio::task::yield_now().await;
-    }
+    until(|| backend.failures.load(Ordering::SeqCst) >= 5).await;
     let stats = db.persistence_stats().unwrap();
     assert_eq!((stats.total.stored, stats.total.dropped), (0, 0), "{stats:?}");
     assert!(stats.last_error.is_some());

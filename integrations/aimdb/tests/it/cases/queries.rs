@@ -12,11 +12,11 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::line::{self, Cfg, SEPARATOR};
-use crate::fixture::{How, Reading, WEEK};
+use crate::fixture::{How, Reading, WEEK, until};
 
 /// `accuracy::vienna` or `accuracy.vienna`.
-fn name(segments: &[&str]) -> String {
-    segments.join(SEPARATOR)
+fn name(segments: &[&str]) -> &'static str {
+    segments.join(SEPARATOR).leak()
 }
 
 #[tokio::test]
@@ -26,36 +26,36 @@ async fn all_forms_of_a_query_read_the_store() {
     let backend = Arc::new(MemoryBackend::new());
     let mut builder = line::builder().with_persistence_options(backend, options);
     let (vienna, graz) = (name(&["accuracy", "vienna"]), name(&["accuracy", "graz"]));
-    line::persist::<Reading>(&mut builder, &vienna, Cfg::SingleLatest, How::Push);
-    line::persist::<Reading>(&mut builder, &graz, Cfg::SpmcRing { capacity: 4 }, How::Tap);
+    line::persist::<Reading>(&mut builder, vienna, Cfg::SingleLatest, How::Push);
+    line::persist::<Reading>(&mut builder, graz, Cfg::SpmcRing { capacity: 4 }, How::Tap);
     let db = line::start(builder).await;
     for n in 0..3 {
         clock.set(1_000 + n);
-        line::pusher(&db, &vienna).push(Reading::new(n));
-        line::pusher(&db, &graz).push(Reading::new(10 + n));
+        line::pusher(&db, vienna).push(Reading::new(n));
+        line::pusher(&db, graz).push(Reading::new(10 + n));
         db.persistence().unwrap().flush().await.unwrap();
     }
 
     let all = name(&["accuracy", "*"]);
     let numbers = |readings: Vec<Reading>| readings.into_iter().map(|r| r.n).collect::<Vec<_>>();
-    assert_eq!(numbers(db.query_latest(&all, 2).await.unwrap()), [12, 11, 2, 1]);
-    assert_eq!(numbers(db.query_range(&vienna, 1_000, 1_001).await.unwrap()), [1, 0]);
-    assert_eq!(numbers(db.query_range(&all, 0, u64::MAX).await.unwrap()).len(), 6);
+    assert_eq!(numbers(db.query_latest(all, 2).await.unwrap()), [12, 11, 2, 1]);
+    assert_eq!(numbers(db.query_range(vienna, 1_000, 1_001).await.unwrap()), [1, 0]);
+    assert_eq!(numbers(db.query_range(all, 0, u64::MAX).await.unwrap()).len(), 6);
 
     let oldest_first =
         QueryParams { order: Order::OldestFirst, ..QueryParams::range(1_001, 1_002) };
-    let raw = db.query_raw(&graz, oldest_first).await.unwrap();
+    let raw = db.query_raw(graz, oldest_first).await.unwrap();
     assert_eq!(raw[0].value, json!({"n": 11, "celsius": 21.5}));
-    assert_eq!((&*raw[0].record_name, raw[0].stored_at), (&*graz, 1_001));
-    let rows = db.query_stream(&all, QueryParams::default()).await.unwrap();
+    assert_eq!((&*raw[0].record_name, raw[0].stored_at), (graz, 1_001));
+    let rows = db.query_stream(all, QueryParams::default()).await.unwrap();
     assert_eq!(rows.count().await, 6);
-    let typed = db.stream_typed::<Reading>(&graz, QueryParams::latest(1)).await.unwrap();
+    let typed = db.stream_typed::<Reading>(graz, QueryParams::latest(1)).await.unwrap();
     let typed: Vec<_> = typed.map(|row| row.unwrap()).collect().await;
     assert_eq!((typed[0].value.n, typed[0].stored_at), (12, 1_002));
 
     let stats = db.persistence_stats().unwrap();
     assert_eq!((stats.total.recorded, stats.total.stored), (6, 6));
-    assert_eq!(stats.records[&*vienna].stored, 3);
+    assert_eq!(stats.records[vienna].stored, 3);
 }
 
 #[tokio::test]
@@ -91,9 +91,7 @@ async fn retention_sweeps_at_the_start() {
     let options = PersistenceOptions::new(WEEK).with_clock(Arc::new(ManualClock::new(now)));
     let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
     let persistence = db.persistence().unwrap();
-    while persistence.retention_stats().sweeps == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| persistence.retention_stats().sweeps > 0).await;
     assert_eq!(persistence.retention_stats().removed, 1);
     assert_eq!(db.query_latest::<String>("a", 5).await.unwrap(), ["young"]);
     assert_eq!(persistence.sweep_now().await.unwrap(), 0);

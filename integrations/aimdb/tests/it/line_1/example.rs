@@ -9,6 +9,8 @@ use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersist
 use annals_sqlite::SqliteBackend;
 use serde::{Deserialize, Serialize};
 
+use crate::fixture::until;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Accuracy {
     value: f64,
@@ -37,9 +39,7 @@ async fn the_example_runs() -> Result<(), Box<dyn std::error::Error>> {
             .persist("accuracy::vienna");
     });
     let db = builder.build().await?;
-    while db.persistence_stats()?.total.stored == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| db.persistence_stats().is_ok_and(|stats| stats.total.stored > 0)).await;
 
     let latest: Vec<Accuracy> = db.query_latest("accuracy::*", 5).await?;
     let (start, end) = (0, u64::MAX);

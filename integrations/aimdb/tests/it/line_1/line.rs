@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
-use aimdb_core::{Producer, StringKey, buffer::BufferCfg};
+use aimdb_core::{Producer, buffer::BufferCfg};
 use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
 use annals_aimdb::RecordRegistrarPersistExt;
 use annals_core::PersistenceBackend;
@@ -23,10 +23,6 @@ pub(crate) const MAY_MISS_THE_FIRST: bool = true;
 /// How this line's names are made, and its pattern for all of them.
 pub(crate) const SEPARATOR: &str = "::";
 
-fn key(name: &str) -> StringKey {
-    StringKey::from_dynamic(name)
-}
-
 pub(crate) fn builder() -> Builder {
     aimdb_core::AimDbBuilder::new().runtime(Arc::new(TokioAdapter))
 }
@@ -36,11 +32,11 @@ pub(crate) async fn start(builder: Builder) -> Db {
     builder.build().await.unwrap()
 }
 
-pub(crate) fn persist<T>(builder: &mut Builder, name: &str, cfg: BufferCfg, how: How)
+pub(crate) fn persist<T>(builder: &mut Builder, name: &'static str, cfg: BufferCfg, how: How)
 where
     T: Serialize + Send + Sync + Clone + Debug + 'static,
 {
-    builder.configure::<T>(key(name), |reg| match how {
+    builder.configure::<T>(name, |reg| match how {
         How::Tap => drop(reg.buffer(cfg).persist(name)),
         How::Push => drop(reg.persist_buffer(cfg, name)),
     });
@@ -49,7 +45,7 @@ where
 /// As [`persist`], with a `.source()`.
 pub(crate) fn persist_source<T, F, Fut>(
     builder: &mut Builder,
-    name: &str,
+    name: &'static str,
     cfg: BufferCfg,
     how: How,
     source: F,
@@ -59,7 +55,7 @@ pub(crate) fn persist_source<T, F, Fut>(
     Fut: Future<Output = ()> + Send + 'static,
 {
     let source = |_ctx, producer| source(Pusher(producer));
-    builder.configure::<T>(key(name), |reg| match how {
+    builder.configure::<T>(name, |reg| match how {
         How::Tap => drop(reg.buffer(cfg).source(source).persist(name)),
         How::Push => drop(reg.persist_buffer(cfg, name).source(source)),
     });
@@ -78,8 +74,18 @@ pub(crate) fn pusher<T: Send + Debug + Clone + 'static>(db: &Db, name: &str) -> 
     Pusher(db.producer(name))
 }
 
+pub(crate) fn subscribe<T>(
+    db: &Db,
+    name: &str,
+) -> Box<dyn aimdb_core::buffer::BufferReader<T> + Send>
+where
+    T: Send + Sync + Debug + Clone + 'static,
+{
+    db.subscribe(name).unwrap()
+}
+
 /// The same record, persisted by AimDB's own layer.
-pub(crate) fn own_persistence<T, B>(backend: B, name: &str, cfg: BufferCfg) -> Builder
+pub(crate) fn own_persistence<T, B>(backend: B, name: &'static str, cfg: BufferCfg) -> Builder
 where
     T: Serialize + Send + Sync + Clone + Debug + 'static,
     B: PersistenceBackend + 'static,
@@ -88,7 +94,7 @@ where
 
     let backend = Arc::new(annals_aimdb::adapter::line1::ToAimDb::new(backend));
     let mut builder = AimDbBuilderPersistExt::with_persistence(builder(), backend, WEEK);
-    builder.configure::<T>(key(name), |reg| {
+    builder.configure::<T>(name, |reg| {
         RecordRegistrarPersistExt::persist(reg.buffer(cfg), name);
     });
     builder

@@ -15,6 +15,8 @@ mod burst;
 mod end;
 #[path = "../cases/first_values.rs"]
 mod first_values;
+#[path = "../cases/kinds.rs"]
+mod kinds;
 #[path = "../cases/outage.rs"]
 mod outage;
 #[path = "../cases/queries.rs"]

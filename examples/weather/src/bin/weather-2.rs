@@ -1,0 +1,62 @@
+//! The weather of three cities on AimDB 2.x, with history.
+//!
+//! `cargo run -p annals-example-weather --no-default-features --features aimdb-2
+//! --ignore-rust-version -- [HISTORY [SOCKET [MILLISECONDS]]]`
+
+use std::sync::Arc;
+
+use aimdb_core_2::{AimDbBuilder, StringKey, buffer::BufferCfg};
+use aimdb_tokio_adapter_2::{TokioAdapter, TokioRecordRegistrarExt};
+use aimdb_uds_connector::UdsServer;
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
+use annals_example_weather::{Accuracy, CITIES, Settings, Station, Temperature, WEEK, told_to_end};
+use annals_sqlite::SqliteBackend;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Settings { history, socket, every } = Settings::from_args()?;
+    let backend = Arc::new(SqliteBackend::new(&history)?);
+    let mut builder = AimDbBuilder::new()
+        .runtime(Arc::new(TokioAdapter::new()?))
+        .with_persistence(backend, WEEK)
+        .with_connector(UdsServer::new(&socket));
+
+    for city in CITIES {
+        let temperature = format!("temperature.{city}");
+        let accuracy = format!("accuracy.{city}");
+        // Every measurement is kept, whatever becomes of it in the buffer.
+        builder.configure::<Temperature>(StringKey::from_dynamic(&temperature), |reg| {
+            reg.persist_buffer(BufferCfg::SingleLatest, &temperature)
+                .source(move |ctx, producer| async move {
+                    let mut station = Station::of(city);
+                    loop {
+                        producer.produce(station.measure());
+                        ctx.time().sleep(every).await;
+                    }
+                })
+                .with_remote_access();
+        });
+        builder.configure::<Accuracy>(StringKey::from_dynamic(&accuracy), |reg| {
+            reg.buffer(BufferCfg::SpmcRing { capacity: 500 })
+                .transform::<Temperature, _>(StringKey::from_dynamic(&temperature), |derived| {
+                    derived.map(|temperature| Some(Accuracy::of(temperature)))
+                })
+                .persist(&accuracy)
+                .with_remote_access();
+        });
+    }
+    let (db, runner) = builder.build().await?;
+
+    let before: Vec<Accuracy> = db.query_range("accuracy.*", 0, u64::MAX).await?;
+    println!("{} accuracies in {} from before", before.len(), history.display());
+    println!("AimX on {socket}");
+    tokio::select! {
+        () = runner.run() => {}
+        told = told_to_end() => told?,
+    }
+
+    db.persistence()?.close().await?;
+    let stored = db.persistence_stats()?.total.stored;
+    println!("{stored} values stored");
+    Ok(())
+}

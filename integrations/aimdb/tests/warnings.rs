@@ -1,0 +1,101 @@
+//! What is missed is said: at the first, then at most once a minute. A program of its own, since it
+//! listens to all of tracing.
+#![cfg(feature = "aimdb-1")]
+#![allow(clippy::unwrap_used)]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use aimdb_core::{AimDbBuilder, buffer::BufferCfg};
+use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
+use annals_core::MemoryBackend;
+use futures_util::FutureExt;
+use serde::{Serialize, Serializer};
+
+/// The first value waits here for the second one, and while it does its ring overflows for sure.
+static MEETING: Barrier = Barrier::new(2);
+
+/// A value whose number 0 takes as long to serialize as the test likes.
+#[derive(Debug, Clone)]
+struct Slow(u64);
+
+impl Serialize for Slow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 == 0 {
+            MEETING.wait();
+            MEETING.wait();
+        }
+        serializer.serialize_u64(self.0)
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn lagged_values_are_counted_and_told_once_a_minute() {
+    const PUSHED: u64 = 10_000;
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+
+    let mut builder = AimDbBuilder::new()
+        .runtime(Arc::new(TokioAdapter))
+        .with_persistence(Arc::new(MemoryBackend::new()), Duration::from_secs(3_600));
+    builder.configure::<Slow>("slow", |reg| {
+        reg.buffer(BufferCfg::SpmcRing { capacity: 16 }).persist("slow");
+    });
+    let db = builder.build().await.unwrap();
+    let push = |n| db.produce("slow", Slow(n)).now_or_never().unwrap().unwrap();
+    thread::scope(|threads| {
+        threads.spawn(|| push(0));
+        MEETING.wait();
+        // The other thread reads for both, and cannot just now.
+        (1..PUSHED).for_each(push);
+        MEETING.wait();
+    });
+    db.persistence().unwrap().flush().await.unwrap();
+
+    let account = db.persistence_stats().unwrap().records["slow"];
+    assert!(account.lagged > 0, "{account:?}");
+    assert_eq!(account.stored + account.lagged, PUSHED, "{account:?}");
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("missed")).collect();
+    assert_eq!(told.len(), 1, "{said}");
+    assert!(told[0].contains("WARN") && told[0].contains("record=\"slow\""), "{}", told[0]);
+
+    // A mailbox is told of as well, once.
+    let mut builder = AimDbBuilder::new()
+        .runtime(Arc::new(TokioAdapter))
+        .with_persistence(Arc::new(MemoryBackend::new()), Duration::from_secs(3_600));
+    for (key, cfg) in [
+        ("ring", BufferCfg::SpmcRing { capacity: 4 }),
+        ("latest", BufferCfg::SingleLatest),
+        ("box", BufferCfg::Mailbox),
+    ] {
+        builder.configure::<u64>(key, |reg| {
+            reg.buffer(cfg).persist(key);
+        });
+    }
+    let db = builder.build().await.unwrap();
+    for key in ["ring", "latest", "box", "box"] {
+        db.produce(key, 1_u64).await.unwrap();
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("Mailbox")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("ERROR") && told[0].contains("box: "), "{}", told[0]);
+}
