@@ -31,6 +31,7 @@
 //! | `redb` | `redb:history.redb` | `annals::redb` |
 //! | `postgres` | `postgres://user@host/database` | `annals::postgres` |
 //! | none needed | `memory:` | [`MemoryBackend`] |
+//! | `aimdb` | | `annals::aimdb`: history for AimDB |
 //!
 //! With no feature at all the crate builds and pulls in no engine; [`connect`] then knows `memory:`
 //! only, and names the feature that any other URL needs.
@@ -56,3 +57,9 @@ pub use annals_redb as redb;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
+
+/// History for AimDB 1.x: persistence of its records, queries on its live handle, `record.query`.
+///
+/// For AimDB 2.x depend on the crate `annals-aimdb` with its feature `aimdb-2`.
+#[cfg(feature = "aimdb")]
+pub use annals_aimdb as aimdb;

@@ -9,7 +9,7 @@
 //! * [`AimDbQueryExt`]: `query_latest`, `query_range` and more on the live handle.
 //!
 #![cfg_attr(feature = "aimdb-1", doc = "```")]
-#![cfg_attr(not(feature = "aimdb-1"), doc = "```ignore")]
+#![cfg_attr(not(feature = "aimdb-1"), doc = "```text")]
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
