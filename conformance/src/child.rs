@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::RwLock;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::check::{During, Verdict, failure, skip};
@@ -101,9 +102,15 @@ impl Drop for Child {
     }
 }
 
+/// Held while a process is started, and shared while a store is opened.
+///
+/// Until the new process runs its program it holds copies of all open files, their locks among
+/// them. A store that another case closes meanwhile would still be in use when it is opened again.
+pub(crate) static STARTING: RwLock<()> = RwLock::const_new(());
+
 impl Context {
     /// Starts a child on the store at `location`.
-    pub(crate) fn child(&self, location: &str, role: Role) -> Verdict<Child> {
+    pub(crate) async fn child(&self, location: &str, role: Role) -> Verdict<Child> {
         let Some(args) = &self.suite.child_args else {
             return skip(
                 "the program that runs the suite does not say how it is started again \
@@ -118,13 +125,17 @@ impl Context {
         let task =
             Task { suite: self.suite.name().to_owned(), location: location.to_owned(), role };
         let program = env::current_exe().during("finding this program's path")?;
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(args)
             .env(VARIABLE, serde_json::to_string(&task).during("writing a child's task")?)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .during("starting a child process")?;
+            .stdout(Stdio::piped());
+        let started = {
+            let _alone = STARTING.write().await;
+            command.spawn()
+        };
+        let mut process = started.during("starting a child process")?;
         let (sender, lines) = unbounded_channel();
         if let Some(output) = process.stdout.take() {
             thread::spawn(move || {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use annals_core::{Batch, Durability, Guarantees, PersistenceBackend, QueryParams, Row, Value};
 
 use crate::check::{During, Plain, Verdict, failure, plain, skip};
+use crate::child::STARTING;
 use crate::harness::Harness;
 use crate::suite::Suite;
 
@@ -50,7 +51,11 @@ impl Context {
 
     /// Opens and initializes a store.
     pub(crate) async fn open(&self, location: &str) -> Verdict<Store> {
-        let backend = self.harness().open(location).await.during("opening a store")?;
+        let opened = {
+            let _nothing_starts = STARTING.read().await;
+            self.harness().open(location).await
+        };
+        let backend = opened.during("opening a store")?;
         backend.initialize().await.during("initializing a store")?;
         Ok(Store { location: location.to_owned(), backend })
     }

@@ -30,7 +30,10 @@ pub(crate) async fn sweep(engine: Arc<Engine>, plan: CleanupPlan) -> Result<u64,
         prune(&engine, &records).await?;
     }
     let session = engine.reader(OPERATION).await?;
-    session.run(session.client().execute(&engine.sql.expire_writers, &[])).await?;
+    let client = session.client();
+    session.run(client.batch_execute(&engine.sql.begin_sweep)).await?;
+    session.run(client.batch_execute(&engine.sql.expire_writers)).await?;
+    session.commit().await?;
     session.release();
     Ok(removed)
 }

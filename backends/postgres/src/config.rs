@@ -12,6 +12,12 @@ mod url;
 /// PostgreSQL cuts longer identifiers off, so that two schemas would become one.
 const MAX_SCHEMA_BYTES: usize = 63;
 
+/// More connections than any server has.
+const MAX_CONNECTIONS: usize = 1000;
+
+/// PostgreSQL's limit of one value.
+const FIELD_BYTES: usize = 1 << 30;
+
 /// How to reach the server, where the tables live there, and every limit.
 ///
 /// Made from a URL, then adjusted with the setters:
@@ -37,7 +43,7 @@ const MAX_SCHEMA_BYTES: usize = 63;
 /// | `writers` | 1 | connections for writing, beside those for reading |
 /// | `durability` | `power-loss` | `process`: see [`with_durability`](Self::with_durability) |
 /// | `wait_timeout` | 30 s | the longest wait for a free connection or a place in the queue |
-/// | `connect_timeout` | 10 s | the longest time to connect and log in |
+/// | `connect_timeout` | 10 s | the longest time to connect and log in, for each host |
 /// | `statement_timeout` | 60 s | the longest time for one step of work on the server |
 ///
 /// Times are written as `500ms`, `30s` or `2min`. A plain number means what it means to
@@ -143,7 +149,7 @@ impl PostgresConfig {
         self
     }
 
-    /// Sets the longest time to connect and log in.
+    /// Sets the longest time to connect and log in, for each of several hosts.
     #[must_use]
     pub fn with_connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
@@ -171,6 +177,26 @@ impl PostgresConfig {
         }
         if schema.starts_with("pg_") {
             return Err(error::config("PostgreSQL keeps schemas that begin with `pg_` for itself"));
+        }
+        for (option, size) in [("pool_size", self.pool_size), ("writers", self.writers)] {
+            if size > MAX_CONNECTIONS {
+                let message = format!("`{option}` is at most {MAX_CONNECTIONS}");
+                return Err(error::config(message));
+            }
+        }
+        for (option, limit) in [
+            ("wait_timeout", self.wait_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+        ] {
+            // PostgreSQL takes at most i32::MAX milliseconds, and 0 for no limit at all.
+            if !(1..=i32::MAX as u128).contains(&limit.as_millis()) {
+                let message = format!("`{option}` is 1 ms to {} ms", i32::MAX);
+                return Err(error::config(message));
+            }
+        }
+        if self.max_value_bytes >= FIELD_BYTES {
+            return Err(error::config("`max_value_bytes` is less than 1 GiB, PostgreSQL's limit"));
         }
         if self.pool_size < 2 {
             return Err(error::config("`pool_size` is at least 2: streams hold all but one"));
@@ -210,5 +236,31 @@ impl fmt::Debug for PostgresConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They once reached the pool's allocation and `Duration`'s addition, which panic.
+    #[test]
+    fn what_is_beyond_reason_is_an_error_that_names_the_option() {
+        let sound = || PostgresConfig::from_url("postgres://u@h/db").unwrap();
+        for (config, option) in [
+            (sound().with_pool_size(usize::MAX), "pool_size"),
+            (sound().with_pool_size(1001), "pool_size"),
+            (sound().with_writers(1001), "writers"),
+            (sound().with_wait_timeout(Duration::MAX), "wait_timeout"),
+            (sound().with_connect_timeout(Duration::ZERO), "connect_timeout"),
+            (sound().with_statement_timeout(Duration::from_micros(999)), "statement_timeout"),
+            (sound().with_statement_timeout(Duration::MAX), "statement_timeout"),
+            (sound().with_max_value_bytes(1 << 30), "max_value_bytes"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert!(error.to_string().contains(option), "{error}");
+            drop(crate::PostgresBackend::new(config));
+        }
+        sound().with_pool_size(1000).with_writers(1000).check().unwrap();
     }
 }

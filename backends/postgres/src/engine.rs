@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::{Durability, ErrorKind, PersistenceError};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Hook, Manager, ManagerConfig, Pool, PoolBuilder, RecyclingMethod, Runtime, Timeouts,
+};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
 
 use crate::config::PostgresConfig;
 use crate::error::{self, Native, Phase};
+use crate::hosts::{self, HostByHost};
 use crate::schema;
 use crate::session::Session;
 use crate::sql::Sql;
@@ -31,21 +33,34 @@ pub(crate) struct Engine {
     streams: Arc<Semaphore>,
     ready: OnceCell<()>,
     power_loss: AtomicBool,
-    pub(crate) names: NameCache,
+    pub(crate) names: Arc<NameCache>,
 }
 
 impl Engine {
     pub(crate) fn new(config: PostgresConfig) -> Self {
         let sql = Sql::new(&config);
         let streams = config.pool_size.saturating_sub(1).min(Semaphore::MAX_PERMITS);
+        let names = Arc::new(NameCache::default());
+        let connected = {
+            let names = names.clone();
+            Hook::sync_fn(move |_, _| {
+                names.connected();
+                Ok(())
+            })
+        };
+        // With sizes beyond reason a pool takes all memory. The check's error comes with the first
+        // call.
+        let sound = config.check().is_ok();
+        let pool = |size| sound.then(|| pool(&config, size));
+        let build = |builder: PoolBuilder| builder.build().ok();
         Self {
             sql,
-            readers: pool(&config, config.pool_size),
-            writers: pool(&config, config.writers),
+            readers: pool(config.pool_size).and_then(build),
+            writers: pool(config.writers).map(|pool| pool.post_create(connected)).and_then(build),
             streams: Arc::new(Semaphore::new(streams)),
             ready: OnceCell::new(),
             power_loss: AtomicBool::new(false),
-            names: NameCache::default(),
+            names,
             config,
         }
     }
@@ -96,7 +111,7 @@ impl Engine {
             error::own(operation, ErrorKind::Config, "no pool of connections can be made of this")
         })?;
         let client = pool.get().await.map_err(|error| error::pool(operation, error))?;
-        Ok(Session::new(client, operation, self.config.statement_timeout + GRACE))
+        Ok(Session::new(client, operation, self.config.statement_timeout.saturating_add(GRACE)))
     }
 
     /// The right to hold a connection for as long as a reader likes.
@@ -125,23 +140,41 @@ impl Engine {
     }
 }
 
-/// `None` when the driver refuses the sizes, which `PostgresConfig::check` has seen to.
-fn pool(config: &PostgresConfig, size: usize) -> Option<Pool> {
+fn pool(config: &PostgresConfig, size: usize) -> PoolBuilder {
     let mut server = config.server.clone();
-    // The driver's limit is for each address; the pool's, below, is for all of it.
+    // The driver's limit is for each address, `HostByHost`'s for each host, and the pool's, below,
+    // for all of it.
     server.connect_timeout(config.connect_timeout);
     if server.get_application_name().is_none() {
         server.application_name("annals");
     }
-    let manager = Manager::from_config(
+    keep_alive(&mut server);
+    let hosts = u32::try_from(hosts::count(&server)).unwrap_or(u32::MAX).max(1);
+    let create = config.connect_timeout.saturating_mul(hosts);
+    let manager = Manager::from_connect(
         server,
-        NoTls,
+        HostByHost { limit: config.connect_timeout },
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );
     let timeouts = Timeouts {
         wait: Some(config.wait_timeout),
-        create: Some(config.connect_timeout),
+        create: Some(create),
         recycle: Some(config.connect_timeout),
     };
-    Pool::builder(manager).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1).build().ok()
+    Pool::builder(manager).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1)
+}
+
+/// A server that is gone without a word is noticed within a minute, unless somebody chose other
+/// times.
+fn keep_alive(server: &mut tokio_postgres::Config) {
+    let unset = tokio_postgres::Config::new().get_keepalives_idle();
+    if server.get_keepalives_idle() == unset {
+        server.keepalives_idle(Duration::from_secs(30));
+    }
+    if server.get_keepalives_interval().is_none() {
+        server.keepalives_interval(Duration::from_secs(10));
+    }
+    if server.get_keepalives_retries().is_none() {
+        server.keepalives_retries(3);
+    }
 }

@@ -10,11 +10,15 @@ use tokio_postgres::error::Severity;
 /// How this backend calls itself in errors.
 pub(crate) const ENGINE: &str = "postgres";
 
+/// What checking the server and creating the schema is called in errors.
+pub(crate) const INITIALIZE: &str = "initialize";
+
 /// A native error, reduced to what its meaning depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Native<'a> {
-    /// The server reported a SQLSTATE; after a fatal one it ends the connection.
-    Server { code: &'a str, fatal: bool },
+    /// The server, or a pooler before it, reported a SQLSTATE. `aborted`: the server itself said
+    /// that this is an ERROR, after which a transaction is rolled back and the connection goes on.
+    Server { code: &'a str, aborted: bool },
     /// The connection ended without a word.
     Closed,
     /// The operating system reported something about the connection.
@@ -49,17 +53,25 @@ pub(crate) fn classify(native: Native<'_>, phase: Phase) -> (ErrorKind, Outcome)
     };
     let outcome = match (phase, native) {
         (Phase::Before, _) | (Phase::Commit, Native::Wait) => Outcome::NotApplied,
-        // 08007: transaction resolution unknown; 40003: statement completion unknown.
-        (Phase::Commit, Native::Server { code: "08007" | "40003", .. }) => Outcome::Unknown,
         // An ERROR in answer to COMMIT rolls back. A FATAL may have come between the commit and
-        // the answer to it.
-        (Phase::Commit, Native::Server { fatal: false, .. }) => Outcome::NotApplied,
+        // the answer to it, and a pooler knows as little of it as we do.
+        (Phase::Commit, Native::Server { code, aborted: true }) if !of_the_connection(code) => {
+            Outcome::NotApplied
+        }
         (Phase::Commit, _) => Outcome::Unknown,
     };
     (kind, outcome)
 }
 
+/// Whether the code speaks of the connection or of the server's end, so that no more is known than
+/// if the connection had just gone; or says outright that the end is not known (40003).
+fn of_the_connection(code: &str) -> bool {
+    code.starts_with("08") || code.starts_with("57P0") || code == "40003"
+}
+
 /// By SQLSTATE, or its first two characters, the class.
+///
+/// `Other` makes the caller give up the row for good: it is only for what a row can cause.
 fn kind_of_code(code: &str) -> ErrorKind {
     match code {
         // Ended by an administrator, crashed, starting up, idle for too long.
@@ -67,9 +79,12 @@ fn kind_of_code(code: &str) -> ErrorKind {
         "57014" | "25P03" | "25P04" => ErrorKind::Timeout,
         // Failed to lock in time; the object is in use.
         "55P03" | "55006" => ErrorKind::Busy,
-        // A standby, or `default_transaction_read_only`.
-        "25006" | "42501" => ErrorKind::Permission,
-        "3D000" | "57P04" | "3F000" | "42939" => ErrorKind::Config,
+        // A standby (which calls READ WRITE a feature it does not have), or
+        // `default_transaction_read_only`.
+        "25006" | "0A000" | "42501" => ErrorKind::Permission,
+        // A setting's value; a sequence that has come to its end. And the protocol: that is
+        // something between us and the server, which no retry mends.
+        "22023" | "2200H" | "08P01" => ErrorKind::Config,
         // Tables or columns that are not there, or are something else.
         "42P01" | "42703" | "42809" | "42804" => ErrorKind::Corrupt,
         _ => match code.get(..2) {
@@ -79,7 +94,11 @@ fn kind_of_code(code: &str) -> ErrorKind {
             Some("53") => ErrorKind::Full,
             Some("58") => ErrorKind::Io,
             Some("XX") => ErrorKind::Corrupt,
-            _ => ErrorKind::Other,
+            // Data that is not valid, a constraint, a limit of the server's.
+            Some("22" | "23" | "54") => ErrorKind::Other,
+            // Prepared statements that are not there, functions or triggers of somebody's, and
+            // all that is not known: somebody has to see to it, and then the row will do.
+            _ => ErrorKind::Config,
         },
     }
 }
@@ -87,11 +106,10 @@ fn kind_of_code(code: &str) -> ErrorKind {
 /// Reduces an error of the driver.
 pub(crate) fn reduce(error: &tokio_postgres::Error) -> Native<'_> {
     if let Some(reported) = error.as_db_error() {
-        let fatal = match reported.parsed_severity() {
-            Some(severity) => matches!(severity, Severity::Fatal | Severity::Panic),
-            None => false,
-        };
-        return Native::Server { code: reported.code().code(), fatal };
+        // From the field that is never translated. PostgreSQL always sends it; PgBouncer, when it
+        // speaks for itself, does not.
+        let aborted = reported.parsed_severity() == Some(Severity::Error);
+        return Native::Server { code: reported.code().code(), aborted };
     }
     if error.is_closed() {
         return Native::Closed;
@@ -113,6 +131,22 @@ pub(crate) fn driver(
     phase: Phase,
 ) -> PersistenceError {
     let (kind, outcome) = classify(reduce(&error), phase);
+    // No row is sent there.
+    let kind = if operation == INITIALIZE { without_rows(kind) } else { kind };
+    reported(operation, error, kind, outcome)
+}
+
+/// The kind of an error that no row can have caused.
+fn without_rows(kind: ErrorKind) -> ErrorKind {
+    if kind == ErrorKind::Other { ErrorKind::Config } else { kind }
+}
+
+fn reported(
+    operation: &'static str,
+    error: tokio_postgres::Error,
+    kind: ErrorKind,
+    outcome: Outcome,
+) -> PersistenceError {
     let message = match error.as_db_error() {
         Some(reported) => {
             let advice = advice(reported.code().code());
@@ -138,12 +172,29 @@ fn with_sources(error: &tokio_postgres::Error) -> String {
     message
 }
 
+/// The driver names prepared statements by counting them, and two clients of an old pooler meet
+/// under the same name in one session.
+const POOLER_ADVICE: &str = "; behind PgBouncer in transaction mode prepared statements need its \
+                             version 1.21 with `max_prepared_statements`";
+
+/// The server did not do what it was sent, and did not say why.
+pub(crate) fn not_obeyed(operation: &'static str) -> PersistenceError {
+    let message = format!(
+        "the server ran another statement than the one it was sent, or ran it outside of the \
+         transaction; nothing was stored{POOLER_ADVICE}"
+    );
+    own(operation, ErrorKind::Config, message)
+}
+
 /// What to do about it, where that is known.
 fn advice(code: &str) -> &'static str {
     match code {
         "53300" => "; lower `pool_size`, or raise `max_connections` on the server",
         "42501" => "; the role needs CREATE on the database once, and then its own tables",
-        "25006" => "; `target_session_attrs=read-write` finds the primary among several hosts",
+        "25006" | "0A000" => {
+            "; `target_session_attrs=read-write` finds the primary among several hosts"
+        }
+        "26000" | "42P05" => POOLER_ADVICE,
         "42P07" => "; the schema has a table of that name already: choose another with `schema=`",
         _ => "",
     }
@@ -152,7 +203,10 @@ fn advice(code: &str) -> &'static str {
 /// An error of the pool during `operation`; nothing has been sent then.
 pub(crate) fn pool(operation: &'static str, error: PoolError) -> PersistenceError {
     let (native, message) = match error {
-        PoolError::Backend(error) => return driver(operation, error, Phase::Before),
+        PoolError::Backend(error) => {
+            let (kind, outcome) = classify(reduce(&error), Phase::Before);
+            return reported(operation, error, without_rows(kind), outcome);
+        }
         PoolError::Closed => return PersistenceError::BackendShutdown,
         PoolError::Timeout(TimeoutType::Wait) => {
             (Native::Wait, "no connection became free within `wait_timeout`".to_owned())
@@ -208,26 +262,32 @@ mod tests {
     /// Every class that occurs, before the commit was sent and after.
     #[test]
     fn the_table_of_errors() {
-        let error = |code| Native::Server { code, fatal: false };
-        let fatal = |code| Native::Server { code, fatal: true };
+        let error = |code| Native::Server { code, aborted: true };
+        // A FATAL of the server's, or anything without its own word for how bad it is.
+        let fatal = |code| Native::Server { code, aborted: false };
         for (native, kind, at_commit) in [
             (fatal("57P01"), Connection, Unknown),
+            (error("57P01"), Connection, Unknown),
             (fatal("57P02"), Connection, Unknown),
             (fatal("57P03"), Connection, Unknown),
             (fatal("57P04"), Config, Unknown),
             (fatal("57P05"), Connection, Unknown),
             (error("57014"), Timeout, NotApplied),
             (fatal("25P03"), Timeout, Unknown),
-            (error("08006"), Connection, NotApplied),
+            (error("08006"), Connection, Unknown),
             (error("08007"), Connection, Unknown),
+            (fatal("08006"), Connection, Unknown),
+            (fatal("08P01"), Config, Unknown),
             (error("40003"), Busy, Unknown),
             (error("40001"), Busy, NotApplied),
+            (fatal("40001"), Busy, Unknown),
             (error("40P01"), Busy, NotApplied),
             (error("55P03"), Busy, NotApplied),
             (error("53100"), Full, NotApplied),
             (error("53200"), Full, NotApplied),
             (fatal("53300"), Full, Unknown),
             (error("25006"), Permission, NotApplied),
+            (error("0A000"), Permission, NotApplied),
             (error("42501"), Permission, NotApplied),
             (fatal("28P01"), Permission, Unknown),
             (fatal("28000"), Permission, Unknown),
@@ -237,9 +297,18 @@ mod tests {
             (error("58030"), Io, NotApplied),
             (error("XX001"), Corrupt, NotApplied),
             (error("22021"), Other, NotApplied),
+            (error("22023"), Config, NotApplied),
+            (error("2200H"), Config, NotApplied),
             (error("23505"), Other, NotApplied),
             (error("54000"), Other, NotApplied),
-            (error(""), Other, NotApplied),
+            (error("25001"), Config, NotApplied),
+            (error("26000"), Config, NotApplied),
+            (error("42883"), Config, NotApplied),
+            (error("55000"), Config, NotApplied),
+            (error("P0001"), Config, NotApplied),
+            (error("F0000"), Config, NotApplied),
+            (error(""), Config, NotApplied),
+            (fatal("58000"), Io, Unknown),
             (Native::Closed, Connection, Unknown),
             (Native::Io(io::ErrorKind::ConnectionReset), Connection, Unknown),
             (Native::Io(io::ErrorKind::ConnectionRefused), Connection, Unknown),

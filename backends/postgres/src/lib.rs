@@ -35,6 +35,7 @@ mod cleanup;
 mod config;
 mod engine;
 mod error;
+mod hosts;
 mod read;
 mod schema;
 mod session;

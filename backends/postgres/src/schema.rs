@@ -12,7 +12,7 @@ pub(crate) const VERSION: i32 = 1;
 /// The oldest `server_version_num`.
 const OLDEST_SERVER: i32 = 140_000;
 
-const OPERATION: &str = "initialize";
+const OPERATION: &str = error::INITIALIZE;
 
 /// What was found.
 pub(crate) struct Server {
@@ -91,6 +91,7 @@ async fn create(engine: &Engine, session: &Session) -> Result<Server, Persistenc
     let limit = engine.config().statement_timeout.as_millis();
     let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {limit}; \
+         SET LOCAL idle_in_transaction_session_timeout = {limit}; \
          SELECT pg_advisory_xact_lock({})",
         engine.sql.create_lock
     );

@@ -1,7 +1,7 @@
 //! Every statement, with the schema's name in it: `search_path` is session state, which does not
 //! survive a transaction pooler.
 
-use annals_core::Durability;
+use annals_core::{Durability, REMEMBERED_WRITERS};
 
 use crate::config::PostgresConfig;
 
@@ -14,7 +14,8 @@ use crate::config::PostgresConfig;
 ///   from a sequence, so that equal times stay in order of arrival.
 /// * `writers (writer, number, touched_at)`: the last batch of each writer.
 /// * `meta (schema_version, names_generation)`: one row. Whoever removes a name raises the
-///   generation; whoever has cached ids compares it before he commits.
+///   generation; whoever has cached ids compares it before he commits. It begins at a random
+///   number, so that ids of a schema that was dropped do not fit the one made in its place.
 pub(crate) struct Sql {
     /// The schema's name as an identifier.
     pub(crate) schema: String,
@@ -22,6 +23,8 @@ pub(crate) struct Sql {
     pub(crate) create_lock: i64,
     /// Begins a transaction that stores, and keeps names from being removed meanwhile.
     pub(crate) begin_write: String,
+    /// Begins a transaction that adds names.
+    pub(crate) begin_names: String,
     /// Begins a transaction that reads one snapshot.
     pub(crate) begin_read: String,
     /// Begins one step of a sweep.
@@ -61,6 +64,15 @@ impl Sql {
         let names_lock = lock_key("names", &config.schema);
         let create_lock = lock_key("create", &config.schema);
         let limit = config.statement_timeout.as_millis();
+        // What is sent before BEGIN was answered must do nothing if BEGIN failed, or if an old
+        // pooler ran another schema's statement in place of ours.
+        let tx = literal(&config.schema);
+        let ours = format!("current_setting('annals.tx', true) = {tx}");
+        // A client that hangs with a transaction open would hold its locks for ever.
+        let limits = format!(
+            "SET LOCAL statement_timeout = {limit}; \
+             SET LOCAL idle_in_transaction_session_timeout = {limit};"
+        );
         let commit = match config.durability {
             Durability::PowerLoss => "",
             Durability::Process | Durability::Volatile => "SET LOCAL synchronous_commit = off;",
@@ -75,19 +87,27 @@ impl Sql {
         Self {
             begin_write: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-                 SET LOCAL statement_timeout = {limit}; {commit} \
+                 {limits} {commit} SET LOCAL annals.tx = {tx}; \
                  SELECT pg_advisory_xact_lock_shared({names_lock})"
             ),
+            // Ids are cached, and must not outlive a crash of the server that the names do not.
+            begin_names: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                 {limits} SET LOCAL synchronous_commit = on"
+            ),
             // Without a limit on the server: a portal that waits for its reader to take the next
-            // row counts as running. The client has its own limit for each step.
+            // row counts as running. The client has its own limit for each step,
+            // and a client that is gone without a word is noticed by the keepalives.
             begin_read: format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                  SET LOCAL statement_timeout = 0; \
-                 SET LOCAL idle_in_transaction_session_timeout = 0; {plan}"
+                 SET LOCAL idle_in_transaction_session_timeout = 0; \
+                 SET LOCAL tcp_keepalives_idle = 30; \
+                 SET LOCAL tcp_keepalives_interval = 10; \
+                 SET LOCAL tcp_keepalives_count = 3; {plan}"
             ),
             begin_sweep: format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-                 SET LOCAL statement_timeout = {limit}; {plan}"
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {plan}"
             ),
             lock_names: format!(
                 "SET LOCAL lock_timeout = '{PRUNE_LOCK_TIMEOUT}'; \
@@ -107,19 +127,24 @@ impl Sql {
                 "SELECT r.name, r.id, m.names_generation FROM {s}.meta m \
                  LEFT JOIN {s}.records r ON r.name = ANY ($1::text[])"
             ),
+            // Always one row: whether it ran where it should, and whose number was raised. Nobody
+            // must take "nothing was raised" for "stored before" when it did not run.
             claim: format!(
-                "INSERT INTO {s}.writers AS w (writer, number, touched_at) \
-                 SELECT u.writer, u.number, now() \
-                 FROM unnest($1::bytea[], $2::bigint[]) AS u (writer, number) ORDER BY u.writer \
-                 ON CONFLICT (writer) DO UPDATE \
-                 SET number = excluded.number, touched_at = excluded.touched_at \
-                 WHERE w.number < excluded.number RETURNING w.writer"
+                "WITH claimed AS (\
+                   INSERT INTO {s}.writers AS w (writer, number, touched_at) \
+                   SELECT u.writer, u.number, now() \
+                   FROM unnest($1::bytea[], $2::bigint[]) AS u (writer, number) \
+                   WHERE {ours} ORDER BY u.writer \
+                   ON CONFLICT (writer) DO UPDATE \
+                   SET number = excluded.number, touched_at = excluded.touched_at \
+                   WHERE w.number < excluded.number RETURNING w.writer) \
+                 SELECT coalesce({ours}, false), ARRAY(SELECT writer FROM claimed)"
             ),
             // Nothing, if the ids are of another generation of names.
             insert: format!(
                 "INSERT INTO {s}.history (record_id, stored_at, value) \
                  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) \
-                 WHERE (SELECT names_generation FROM {s}.meta) = $4"
+                 WHERE (SELECT names_generation FROM {s}.meta) = $4 AND {ours}"
             ),
             copy: format!(
                 "COPY {s}.history (record_id, stored_at, value) FROM STDIN (FORMAT binary)"
@@ -208,7 +233,8 @@ impl Sql {
                 "UPDATE {s}.meta SET names_generation = names_generation + 1"
             ),
             expire_writers: format!(
-                "DELETE FROM {s}.writers WHERE touched_at < now() - interval '30 days'"
+                "DELETE FROM {s}.writers WHERE writer IN (SELECT writer FROM {s}.writers \
+                 ORDER BY touched_at DESC OFFSET {REMEMBERED_WRITERS})"
             ),
             health: format!("SELECT schema_version FROM {s}.meta"),
             probe: "SELECT current_setting('server_version_num')::int, \
@@ -256,9 +282,18 @@ fn create(s: &str) -> String {
            FROM {s}.history h JOIN {s}.records r ON r.id = h.record_id; \
          COMMENT ON VIEW {s}.record_history IS \
            'The history for people: value_json::jsonb, to_timestamp(stored_at / 1000.0)'; \
-         INSERT INTO {s}.meta (schema_version, names_generation) VALUES ({version}, 0);",
+         INSERT INTO {s}.meta (schema_version, names_generation) \
+           SELECT {version}, \
+             ('x' || left(id, 8) || right(id, 8))::bit(64)::bigint & {most} \
+           FROM (SELECT gen_random_uuid()::text AS id) AS random;",
         version = crate::schema::VERSION,
+        most = i64::MAX,
     )
+}
+
+/// A text that means exactly `text`, whatever `standard_conforming_strings` is.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// An identifier that means exactly `name`.
@@ -283,6 +318,11 @@ mod tests {
     #[test]
     fn a_quote_cannot_end_the_identifier() {
         assert_eq!(quote("a\"; DROP TABLE x; --"), "\"a\"\"; DROP TABLE x; --\"");
+    }
+
+    #[test]
+    fn a_quote_cannot_end_the_literal() {
+        assert_eq!(literal(r"a'\' b"), r"E'a''\\'' b'");
     }
 
     /// Other releases of annals must come to the same keys.

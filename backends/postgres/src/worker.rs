@@ -217,17 +217,27 @@ fn start(
 ) -> Result<Running, PersistenceError> {
     let failed = |error: std::io::Error| {
         let message = format!("no thread to work on: {error}");
-        error::own("start", ErrorKind::Other, message)
+        error::own("start", ErrorKind::Full, message)
     };
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let handle = runtime.handle().clone();
     let (end, ended) = watch::channel(false);
-    let thread = thread::Builder::new().name("annals-postgres".to_owned()).spawn(move || {
-        runtime.block_on(write::run(engine, jobs));
-        // Connections, streams and whatever still waits end here, outside any async context.
-        drop(runtime);
-        end.send_replace(true);
-    });
+    let (started, starting) = std::sync::mpsc::channel();
+    // The runtime is made there: if there is no thread, nothing must be left here whose drop
+    // panics within the caller's own runtime.
+    let work = move || match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let _ = started.send(Ok(runtime.handle().clone()));
+            runtime.block_on(write::run(engine, jobs));
+            // Connections, streams and whatever still waits end here, outside any async context.
+            drop(runtime);
+            end.send_replace(true);
+        }
+        Err(error) => {
+            let _ = started.send(Err(error));
+        }
+    };
+    let thread = thread::Builder::new().name("annals-postgres".to_owned()).spawn(work);
     let thread = thread.map_err(failed)?.thread().id();
+    let gone = || Err(std::io::Error::other("it ended before it began"));
+    let handle = starting.recv().unwrap_or_else(|_| gone()).map_err(failed)?;
     Ok(Running { handle, thread, ended })
 }

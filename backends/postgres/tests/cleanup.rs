@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
     Batch, BatchId, CleanupPlan, CleanupRule, Grammar, Pattern, PersistenceBackend, QueryExt,
+    REMEMBERED_WRITERS,
 };
 use common::{Place, batch, row};
 use futures_util::future::join_all;
@@ -88,6 +89,7 @@ async fn names_are_removed_under_writers_with_cached_ids() {
     let place = Place::new();
     let sweeper = place.backend();
     sweeper.initialize().await.unwrap();
+    let before = place.number("SELECT names_generation FROM {s}.meta").await;
     let done = Arc::new(AtomicBool::new(false));
     let sweeps = tokio::spawn({
         let done = done.clone();
@@ -118,7 +120,7 @@ async fn names_are_removed_under_writers_with_cached_ids() {
     let orphans = "SELECT count(*) FROM {s}.history h \
                    WHERE NOT EXISTS (SELECT FROM {s}.records r WHERE r.id = h.record_id)";
     assert_eq!(place.number(orphans).await, 0);
-    assert!(place.number("SELECT names_generation FROM {s}.meta").await > 0);
+    assert_ne!(place.number("SELECT names_generation FROM {s}.meta").await, before);
 }
 
 async fn stores_go_on_during_a_sweep() {
@@ -145,21 +147,28 @@ async fn stores_go_on_during_a_sweep() {
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap()[0].count, stored);
 }
 
-async fn writers_not_seen_for_a_month_are_forgotten() {
+async fn only_the_last_writers_are_remembered() {
     let place = Place::new();
     let backend = place.backend();
     for writer in [1, 2] {
         let id = BatchId { writer, number: 1 };
         backend.store_batch(&Batch::new([row("a", 1, 1)]).with_id(id)).await.unwrap();
     }
-    let age = format!(
-        "UPDATE {}.writers SET touched_at = now() - interval '31 days' \
-         WHERE get_byte(writer, 15) = 1",
-        place.quoted()
+    let crowd = format!(
+        "UPDATE {0}.writers SET touched_at = touched_at - interval '1 day' \
+         WHERE get_byte(writer, 15) = 1; \
+         INSERT INTO {0}.writers SELECT decode('ff' || lpad(to_hex(i), 30, '0'), 'hex'), 1, now() \
+         FROM generate_series(1, {1}) i",
+        place.quoted(),
+        REMEMBERED_WRITERS - 1
     );
-    place.client().await.batch_execute(&age).await.unwrap();
+    place.client().await.batch_execute(&crowd).await.unwrap();
     backend.cleanup(0).await.unwrap();
-    assert_eq!(place.number("SELECT count(*) FROM {s}.writers").await, 1);
+    let count = place.number("SELECT count(*) FROM {s}.writers").await;
+    assert_eq!(count, REMEMBERED_WRITERS as i64);
+    let oldest =
+        "SELECT count(*) FROM {s}.writers WHERE writer = decode(lpad('1', 32, '0'), 'hex')";
+    assert_eq!(place.number(oldest).await, 0);
 }
 
 annals_test_postgres::server_tests! {
@@ -169,5 +178,5 @@ annals_test_postgres::server_tests! {
     async an_empty_record_is_forgotten_and_may_come_back,
     async names_are_removed_under_writers_with_cached_ids,
     async stores_go_on_during_a_sweep,
-    async writers_not_seen_for_a_month_are_forgotten,
+    async only_the_last_writers_are_remembered,
 }

@@ -248,6 +248,70 @@ fn any_executor_will_do_and_the_last_handle_waits() {
     assert_eq!(runtime.block_on(place.number("SELECT count(*) FROM {s}.history")), 3001);
 }
 
+/// Ids of a schema that is gone must not fit the one made in its place.
+async fn a_schema_made_anew_takes_no_ids_of_the_old_one() {
+    let place = Place::new();
+    let backend = place.backend();
+    backend.store("a", &json!(1), 1).await.unwrap();
+    backend.store("b", &json!(1), 1).await.unwrap();
+    let drop_schema = format!("DROP SCHEMA {} CASCADE", place.quoted());
+    place.client().await.batch_execute(&drop_schema).await.unwrap();
+    // Another backend makes it anew and gives the ids the other way round.
+    let other = place.backend();
+    other.store("b", &json!(1), 1).await.unwrap();
+    // The first may fail (its statements were prepared on other tables), but not lie.
+    let _ = backend.store("a", &json!(2), 2).await;
+    let b: Vec<i64> = other.query_latest("b", 9).await.unwrap();
+    assert_eq!(b, [1], "the row of another record");
+}
+
+/// A trigger stands for whatever makes the server answer without doing what it was sent.
+async fn rows_that_do_not_go_in_are_an_error() {
+    let place = Place::new();
+    let backend = place.backend();
+    backend.store("a", &json!(1), 1).await.unwrap();
+    let schema = place.quoted();
+    let trigger = format!(
+        "CREATE FUNCTION {schema}.nothing() RETURNS trigger LANGUAGE plpgsql \
+         AS 'BEGIN RETURN NULL; END'; \
+         CREATE TRIGGER nothing BEFORE INSERT ON {schema}.history \
+         FOR EACH ROW EXECUTE FUNCTION {schema}.nothing()"
+    );
+    place.client().await.batch_execute(&trigger).await.unwrap();
+    let id = BatchId { writer: 1, number: 1 };
+    let batch = Batch::new([row("a", 2, 2)]);
+    for batch in [batch.clone(), batch.with_id(id)] {
+        let error = backend.store_batch(&batch).await.unwrap_err();
+        let PersistenceError::Backend(reported) = &error else { panic!("{error:?}") };
+        assert_eq!(reported.kind(), annals_core::ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("PgBouncer"), "{error}");
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+    }
+    assert_eq!(place.number("SELECT count(*) FROM {s}.writers").await, 0, "rolled back");
+}
+
+/// Every transaction that writes says so.
+async fn sessions_may_be_read_only_by_default() {
+    let place = Place::new();
+    let url = format!("{}?options=-c%20default_transaction_read_only%3Don", place.url);
+    let config = annals_postgres::PostgresConfig::from_url(&url).unwrap();
+    let backend = annals_postgres::PostgresBackend::new(config.with_schema(&place.schema));
+    backend.store("a", &json!(1), 1).await.unwrap();
+    assert_eq!(backend.cleanup(2).await.unwrap(), 1);
+}
+
+/// The first of several hosts takes the connection and never says a word.
+async fn a_host_that_hangs_is_passed_over() {
+    let place = Place::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (before, host) = place.url.rsplit_once('@').unwrap();
+    let url = format!("{before}@{},{host}", silent.local_addr().unwrap());
+    let config = annals_postgres::PostgresConfig::from_url(&url).unwrap();
+    let config =
+        config.with_schema(&place.schema).with_connect_timeout(std::time::Duration::from_secs(2));
+    annals_postgres::PostgresBackend::new(config).initialize().await.unwrap();
+}
+
 /// Dropping a runtime within a runtime panics; the backend's own must not.
 async fn the_last_handle_may_be_dropped_within_a_runtime() {
     let place = Place::new();
@@ -288,5 +352,9 @@ annals_test_postgres::server_tests! {
     async dropping_a_future_leaves_the_row_stored_once_or_not_at_all,
     async closing_stores_what_was_accepted_and_ends_all_clones,
     sync any_executor_will_do_and_the_last_handle_waits,
+    async a_schema_made_anew_takes_no_ids_of_the_old_one,
+    async rows_that_do_not_go_in_are_an_error,
+    async sessions_may_be_read_only_by_default,
+    async a_host_that_hangs_is_passed_over,
     async the_last_handle_may_be_dropped_within_a_runtime,
 }

@@ -86,7 +86,7 @@ async fn concurrent_4_processes_initialize_one_database_at_once(cx: &Context) ->
     let location = cx.location().await?;
     let mut children = Vec::new();
     for process in 0..PROCESSES {
-        children.push(cx.child(&location, Role::Open { record: format!("p{process}") })?);
+        children.push(cx.child(&location, Role::Open { record: format!("p{process}") }).await?);
     }
     let here: Vec<_> = (0..3)
         .map(|_| {
@@ -121,7 +121,7 @@ async fn concurrent_4_a_second_process_gets_a_clear_error(cx: &Context) -> Verdi
         return skip("a volatile store has no second process");
     }
     store.put("r", 1, 1).await?;
-    let mut child = cx.child(&store.location, Role::Open { record: "second".to_owned() })?;
+    let mut child = cx.child(&store.location, Role::Open { record: "second".to_owned() }).await?;
     let line = child.line().await?;
     let Some(message) = line.strip_prefix("refused ") else {
         return Err(failure("a second process opening the store", "an error", line));

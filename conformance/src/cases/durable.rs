@@ -67,7 +67,7 @@ async fn killed(
     store.close().await?;
     let Store { location, backend } = store;
     drop(backend);
-    let mut child = cx.child(&location, Role::Write { writers, batch })?;
+    let mut child = cx.child(&location, Role::Write { writers, batch }).await?;
     let mut acknowledged = vec![0; writers];
     for _ in 0..acknowledgements {
         note(&mut acknowledged, &child.line().await?)?;

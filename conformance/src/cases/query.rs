@@ -230,7 +230,7 @@ async fn query_4_memory_does_not_grow_with_the_rows(cx: &Context) -> Verdict {
     store.close().await?;
     let Store { location, backend } = store;
     drop(backend);
-    let mut child = cx.child(&location, Role::Measure { records: names })?;
+    let mut child = cx.child(&location, Role::Measure { records: names }).await?;
     let line = child.line().await?;
     let growth = line.strip_prefix("growth ").and_then(|bytes| bytes.parse::<u64>().ok());
     let growth = growth.ok_or_else(|| failure("the child", "a measurement", line))?;

@@ -6,7 +6,7 @@ use annals_core::Batch;
 use bytes::{BufMut, Bytes, BytesMut};
 use deadpool_postgres::ClientWrapper;
 use futures_util::SinkExt;
-use tokio_postgres::{CopyInSink, Statement};
+use tokio_postgres::CopyInSink;
 
 /// Sent as soon as so many bytes are together.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -14,14 +14,17 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// The signature, no flags, no extension of the header.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// Sends the rows with their record ids.
+/// Sends the rows with their record ids, in a transaction that is known to have begun.
+///
+/// The statement is prepared within it: a COPY cannot have a condition that keeps it from running
+/// where it should not, and behind an old pooler one prepared before may be somebody else's.
 pub(super) async fn send(
     client: &ClientWrapper,
-    statement: &Statement,
+    sql: &str,
     batches: &[&Batch],
     ids: &[i64],
 ) -> Result<(), tokio_postgres::Error> {
-    let sink: CopyInSink<Bytes> = client.copy_in(statement).await?;
+    let sink: CopyInSink<Bytes> = client.copy_in(sql).await?;
     let mut sink = pin!(sink);
     let mut chunk = BytesMut::with_capacity(2 * CHUNK_BYTES);
     chunk.put_slice(HEADER);

@@ -1,9 +1,9 @@
 //! One group of batches, one transaction.
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
-use futures_util::future::{join3, join4};
+use futures_util::future::join3;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
 use super::copy;
 use super::names;
@@ -23,8 +23,8 @@ const ATTEMPTS: usize = 10;
 
 enum Attempt {
     Stored,
-    /// Names were removed since their ids were cached.
-    StaleNames,
+    /// No row went in: names were removed since their ids were cached, in this generation.
+    StaleNames(i64),
     /// These batches, by their place, were stored before.
     Known(Vec<usize>),
 }
@@ -39,12 +39,16 @@ pub(super) async fn store(
     let session = engine.writer(operation).await?;
     let mut batches = batches.to_vec();
     for _ in 0..ATTEMPTS {
+        let mut stale = None;
         match attempt(engine, &session, &batches).await? {
             Attempt::Stored => {
                 session.release();
                 return Ok(());
             }
-            Attempt::StaleNames => engine.names.clear(),
+            Attempt::StaleNames(generation) => {
+                engine.names.clear();
+                stale = Some(generation);
+            }
             Attempt::Known(places) => {
                 let mut place = 0;
                 batches.retain(|_| (!places.contains(&place), place += 1).0);
@@ -55,6 +59,11 @@ pub(super) async fn store(
             session.release();
             return Ok(());
         }
+        if let Some(generation) = stale
+            && current(engine, &session).await? == Some(generation)
+        {
+            return Err(error::not_obeyed(operation));
+        }
     }
     Err(error::own(
         operation,
@@ -63,9 +72,23 @@ pub(super) async fn store(
     ))
 }
 
+/// The generation of names, asked without a prepared statement.
+async fn current(engine: &Engine, session: &Session) -> Result<Option<i64>, PersistenceError> {
+    let answer = session.run(session.client().simple_query(&engine.sql.generation)).await?;
+    Ok(generation(&answer))
+}
+
+fn generation(answer: &[SimpleQueryMessage]) -> Option<i64> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    })
+}
+
 /// One transaction. What can be sent without waiting is sent at once: everything, if neither ids
 /// nor a COPY are in it, and else everything up to the commit, which goes out when all before it
-/// is right. Unless all is stored, the transaction is left open or has done nothing, and is to be
+/// is right. What is sent behind a BEGIN that fails does nothing by its own condition; a COPY
+/// cannot have one, and waits for BEGIN. Unless all is stored, the transaction is left open or has done nothing, and is to be
 /// rolled back.
 async fn attempt(
     engine: &Engine,
@@ -117,7 +140,7 @@ async fn inserted(
         let inserted = session.run_in(Phase::Commit, all).await?;
         return Ok(match inserted == ids.len() as u64 {
             true => Attempt::Stored,
-            false => Attempt::StaleNames,
+            false => Attempt::StaleNames(generation),
         });
     };
     let all = async {
@@ -127,8 +150,9 @@ async fn inserted(
         Ok((claimed, inserted?))
     };
     let (claimed, inserted) = session.run(all).await?;
-    let current = inserted == ids.len() as u64;
-    decide(session, current, claims.refused(&claimed)).await
+    let known = claims.refused(session, &claimed)?;
+    let stale = (inserted != ids.len() as u64).then_some(generation);
+    decide(session, stale, known).await
 }
 
 /// Many rows: COPY, which cannot have a condition.
@@ -141,37 +165,38 @@ async fn copied(
 ) -> Result<Attempt, PersistenceError> {
     let sql = &engine.sql;
     let client = session.client();
-    let check = session.run(client.prepare_cached(&sql.generation)).await?;
-    let copy = session.run(client.prepare_cached(&sql.copy)).await?;
     let claim = claims.prepare(engine, session).await?;
+    session.run(client.batch_execute(&sql.begin_write)).await?;
     let claim = async {
         match &claim {
-            Some(statement) => claims.send(session, statement).await,
-            None => Ok(Vec::new()),
+            Some(statement) => claims.send(session, statement).await.map(Some),
+            None => Ok(None),
         }
     };
-    let begin = client.batch_execute(&sql.begin_write);
-    let check = client.query_one(&check, &[]);
+    let check = client.simple_query(&sql.generation);
     let all = async {
-        let copy = copy::send(client, &copy, batches, ids);
-        let (begun, checked, claimed, copied) = join4(begin, check, claim, copy).await;
-        begun?;
+        let copy = copy::send(client, &sql.copy, batches, ids);
+        let (checked, claimed, copied) = join3(check, claim, copy).await;
         let (checked, claimed) = (checked?, claimed?);
         copied.map(|()| (checked, claimed))
     };
     let (checked, claimed) = session.run(all).await?;
-    let current = checked.get::<_, i64>(0) == generation;
-    decide(session, current, claims.refused(&claimed)).await
+    let known = match claimed {
+        Some(claimed) => claims.refused(session, &claimed)?,
+        None => Vec::new(),
+    };
+    let stale = (self::generation(&checked) != Some(generation)).then_some(generation);
+    decide(session, stale, known).await
 }
 
 /// Commits if the names are current and no batch is known.
 async fn decide(
     session: &Session,
-    current: bool,
+    stale: Option<i64>,
     known: Vec<usize>,
 ) -> Result<Attempt, PersistenceError> {
-    if !current {
-        return Ok(Attempt::StaleNames);
+    if let Some(generation) = stale {
+        return Ok(Attempt::StaleNames(generation));
     }
     if !known.is_empty() {
         return Ok(Attempt::Known(known));
@@ -217,18 +242,24 @@ impl Claims {
 
     /// Raises each writer's number. A transaction that raised the same one and has not ended holds
     /// this up: a retry meets the end of the attempt before it.
+    /// The answer is for [`refused`](Self::refused).
     async fn send(
         &self,
         session: &Session,
         statement: &Statement,
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+    ) -> Result<Row, tokio_postgres::Error> {
         let writers: Vec<&[u8]> = self.writers.iter().map(|writer| &writer[..]).collect();
-        session.client().query(statement, &[&writers, &self.numbers]).await
+        session.client().query_one(statement, &[&writers, &self.numbers]).await
     }
 
     /// The places of the batches whose number was not above the last.
-    fn refused(&self, claimed: &[Row]) -> Vec<usize> {
-        let taken = |writer: &[u8; 16]| claimed.iter().any(|row| row.get::<_, &[u8]>(0) == writer);
-        self.places.iter().zip(&self.writers).filter(|(_, w)| !taken(w)).map(|(p, _)| *p).collect()
+    fn refused(&self, session: &Session, claimed: &Row) -> Result<Vec<usize>, PersistenceError> {
+        let answer = claimed.try_get(0).and_then(|ran: bool| Ok((ran, claimed.try_get(1)?)));
+        let Ok((true, raised)): Result<(bool, Vec<&[u8]>), _> = answer else {
+            return Err(error::not_obeyed(session.operation()));
+        };
+        let taken = |writer: &[u8; 16]| raised.iter().any(|raised| raised == writer);
+        let all = self.places.iter().zip(&self.writers);
+        Ok(all.filter(|(_, writer)| !taken(writer)).map(|(place, _)| *place).collect())
     }
 }

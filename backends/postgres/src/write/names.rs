@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
+use futures_util::future::join3;
+use tokio_postgres::types::ToSql;
 
 use crate::engine::Engine;
 use crate::error;
@@ -25,6 +27,9 @@ pub(crate) struct NameCache {
 
 #[derive(Default)]
 struct Names {
+    /// How often a connection was newly made. What was on its way over an older one may speak of
+    /// a server, or of commits, that are no more.
+    epoch: u64,
     generation: i64,
     ids: HashMap<Arc<str>, i64>,
 }
@@ -34,6 +39,19 @@ impl NameCache {
     pub(super) fn clear(&self) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.ids.clear();
+    }
+
+    /// A writer's connection was newly made: perhaps the server crashed and lost commits, was
+    /// restored, or another one took its place.
+    pub(crate) fn connected(&self) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.epoch += 1;
+        names.ids.clear();
+    }
+
+    /// To be asked before names are looked up on the server.
+    fn epoch(&self) -> u64 {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).epoch
     }
 
     /// The ids of all rows in order and the generation they belong to, or the names without one.
@@ -56,8 +74,12 @@ impl NameCache {
         Err(missing)
     }
 
-    fn add(&self, generation: i64, found: impl Iterator<Item = (String, i64)>) {
+    /// Nothing, if a connection was made since `epoch`.
+    fn add(&self, epoch: u64, generation: i64, found: impl Iterator<Item = (String, i64)>) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.epoch != epoch {
+            return;
+        }
         if names.generation != generation || names.ids.len() > MOST_NAMES {
             names.ids.clear();
             names.generation = generation;
@@ -68,7 +90,7 @@ impl NameCache {
 
 /// The ids of all rows in order, adding names that are new, and the generation they belong to.
 ///
-/// Names are added in a statement of their own, before the rows: it is short, so that nobody waits
+/// Names are added in a transaction of their own, before the rows: it is short, so that nobody waits
 /// long for a name that two processes add at once. A name whose rows are then not stored has no
 /// rows, and is not listed.
 pub(super) async fn resolve(
@@ -85,12 +107,48 @@ pub(super) async fn resolve(
         let missing: Vec<&str> = missing.iter().map(|name| &**name).collect();
         let add = session.run(client.prepare_cached(&engine.sql.add_names)).await?;
         let find = session.run(client.prepare_cached(&engine.sql.find_names)).await?;
-        session.run(client.execute(&add, &[&missing])).await?;
-        let rows = session.run(client.query(&find, &[&missing])).await?;
+        let epoch = engine.names.epoch();
+        let begin = client.batch_execute(&engine.sql.begin_names);
+        let parameters: [&(dyn ToSql + Sync); 1] = [&missing];
+        let all = async {
+            // Each sends when it is first polled, and `join3` polls in this order.
+            let (begun, added, rows) =
+                join3(begin, client.execute(&add, &parameters), client.query(&find, &parameters))
+                    .await;
+            begun?;
+            added?;
+            rows
+        };
+        let rows = session.run(all).await?;
+        // No row of anybody's depends on this commit: an error leaves nothing in doubt.
+        session.run(client.batch_execute("COMMIT")).await?;
         let Some(generation) = rows.first().map(|row| row.get(2)) else { break };
         let found = rows.iter().filter_map(|row| Some((row.get::<_, Option<_>>(0)?, row.get(1))));
-        engine.names.add(generation, found);
+        engine.names.add(epoch, generation, found);
     }
     let message = "record names vanish as soon as they are added";
     Err(error::own("store", ErrorKind::Busy, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::Row;
+
+    use super::*;
+
+    #[test]
+    fn ids_of_before_a_reconnect_are_neither_kept_nor_added() {
+        let names = NameCache::default();
+        let batch = Batch::new([Row::new("a", &serde_json::json!(1), 1).unwrap()]);
+        let ids = || [("a".to_owned(), 5)].into_iter();
+        let before = names.epoch();
+        names.add(before, 7, ids());
+        assert_eq!(names.look_up(&[&batch]), Ok((vec![5], 7)));
+        names.connected();
+        assert!(names.look_up(&[&batch]).is_err());
+        names.add(before, 7, ids());
+        assert!(names.look_up(&[&batch]).is_err(), "looked up before the reconnect");
+        names.add(names.epoch(), 7, ids());
+        assert!(names.look_up(&[&batch]).is_ok());
+    }
 }
