@@ -76,7 +76,7 @@ pub struct TestServer {
 enum Started {
     Local(#[expect(dead_code, reason = "held, not read")] LocalServer),
     #[cfg(feature = "container")]
-    Container(#[expect(dead_code, reason = "held, not read")] container::ContainerServer),
+    Container(#[expect(dead_code, reason = "held, not read")] Box<container::ContainerServer>),
 }
 
 impl TestServer {
@@ -145,7 +145,7 @@ impl TestServer {
 #[cfg(feature = "container")]
 fn start_container() -> Result<(String, Started), String> {
     let server = container::ContainerServer::start()?;
-    Ok((server.url().to_owned(), Started::Container(server)))
+    Ok((server.url().to_owned(), Started::Container(Box::new(server))))
 }
 
 #[cfg(not(feature = "container"))]
