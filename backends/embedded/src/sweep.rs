@@ -4,8 +4,8 @@ use annals_core::PersistenceError;
 
 use crate::engine::{Key, RecordId};
 
-/// A key that was passed over to find the newest rows that stay costs about a sixteenth of a row
-/// that is removed.
+/// So many keys that are passed over, to find the newest rows that stay, count as one removed row.
+/// An estimate, not a measurement: it only has to keep a step from growing with what stays.
 const KEYS_PER_ROW: u64 = 16;
 
 /// A record that may have something to let go.
