@@ -6,36 +6,56 @@ use annals::{PersistenceBackend, QueryExt, Value};
 
 use crate::places::{Place, fill, must_hold};
 use crate::report::{Report, Samples};
-use crate::{Failure, Options};
+use crate::{Failure, Options, peer};
 
 pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
     let Options { rows, records, .. } = *options;
+    let mut peers = Samples::default();
+    if !options.no_peer {
+        peer::build()?;
+        let arguments = ["latest".to_owned(), rows.to_string(), records.to_string()];
+        peers.0.push(peer::measure(&arguments, "milliseconds")?);
+    }
     for engine in &options.engines {
         let place = Place::new(engine)?;
         let history = place.open().await?;
         fill(&*history, 0, rows, records).await?;
         must_hold(&*history, rows).await?;
-        let short = measure(&*history, options).await?;
+        let short = measure(&*history, 5 * records).await?;
         fill(&*history, rows, 10 * rows, records).await?;
         must_hold(&*history, 10 * rows).await?;
-        let long = measure(&*history, options).await?;
+        let long = measure(&*history, 5 * records).await?;
         history.close().await?;
         let what = format!("{engine}: latest 5 of {records} records");
-        report.add(format!("{what}, {rows} rows"), short.clone(), "ms");
+        let of_few = format!("{what}, {rows} rows");
+        if options.no_peer {
+            report.add(of_few, short.clone(), "ms");
+        } else {
+            report.compare(of_few, short.clone(), "ms", "AimDB's own", &peers);
+        }
         let with = format!("that of {rows} rows");
         report.compare(format!("{what}, {} rows", 10 * rows), long, "ms", &with, &short);
+    }
+    if !options.no_peer {
+        report.add(format!("AimDB's own: latest 5 of {records} records, {rows} rows"), peers, "ms");
     }
     Ok(())
 }
 
-async fn measure(history: &dyn PersistenceBackend, options: &Options) -> Result<Samples, Failure> {
+/// Milliseconds, five times; fails unless as many rows come back as there must be.
+pub(crate) async fn measure(
+    history: &dyn PersistenceBackend,
+    expected: u64,
+) -> Result<Samples, Failure> {
     let mut milliseconds = Vec::new();
-    for _ in 0..options.rounds.max(5) {
+    for _ in 0..5 {
         let begun = Instant::now();
         let latest: Vec<Value> = history.query_latest("accuracy::*", 5).await?;
         milliseconds.push(begun.elapsed().as_secs_f64() * 1_000.0);
-        if latest.len() as u64 != 5 * options.records {
-            return Err(format!("{} values came back", latest.len()).into());
+        if latest.len() as u64 != expected {
+            return Err(
+                format!("{expected} values were to come back, and {} did", latest.len()).into()
+            );
         }
     }
     Ok(Samples(milliseconds))

@@ -3,13 +3,20 @@
 //! `cargo run --release -p annals-benches -- all`, or a subset by name. Every workload ends with a
 //! count of what it wrote: no figure stands for rows that a query does not find.
 
+mod idle;
 mod latest;
 mod peer;
 mod places;
+mod plot;
+mod process;
+mod range;
 mod raw;
+mod recorder;
+mod reopen;
 mod report;
 mod store;
 mod stream;
+mod waits;
 
 use std::process::ExitCode;
 
@@ -51,17 +58,35 @@ struct Options {
     /// anything else in it.
     #[arg(long, hide = true)]
     read_and_measure: Option<String>,
+    /// Records into a store and prints what that took; used by `recorder`, for the same reason.
+    #[arg(long, hide = true)]
+    record_and_measure: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Workload {
+    /// Everything but `plot`.
     All,
     /// Rows a second through `store` from 1, 16 and 256 callers.
     Store,
+    /// How long a `store` takes when nothing else goes on.
+    Idle,
+    /// Rows a second through the recorder; its memory; bytes on disk, and bytes written to it.
+    Recorder,
+    /// What a row costs with 100,000 records.
+    Records,
     /// The latest 5 of every record, over a history and one ten times as long.
     Latest,
+    /// One record read whole: typed, as text, streamed.
+    Range,
+    /// The longest wait of a `store` while the history is read, and while half of it is cleaned up.
+    Waits,
+    /// From opening a history to its first answer.
+    Reopen,
     /// Memory of a process that reads the whole history as a stream.
     Stream,
+    /// Cost against rows and against records, drawn into `benches/plots`.
+    Plot,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +110,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if let Some(url) = &options.read_and_measure {
         return stream::read_and_measure(url).await;
     }
+    if let Some(url) = &options.record_and_measure {
+        return recorder::record_and_measure(url, options).await;
+    }
     let wanted = |workload| {
         options.workloads.contains(&workload) || options.workloads.contains(&Workload::All)
     };
@@ -92,11 +120,32 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if wanted(Workload::Store) {
         store::run(options, &mut report).await?;
     }
+    if wanted(Workload::Idle) {
+        idle::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Recorder) {
+        recorder::run(options, &mut report)?;
+    }
+    if wanted(Workload::Records) {
+        recorder::many_records(options, &mut report)?;
+    }
     if wanted(Workload::Latest) {
         latest::run(options, &mut report).await?;
     }
+    if wanted(Workload::Range) {
+        range::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Waits) {
+        waits::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Reopen) {
+        reopen::run(options, &mut report).await?;
+    }
     if wanted(Workload::Stream) {
         stream::run(options, &mut report).await?;
+    }
+    if options.workloads.contains(&Workload::Plot) {
+        plot::run(options).await?;
     }
     report.print(options.output)
 }

@@ -1,10 +1,12 @@
 //! Fresh stores to measure on, and the rows that go into them.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annals::{Batch, PersistenceBackend, Row, Value};
+use annals::{Batch, PersistenceBackend, QueryExt, Row, Value};
 use annals_test_postgres::{Locale, TestServer};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -15,7 +17,7 @@ const EPOCH: u64 = 1_740_000_000_000;
 /// An empty place for a store, gone when it is dropped.
 pub(crate) struct Place {
     pub(crate) url: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Place {
@@ -31,17 +33,47 @@ impl Place {
             }
             engine => format!("{engine}:{}", folder.path().join("history").display()),
         };
-        Ok(Self { url, _folder: folder })
+        Ok(Self { url, folder })
     }
 
     pub(crate) async fn open(&self) -> Result<Arc<dyn PersistenceBackend>, Failure> {
         Ok(annals::connect(&self.url).await?)
     }
+
+    /// A file of its own beside the store's, for the engine by hand.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Bytes of all files of the store.
+    pub(crate) fn bytes(&self) -> Result<u64, Failure> {
+        bytes_in(self.folder.path())
+    }
 }
 
-/// A value of 46 bytes of JSON.
+fn bytes_in(folder: &Path) -> Result<u64, Failure> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+/// What is stored: 44 to 46 bytes of JSON.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    n: u64,
+    unit: String,
+    value: f64,
+}
+
+/// The value of the row with this number. Its digits are spread (by a multiplication, as Fibonacci
+/// hashing does), so that nothing can compress them away.
+pub(crate) fn sample(at: u64) -> Sample {
+    let spread = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let value = 10.0 + (spread % 200_000) as f64 / 10_000.0;
+    Sample { n: 1_000_000 + at % 1_000_000, unit: "percent".to_owned(), value }
+}
+
+/// The same as a value.
 pub(crate) fn value(at: u64) -> Value {
-    json!({ "value": 0.94, "unit": "percent", "n": 1_000_000 + at % 1_000_000 })
+    serde_json::to_value(sample(at)).unwrap_or_default()
 }
 
 /// The record of the row with this number.
@@ -78,5 +110,19 @@ pub(crate) async fn must_hold(history: &dyn PersistenceBackend, rows: u64) -> Re
         Ok(())
     } else {
         Err(format!("{rows} rows were stored and {found} were found").into())
+    }
+}
+
+/// Fails unless the newest value of the record of row `at`, which must be its last, is that row's.
+pub(crate) async fn must_end_with(
+    history: &dyn PersistenceBackend,
+    at: u64,
+    records: u64,
+) -> Result<(), Failure> {
+    let newest: Vec<Sample> = history.query_latest(&record(at, records), 1).await?;
+    if newest == [sample(at)] {
+        Ok(())
+    } else {
+        Err(format!("row {at} was stored, and {newest:?} came back").into())
     }
 }

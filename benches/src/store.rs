@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::places::{Place, must_hold, record, time, value};
+use crate::raw::Until;
+use crate::raw::sqlite::{Layout, rows_per_second};
 use crate::report::{Report, Samples};
-use crate::{Failure, Options, peer, raw};
+use crate::{Failure, Options, peer};
 
 const CALLERS: [u64; 3] = [1, 16, 256];
 
@@ -20,7 +22,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
             for (engine, samples) in &mut ours {
                 samples.0.push(load(engine, callers, options).await?);
             }
-            by_hand.0.push(raw::sqlite(callers, options.seconds)?);
+            by_hand.0.push(by_hand_once(callers, options)?);
             if !options.no_peer {
                 let arguments =
                     ["store".to_owned(), callers.to_string(), options.seconds.to_string()];
@@ -45,6 +47,14 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+/// The layout that reads as annals does, with as many rows a commit as there are callers.
+fn by_hand_once(callers: u64, options: &Options) -> Result<f64, Failure> {
+    let folder = tempfile::tempdir()?;
+    let until = Until::Elapsed(Duration::from_secs(options.seconds));
+    let file = folder.path().join("raw.db");
+    rows_per_second(&file, Layout::Clustered, callers, options.records, until)
 }
 
 async fn load(engine: &str, callers: u64, options: &Options) -> Result<f64, Failure> {

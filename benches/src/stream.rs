@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use crate::places::{Place, fill};
 use crate::report::{Report, Samples};
-use crate::{Failure, Options};
+use crate::{Failure, Options, process};
 
 pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
     for engine in &options.engines {
@@ -44,12 +44,7 @@ pub(crate) async fn read_and_measure(url: &str) -> Result<(), Failure> {
         row?;
         count += 1;
     }
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .ok_or("the kernel does not tell the peak of a process's memory")?;
-    println!("{}", serde_json::json!({ "rows": count, "peak_kib": peak.parse::<u64>()? }));
+    let peak = process::peak_kibibytes()?;
+    println!("{}", serde_json::json!({ "rows": count, "peak_kib": peak }));
     Ok(())
 }
