@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::{
     BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, Outcome, PersistenceBackend,
-    PersistenceError, QueryParams, RecordSummary, RowStream, StoredValue, Value,
+    PersistenceError, QueryParams, RecordSummary, RowStream, StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 
@@ -125,6 +125,10 @@ impl PersistenceBackend for Faulty {
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.inner.cleanup_plan(plan).await
+    }
+
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        self.inner.sweep(plan).await
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

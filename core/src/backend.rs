@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::batch::Batch;
-use crate::cleanup::CleanupPlan;
+use crate::cleanup::{CleanupPlan, Swept};
 use crate::error::PersistenceError;
 use crate::guarantees::Guarantees;
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
@@ -167,6 +167,18 @@ pub trait PersistenceBackend: Send + Sync {
     /// reports.
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.cleanup(plan.plain_only()?).await
+    }
+
+    /// As [`cleanup_plan`](Self::cleanup_plan), but leaves the work to another process that is at
+    /// it already. [`Retention`](crate::Retention) calls this from each of many replicas.
+    ///
+    /// The default never leaves it.
+    ///
+    /// # Errors
+    /// As [`cleanup_plan`](Self::cleanup_plan).
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        let removed = self.cleanup_plan(plan).await?;
+        Ok(Swept { removed, finished: true })
     }
 
     /// Whether the store can be reached and asked.

@@ -13,6 +13,16 @@ pub struct CleanupRule {
     pub older_than: Option<u64>,
 }
 
+/// What came of a [`sweep`](crate::PersistenceBackend::sweep).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// Exactly how many rows this call removed.
+    pub removed: u64,
+    /// Whether it went through. If not, another process is sweeping the same store, and what is
+    /// left is that one's to remove.
+    pub finished: bool,
+}
+
 /// Which rows of which records go. A record follows the first rule whose pattern matches it;
 /// a record that no rule matches keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -85,6 +85,14 @@ macro_rules! forward_backend {
                 $inner.cleanup_plan(plan).await
             }
 
+            async fn sweep(
+                &self,
+                plan: &$crate::CleanupPlan,
+            ) -> ::std::result::Result<$crate::Swept, $crate::PersistenceError> {
+                let $this = self;
+                $inner.sweep(plan).await
+            }
+
             async fn health(&self) -> ::std::result::Result<(), $crate::PersistenceError> {
                 let $this = self;
                 $inner.health().await

@@ -32,7 +32,7 @@ mod typed;
 
 pub use backend::PersistenceBackend;
 pub use batch::{Batch, BatchId, REMEMBERED_WRITERS, Row};
-pub use cleanup::{CleanupPlan, CleanupRule};
+pub use cleanup::{CleanupPlan, CleanupRule, Swept};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BackendError, ErrorKind, Outcome, PersistenceError};
 pub use guarantees::{Durability, Guarantees};

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, Row};
-use crate::cleanup::CleanupPlan;
+use crate::cleanup::{CleanupPlan, Swept};
 use crate::error::PersistenceError;
 use crate::guarantees::{Durability, Guarantees};
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
@@ -193,6 +193,11 @@ impl PersistenceBackend for MemoryBackend {
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         Ok(self.open()?.sweep(plan))
+    }
+
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        let removed = self.cleanup_plan(plan).await?;
+        Ok(Swept { removed, finished: true })
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -9,7 +9,7 @@ use std::thread::{JoinHandle, current};
 use annals_core::{
     BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, Outcome, Pattern,
     PersistenceBackend, PersistenceError, Query, QueryParams, RecordSummary, Row, RowStream,
-    StoredValue, Value, async_trait,
+    StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -258,6 +258,12 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         let plan = plan.clone();
         self.ask("cleanup", |reply| Job::Cleanup(plan, reply)).await
+    }
+
+    /// Two processes that sweep one file take turns: its write lock sees to that.
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        let removed = self.cleanup_plan(plan).await?;
+        Ok(Swept { removed, finished: true })
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_core::{
     Batch, CleanupPlan, Grammar, Guarantees, MemoryBackend, PersistenceBackend, PersistenceError,
-    QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue, Value, async_trait,
+    QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::StreamExt;
 
@@ -145,6 +145,11 @@ impl PersistenceBackend for Twisted {
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64> {
         self.twist.cleanup_plan(&self.inner, plan).await
+    }
+
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
+        let removed = self.cleanup_plan(plan).await?;
+        Ok(Swept { removed, finished: true })
     }
 
     async fn health(&self) -> Result<()> {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::RetentionPolicy;
 use crate::backend::PersistenceBackend;
+use crate::cleanup::Swept;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
 use crate::panic::panic_message;
@@ -26,8 +27,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub struct RetentionStats {
     /// Sweeps that went through.
     pub sweeps: u64,
-    /// Rows they removed.
+    /// Rows they removed, and those removed before a sweep was left to another process.
     pub removed: u64,
+    /// Sweeps that were left to another process, which was at it.
+    pub left_to_others: u64,
     /// Sweeps that failed. What they had removed before is in no count.
     pub failures: u64,
     /// The last failure, even if a sweep has gone through since.
@@ -41,6 +44,10 @@ pub struct RetentionStats {
 /// A sweep that fails is logged as an error, counted in [`stats`](Self::stats), and tried again
 /// after a second, then after two, and so on up to the interval. Neither errors nor panics of the
 /// backend end the loop; only a backend that was closed does.
+///
+/// Of many processes that do this to one store, one sweeps at a time, if the backend can tell; the
+/// others come back after the same delays as after a failure, until a sweep of their own goes
+/// through. So the work is taken over from one that dies.
 ///
 /// # The clock
 /// A sweep believes the wall clock. One that is far ahead makes every row look old, and they go;
@@ -74,6 +81,13 @@ pub struct Retention {
     interval: Duration,
     initial_sweep: bool,
     clock: Arc<dyn Clock>,
+}
+
+/// What to do when another process is sweeping.
+#[derive(Clone, Copy)]
+enum Turn {
+    Left,
+    Awaited,
 }
 
 struct Shared {
@@ -154,11 +168,12 @@ impl Retention {
             .without_max_times();
         let mut delays = retries.build();
         loop {
-            let delay = match self.sweep_now().await {
-                Ok(_) => {
+            let delay = match self.sweep(Turn::Left).await {
+                Ok(Swept { finished: true, .. }) => {
                     delays = retries.build();
                     self.interval
                 }
+                Ok(Swept { finished: false, .. }) => delays.next().unwrap_or(self.interval),
                 Err(PersistenceError::BackendShutdown) => {
                     tracing::warn!("retention ends: the backend is closed");
                     return;
@@ -179,14 +194,28 @@ impl Retention {
     /// # Cancel safety
     /// Dropping the future may stop the sweep half-way; the next one does the rest.
     pub async fn sweep_now(&self) -> Result<u64, PersistenceError> {
+        self.sweep(Turn::Awaited).await.map(|swept| swept.removed)
+    }
+
+    async fn sweep(&self, turn: Turn) -> Result<Swept, PersistenceError> {
         let _sweeping = self.shared.sweeping.lock().await;
         let swept = if self.shared.policy.keeps_everything() {
-            Ok(0)
+            Ok(Swept { removed: 0, finished: true })
         } else {
             let plan = self.shared.policy.plan(self.clock.now_ms());
+            let backend = &self.shared.backend;
+            let swept = async {
+                match turn {
+                    Turn::Left => backend.sweep(&plan).await,
+                    Turn::Awaited => {
+                        let removed = backend.cleanup_plan(&plan).await?;
+                        Ok(Swept { removed, finished: true })
+                    }
+                }
+            };
             // What a panic leaves half-done in the backend is the backend's to answer for; nothing
             // of ours is touched inside.
-            AssertUnwindSafe(self.shared.backend.cleanup_plan(&plan))
+            AssertUnwindSafe(swept)
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|panic| Err(panicked(&*panic)))
@@ -200,9 +229,15 @@ impl Retention {
         self.shared.stats().clone()
     }
 
-    fn keep_account(&self, swept: &Result<u64, PersistenceError>) {
+    fn keep_account(&self, swept: &Result<Swept, PersistenceError>) {
         match swept {
-            Ok(removed) => {
+            Ok(Swept { removed, finished: false }) => {
+                tracing::debug!(removed, "another process sweeps");
+                let mut stats = self.shared.stats();
+                stats.left_to_others += 1;
+                stats.removed += removed;
+            }
+            Ok(Swept { removed, finished: true }) => {
                 tracing::debug!(removed, "retention swept");
                 let now_ms = self.clock.now_ms();
                 let mut stats = self.shared.stats();

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::backend::PersistenceBackend;
-use crate::cleanup::CleanupPlan;
+use crate::cleanup::{CleanupPlan, Swept};
 use crate::clock::ManualClock;
 use crate::error::{BackendError, ErrorKind, PersistenceError};
 use crate::guarantees::Guarantees;
@@ -25,10 +25,12 @@ enum Step {
     Panic,
     Hold,
     Sweep,
+    /// Another process is at it.
+    Leave,
 }
 
 /// Sweeps as told, and remembers when.
-struct Swept {
+struct Scripted {
     store: MemoryBackend,
     selective: bool,
     steps: Mutex<VecDeque<Step>>,
@@ -36,7 +38,7 @@ struct Swept {
     gate: Semaphore,
 }
 
-impl Swept {
+impl Scripted {
     fn new(steps: impl IntoIterator<Item = Step>) -> Arc<Self> {
         Arc::new(Self {
             store: MemoryBackend::new(),
@@ -56,7 +58,7 @@ impl Swept {
 }
 
 #[async_trait::async_trait]
-impl PersistenceBackend for Swept {
+impl PersistenceBackend for Scripted {
     async fn store(
         &self,
         record_name: &str,
@@ -78,6 +80,12 @@ impl PersistenceBackend for Swept {
         self.cleanup_plan(&CleanupPlan::older_than(older_than)).await
     }
 
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        let left = matches!(self.steps.lock().unwrap().front(), Some(Step::Leave));
+        let removed = self.cleanup_plan(plan).await?;
+        Ok(Swept { removed, finished: !left })
+    }
+
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.times.send_modify(|times| times.push(Instant::now()));
         let step = self.steps.lock().unwrap().pop_front();
@@ -87,6 +95,7 @@ impl PersistenceBackend for Swept {
             }
             Some(Step::Panic) => panic!("as told"),
             Some(Step::Hold) => self.gate.acquire().await.unwrap().forget(),
+            Some(Step::Leave) => return Ok(0),
             Some(Step::Sweep) | None => {}
         }
         self.store.cleanup_plan(plan).await
@@ -97,12 +106,12 @@ impl PersistenceBackend for Swept {
     }
 }
 
-fn retention(backend: &Arc<Swept>) -> Retention {
+fn retention(backend: &Arc<Scripted>) -> Retention {
     let policy = RetentionPolicy::new().keep_all(WINDOW);
     Retention::new(backend.clone(), policy).unwrap().with_interval(HOUR)
 }
 
-async fn fill(backend: &Swept, times: impl IntoIterator<Item = u64>) {
+async fn fill(backend: &Scripted, times: impl IntoIterator<Item = u64>) {
     for time in times {
         backend.store("a", &json!(time), time).await.unwrap();
     }
@@ -110,7 +119,7 @@ async fn fill(backend: &Swept, times: impl IntoIterator<Item = u64>) {
 
 #[tokio::test(start_paused = true)]
 async fn sweeps_come_at_the_start_and_at_each_interval() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     let begun = Instant::now();
     let handle = retention(&backend).spawn();
     assert_eq!(backend.seconds(4).await, [0, 3600, 7200, 10800]);
@@ -120,7 +129,7 @@ async fn sweeps_come_at_the_start_and_at_each_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_sweep_may_wait_for_the_interval() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     let begun = Instant::now();
     let handle = retention(&backend).with_initial_sweep(false).spawn();
     backend.seconds(1).await;
@@ -130,7 +139,7 @@ async fn the_first_sweep_may_wait_for_the_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn rows_out_of_their_window_go_and_the_account_says_so() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     fill(&backend, [1, 8_999, 9_000, 9_500, 20_000]).await;
     let clock = Arc::new(ManualClock::new(10_000));
     let retention = retention(&backend).with_clock(clock.clone());
@@ -145,7 +154,7 @@ async fn rows_out_of_their_window_go_and_the_account_says_so() {
 
 #[tokio::test]
 async fn a_clock_before_the_window_removes_nothing() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     fill(&backend, [0, 1, 999]).await;
     let retention = retention(&backend).with_clock(Arc::new(ManualClock::new(999)));
     assert_eq!(retention.sweep_now().await.unwrap(), 0);
@@ -154,7 +163,7 @@ async fn a_clock_before_the_window_removes_nothing() {
 /// With the clock at the end of time everything is old; the newest row is left.
 #[tokio::test]
 async fn the_newest_rows_stay_even_under_a_wrong_clock() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     fill(&backend, [1, 2, 3]).await;
     let policy = RetentionPolicy::new().keep_all(WINDOW).keep_newest(1);
     let retention = Retention::new(backend.clone(), policy).unwrap();
@@ -166,7 +175,7 @@ async fn the_newest_rows_stay_even_under_a_wrong_clock() {
 /// after a success the delays begin anew.
 #[tokio::test(start_paused = true)]
 async fn a_failed_sweep_is_seen_and_soon_made_again() {
-    let backend = Swept::new([Step::Fail, Step::Panic, Step::Fail, Step::Sweep, Step::Fail]);
+    let backend = Scripted::new([Step::Fail, Step::Panic, Step::Fail, Step::Sweep, Step::Fail]);
     fill(&backend, [1]).await;
     let handle = retention(&backend).spawn();
     assert_eq!(backend.seconds(6).await, [0, 1, 3, 7, 3607, 3608]);
@@ -177,9 +186,21 @@ async fn a_failed_sweep_is_seen_and_soon_made_again() {
     handle.stop().await;
 }
 
+/// Should the other process die, its work is taken over long before the next interval.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_left_to_another_process_is_soon_tried_again() {
+    let backend = Scripted::new([Step::Leave, Step::Leave, Step::Sweep]);
+    fill(&backend, [1]).await;
+    let handle = retention(&backend).spawn();
+    assert_eq!(backend.seconds(4).await, [0, 1, 3, 3603]);
+    let stats = handle.stats();
+    assert_eq!((stats.left_to_others, stats.failures, stats.removed), (2, 0, 1));
+    handle.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_sweep_is_tried_at_least_once_an_interval() {
-    let backend = Swept::new((0..20).map(|_| Step::Fail));
+    let backend = Scripted::new((0..20).map(|_| Step::Fail));
     let handle = retention(&backend).spawn();
     let seconds = backend.seconds(18).await;
     let gaps: Vec<u64> = seconds.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -190,7 +211,8 @@ async fn a_failing_sweep_is_tried_at_least_once_an_interval() {
 
 #[tokio::test]
 async fn a_policy_beyond_the_backend_is_refused_at_once() {
-    let backend = Arc::new(Swept { selective: false, ..Arc::into_inner(Swept::new([])).unwrap() });
+    let backend =
+        Arc::new(Scripted { selective: false, ..Arc::into_inner(Scripted::new([])).unwrap() });
     let refused = [
         RetentionPolicy::new().keep("debug::*", WINDOW).unwrap(),
         RetentionPolicy::new().keep_all(WINDOW).keep_newest(1),
@@ -217,7 +239,7 @@ async fn a_policy_beyond_the_backend_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_policy_that_keeps_everything_does_not_ask_the_backend() {
-    let backend = Swept::new([Step::Fail]);
+    let backend = Scripted::new([Step::Fail]);
     let policy = RetentionPolicy::new().keep_newest(1);
     let retention = Retention::new(backend.clone(), policy).unwrap();
     assert_eq!(retention.sweep_now().await.unwrap(), 0);
@@ -226,7 +248,7 @@ async fn a_policy_that_keeps_everything_does_not_ask_the_backend() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_backend_ends_the_loop() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     backend.store.close().await.unwrap();
     tokio::spawn(retention(&backend).run()).await.unwrap();
     assert_eq!(backend.times.borrow().len(), 1);
@@ -234,7 +256,7 @@ async fn a_closed_backend_ends_the_loop() {
 
 #[tokio::test(start_paused = true)]
 async fn sweeps_wait_for_each_other() {
-    let backend = Swept::new([Step::Hold]);
+    let backend = Scripted::new([Step::Hold]);
     let handle = retention(&backend).spawn();
     backend.seconds(1).await;
     let mut second = Box::pin(handle.sweep_now());
@@ -252,7 +274,7 @@ async fn sweeps_wait_for_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn stopping_lets_go_of_the_backend_even_during_a_sweep() {
-    let backend = Swept::new([Step::Hold]);
+    let backend = Scripted::new([Step::Hold]);
     let handle = retention(&backend).spawn();
     backend.seconds(1).await;
     handle.stop().await;
@@ -262,7 +284,7 @@ async fn stopping_lets_go_of_the_backend_even_during_a_sweep() {
 /// A policy that was set up does not lapse because nobody kept the handle.
 #[tokio::test(start_paused = true)]
 async fn the_loop_outlives_its_handle() {
-    let backend = Swept::new([]);
+    let backend = Scripted::new([]);
     drop(retention(&backend).spawn());
     assert_eq!(backend.seconds(3).await.len(), 3);
 }
