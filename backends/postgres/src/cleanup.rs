@@ -1,157 +1,221 @@
 //! Sweeping in bounded steps: stores and queries go on meanwhile.
 
+mod parts;
+mod rows;
+
 use std::sync::Arc;
 
-use annals_core::{CleanupPlan, ErrorKind, Pattern, PersistenceError};
-use tokio_postgres::types::ToSql;
+use annals_core::{CleanupPlan, ErrorKind, Pattern, PersistenceError, Swept};
+use tokio_postgres::{SimpleQueryMessage, Statement};
 
 use crate::engine::Engine;
+use crate::layout::Layout;
+use crate::partitions;
 use crate::read::{NamePages, Named};
+use crate::session::Session;
+use parts::Which;
 
 const OPERATION: &str = "cleanup";
 
 /// Rows per step: a transaction of some ten milliseconds.
 const STEP: i64 = 5000;
 
+/// What to do while another process makes a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Wait, and go on: both get done.
+    Awaited,
+    /// Leave the rest to it.
+    Left,
+}
+
+/// Why a sweep ends early.
+enum Stop {
+    Failed(PersistenceError),
+    /// Another process is at it.
+    Left,
+}
+
+impl From<PersistenceError> for Stop {
+    fn from(error: PersistenceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Removes what `plan` lets go, step by step, each step a transaction with a connection of its own.
-pub(crate) async fn sweep(engine: Arc<Engine>, plan: CleanupPlan) -> Result<u64, PersistenceError> {
+pub(crate) async fn sweep(
+    engine: Arc<Engine>,
+    plan: CleanupPlan,
+    turn: Turn,
+) -> Result<Swept, PersistenceError> {
     engine.ready().await?;
-    let mut removed = 0;
-    let mut names = NamePages::new(Pattern::all());
-    loop {
-        let session = engine.reader(OPERATION).await?;
-        let records = names.next(&engine, &session).await?;
+    let mut sweep = Sweep { engine: &engine, turn, removed: 0 };
+    match sweep.run(&plan).await {
+        Ok(()) => Ok(Swept { removed: sweep.removed, finished: true }),
+        Err(Stop::Left) => Ok(Swept { removed: sweep.removed, finished: false }),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// A sweep under way.
+struct Sweep<'a> {
+    engine: &'a Engine,
+    turn: Turn,
+    removed: u64,
+}
+
+impl Sweep<'_> {
+    async fn run(&mut self, plan: &CleanupPlan) -> Result<(), Stop> {
+        // What is expired as a whole goes as a whole; the rest, row by row.
+        self.remove_parts(Which::Expired(last_of_all(plan))).await?;
+        let mut names = NamePages::new(Pattern::all());
+        loop {
+            let session = self.engine.reader(OPERATION).await?;
+            let records = names.next(self.engine, &session).await?;
+            session.release();
+            if records.is_empty() {
+                break;
+            }
+            let spans = self.spans(plan, &records).await?;
+            match self.engine.layout() {
+                Layout::Plain | Layout::Partitioned => self.remove(spans).await?,
+                Layout::Hypertable | Layout::Distributed => self.remove_by_record(spans).await?,
+            }
+            self.prune(&records).await?;
+        }
+        self.remove_parts(Which::Empty(last_of_any(plan))).await?;
+        let session = self.step().await?;
+        session.run(session.client().batch_execute(&self.engine.sql.expire_writers)).await?;
+        session.commit().await?;
+        if self.engine.layout() == Layout::Partitioned {
+            partitions::make_ahead(self.engine, &session).await?;
+        }
         session.release();
-        if records.is_empty() {
-            break;
-        }
-        let spans = spans(&engine, &plan, &records).await?;
-        removed += remove(&engine, spans).await?;
-        prune(&engine, &records).await?;
-    }
-    let session = engine.reader(OPERATION).await?;
-    let client = session.client();
-    session.run(client.batch_execute(&engine.sql.begin_sweep)).await?;
-    session.run(client.batch_execute(&engine.sql.expire_writers)).await?;
-    session.commit().await?;
-    session.release();
-    Ok(removed)
-}
-
-/// What goes of some records: the rows up to a time and, at that time, up to a `seq`.
-#[derive(Default)]
-struct Spans {
-    ids: Vec<i64>,
-    from_time: Vec<i64>,
-    last_time: Vec<i64>,
-    last_seq: Vec<i64>,
-}
-
-impl Spans {
-    fn push(&mut self, id: i64, last_time: i64, last_seq: i64) {
-        self.ids.push(id);
-        self.from_time.push(0);
-        self.last_time.push(last_time);
-        self.last_seq.push(last_seq);
+        Ok(())
     }
 
-    /// Goes on at the record with this place and this time; what comes before is done.
-    fn go_on_at(&mut self, place: usize, time: i64) {
-        for column in [&mut self.ids, &mut self.from_time, &mut self.last_time, &mut self.last_seq]
-        {
-            column.drain(..place);
-        }
-        self.from_time[0] = time;
-    }
-}
-
-async fn spans(
-    engine: &Engine,
-    plan: &CleanupPlan,
-    records: &[Named],
-) -> Result<Spans, PersistenceError> {
-    let mut spans = Spans::default();
-    let cutoffs = records.iter().filter_map(|record| {
-        // `last_removed` stays within i64.
-        Some((record.id, plan.last_removed(&record.name)?.cast_signed()))
-    });
-    if plan.keep_newest == 0 {
-        cutoffs.for_each(|(id, last)| spans.push(id, last, i64::MAX));
-        return Ok(spans);
-    }
-    // The key of the oldest row that is kept, once for each record. Rows that arrive later only
-    // make more of the older ones superfluous.
-    let (ids, cutoffs): (Vec<i64>, Vec<i64>) = cutoffs.unzip();
-    let keep = i64::try_from(plan.keep_newest).unwrap_or(i64::MAX);
-    let session = engine.reader(OPERATION).await?;
-    let client = session.client();
-    session.run(client.batch_execute(&engine.sql.begin_sweep)).await?;
-    let rows = session.run(client.query(&engine.sql.keep_bounds, &[&ids, &keep])).await?;
-    session.run(client.batch_execute("COMMIT")).await?;
-    session.release();
-    for row in rows {
-        let (place, time, seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
-        if let (Some(id), Some(cutoff)) = (ids.get(place), cutoffs.get(place)) {
-            let (last_time, last_seq) = (*cutoff, i64::MAX).min((time, seq - 1));
-            spans.push(*id, last_time, last_seq);
-        }
-    }
-    Ok(spans)
-}
-
-async fn remove(engine: &Engine, mut spans: Spans) -> Result<u64, PersistenceError> {
-    let mut removed = 0;
-    while !spans.ids.is_empty() {
-        let session = engine.reader(OPERATION).await?;
+    /// Begins a step. One process makes one at a time; a transaction's lock, so that it works
+    /// behind a transaction pooler and ends with a process that dies.
+    async fn step(&self) -> Result<Session, Stop> {
+        let sql = &self.engine.sql;
+        let session = self.engine.reader(OPERATION).await?;
         let client = session.client();
-        let step = session.run(client.prepare_cached(&engine.sql.sweep_step)).await?;
-        session.run(client.batch_execute(&engine.sql.begin_sweep)).await?;
-        let Spans { ids, from_time, last_time, last_seq } = &spans;
-        let parameters: [&(dyn ToSql + Sync); 5] = [ids, from_time, last_time, last_seq, &STEP];
-        let row = session.run(client.query_one(&step, &parameters)).await?;
+        match self.turn {
+            Turn::Awaited => {
+                let begin = format!("{}; {}", sql.begin_sweep, sql.take_turn);
+                session.run(client.batch_execute(&begin)).await?;
+            }
+            Turn::Left => {
+                let begin = format!("{}; {}", sql.begin_sweep, sql.try_turn);
+                let answer = session.run(client.simple_query(&begin)).await?;
+                let ours = answer.iter().any(|message| match message {
+                    SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+                    _ => false,
+                });
+                if !ours {
+                    session.run(client.batch_execute("ROLLBACK")).await?;
+                    session.release();
+                    return Err(Stop::Left);
+                }
+            }
+        }
+        Ok(session)
+    }
+
+    /// Forgets the names of records without rows.
+    ///
+    /// Other processes have ids cached. They share a lock while they store, and compare the
+    /// generation of names before they commit: taking the lock alone waits for those who compared
+    /// already, and raising the generation turns the others back.
+    async fn prune(&self, records: &[Named]) -> Result<(), Stop> {
+        let sql = &self.engine.sql;
+        let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
+        let session = self.step().await?;
+        let client = session.client();
+        let select = session.run(client.prepare_cached(&sql.empty_records)).await?;
+        let seen = select_ids(&session, &select, &ids).await?;
+        if !seen.is_empty() {
+            match session.run(client.batch_execute(&sql.lock_names)).await {
+                // Somebody's store takes long. Names without rows are not listed: another time
+                // will do.
+                Err(PersistenceError::Backend(error)) if error.kind() == ErrorKind::Busy => {
+                    tracing::debug!(%error, "names without rows stay for now");
+                    session.run(client.batch_execute("ROLLBACK")).await?;
+                    session.release();
+                    return Ok(());
+                }
+                locked => locked?,
+            }
+            // Rows may have come until the lock was there.
+            let still = select_ids(&session, &select, &seen).await?;
+            if !still.is_empty() {
+                if let Some(unplace) = &sql.unplace {
+                    session.run(client.execute(unplace, &[&still])).await?;
+                }
+                session.run(client.execute(&sql.prune, &[&still])).await?;
+                session.run(client.batch_execute(&sql.raise_generation)).await?;
+            }
+        }
         session.commit().await?;
         session.release();
-        let (gone, doomed): (i64, i64) = (row.get(0), row.get(1));
-        removed += gone.cast_unsigned();
-        let reached = row.get::<_, Option<i64>>(2).zip(row.get::<_, Option<i64>>(3));
-        match reached {
-            Some((place, time)) if doomed == STEP => {
-                spans.go_on_at(usize::try_from(place - 1).unwrap_or(0), time);
-            }
-            _ => break,
-        }
+        Ok(())
     }
-    Ok(removed)
 }
 
-/// Forgets the names of records without rows.
-///
-/// Other processes have ids cached. They share a lock while they store, and compare the generation
-/// of names before they commit: taking the lock alone waits for those who compared already, and
-/// raising the generation turns the others back.
-async fn prune(engine: &Engine, records: &[Named]) -> Result<(), PersistenceError> {
-    let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
-    let session = engine.reader(OPERATION).await?;
-    let client = session.client();
-    let empty = session.run(client.prepare_cached(&engine.sql.empty_records)).await?;
-    session.run(client.batch_execute(&engine.sql.begin_sweep)).await?;
-    let rows = session.run(client.query(&empty, &[&ids])).await?;
-    if !rows.is_empty() {
-        let empty: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-        match session.run(client.batch_execute(&engine.sql.lock_names)).await {
-            // Somebody's store takes long. Names without rows are not listed: another time will do.
-            Err(PersistenceError::Backend(error)) if error.kind() == ErrorKind::Busy => {
-                tracing::debug!(%error, "names without rows stay for now");
-                return Ok(());
-            }
-            locked => locked?,
-        }
-        if session.run(client.execute(&engine.sql.prune, &[&empty])).await? > 0 {
-            session.run(client.batch_execute(&engine.sql.raise_generation)).await?;
-        }
+async fn select_ids(
+    session: &Session,
+    select: &Statement,
+    ids: &Vec<i64>,
+) -> Result<Vec<i64>, PersistenceError> {
+    let rows = session.run(session.client().query(select, &[ids])).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The time up to which the rows of every record go, if that can be said without looking.
+fn last_of_all(plan: &CleanupPlan) -> Option<i64> {
+    if plan.keep_newest > 0 {
+        return None;
     }
-    session.commit().await?;
-    session.release();
-    Ok(())
+    let rest = plan.rules.iter().position(|rule| rule.pattern.is_all())?;
+    let cutoffs: Option<Vec<u64>> =
+        plan.rules[..=rest].iter().map(|rule| rule.older_than).collect();
+    last(cutoffs?.into_iter().min()?)
+}
+
+/// The time after which no row of any record goes.
+fn last_of_any(plan: &CleanupPlan) -> Option<i64> {
+    last(plan.rules.iter().filter_map(|rule| rule.older_than).max()?)
+}
+
+fn last(older_than: u64) -> Option<i64> {
+    Some(i64::try_from(older_than.checked_sub(1)?).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::{CleanupRule, Grammar};
+
+    use super::*;
+
+    #[test]
+    fn the_time_that_holds_for_all_records_is_the_earliest_of_rules_that_cover_all() {
+        let rule = |pattern: &str, older_than| CleanupRule {
+            pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
+            older_than,
+        };
+        let plan = |rules: Vec<CleanupRule>| CleanupPlan { rules, keep_newest: 0 };
+        let all = |rules| last_of_all(&plan(rules));
+        assert_eq!(all(vec![rule("*", Some(10))]), Some(9));
+        assert_eq!(all(vec![rule("a", Some(5)), rule("*", Some(10))]), Some(4));
+        // Nothing after the rule for all records is ever reached.
+        assert_eq!(all(vec![rule("*", Some(10)), rule("a", Some(5))]), Some(9));
+        assert_eq!(all(vec![rule("a", None), rule("*", Some(10))]), None);
+        assert_eq!(all(vec![rule("a", Some(10))]), None);
+        assert_eq!(all(vec![rule("*", Some(0))]), None);
+        assert_eq!(all(vec![rule("*", Some(u64::MAX))]), Some(i64::MAX));
+        let newest = CleanupPlan { keep_newest: 1, ..plan(vec![rule("*", Some(10))]) };
+        assert_eq!((last_of_all(&newest), last_of_any(&newest)), (None, Some(9)));
+        assert_eq!(last_of_any(&plan(vec![rule("a", Some(5)), rule("b", Some(10))])), Some(9));
+        assert_eq!(last_of_any(&plan(vec![rule("a", None)])), None);
+    }
 }

@@ -7,7 +7,11 @@ use annals_core::{DEFAULT_MAX_VALUE_BYTES, Durability, PersistenceError};
 
 use crate::error;
 
+mod storage;
 mod url;
+
+pub(crate) use storage::Storage;
+pub use storage::Timescale;
 
 /// PostgreSQL cuts longer identifiers off, so that two schemas would become one.
 const MAX_SCHEMA_BYTES: usize = 63;
@@ -45,9 +49,15 @@ const FIELD_BYTES: usize = 1 << 30;
 /// | `wait_timeout` | 30 s | the longest wait for a free connection or a place in the queue |
 /// | `connect_timeout` | 10 s | the longest time to connect and log in, for each host |
 /// | `statement_timeout` | 60 s | the longest time for one step of work on the server |
+/// | `timescale` | `auto` | `require`, `off`: see [`with_timescale`](Self::with_timescale) |
+/// | `chunk_interval` | 1 d | what one chunk of a hypertable holds |
+/// | `compress_after` | 7 d | how old a chunk is when TimescaleDB compresses it; or `off` |
+/// | `partition_interval` | none | see [`with_partition_interval`](Self::with_partition_interval) |
+/// | `distribute` | `off` | `require`: see [`with_distribution`](Self::with_distribution) |
 ///
 /// Times are written as `500ms`, `30s` or `2min`. A plain number means what it means to
-/// PostgreSQL: seconds for `connect_timeout`, milliseconds for the others. The options that libpq
+/// PostgreSQL: seconds for `connect_timeout`, milliseconds for the others. Intervals need a unit
+/// and may have `h` and `d` as well. The options that libpq
 /// knows (`host`, `port`, `user`, `password`, `dbname`, `application_name`, `options`, `sslmode`,
 /// `target_session_attrs`, `load_balance_hosts`, `keepalives…`, `tcp_user_timeout`) work too, and
 /// several hosts with commas between them; anything else is refused.
@@ -65,6 +75,7 @@ pub struct PostgresConfig {
     pub(crate) wait_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    pub(crate) storage: Storage,
 }
 
 impl PostgresConfig {
@@ -93,6 +104,7 @@ impl PostgresConfig {
             wait_timeout: Duration::from_secs(30),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
             statement_timeout: Duration::from_secs(60),
+            storage: Storage::default(),
         }
     }
 
@@ -164,6 +176,53 @@ impl PostgresConfig {
         self
     }
 
+    /// Sets whether a schema that is created uses TimescaleDB: the history is a hypertable then,
+    /// whose chunks are compressed when they are old and dropped when all of their rows are
+    /// expired. Compression needs TimescaleDB's community licence.
+    ///
+    /// A history that is there already is used as it is; `annals migrate` converts it.
+    #[must_use]
+    pub fn with_timescale(mut self, timescale: Timescale) -> Self {
+        self.storage.timescale = timescale;
+        self
+    }
+
+    /// Sets what one chunk of a hypertable holds, when the schema is created. Whole milliseconds.
+    #[must_use]
+    pub fn with_chunk_interval(mut self, interval: Duration) -> Self {
+        self.storage.chunk_interval = Some(storage::millis(interval));
+        self
+    }
+
+    /// Sets how old the rows of a chunk are when it is compressed, when the schema is created;
+    /// `None` for never. Whole milliseconds.
+    #[must_use]
+    pub fn with_compress_after(mut self, age: Option<Duration>) -> Self {
+        self.storage.compress_after = Some(age.map(storage::millis));
+        self
+    }
+
+    /// Makes the history of a schema that is created a partitioned table, with one partition for
+    /// each interval of time: retention then drops partitions instead of deleting rows. Whole
+    /// milliseconds; an interval that retention holds 10 to 400 of is a good one.
+    ///
+    /// Connecting fails if the history is there and is not partitioned so.
+    #[must_use]
+    pub fn with_partition_interval(mut self, interval: Duration) -> Self {
+        self.storage.partition_interval = Some(storage::millis(interval));
+        self
+    }
+
+    /// Sets whether the history is distributed over the nodes of a Citus cluster by record.
+    ///
+    /// Connect to the coordinator. Connecting fails if the extension is missing, or if the history
+    /// is there and is not distributed; and without this, if it is.
+    #[must_use]
+    pub fn with_distribution(mut self, distribute: bool) -> Self {
+        self.storage.distribute = distribute;
+        self
+    }
+
     /// The schema that all tables live in.
     pub fn schema(&self) -> &str {
         &self.schema
@@ -204,6 +263,7 @@ impl PostgresConfig {
         if self.writers == 0 {
             return Err(error::config("`writers` is at least 1"));
         }
+        self.storage.check()?;
         if self.server.get_hosts().is_empty() && self.server.get_hostaddrs().is_empty() {
             return Err(error::config("no host: write postgres://user:password@host/database"));
         }
@@ -235,6 +295,7 @@ impl fmt::Debug for PostgresConfig {
             .field("wait_timeout", &self.wait_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
+            .field("storage", &self.storage)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 //! What all operations share: the pools, the statements, and what is known about the server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::{Durability, ErrorKind, PersistenceError};
@@ -14,7 +13,8 @@ use tokio::time::timeout;
 use crate::config::PostgresConfig;
 use crate::error::{self, Native, Phase};
 use crate::hosts::{self, HostByHost};
-use crate::schema;
+use crate::layout::Layout;
+use crate::schema::{self, Server};
 use crate::session::Session;
 use crate::sql::Sql;
 use crate::write::NameCache;
@@ -31,8 +31,7 @@ pub(crate) struct Engine {
     writers: Option<Pool>,
     /// Streams may wait for their reader for ever, so that one connection is kept from them.
     streams: Arc<Semaphore>,
-    ready: OnceCell<()>,
-    power_loss: AtomicBool,
+    ready: OnceCell<Server>,
     pub(crate) names: Arc<NameCache>,
 }
 
@@ -59,7 +58,6 @@ impl Engine {
             writers: pool(config.writers).map(|pool| pool.post_create(connected)).and_then(build),
             streams: Arc::new(Semaphore::new(streams)),
             ready: OnceCell::new(),
-            power_loss: AtomicBool::new(false),
             names,
             config,
         }
@@ -71,19 +69,25 @@ impl Engine {
 
     /// Whether the server was found to sync before it answers.
     pub(crate) fn survives_power_loss(&self) -> bool {
-        self.power_loss.load(Ordering::Relaxed)
+        let wanted = self.config.durability >= Durability::PowerLoss;
+        wanted && self.ready.get().is_some_and(|server| server.syncs)
+    }
+
+    /// Whether a query sees one snapshot. Of a cluster that is not known before it was asked.
+    pub(crate) fn one_snapshot(&self) -> bool {
+        let server = self.ready.get();
+        server.map_or(!self.config.storage.distribute, |server| server.one_snapshot)
+    }
+
+    /// How the history was found to lie on the server, once it is [ready](Self::ready).
+    pub(crate) fn layout(&self) -> Layout {
+        self.ready.get().map_or(Layout::Plain, |server| server.layout)
     }
 
     /// Checks the server and creates what is missing, once; a failure is tried again by the next
     /// call.
     pub(crate) async fn ready(&self) -> Result<(), PersistenceError> {
-        let checked = self.ready.get_or_try_init(|| async {
-            let server = schema::prepare(self).await?;
-            let wanted = self.config.durability >= Durability::PowerLoss;
-            self.power_loss.store(wanted && server.syncs, Ordering::Relaxed);
-            Ok(())
-        });
-        checked.await.map(drop)
+        self.ready.get_or_try_init(|| schema::prepare(self)).await.map(drop)
     }
 
     /// A connection for anything but storing.

@@ -5,7 +5,7 @@ use std::io;
 
 use annals_core::{BackendError, ErrorKind, Outcome, PersistenceError};
 use deadpool_postgres::{PoolError, TimeoutType};
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// How this backend calls itself in errors.
 pub(crate) const ENGINE: &str = "postgres";
@@ -198,6 +198,15 @@ fn advice(code: &str) -> &'static str {
         "42P07" => "; the schema has a table of that name already: choose another with `schema=`",
         _ => "",
     }
+}
+
+/// Whether a row found no partition: a check that failed and has no name.
+pub(crate) fn no_partition(error: &PersistenceError) -> bool {
+    let PersistenceError::Backend(error) = error else { return false };
+    let source = error.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    source.and_then(tokio_postgres::Error::as_db_error).is_some_and(|reported| {
+        *reported.code() == SqlState::CHECK_VIOLATION && reported.constraint().is_none()
+    })
 }
 
 /// An error of the pool during `operation`; nothing has been sent then.

@@ -33,9 +33,13 @@
 
 mod cleanup;
 mod config;
+mod ddl;
 mod engine;
 mod error;
 mod hosts;
+mod layout;
+mod migrate;
+mod partitions;
 mod read;
 mod schema;
 mod session;
@@ -48,12 +52,13 @@ use std::sync::Arc;
 
 use annals_core::{
     Batch, CleanupPlan, Durability, Grammar, Guarantees, Pattern, PersistenceBackend,
-    PersistenceError, Query, QueryParams, RecordSummary, Row, RowStream, StoredValue,
+    PersistenceError, Query, QueryParams, RecordSummary, Row, RowStream, StoredValue, Swept,
 };
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub use config::PostgresConfig;
+pub use config::{PostgresConfig, Timescale};
+pub use migrate::{Migration, MigrationProgress};
 
 use crate::worker::Worker;
 
@@ -90,6 +95,40 @@ impl PostgresBackend {
         let backend = Self::new(PostgresConfig::from_url(url)?);
         backend.initialize().await?;
         Ok(backend)
+    }
+
+    /// Converts the plain history of a schema to what `config` asks for: a partitioned table, a
+    /// hypertable or a distributed table. `progress` is called on the backend's thread.
+    ///
+    /// Queries go on meanwhile and stores wait; the history takes its space twice until the end.
+    /// Grants and triggers on it have to be given again. Programs that run may go on, except when
+    /// the history is distributed, which their URL then has to say.
+    ///
+    /// # Errors
+    /// A configuration that asks for what the server does not have, a history that is not there or
+    /// is converted already to something else ([`ErrorKind::Config`](annals_core::ErrorKind)), or
+    /// what the server reports. The history is then as it was.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the history as it was, unless the last commit was on its way.
+    pub async fn migrate(
+        config: PostgresConfig,
+        progress: impl Fn(MigrationProgress) + Send + 'static,
+    ) -> Result<Migration, PersistenceError> {
+        let backend = Self::new(config);
+        let migration = backend.worker.run_while_wanted(|engine| migrate::run(engine, progress));
+        let migration = migration.await;
+        backend.close().await?;
+        migration
+    }
+
+    async fn swept(
+        &self,
+        plan: &CleanupPlan,
+        turn: cleanup::Turn,
+    ) -> Result<Swept, PersistenceError> {
+        let plan = plan.clone();
+        self.worker.run_while_wanted(move |engine| cleanup::sweep(engine, plan, turn)).await
     }
 
     /// The configuration it works with.
@@ -159,8 +198,11 @@ impl PersistenceBackend for PostgresBackend {
     }
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
-        let plan = plan.clone();
-        self.worker.run_while_wanted(|engine| cleanup::sweep(engine, plan)).await
+        self.swept(plan, cleanup::Turn::Awaited).await.map(|swept| swept.removed)
+    }
+
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        self.swept(plan, cleanup::Turn::Left).await
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {
@@ -180,7 +222,7 @@ impl PersistenceBackend for PostgresBackend {
             durability: if power_loss { Durability::PowerLoss } else { Durability::Process },
             atomic_batches: true,
             idempotent_batches: true,
-            snapshot_queries: true,
+            snapshot_queries: self.worker.engine().one_snapshot(),
             streamed_queries: true,
             selective_cleanup: true,
             many_processes: true,

@@ -1,13 +1,20 @@
-//! Checking the server, and creating what is missing on it.
+//! Checking the server, and creating or upgrading what is on it.
 
 use annals_core::{ErrorKind, PersistenceError};
 
+use crate::ddl;
 use crate::engine::Engine;
 use crate::error;
+use crate::layout::{self, Extensions, Layout};
+use crate::partitions;
 use crate::session::Session;
 
 /// The version of the tables that this release reads and writes.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
+
+/// What takes the tables from one version to the next, from version 1 on. There is no way back:
+/// an older release refuses a newer version.
+const STEPS: [fn(&str) -> String; VERSION as usize - 1] = [ddl::version_2];
 
 /// The oldest `server_version_num`.
 const OLDEST_SERVER: i32 = 140_000;
@@ -15,33 +22,55 @@ const OLDEST_SERVER: i32 = 140_000;
 const OPERATION: &str = error::INITIALIZE;
 
 /// What was found.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Server {
     /// Whether a commit is synced to the medium before it is answered.
     pub(crate) syncs: bool,
+    pub(crate) layout: Layout,
+    /// Whether a query sees one snapshot: those of several nodes are several.
+    pub(crate) one_snapshot: bool,
 }
 
-struct Found {
-    server: Server,
+pub(crate) struct Found {
+    syncs: bool,
     schema: bool,
-    meta: bool,
+    pub(crate) meta: bool,
+    pub(crate) extensions: Extensions,
 }
 
-/// Checks the server and the schema's version, and creates the tables if they are missing. Any
-/// number of processes may do so at once.
+/// Checks the server and the schema's version, and creates the tables if they are missing, or
+/// upgrades them. Any number of processes may do so at once.
 pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError> {
     let session = engine.reader(OPERATION).await?;
+    let config = engine.config();
     let found = look(engine, &session).await?;
-    let server = if found.meta {
-        check_version(engine, &session).await?;
-        found.server
-    } else {
-        create(engine, &session).await?
-    };
+    if !found.meta || version(engine, &session).await? < VERSION {
+        create_or_upgrade(engine, &session).await?;
+    }
+    let layout = layout::find(config, &session, &found.extensions).await?;
+    layout::accept(OPERATION, &config.storage, layout)?;
+    let mut one_snapshot = true;
+    match layout {
+        Layout::Plain => {}
+        Layout::Partitioned => {
+            check_interval(engine, &session).await?;
+            partitions::make_ahead(engine, &session).await?;
+        }
+        Layout::Hypertable => {
+            if found.extensions.apache && config.storage.compress_after().is_some() {
+                tracing::warn!(
+                    "TimescaleDB runs under its Apache licence here, which has no compression: \
+                     chunks stay as they are (compress_after=off says that this is meant)"
+                );
+            }
+        }
+        Layout::Distributed => one_snapshot = nodes(engine, &session).await? == 1,
+    }
     session.release();
-    Ok(server)
+    Ok(Server { syncs: found.syncs, layout, one_snapshot })
 }
 
-async fn look(engine: &Engine, session: &Session) -> Result<Found, PersistenceError> {
+pub(crate) async fn look(engine: &Engine, session: &Session) -> Result<Found, PersistenceError> {
     let client = session.client();
     let schema = &engine.config().schema;
     let row = session.run(client.query_one(&engine.sql.probe, &[schema])).await?;
@@ -57,16 +86,17 @@ async fn look(engine: &Engine, session: &Session) -> Result<Found, PersistenceEr
         );
         return Err(error::own(OPERATION, ErrorKind::Config, message));
     }
-    let server = Server { syncs: row.get(2) };
-    Ok(Found { server, schema: row.get(3), meta: row.get(4) })
+    let extensions = Extensions::read(&row, 5);
+    Ok(Found { syncs: row.get(2), schema: row.get(3), meta: row.get(4), extensions })
 }
 
-async fn check_version(engine: &Engine, session: &Session) -> Result<(), PersistenceError> {
+/// The version of the tables that are there, 1 to [`VERSION`].
+async fn version(engine: &Engine, session: &Session) -> Result<i32, PersistenceError> {
     let rows = session.run(session.client().query(&engine.sql.version, &[])).await?;
     let version: Option<i32> = rows.first().and_then(|row| row.try_get(0).ok());
     let schema = &engine.sql.schema;
     match version {
-        Some(VERSION) => Ok(()),
+        Some(known @ 1..=VERSION) => Ok(known),
         Some(newer) if newer > VERSION => {
             let message = format!(
                 "the tables in schema {schema} have version {newer}; this release of annals knows \
@@ -81,33 +111,71 @@ async fn check_version(engine: &Engine, session: &Session) -> Result<(), Persist
     }
 }
 
-/// Creates schema and tables in one transaction.
+/// Creates schema and tables, or brings them to this release's version, in one transaction.
 ///
 /// The lock belongs to the transaction, not to the session: behind a transaction pooler the next
 /// statement may run in another session. It is what makes `CREATE SCHEMA` safe, because two of
 /// those at once fail with a duplicate key even with `IF NOT EXISTS`.
-async fn create(engine: &Engine, session: &Session) -> Result<Server, PersistenceError> {
+pub(crate) async fn create_or_upgrade(
+    engine: &Engine,
+    session: &Session,
+) -> Result<(), PersistenceError> {
     let client = session.client();
-    let limit = engine.config().statement_timeout.as_millis();
-    let begin = format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {limit}; \
-         SET LOCAL idle_in_transaction_session_timeout = {limit}; \
-         SELECT pg_advisory_xact_lock({})",
-        engine.sql.create_lock
-    );
-    session.run(client.batch_execute(&begin)).await?;
+    session.run(client.batch_execute(&engine.sql.begin_create)).await?;
     // Somebody else may have been first.
     let found = look(engine, session).await?;
+    let s = &engine.sql.schema;
     if found.meta {
-        check_version(engine, session).await?;
+        let version = version(engine, session).await?;
+        for step in STEPS.iter().skip(usize::try_from(version - 1).unwrap_or(0)) {
+            session.run(client.batch_execute(&step(s))).await?;
+        }
+        let raise = format!("UPDATE {s}.meta SET schema_version = {VERSION}");
+        session.run(client.batch_execute(&raise)).await?;
     } else {
+        let storage = &engine.config().storage;
+        let layout = layout::choose(OPERATION, storage, &found.extensions)?;
+        if layout == Layout::Distributed {
+            nodes(engine, session).await?;
+        }
         if !found.schema {
             // Only when it is missing: `IF NOT EXISTS` wants the right to create it even so.
-            let create = format!("CREATE SCHEMA {}", engine.sql.schema);
-            session.run(client.batch_execute(&create)).await?;
+            session.run(client.batch_execute(&format!("CREATE SCHEMA {s}"))).await?;
         }
-        session.run(client.batch_execute(&engine.sql.create)).await?;
+        let create = ddl::create(s, layout, storage, &found.extensions);
+        session.run(client.batch_execute(&create)).await?;
     }
-    session.commit().await?;
-    Ok(found.server)
+    session.commit().await
+}
+
+/// The interval is a matter of the whole history, not of each program.
+async fn check_interval(engine: &Engine, session: &Session) -> Result<(), PersistenceError> {
+    let select = format!("SELECT partition_interval FROM {}.meta", engine.sql.schema);
+    let row = session.run(session.client().query_one(&select, &[])).await?;
+    match (engine.config().storage.partition_interval, row.get::<_, Option<i64>>(0)) {
+        (Some(asked), Some(kept)) if asked != kept => {
+            let message = format!(
+                "`partition_interval` asks for {asked} ms, and the history is partitioned by \
+                 {kept} ms: leave the option out, or write {kept}ms"
+            );
+            Err(error::own(OPERATION, ErrorKind::Config, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many nodes have shards, at least one. Every program connects to the coordinator: advisory
+/// locks and the tables that are not distributed are there.
+async fn nodes(engine: &Engine, session: &Session) -> Result<i64, PersistenceError> {
+    let select = "SELECT citus_is_coordinator(), greatest(1, (SELECT count(*) FROM pg_dist_node \
+                  WHERE shouldhaveshards AND noderole = 'primary'))";
+    let row = session.run(session.client().query_one(select, &[])).await?;
+    if !row.get::<_, bool>(0) {
+        let message = format!(
+            "this is a worker of the Citus cluster; connect to its coordinator (schema {})",
+            engine.sql.schema
+        );
+        return Err(error::own(OPERATION, ErrorKind::Config, message));
+    }
+    Ok(row.get(1))
 }

@@ -4,6 +4,9 @@
 use annals_core::{Durability, REMEMBERED_WRITERS};
 
 use crate::config::PostgresConfig;
+use crate::layout::Extensions;
+
+mod distributed;
 
 /// The statements of one schema.
 ///
@@ -13,14 +16,16 @@ use crate::config::PostgresConfig;
 /// * `history (record_id, stored_at, seq, value)`: the rows, keyed by the first three. `seq` comes
 ///   from a sequence, so that equal times stay in order of arrival.
 /// * `writers (writer, number, touched_at)`: the last batch of each writer.
-/// * `meta (schema_version, names_generation)`: one row. Whoever removes a name raises the
+/// * `meta (schema_version, names_generation, partition_interval)`: one row. Whoever removes a name raises the
 ///   generation; whoever has cached ids compares it before he commits. It begins at a random
 ///   number, so that ids of a schema that was dropped do not fit the one made in its place.
 pub(crate) struct Sql {
     /// The schema's name as an identifier.
     pub(crate) schema: String,
-    /// The key of the advisory lock for creating the schema.
-    pub(crate) create_lock: i64,
+    /// Begins a transaction that creates or upgrades the schema.
+    pub(crate) begin_create: String,
+    /// Begins a transaction that converts the history, for as long as it takes.
+    pub(crate) begin_migration: String,
     /// Begins a transaction that stores, and keeps names from being removed meanwhile.
     pub(crate) begin_write: String,
     /// Begins a transaction that adds names.
@@ -29,10 +34,18 @@ pub(crate) struct Sql {
     pub(crate) begin_read: String,
     /// Begins one step of a sweep.
     pub(crate) begin_sweep: String,
+    /// Waits until no other process makes a step.
+    pub(crate) take_turn: String,
+    /// Answers whether no other process makes a step.
+    pub(crate) try_turn: String,
+    /// Begins a transaction that makes partitions.
+    pub(crate) begin_partitions: String,
     /// Waits for the transactions that store, and holds up new ones.
     pub(crate) lock_names: String,
     pub(crate) generation: String,
     pub(crate) add_names: String,
+    /// After `add_names`, where ids are distributed.
+    pub(crate) place_names: Option<String>,
     pub(crate) find_names: String,
     pub(crate) claim: String,
     pub(crate) insert: String,
@@ -45,14 +58,19 @@ pub(crate) struct Sql {
     pub(crate) summaries: String,
     pub(crate) keep_bounds: String,
     pub(crate) sweep_step: String,
+    /// For layouts that want to be told the record: those with rows up to a time.
+    pub(crate) expired_records: String,
+    pub(crate) record_bound: String,
+    pub(crate) record_delete: String,
     pub(crate) empty_records: String,
+    /// Before `prune`, where ids are distributed.
+    pub(crate) unplace: Option<String>,
     pub(crate) prune: String,
     pub(crate) raise_generation: String,
     pub(crate) expire_writers: String,
     pub(crate) health: String,
     pub(crate) probe: String,
     pub(crate) version: String,
-    pub(crate) create: String,
 }
 
 /// How long a sweep that wants to remove names waits for stores, which wait for it meanwhile.
@@ -63,9 +81,12 @@ impl Sql {
         let s = quote(&config.schema);
         let names_lock = lock_key("names", &config.schema);
         let create_lock = lock_key("create", &config.schema);
+        let sweep_lock = lock_key("sweep", &config.schema);
+        let partitions_lock = lock_key("partitions", &config.schema);
         let limit = config.statement_timeout.as_millis();
         // What is sent before BEGIN was answered must do nothing if BEGIN failed, or if an old
         // pooler ran another schema's statement in place of ours.
+        let extensions = Extensions::COLUMNS;
         let tx = literal(&config.schema);
         let ours = format!("current_setting('annals.tx', true) = {tx}");
         // A client that hangs with a transaction open would hold its locks for ever.
@@ -84,10 +105,35 @@ impl Sql {
                     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
                     SET LOCAL enable_sort = off; SET LOCAL jit = off; \
                     SET LOCAL max_parallel_workers_per_gather = 0;";
-        Self {
+        // Old rows of many records may go into compressed chunks, whose neighbours are unpacked to
+        // compare keys; the group's size bounds that already. Without TimescaleDB it is a word.
+        let unpack = match config.storage.distribute {
+            true => "",
+            false => "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0;",
+        };
+        // Citus otherwise refuses to change what it has read from several shards at once.
+        let sequential = match config.storage.distribute {
+            true => "SET LOCAL citus.multi_shard_modify_mode = 'sequential';",
+            false => "",
+        };
+        let mut sql = Self {
+            begin_create: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} \
+                 SELECT pg_advisory_xact_lock({create_lock})"
+            ),
+            begin_migration: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                 SET LOCAL statement_timeout = 0; \
+                 SET LOCAL idle_in_transaction_session_timeout = {limit}; {sequential} \
+                 SELECT pg_advisory_xact_lock({create_lock})"
+            ),
+            begin_partitions: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} \
+                 SELECT pg_advisory_xact_lock({partitions_lock})"
+            ),
             begin_write: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-                 {limits} {commit} SET LOCAL annals.tx = {tx}; \
+                 {limits} {commit} {unpack} SET LOCAL annals.tx = {tx}; \
                  SELECT pg_advisory_xact_lock_shared({names_lock})"
             ),
             // Ids are cached, and must not outlive a crash of the server that the names do not.
@@ -107,8 +153,11 @@ impl Sql {
                  SET LOCAL tcp_keepalives_count = 3; {plan}"
             ),
             begin_sweep: format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {plan}"
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {plan} {unpack} \
+                 SET LOCAL plan_cache_mode = force_custom_plan"
             ),
+            take_turn: format!("SELECT pg_advisory_xact_lock({sweep_lock})"),
+            try_turn: format!("SELECT pg_try_advisory_xact_lock({sweep_lock})"),
             lock_names: format!(
                 "SET LOCAL lock_timeout = '{PRUNE_LOCK_TIMEOUT}'; \
                  SELECT pg_advisory_xact_lock({names_lock})"
@@ -119,9 +168,10 @@ impl Sql {
             add_names: format!(
                 "INSERT INTO {s}.records (name) \
                  SELECT u.name FROM unnest($1::text[]) AS u (name) \
-                 WHERE NOT EXISTS (SELECT FROM {s}.records r WHERE r.name = u.name COLLATE \"C\") \
+                 LEFT JOIN {s}.records r ON r.name = u.name COLLATE \"C\" WHERE r.name IS NULL \
                  ORDER BY u.name COLLATE \"C\" ON CONFLICT (name) DO NOTHING"
             ),
+            place_names: None,
             // The ids and the generation they belong to come from one snapshot.
             find_names: format!(
                 "SELECT r.name, r.id, m.names_generation FROM {s}.meta m \
@@ -221,14 +271,25 @@ impl Sql {
                         (SELECT max(stored_at) FROM doomed d WHERE d.place = l.place) \
                  FROM (SELECT max(place) AS place FROM doomed) l"
             ),
+            expired_records: format!(
+                "SELECT r.id FROM unnest($1::bigint[]) AS r (id) WHERE EXISTS (\
+                   SELECT FROM {s}.history h WHERE h.record_id = r.id AND h.stored_at <= $2)"
+            ),
+            record_bound: format!(
+                "SELECT stored_at, seq FROM {s}.history WHERE record_id = $1 \
+                 AND stored_at >= $2 AND stored_at <= $3 AND (stored_at, seq) <= ($3, $4) \
+                 ORDER BY stored_at, seq OFFSET $5::bigint LIMIT 1"
+            ),
+            record_delete: format!(
+                "DELETE FROM {s}.history WHERE record_id = $1 \
+                 AND stored_at >= $2 AND stored_at <= $3 AND (stored_at, seq) <= ($3, $4)"
+            ),
             empty_records: format!(
                 "SELECT r.id FROM unnest($1::bigint[]) AS r (id) \
                  WHERE NOT EXISTS (SELECT FROM {s}.history h WHERE h.record_id = r.id)"
             ),
-            prune: format!(
-                "DELETE FROM {s}.records r WHERE r.id = ANY ($1::bigint[]) \
-                 AND NOT EXISTS (SELECT FROM {s}.history h WHERE h.record_id = r.id)"
-            ),
+            unplace: None,
+            prune: format!("DELETE FROM {s}.records WHERE id = ANY ($1::bigint[])"),
             raise_generation: format!(
                 "UPDATE {s}.meta SET names_generation = names_generation + 1"
             ),
@@ -237,7 +298,8 @@ impl Sql {
                  ORDER BY touched_at DESC OFFSET {REMEMBERED_WRITERS})"
             ),
             health: format!("SELECT schema_version FROM {s}.meta"),
-            probe: "SELECT current_setting('server_version_num')::int, \
+            probe: format!(
+                "SELECT current_setting('server_version_num')::int, \
                       current_setting('server_encoding'), \
                       current_setting('fsync') = 'on' \
                         AND current_setting('full_page_writes') = 'on' \
@@ -245,59 +307,25 @@ impl Sql {
                       EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1), \
                       EXISTS (SELECT FROM pg_catalog.pg_class c \
                         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                        WHERE n.nspname = $1 AND c.relname = 'meta')"
-                .to_owned(),
+                        WHERE n.nspname = $1 AND c.relname = 'meta'), {extensions}"
+            ),
             version: format!("SELECT schema_version FROM {s}.meta"),
-            create: create(&s),
             schema: s,
-            create_lock,
+        };
+        if config.storage.distribute {
+            distributed::apply(&mut sql);
         }
+        sql
     }
 }
 
-/// The tables of version 1.
-fn create(s: &str) -> String {
-    // Sweeps leave dead rows behind at a steady rate: vacuum at 5 % of them instead of 20.
-    let vacuum = "WITH (autovacuum_vacuum_scale_factor = 0.05)";
-    format!(
-        "CREATE TABLE {s}.meta (\
-           one boolean PRIMARY KEY DEFAULT true CHECK (one), \
-           schema_version integer NOT NULL, \
-           names_generation bigint NOT NULL); \
-         CREATE TABLE {s}.records (\
-           id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
-           name text COLLATE \"C\" NOT NULL UNIQUE) {vacuum}; \
-         CREATE TABLE {s}.history (\
-           record_id bigint NOT NULL, \
-           stored_at bigint NOT NULL, \
-           seq bigint GENERATED ALWAYS AS IDENTITY, \
-           value text NOT NULL, \
-           PRIMARY KEY (record_id, stored_at, seq)) {vacuum}; \
-         CREATE TABLE {s}.writers (\
-           writer bytea PRIMARY KEY, \
-           number bigint NOT NULL, \
-           touched_at timestamptz NOT NULL); \
-         CREATE VIEW {s}.record_history AS \
-           SELECT r.name AS record_name, h.value AS value_json, h.stored_at \
-           FROM {s}.history h JOIN {s}.records r ON r.id = h.record_id; \
-         COMMENT ON VIEW {s}.record_history IS \
-           'The history for people: value_json::jsonb, to_timestamp(stored_at / 1000.0)'; \
-         INSERT INTO {s}.meta (schema_version, names_generation) \
-           SELECT {version}, \
-             ('x' || left(id, 8) || right(id, 8))::bit(64)::bigint & {most} \
-           FROM (SELECT gen_random_uuid()::text AS id) AS random;",
-        version = crate::schema::VERSION,
-        most = i64::MAX,
-    )
-}
-
 /// A text that means exactly `text`, whatever `standard_conforming_strings` is.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// An identifier that means exactly `name`.
-fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -328,8 +356,14 @@ mod tests {
     /// Other releases of annals must come to the same keys.
     #[test]
     fn the_keys_of_locks_stay_as_they_are() {
-        assert_eq!(lock_key("names", "annals"), lock_key("names", "annals"));
-        assert_ne!(lock_key("names", "annals"), lock_key("create", "annals"));
+        for (purpose, key) in [
+            ("names", 3_896_343_779_372_407_121),
+            ("create", 3_472_230_037_345_271_557),
+            ("sweep", 6_164_643_500_509_362_089),
+            ("partitions", -4_364_375_357_667_629_456),
+        ] {
+            assert_eq!(lock_key(purpose, "annals"), key, "{purpose}");
+        }
         assert_ne!(lock_key("names", "a"), lock_key("names", "b"));
     }
 }

@@ -1,4 +1,6 @@
-//! PostgreSQL is held to the contract, in a database that sorts by bytes and in one that does not.
+//! PostgreSQL is held to the contract, in a database that sorts by bytes and in one that does not,
+//! and in every layout of the history: partitioned always, with an extension where the server that
+//! `ANNALS_TEST_POSTGRES_URL` names has it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,21 +8,36 @@ use std::sync::Arc;
 use annals_conformance::{Guard, Harness, HarnessResult, Suite, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_postgres::{PostgresBackend, PostgresConfig};
-use annals_test_postgres::{Locale, SKIP_VARIABLE, TestServer, skip_requested};
+use annals_test_postgres::{Extension, Locale, SKIP_VARIABLE, TestServer, skip_requested};
 use tokio_postgres::{Client, NoTls};
 
-/// One schema for each store; its location is the URL with the schema in it.
-struct Schemas(&'static str, Locale);
+/// Where the schemas of a suite are.
+#[derive(Clone, Copy)]
+enum Database {
+    Sorted(Locale),
+    With(Extension),
+}
+
+/// One schema for each store; its location is the URL with the schema in it, and options.
+struct Schemas {
+    name: &'static str,
+    database: Database,
+    options: &'static str,
+}
 
 #[async_trait]
 impl Harness for Schemas {
     fn name(&self) -> String {
-        self.0.into()
+        self.name.into()
     }
 
     async fn create(&self) -> HarnessResult<String> {
-        let url = TestServer::get()?.database(self.1)?;
-        Ok(format!("{url}?schema={}", unique_name("suite")))
+        let server = TestServer::get()?;
+        let url = match self.database {
+            Database::Sorted(locale) => server.database(locale)?,
+            Database::With(extension) => server.database_with(extension)?,
+        };
+        Ok(format!("{url}?schema={}{}", unique_name("suite"), self.options))
     }
 
     async fn open(&self, location: &str) -> HarnessResult<Arc<dyn PersistenceBackend>> {
@@ -49,12 +66,14 @@ impl Harness for Schemas {
         text: &str,
     ) -> HarnessResult<Option<()>> {
         let (client, schema) = connect(location).await?;
+        // In two steps: Citus wants to be told the record.
+        let id = format!("SELECT id FROM \"{schema}\".records WHERE name = $1");
+        let Some(id) = client.query_opt(&id, &[&record]).await? else { return Ok(None) };
         let update = format!(
-            "UPDATE \"{schema}\".history SET value = $3 WHERE stored_at = $2 \
-             AND record_id = (SELECT id FROM \"{schema}\".records WHERE name = $1)"
+            "UPDATE \"{schema}\".history SET value = $3 WHERE stored_at = $2 AND record_id = $1"
         );
         let stored_at = i64::try_from(stored_at)?;
-        let changed = client.execute(&update, &[&record, &stored_at, &text]).await?;
+        let changed = client.execute(&update, &[&id.get::<_, i64>(0), &stored_at, &text]).await?;
         Ok((changed > 0).then_some(()))
     }
 
@@ -71,10 +90,24 @@ impl Harness for Schemas {
         for table in ["history", "records", "writers", "meta"] {
             client.batch_execute(&format!("VACUUM \"{schema}\".{table}")).await?;
         }
-        let size = "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c \
-                    JOIN pg_namespace n ON n.oid = c.relnamespace \
-                    WHERE n.nspname = $1 AND c.relkind = 'r'";
-        let size: i64 = client.query_one(size, &[&schema]).await?.get(0);
+        // Partitions lie in the schema as the other tables do; chunks and shards do not.
+        let elsewhere = match self.database {
+            Database::With(Extension::Timescale | Extension::TimescaleApache) => {
+                format!("(SELECT hypertable_size('\"{schema}\".history'))")
+            }
+            Database::With(Extension::Citus) => format!(
+                "(SELECT sum(citus_total_relation_size(t)) FROM unnest(ARRAY[\
+                   '\"{schema}\".history'::regclass, '\"{schema}\".records', \
+                   '\"{schema}\".placements']) AS t)"
+            ),
+            Database::Sorted(_) => "0".to_owned(),
+        };
+        let size = format!(
+            "SELECT (sum(pg_total_relation_size(c.oid)) + {elsewhere})::bigint FROM pg_class c \
+             JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1 AND c.relkind = 'r'"
+        );
+        let size: i64 = client.query_one(&size, &[&schema]).await?.get(0);
         Ok(Some(u64::try_from(size)?))
     }
 
@@ -88,19 +121,35 @@ impl Harness for Schemas {
 }
 
 async fn connect(location: &str) -> HarnessResult<(Client, String)> {
-    let (url, schema) = location.split_once("?schema=").ok_or("a location without a schema")?;
+    let (url, options) = location.split_once("?schema=").ok_or("a location without a schema")?;
+    let schema = options.split('&').next().unwrap_or_default();
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok((client, schema.to_owned()))
 }
 
-fn main() -> ExitCode {
-    let databases = [("postgres", Locale::C), ("postgres_icu", Locale::Icu)];
-    annals_conformance::main(databases.map(|(name, locale)| {
-        if skip_requested() {
-            Suite::unavailable(name, format!("{SKIP_VARIABLE} names postgres"))
-        } else {
-            Suite::new(Schemas(name, locale))
+fn suite(name: &'static str, database: Database, options: &'static str) -> Suite {
+    if skip_requested() {
+        return Suite::unavailable(name, format!("{SKIP_VARIABLE} names postgres"));
+    }
+    if let Database::With(extension) = database {
+        // An error is for the cases to fail with.
+        if let Ok(Some(reason)) = TestServer::lacks(extension) {
+            return Suite::unavailable(name, reason);
         }
-    }))
+    }
+    Suite::new(Schemas { name, database, options })
+}
+
+fn main() -> ExitCode {
+    let chunks = "&timescale=require&chunk_interval=1s";
+    annals_conformance::main([
+        suite("postgres", Database::Sorted(Locale::C), ""),
+        suite("postgres_icu", Database::Sorted(Locale::Icu), ""),
+        // So short that most cases have rows in several, and some in too many.
+        suite("postgres_partitioned", Database::Sorted(Locale::Icu), "&partition_interval=1s"),
+        suite("postgres_timescale", Database::With(Extension::Timescale), chunks),
+        suite("postgres_timescale_apache", Database::With(Extension::TimescaleApache), chunks),
+        suite("postgres_citus", Database::With(Extension::Citus), "&distribute=require"),
+    ])
 }

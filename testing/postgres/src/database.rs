@@ -19,6 +19,26 @@ pub(crate) fn ensure(url: &str, locale: Locale) -> Result<String, String> {
             "ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C' TEMPLATE template0",
         ),
     };
+    create(url, name, creation)?;
+    with_database(url, name)
+}
+
+/// As [`ensure`], for a database with an extension in it.
+pub(crate) fn ensure_with(url: &str, extension: &'static str) -> Result<String, String> {
+    let name = format!("annals_test_{extension}");
+    create(url, &name, "ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0")?;
+    let url = with_database(url, &name)?;
+    blocking(&url, move |client| {
+        Box::pin(async move {
+            client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+            client.batch_execute(&format!("CREATE EXTENSION IF NOT EXISTS {extension}")).await
+        })
+    })?;
+    Ok(url)
+}
+
+fn create(url: &str, name: &str, creation: &'static str) -> Result<(), String> {
+    let name = name.to_owned();
     blocking(url, move |client| {
         Box::pin(async move {
             // CREATE DATABASE refuses to run in a transaction: the lock is the session's.
@@ -29,17 +49,24 @@ pub(crate) fn ensure(url: &str, locale: Locale) -> Result<String, String> {
             }
             Ok(())
         })
-    })?;
-    with_database(url, name)
+    })
 }
 
-type Task<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + 'a>>;
+/// What a statement with one row and one column of text answers.
+pub(crate) fn one_text(url: &str, sql: &str) -> Result<String, String> {
+    let sql = sql.to_owned();
+    blocking(url, move |client| {
+        Box::pin(async move { client.query_one(&sql, &[]).await?.try_get(0) })
+    })
+}
+
+type Task<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + 'a>>;
 
 /// Runs `task` on a connection of its own, on a thread of its own: the caller may be in a runtime.
-fn blocking(
+fn blocking<T: Send + 'static>(
     url: &str,
-    task: impl for<'a> FnOnce(&'a Client) -> Task<'a> + Send + 'static,
-) -> Result<(), String> {
+    task: impl for<'a> FnOnce(&'a Client) -> Task<'a, T> + Send + 'static,
+) -> Result<T, String> {
     let url = url.to_owned();
     let worker = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()

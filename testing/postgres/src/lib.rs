@@ -23,6 +23,7 @@
 #[cfg(feature = "container")]
 mod container;
 mod database;
+mod extension;
 mod harness;
 mod local;
 mod watch;
@@ -31,6 +32,7 @@ use std::collections::HashMap;
 use std::env;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub use extension::Extension;
 pub use harness::{block_on, run_tests};
 pub use local::LocalServer;
 
@@ -94,9 +96,7 @@ impl TestServer {
         if skip_requested() {
             return Err(format!("skipped: {SKIP_VARIABLE} names postgres"));
         }
-        if let Ok(url) = env::var(URL_VARIABLE)
-            && !url.is_empty()
-        {
+        if let Some(url) = named_server() {
             return Ok(Self { url, databases: Mutex::default(), _started: None });
         }
         let local = match LocalServer::start() {
@@ -140,6 +140,11 @@ impl TestServer {
         databases.insert(locale, url.clone());
         Ok(url)
     }
+}
+
+/// The server that the environment names.
+fn named_server() -> Option<String> {
+    env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())
 }
 
 #[cfg(feature = "container")]

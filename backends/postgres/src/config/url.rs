@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals_core::{Durability, PersistenceError};
 
-use super::PostgresConfig;
+use super::{PostgresConfig, Timescale, storage};
 use crate::error;
 
 /// Options of libpq that the driver understands.
@@ -59,7 +59,8 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
         })?;
         match key {
             "schema" | "max_value_bytes" | "pool_size" | "writers" | "durability"
-            | "wait_timeout" | "connect_timeout" | "statement_timeout" => {
+            | "wait_timeout" | "connect_timeout" | "statement_timeout" | "timescale"
+            | "chunk_interval" | "compress_after" | "partition_interval" | "distribute" => {
                 own.push((key, decode(key, value)?));
             }
             "sslmode" => driver.push_str(&format!("&sslmode={}", ssl_mode(value)?)),
@@ -86,6 +87,17 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
             "durability" => config.durability = durability(&value)?,
             "wait_timeout" => config.wait_timeout = duration(key, &value, 1)?,
             "connect_timeout" => config.connect_timeout = duration(key, &value, 1_000)?,
+            "timescale" => config.storage.timescale = Timescale::parse(&value)?,
+            "chunk_interval" => {
+                config.storage.chunk_interval = Some(storage::interval(key, &value)?);
+            }
+            "compress_after" => {
+                config.storage.compress_after = Some(storage::compress_after(&value)?);
+            }
+            "partition_interval" => {
+                config.storage.partition_interval = Some(storage::interval(key, &value)?);
+            }
+            "distribute" => config.storage.distribute = storage::distribute(&value)?,
             _ => config.statement_timeout = duration(key, &value, 1)?,
         }
     }

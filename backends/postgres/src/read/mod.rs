@@ -110,7 +110,11 @@ async fn fetch(
     }
     let mut records = first;
     while !records.is_empty() {
-        rows::fetch(engine, &session, query, &records, pages).await?;
+        // The server gathers what several shards give before it sends the first row.
+        let gathered = engine.config().storage.distribute && query.limit.is_none();
+        for some in records.chunks(if gathered { 1 } else { records.len() }) {
+            rows::fetch(engine, &session, query, some, pages).await?;
+        }
         records = names.next(engine, &session).await?;
     }
     session.run(session.client().batch_execute("COMMIT")).await?;

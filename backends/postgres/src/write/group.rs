@@ -9,6 +9,7 @@ use super::copy;
 use super::names;
 use crate::engine::Engine;
 use crate::error::{self, Phase};
+use crate::partitions;
 use crate::session::Session;
 
 /// From so many rows on COPY is used instead of arrays. `examples/throughput.rs`, one run each on a
@@ -25,6 +26,8 @@ enum Attempt {
     Stored,
     /// No row went in: names were removed since their ids were cached, in this generation.
     StaleNames(i64),
+    /// No row went in: some are of times that no partition takes.
+    NoPartition,
     /// These batches, by their place, were stored before.
     Known(Vec<usize>),
 }
@@ -40,7 +43,11 @@ pub(super) async fn store(
     let mut batches = batches.to_vec();
     for _ in 0..ATTEMPTS {
         let mut stale = None;
-        match attempt(engine, &session, &batches).await? {
+        let result = match attempt(engine, &session, &batches).await {
+            Err(error) if error::no_partition(&error) => Attempt::NoPartition,
+            result => result?,
+        };
+        match result {
             Attempt::Stored => {
                 session.release();
                 return Ok(());
@@ -48,6 +55,13 @@ pub(super) async fn store(
             Attempt::StaleNames(generation) => {
                 engine.names.clear();
                 stale = Some(generation);
+            }
+            Attempt::NoPartition => {
+                session.run(session.client().batch_execute("ROLLBACK")).await?;
+                let rows = batches.iter().flat_map(|batch| batch.rows());
+                let times: Vec<i64> = rows.map(|row| row.stored_at.cast_signed()).collect();
+                partitions::make(engine, &session, &times).await?;
+                continue;
             }
             Attempt::Known(places) => {
                 let mut place = 0;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
-use futures_util::future::join3;
+use futures_util::future::join4;
 use tokio_postgres::types::ToSql;
 
 use crate::engine::Engine;
@@ -106,17 +106,28 @@ pub(super) async fn resolve(
         };
         let missing: Vec<&str> = missing.iter().map(|name| &**name).collect();
         let add = session.run(client.prepare_cached(&engine.sql.add_names)).await?;
+        let place = match &engine.sql.place_names {
+            Some(place) => Some(session.run(client.prepare_cached(place)).await?),
+            None => None,
+        };
         let find = session.run(client.prepare_cached(&engine.sql.find_names)).await?;
         let epoch = engine.names.epoch();
         let begin = client.batch_execute(&engine.sql.begin_names);
         let parameters: [&(dyn ToSql + Sync); 1] = [&missing];
         let all = async {
-            // Each sends when it is first polled, and `join3` polls in this order.
-            let (begun, added, rows) =
-                join3(begin, client.execute(&add, &parameters), client.query(&find, &parameters))
-                    .await;
+            let added = client.execute(&add, &parameters);
+            let placed = async {
+                match &place {
+                    Some(place) => client.execute(place, &parameters).await.map(drop),
+                    None => Ok(()),
+                }
+            };
+            // Each sends when it is first polled, and `join4` polls in this order.
+            let (begun, added, placed, rows) =
+                join4(begin, added, placed, client.query(&find, &parameters)).await;
             begun?;
             added?;
+            placed?;
             rows
         };
         let rows = session.run(all).await?;

@@ -21,6 +21,23 @@ fn every_option_is_read() {
 }
 
 #[test]
+fn the_layout_is_read() {
+    let storage = |query: &str| {
+        let url = format!("postgres://u@h/db?{query}");
+        PostgresConfig::from_url(&url).unwrap().storage
+    };
+    let none = storage("");
+    assert_eq!((none.timescale, none.distribute), (Timescale::Auto, false));
+    assert_eq!((none.chunk_interval(), none.compress_after()), (86_400_000, Some(604_800_000)));
+    let chunks = storage("timescale=require&chunk_interval=12h&compress_after=30min");
+    assert_eq!(chunks.timescale, Timescale::Require);
+    assert_eq!((chunks.chunk_interval(), chunks.compress_after()), (43_200_000, Some(1_800_000)));
+    assert_eq!(storage("compress_after=off").compress_after(), None);
+    assert_eq!(storage("partition_interval=90s").partition_interval, Some(90_000));
+    assert!(storage("distribute=require&timescale=off").distribute);
+}
+
+#[test]
 fn what_cannot_work_is_refused_and_says_why() {
     for (url, reason) in [
         ("mysql://u:hunter2@h/db", "cannot be read"),
@@ -43,6 +60,19 @@ fn what_cannot_work_is_refused_and_says_why() {
         ("postgres://u:hunter2@h/db?wait_timeout=5h", "wait_timeout"),
         ("postgres://u:hunter2@h/db?statement_timeout=99999999999", "statement_timeout"),
         ("postgres:///db?user=u&password=hunter2", "no host"),
+        ("postgres://u:hunter2@h/db?timescale=yes", "timescale"),
+        ("postgres://u:hunter2@h/db?distribute=maybe", "distribute"),
+        ("postgres://u:hunter2@h/db?partition_interval=10", "partition_interval"),
+        ("postgres://u:hunter2@h/db?partition_interval=0d", "partition_interval"),
+        ("postgres://u:hunter2@h/db?partition_interval=-1d", "partition_interval"),
+        ("postgres://u:hunter2@h/db?partition_interval=400000d", "partition_interval"),
+        ("postgres://u:hunter2@h/db?chunk_interval=999999999999999999d", "chunk_interval"),
+        ("postgres://u:hunter2@h/db?compress_after=never", "compress_after"),
+        ("postgres://u:hunter2@h/db?partition_interval=1d&distribute=require", "exclude"),
+        ("postgres://u:hunter2@h/db?partition_interval=1d&timescale=require", "exclude"),
+        ("postgres://u:hunter2@h/db?distribute=require&timescale=require", "exclude"),
+        ("postgres://u:hunter2@h/db?chunk_interval=1d&timescale=off", "TimescaleDB"),
+        ("postgres://u:hunter2@h/db?compress_after=1d&distribute=require", "TimescaleDB"),
     ] {
         let error = PostgresConfig::from_url(url).unwrap_err();
         let PersistenceError::Backend(backend) = &error else { panic!("{url}: {error:?}") };

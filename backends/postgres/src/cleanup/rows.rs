@@ -1,0 +1,152 @@
+//! Removing rows one by one, in bounded steps.
+
+use std::collections::HashSet;
+
+use annals_core::{CleanupPlan, PersistenceError};
+use tokio_postgres::types::ToSql;
+
+use super::{STEP, Stop, Sweep};
+use crate::read::Named;
+use crate::session::Session;
+
+/// What goes of some records: the rows up to a time and, at that time, up to a `seq`.
+#[derive(Default)]
+pub(super) struct Spans {
+    ids: Vec<i64>,
+    from_time: Vec<i64>,
+    last_time: Vec<i64>,
+    last_seq: Vec<i64>,
+}
+
+impl Spans {
+    fn push(&mut self, id: i64, last_time: i64, last_seq: i64) {
+        self.ids.push(id);
+        self.from_time.push(0);
+        self.last_time.push(last_time);
+        self.last_seq.push(last_seq);
+    }
+
+    /// Goes on at the record with this place and this time; what comes before is done.
+    fn go_on_at(&mut self, place: usize, time: i64) {
+        for column in [&mut self.ids, &mut self.from_time, &mut self.last_time, &mut self.last_seq]
+        {
+            column.drain(..place);
+        }
+        self.from_time[0] = time;
+    }
+}
+
+impl Sweep<'_> {
+    pub(super) async fn spans(&self, plan: &CleanupPlan, records: &[Named]) -> Result<Spans, Stop> {
+        let mut spans = Spans::default();
+        let cutoffs = records.iter().filter_map(|record| {
+            // `last_removed` stays within i64.
+            Some((record.id, plan.last_removed(&record.name)?.cast_signed()))
+        });
+        if plan.keep_newest == 0 {
+            cutoffs.for_each(|(id, last)| spans.push(id, last, i64::MAX));
+            return Ok(spans);
+        }
+        // The key of the oldest row that is kept, once for each record. Rows that arrive later only
+        // make more of the older ones superfluous.
+        let (ids, cutoffs): (Vec<i64>, Vec<i64>) = cutoffs.unzip();
+        let keep = i64::try_from(plan.keep_newest).unwrap_or(i64::MAX);
+        let session = self.step().await?;
+        let client = session.client();
+        let bounds = &self.engine.sql.keep_bounds;
+        let rows = session.run(client.query(bounds, &[&ids, &keep])).await?;
+        session.run(client.batch_execute("COMMIT")).await?;
+        session.release();
+        for row in rows {
+            let (place, time, seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+            if let (Some(id), Some(cutoff)) = (ids.get(place), cutoffs.get(place)) {
+                let (last_time, last_seq) = (*cutoff, i64::MAX).min((time, seq - 1));
+                spans.push(*id, last_time, last_seq);
+            }
+        }
+        Ok(spans)
+    }
+
+    /// Of many records in one statement.
+    pub(super) async fn remove(&mut self, mut spans: Spans) -> Result<(), Stop> {
+        while !spans.ids.is_empty() {
+            let session = self.step().await?;
+            let client = session.client();
+            let step = session.run(client.prepare_cached(&self.engine.sql.sweep_step)).await?;
+            let Spans { ids, from_time, last_time, last_seq } = &spans;
+            let parameters: [&(dyn ToSql + Sync); 5] = [ids, from_time, last_time, last_seq, &STEP];
+            let row = session.run(client.query_one(&step, &parameters)).await?;
+            session.commit().await?;
+            session.release();
+            let (gone, doomed): (i64, i64) = (row.get(0), row.get(1));
+            self.removed += gone.cast_unsigned();
+            let reached = row.get::<_, Option<i64>>(2).zip(row.get::<_, Option<i64>>(3));
+            match reached {
+                Some((place, time)) if doomed == STEP => {
+                    spans.go_on_at(usize::try_from(place - 1).unwrap_or(0), time);
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Record by record: a shard is found by the record, and a compressed chunk unpacks only the
+    /// batches of a record and a time that the statement names.
+    pub(super) async fn remove_by_record(&mut self, spans: Spans) -> Result<(), Stop> {
+        let Some(last) = spans.last_time.iter().max() else { return Ok(()) };
+        let session = self.step().await?;
+        let client = session.client();
+        let select = &self.engine.sql.expired_records;
+        let rows = session.run(client.query(select, &[&spans.ids, last])).await?;
+        let expired: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+        session.run(client.batch_execute("COMMIT")).await?;
+        session.release();
+        let mut places = (0..spans.ids.len()).filter(|i| expired.contains(&spans.ids[*i]));
+        let mut place = places.next();
+        let mut from = 0;
+        while place.is_some() {
+            let session = self.step().await?;
+            let (mut step, mut gone) = (STEP, 0);
+            while let (Some(i), true) = (place, step > 0) {
+                let span = (spans.ids[i], from, spans.last_time[i], spans.last_seq[i]);
+                let (count, reached) = self.remove_some(&session, span, step).await?;
+                gone += count;
+                // Each look at a record counts, so that a step stays short.
+                step -= count.cast_signed() + 10;
+                from = reached.unwrap_or(0);
+                if reached.is_none() {
+                    place = places.next();
+                }
+            }
+            session.commit().await?;
+            session.release();
+            self.removed += gone;
+        }
+        Ok(())
+    }
+
+    /// Removes about `most` rows of a record; returns how many, and the time to go on at unless
+    /// all are gone.
+    async fn remove_some(
+        &self,
+        session: &Session,
+        (id, from, last_time, last_seq): (i64, i64, i64, i64),
+        most: i64,
+    ) -> Result<(u64, Option<i64>), PersistenceError> {
+        let sql = &self.engine.sql;
+        let client = session.client();
+        let bound = session.run(client.prepare_cached(&sql.record_bound)).await?;
+        let delete = session.run(client.prepare_cached(&sql.record_delete)).await?;
+        let key: [&(dyn ToSql + Sync); 5] = [&id, &from, &last_time, &last_seq, &most];
+        let bound = session.run(client.query_opt(&bound, &key)).await?;
+        let (time, seq) = match &bound {
+            Some(row) => (row.get(0), row.get(1)),
+            None => (last_time, last_seq),
+        };
+        let key: [&(dyn ToSql + Sync); 4] = [&id, &from, &time, &seq];
+        let count = session.run(client.execute(&delete, &key)).await?;
+        Ok((count, bound.map(|_| time)))
+    }
+}

@@ -1,0 +1,58 @@
+//! The statements for a history that Citus distributes, where they differ.
+
+use super::Sql;
+
+/// Each of these goes to the shards as a whole, and only to those that hold the records asked for.
+/// What comes back has to be put in order.
+pub(super) fn apply(sql: &mut Sql) {
+    let s = &sql.schema;
+    // A join with `placements` stays on its shard; one with an array would not.
+    let latest = format!(
+        "SELECT array_position($1::bigint[], p.record_id)::bigint AS place, \
+                h.stored_at, h.value, h.seq \
+         FROM {s}.placements p CROSS JOIN LATERAL (\
+           SELECT stored_at, seq, value FROM {s}.history \
+           WHERE record_id = p.record_id AND stored_at >= $2 AND stored_at <= $3 \
+           ORDER BY stored_at DESC, seq DESC LIMIT $4::bigint) h \
+         WHERE p.record_id = ANY ($1::bigint[])"
+    );
+    sql.place_names = Some(format!(
+        "INSERT INTO {s}.placements SELECT id FROM {s}.records WHERE name = ANY ($1::text[]) \
+         ON CONFLICT DO NOTHING"
+    ));
+    sql.newest_first = format!(
+        "SELECT place, stored_at, value FROM ({latest}) AS l \
+         ORDER BY place, stored_at DESC, seq DESC"
+    );
+    sql.newest_ascending = format!(
+        "SELECT place, stored_at, value FROM ({latest}) AS l ORDER BY place, stored_at, seq"
+    );
+    sql.oldest_first = format!(
+        "SELECT array_position($1::bigint[], record_id)::bigint AS place, stored_at, value \
+         FROM {s}.history WHERE record_id = ANY ($1::bigint[]) \
+         AND stored_at >= $2 AND stored_at <= $3 \
+         ORDER BY place, stored_at, seq LIMIT $4::bigint"
+    );
+    sql.summaries = format!(
+        "SELECT array_position($1::bigint[], record_id)::bigint, \
+                count(*), min(stored_at), max(stored_at) \
+         FROM {s}.history WHERE record_id = ANY ($1::bigint[]) GROUP BY record_id"
+    );
+    sql.keep_bounds = format!(
+        "SELECT array_position($1::bigint[], p.record_id)::bigint, b.stored_at, b.seq \
+         FROM {s}.placements p CROSS JOIN LATERAL (\
+           SELECT stored_at, seq FROM {s}.history WHERE record_id = p.record_id \
+           ORDER BY stored_at DESC, seq DESC OFFSET $2::bigint - 1 LIMIT 1) b \
+         WHERE p.record_id = ANY ($1::bigint[])"
+    );
+    sql.expired_records = format!(
+        "SELECT p.record_id FROM {s}.placements p WHERE p.record_id = ANY ($1::bigint[]) \
+         AND EXISTS (SELECT FROM {s}.history h \
+           WHERE h.record_id = p.record_id AND h.stored_at <= $2)"
+    );
+    sql.empty_records = format!(
+        "SELECT p.record_id FROM {s}.placements p WHERE p.record_id = ANY ($1::bigint[]) \
+         AND NOT EXISTS (SELECT FROM {s}.history h WHERE h.record_id = p.record_id)"
+    );
+    sql.unplace = Some(format!("DELETE FROM {s}.placements WHERE record_id = ANY ($1::bigint[])"));
+}
