@@ -1,0 +1,89 @@
+//! The life of a replica, and how it ends.
+
+use std::sync::Arc;
+
+use annals::{PersistenceBackend, PersistenceError};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::config::Config;
+use crate::router::router;
+use crate::server::accept;
+use crate::service::Service;
+
+/// How a replica ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every row that was answered with 200 or 202 is stored.
+    AllStored,
+    /// So many rows that were answered with 202 are not.
+    RowsLeft {
+        /// How many.
+        rows: u64,
+    },
+}
+
+/// Serves until `stop` resolves, then drains and ends within the grace period.
+///
+/// 1. `/readyz` says 503, and requests are still answered, for the drain delay: whoever sends them
+///    has to hear of it first.
+/// 2. Nothing more is accepted; requests that are under way have the request timeout to finish.
+/// 3. The recorder stores what it holds, for as long as is left of the grace period.
+///
+/// # Errors
+/// [`Unsupported`](PersistenceError::Unsupported) when the backend cannot sweep by the configured
+/// retention.
+pub async fn run(
+    listener: TcpListener,
+    history: Arc<dyn PersistenceBackend>,
+    config: &Config,
+    stop: impl Future<Output = ()>,
+) -> Result<Ending, PersistenceError> {
+    let service = Service::new(history, config)?;
+    let sweeps = service.retention.clone().map(|retention| retention.spawn());
+    let connections = GracefulShutdown::new();
+    let accepting =
+        accept(&listener, router(service.clone()), config.request_timeout, &connections);
+    let mut accepting = Box::pin(accepting);
+    tokio::select! {
+        never = &mut accepting => match never {},
+        () = stop => {}
+    }
+
+    let end = Instant::now() + config.grace_period;
+    tracing::info!(grace_period = ?config.grace_period, "draining");
+    service.drain();
+    tokio::select! {
+        never = &mut accepting => match never {},
+        () = sleep(config.drain_delay) => {}
+    }
+    drop(accepting);
+    drop(listener);
+
+    let requests_end = Instant::now() + config.request_timeout;
+    if timeout_at(requests_end.min(end), connections.shutdown()).await.is_err() {
+        tracing::warn!("requests that are still under way are cut off");
+    }
+    if let Some(sweeps) = sweeps {
+        sweeps.stop().await;
+    }
+    // What it says is in the account as well.
+    let _ = timeout_at(end, service.recorder.close()).await;
+    let total = service.recorder.stats().total;
+    let rows = total.dropped + total.pending;
+    tracing::info!(
+        recorded = total.recorded,
+        stored = total.stored,
+        rejected = total.rejected,
+        left = rows,
+        "drained"
+    );
+    if rows > 0 {
+        return Ok(Ending::RowsLeft { rows });
+    }
+    if timeout_at(end, service.history.close()).await.is_err() {
+        tracing::warn!("the connections to the database are left to end by themselves");
+    }
+    Ok(Ending::AllStored)
+}

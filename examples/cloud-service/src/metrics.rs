@@ -1,0 +1,188 @@
+//! What is measured, and how it is told.
+
+use std::fmt::{self, Write};
+
+use annals::{Recorder, Retention};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
+};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// 1 ms to 33 s.
+const SECONDS: (f64, f64, u16) = (0.001, 2.0, 16);
+/// 1 to 16,384 rows.
+const ROWS: (f64, f64, u16) = (1.0, 4.0, 8);
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// How a call on the backend ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// It did what was asked.
+    Ok,
+    /// It failed.
+    Error,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+/// Clones share their figures.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    requests: Family<Request, Counter>,
+    /// Rows that were stored before their request was answered.
+    pub(crate) rows_acknowledged: Counter,
+    /// Stored rows whose text no longer parses.
+    pub(crate) rows_skipped: Counter,
+    batch_rows: Histogram,
+    store_seconds: Histograms<Call>,
+    query_seconds: Histograms<Call>,
+}
+
+impl Metrics {
+    /// New figures, all of them at nothing, and registered.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            rows_acknowledged: Counter::default(),
+            rows_skipped: Counter::default(),
+            batch_rows: histogram(ROWS),
+            store_seconds: Family::new_with_constructor(|| histogram(SECONDS)),
+            query_seconds: Family::new_with_constructor(|| histogram(SECONDS)),
+        };
+        registry.register("http_requests", "Requests that were answered", metrics.requests.clone());
+        registry.register(
+            "rows_acknowledged",
+            "Rows that were stored before their request was answered",
+            metrics.rows_acknowledged.clone(),
+        );
+        registry.register(
+            "rows_skipped",
+            "Stored rows that a query left out because they no longer parse",
+            metrics.rows_skipped.clone(),
+        );
+        registry.register(
+            "store_batch_rows",
+            "Rows of each batch that was handed to the database",
+            metrics.batch_rows.clone(),
+        );
+        registry.register_with_unit(
+            "store_duration",
+            "Time to store a batch",
+            Unit::Seconds,
+            metrics.store_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "query_duration",
+            "Time of a query, from the question to its last row",
+            Unit::Seconds,
+            metrics.query_seconds.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn answered(&self, method: String, route: String, status: u16) {
+        self.requests.get_or_create(&Request { method, route, status }).inc();
+    }
+
+    pub(crate) fn stored(&self, rows: usize, outcome: Outcome, seconds: f64) {
+        self.batch_rows.observe(rows as f64);
+        self.store_seconds.get_or_create(&Call { outcome }).observe(seconds);
+    }
+
+    pub(crate) fn queried(&self, outcome: Outcome, seconds: f64) {
+        self.query_seconds.get_or_create(&Call { outcome }).observe(seconds);
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn histogram((start, factor, length): (f64, f64, u16)) -> Histogram {
+    Histogram::new(exponential_buckets(start, factor, length))
+}
+
+/// What the recorder and the retention count themselves, read when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Account {
+    recorder: Recorder,
+    queue_rows: usize,
+    retention: Option<Retention>,
+}
+
+impl Account {
+    pub(crate) fn new(recorder: Recorder, queue_rows: usize, retention: Option<Retention>) -> Self {
+        Self { recorder, queue_rows, retention }
+    }
+}
+
+impl Collector for Account {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.recorder.stats();
+        let total = stats.total;
+        for (name, help, count) in [
+            ("recorder_recorded", "Rows given to the recorder", total.recorded),
+            ("recorder_stored", "Rows the recorder has stored", total.stored),
+            ("recorder_rejected", "Rows that can never be stored", total.rejected),
+            ("recorder_dropped", "Rows the recorder let go", total.dropped),
+            ("recorder_batches", "Batches the recorder has stored", stats.batches),
+            ("recorder_retries", "Calls of the recorder that were made again", stats.retries),
+        ] {
+            counter(&mut encoder, name, help, count)?;
+        }
+        for (name, help, value) in [
+            ("recorder_pending", "Rows that wait in the recorder", total.pending),
+            ("recorder_capacity_rows", "Rows that may wait there", self.queue_rows as u64),
+            ("recorder_queued_bytes", "Bytes of JSON that wait there", stats.queued_bytes as u64),
+        ] {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        let Some(retention) = &self.retention else { return Ok(()) };
+        let stats = retention.stats();
+        for (name, help, count) in [
+            ("retention_sweeps", "Sweeps that went through", stats.sweeps),
+            ("retention_removed_rows", "Rows that sweeps removed", stats.removed),
+            ("retention_failures", "Sweeps that failed", stats.failures),
+        ] {
+            counter(&mut encoder, name, help, count)?;
+        }
+        Ok(())
+    }
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, count: u64) -> fmt::Result {
+    let metric = ConstCounter::new(count);
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = ConstGauge::new(value);
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}

@@ -1,0 +1,76 @@
+//! Probes and metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::PersistenceBackend;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// The longest wait for the database, shorter than the usual timeout of a probe.
+const HEALTH_TIMEOUT: Duration = Duration::from_millis(800);
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    /// Why not.
+    reasons: Vec<&'static str>,
+}
+
+/// Whether a restart would not help: the process answers, and its recorder has not broken down.
+pub(crate) async fn livez(State(service): State<Arc<Service>>) -> Response {
+    if !service.recorder.stats().open && !service.is_draining() {
+        let detail = "the recorder has stopped by itself; the log says why";
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
+    }
+    (StatusCode::OK, "alive\n").into_response()
+}
+
+/// Whether requests should come here.
+pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Response {
+    let mut reasons = Vec::new();
+    if service.is_draining() {
+        reasons.push("draining");
+    }
+    // Nine tenths: what is on its way here still finds room.
+    let pending = service.recorder.stats().total.pending;
+    if pending >= (service.queue_rows as u64).saturating_mul(9).div_ceil(10) {
+        reasons.push("the queue is nearly full");
+    }
+    match timeout(HEALTH_TIMEOUT, service.history.health()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            reasons.push("the database is away");
+        }
+        Err(_) => {
+            tracing::warn!("not ready: the database does not answer");
+            reasons.push("the database is away");
+        }
+    }
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, reasons })).into_response()
+}
+
+/// Everything that is measured, as OpenMetrics text, which Prometheus reads.
+pub(crate) async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let mut text = String::new();
+    match encode(&mut text, &service.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            let detail = "the metrics cannot be written";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+    }
+}

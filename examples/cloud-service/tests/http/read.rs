@@ -1,0 +1,126 @@
+//! `GET /v1/history` and `GET /v1/records`.
+
+use serde_json::{Value, json};
+
+use crate::running::{Running, problem};
+
+/// `a.b` has 1 to 4, `a.c` has 5, each at its own time.
+async fn filled() -> Running {
+    let service = Running::new().await;
+    let row = |record: &str, value: u64| {
+        format!(r#"{{"record":"{record}","value":{value},"stored_at":{value}}}"#)
+    };
+    let rows: Vec<String> = (1..=4).map(|value| row("a.b", value)).chain([row("a.c", 5)]).collect();
+    service.store(&format!("[{}]", rows.join(","))).await;
+    service
+}
+
+async fn values(service: &Running, query: &str) -> Vec<u64> {
+    let lines = service.lines(query).await;
+    lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["value"].as_u64().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_parameter_does_what_it_says() {
+    let service = filled().await;
+    for (query, expected) in [
+        ("pattern=*", &[4, 3, 2, 1, 5][..]),
+        ("pattern=*&order=oldest", &[1, 2, 3, 4, 5]),
+        ("pattern=*&order=newest&latest=2", &[4, 3, 5]),
+        ("pattern=*&latest=2&order=oldest", &[3, 4, 5]),
+        ("pattern=*&from=2&to=3", &[3, 2]),
+        ("pattern=*&from=4", &[4, 5]),
+        ("pattern=*&limit=3", &[4, 3, 2]),
+        ("pattern=*&limit=0", &[]),
+        ("pattern=*&from=3&to=2", &[]),
+        ("pattern=a.c", &[5]),
+        ("pattern=nobody", &[]),
+        ("pattern=%23&grammar=topic&latest=1", &[4, 5]),
+        ("pattern=*&grammar=topic", &[]),
+    ] {
+        assert_eq!(values(&service, query).await, expected, "{query}");
+    }
+    service.end().await;
+}
+
+#[tokio::test]
+async fn the_listing_counts() {
+    let service = filled().await;
+    let answer = service.get("/v1/records?pattern=*b").send().await.unwrap();
+    let expected = json!([{"record": "a.b", "count": 4, "first": 1, "last": 4}]);
+    assert_eq!(answer.json::<Value>().await.unwrap(), expected);
+    let answer = service.get("/v1/records").send().await.unwrap();
+    assert_eq!(answer.json::<Value>().await.unwrap().as_array().unwrap().len(), 2);
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_wrong_question_is_a_problem() {
+    let service = filled().await;
+    for query in [
+        "/v1/history",
+        "/v1/history?pattern=",
+        "/v1/history?pattern=*&latest=-1",
+        "/v1/history?pattern=*&latest=few",
+        "/v1/history?pattern=*&order=best",
+        "/v1/history?pattern=*&grammar=regex",
+        "/v1/history?pattern=*&form=1",
+        "/v1/records?pattern=",
+        "/v1/records?limit=1",
+    ] {
+        let (status, problem) = problem(service.get(query).send().await.unwrap()).await;
+        assert_eq!(status, 400, "{query}: {problem}");
+    }
+    let answer = service.get("/v1/nothing").send().await.unwrap();
+    assert_eq!(problem(answer).await.0, 404);
+    let answer = service.get("/v1/rows").send().await.unwrap();
+    assert_eq!(problem(answer).await.0, 405);
+    service.end().await;
+}
+
+/// An answer that ends early must not look like one that came to its end.
+#[tokio::test]
+async fn an_answer_that_breaks_off_has_no_end() {
+    let service = Running::new().await;
+    for rows in [0, 5, 10_000] {
+        *service.backend.breaks_after.lock().unwrap() = Some(rows);
+        let answer = service.get("/v1/history?pattern=*").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.bytes().await.is_err(), "{rows} rows");
+    }
+    assert_eq!(
+        service.figure(r#"annals_query_duration_seconds_count{outcome="error"}"#).await,
+        "3"
+    );
+    service.end().await;
+}
+
+/// 200,000 rows are several megabytes: more than the sockets in between hold.
+#[tokio::test]
+async fn a_large_answer_comes_whole_and_one_that_is_not_read_lets_go() {
+    let service = Running::with(&[("ANNALS_REQUEST_TIMEOUT", "1s")]).await;
+    let text = "x".repeat(100);
+    let row = |n: u64| format!(r#"{{"record":"a","value":"{text}","stored_at":{n}}}"#);
+    for part in 0..4 {
+        let rows: Vec<String> = (0..50_000).map(|n| row(part * 50_000 + n)).collect();
+        service.store(&format!("[{}]", rows.join(","))).await;
+    }
+    assert_eq!(service.lines("pattern=a").await.len(), 200_000);
+    let ok = r#"annals_query_duration_seconds_count{outcome="ok"}"#;
+    assert_eq!(service.figure(ok).await, "1");
+
+    let stalled = service.get("/v1/history?pattern=a").send().await.unwrap();
+    let error = r#"annals_query_duration_seconds_count{outcome="error"} 1"#;
+    loop {
+        let text = service.get("/metrics").send().await.unwrap().text().await.unwrap();
+        if text.contains(error) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(stalled.bytes().await.is_err());
+    service.end().await;
+}

@@ -1,0 +1,105 @@
+//! A replica within the test.
+
+use std::sync::Arc;
+
+use annals_example_cloud_service::{Config, Ending, run};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::backend::Obedient;
+
+pub struct Running {
+    pub backend: Arc<Obedient>,
+    pub base: String,
+    pub client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    ending: JoinHandle<Ending>,
+}
+
+impl Running {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With settings of its own on top of quick ones.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        let quick = [
+            ("ANNALS_DATABASE_URL", "postgres://nobody@nowhere/nothing"),
+            ("ANNALS_DRAIN_DELAY", "0s"),
+        ];
+        let config = Config::read(|wanted| {
+            let all = settings.iter().chain(&quick);
+            let found = all.into_iter().find(|(variable, _)| *variable == wanted);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        });
+        let config = config.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let backend = Arc::new(Obedient::default());
+        let (stop, stopped) = oneshot::channel();
+        let history = backend.clone();
+        let ending = tokio::spawn(async move {
+            let stopped = async {
+                stopped.await.unwrap();
+            };
+            run(listener, history, &config, stopped).await.unwrap()
+        });
+        Self { backend, base, client: Client::new(), stop: Some(stop), ending }
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.base))
+    }
+
+    pub fn post(&self, body: impl Into<String>) -> RequestBuilder {
+        self.client
+            .post(format!("{}/v1/rows", self.base))
+            .header("content-type", "application/json")
+            .body(body.into())
+    }
+
+    /// Stores rows, which must go well.
+    pub async fn store(&self, body: &str) {
+        let answer = self.post(body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
+    }
+
+    /// A query's lines, which must come.
+    pub async fn lines(&self, query: &str) -> Vec<String> {
+        let answer = self.get(&format!("/v1/history?{query}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        answer.text().await.unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// One figure of `/metrics`.
+    pub async fn figure(&self, name: &str) -> String {
+        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name} is not in {text}")).to_owned()
+    }
+
+    pub fn signal(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    pub async fn end(mut self) -> Ending {
+        if self.stop.is_some() {
+            self.signal();
+        }
+        self.ending.await.unwrap()
+    }
+}
+
+/// The members of a problem, whose form is checked.
+pub async fn problem(answer: Response) -> (u16, Value) {
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["status"], status);
+    assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
+    (status, body)
+}

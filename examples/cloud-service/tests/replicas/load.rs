@@ -1,0 +1,98 @@
+//! Clients that send until they are acknowledged.
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// The rows of one batch.
+pub const ROWS: u64 = 20;
+
+#[derive(Serialize)]
+struct Row {
+    record: String,
+    /// Which batch and which row of it.
+    value: (u64, u64),
+    stored_at: u64,
+}
+
+fn rows(record: &str, batch: u64, stored_at: u64) -> Vec<Row> {
+    (0..ROWS).map(|row| Row { record: record.to_owned(), value: (batch, row), stored_at }).collect()
+}
+
+/// How far the clients are, and whether they are to go on.
+pub struct Progress {
+    pub acknowledged: watch::Sender<u64>,
+    pub stop: watch::Sender<bool>,
+}
+
+impl Progress {
+    pub fn new() -> Self {
+        Self { acknowledged: watch::Sender::new(0), stop: watch::Sender::new(false) }
+    }
+
+    /// Waits for so many more batches to be acknowledged.
+    pub async fn more(&self, batches: u64) {
+        let mut acknowledged = self.acknowledged.subscribe();
+        let until = *acknowledged.borrow() + batches;
+        acknowledged.wait_for(|acknowledged| *acknowledged >= until).await.unwrap();
+    }
+}
+
+/// What a client went through.
+#[derive(Debug, Default)]
+pub struct Account {
+    pub batches: u64,
+    /// Attempts that were not acknowledged, and were made again under the same id.
+    pub again: u64,
+}
+
+/// Sends one batch after the other to `replicas` in turn, each until it is acknowledged.
+///
+/// What is not an acknowledgement, whatever it is, leaves the outcome open: the same batch goes to
+/// the next replica under the same id.
+pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Progress) -> Account {
+    let http = Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let record = format!("client::{number}");
+    let mut account = Account::default();
+    let mut turns = replicas.iter().cycle().skip(number as usize);
+    while !*progress.stop.borrow() {
+        let batch = account.batches + 1;
+        let rows = rows(&record, batch, now + batch);
+        loop {
+            let request = http
+                .post(format!("{}/v1/rows", turns.next().unwrap()))
+                .header("annals-writer", format!("{:032x}", number + 1))
+                .header("annals-batch", batch);
+            match request.json(&rows).send().await.map(|answer| answer.status()) {
+                Ok(StatusCode::OK) => break,
+                Ok(status) if !status.is_server_error() => panic!("{status}"),
+                Ok(_) | Err(_) => account.again += 1,
+            }
+            // What clients do; without it they would take the processor from the replicas.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        account.batches += 1;
+        progress.acknowledged.send_modify(|acknowledged| *acknowledged += 1);
+    }
+    account
+}
+
+/// Sends rows to one replica that answers before they are stored, for as long as it takes them,
+/// and returns how many batches it accepted. What was not answered is not sent again: it may be
+/// there or not.
+pub async fn impatient_client(replica: String, now: u64) -> (Vec<u64>, u64) {
+    let http = Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let mut accepted = Vec::new();
+    for batch in 1.. {
+        let request = http.post(format!("{replica}/v1/rows")).header("prefer", "respond-async");
+        match request.json(&rows("impatient", batch, now + batch)).send().await {
+            Ok(answer) if answer.status() == StatusCode::ACCEPTED => accepted.push(batch),
+            Ok(answer) => panic!("{}", answer.status()),
+            Err(error) if error.is_connect() => return (accepted, batch - 1),
+            Err(_) => {}
+        }
+    }
+    unreachable!("numbers do not end")
+}

@@ -1,0 +1,23 @@
+//! Replicas as they run: processes of the program in front of a real server.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may panic")]
+
+mod load;
+mod replica;
+mod settings;
+mod survive;
+mod sweep;
+
+use settings::{
+    a_bad_setting_is_named_and_ends_it, a_replica_starts_before_its_database,
+    the_password_may_come_from_a_file,
+};
+use survive::nothing_acknowledged_is_lost_or_doubled;
+use sweep::what_expired_is_removed_once;
+
+annals_test_postgres::server_tests! {
+    async nothing_acknowledged_is_lost_or_doubled,
+    async what_expired_is_removed_once,
+    async a_replica_starts_before_its_database,
+    async the_password_may_come_from_a_file,
+    sync a_bad_setting_is_named_and_ends_it,
+}

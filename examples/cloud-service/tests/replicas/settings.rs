@@ -1,0 +1,53 @@
+//! How the program takes its settings.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use annals_test_postgres::{LocalServer, Locale, TestServer};
+
+use crate::replica::{Replica, program};
+
+pub fn a_bad_setting_is_named_and_ends_it() {
+    let secret = "postgres://ada:hunter2@localhost:1/plant";
+    for (variable, value) in [
+        ("ANNALS_DATABASE_URL", "postgres://ada:hunter2@localhost:port/plant"),
+        ("ANNALS_DATABASE_PASSWORD_FILE", "/nowhere"),
+        ("ANNALS_GRACE_PERIOD", "soon"),
+    ] {
+        let mut program = program();
+        let output = program.env("ANNALS_DATABASE_URL", secret).env(variable, value).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variable}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(variable), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+pub async fn a_replica_starts_before_its_database() {
+    let server = Arc::new(LocalServer::start().unwrap());
+    server.crash().unwrap();
+    let replica = Replica::start(&[("ANNALS_DATABASE_URL", server.url())]);
+    assert_eq!(replica.probe("/livez").await, Some(200));
+    assert_eq!(replica.probe("/readyz").await, Some(503));
+    server.resume().unwrap();
+    replica.until_ready().await;
+}
+
+pub async fn the_password_may_come_from_a_file() {
+    let url = TestServer::get().unwrap().database(Locale::C).unwrap();
+    let (user, host) = url.split_once('@').unwrap();
+    let Some((user, password)) = user.rsplit_once(':').filter(|(user, _)| user.contains("://"))
+    else {
+        panic!("the test server's URL has no password")
+    };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{password}").unwrap();
+    let replica = Replica::start(&[
+        ("ANNALS_DATABASE_URL", &format!("{user}@{host}")),
+        ("ANNALS_DATABASE_PASSWORD_FILE", file.path().to_str().unwrap()),
+        ("ANNALS_LOG", "trace"),
+    ]);
+    replica.until_ready().await;
+    assert!(!replica.log().contains(password), "{}", replica.log());
+}
