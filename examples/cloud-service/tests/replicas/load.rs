@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::watch;
 
 /// The rows of one batch.
@@ -60,12 +61,15 @@ pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Pr
     while !*progress.stop.borrow() {
         let batch = account.batches + 1;
         let rows = rows(&record, batch, now + batch);
+        // Now and then the acknowledgement itself is lost on its way.
+        let mut unheard = u32::from(batch % 7 == 0);
         loop {
             let request = http
                 .post(format!("{}/v1/rows", turns.next().unwrap()))
                 .header("annals-writer", format!("{:032x}", number + 1))
                 .header("annals-batch", batch);
             match request.json(&rows).send().await.map(|answer| answer.status()) {
+                Ok(StatusCode::OK) if unheard > 0 => unheard -= 1,
                 Ok(StatusCode::OK) => break,
                 Ok(status) if !status.is_server_error() => panic!("{status}"),
                 Ok(_) | Err(_) => account.again += 1,
@@ -79,20 +83,37 @@ pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Pr
     account
 }
 
-/// Sends rows to one replica that answers before they are stored, for as long as it takes them,
-/// and returns how many batches it accepted. What was not answered is not sent again: it may be
-/// there or not.
-pub async fn impatient_client(replica: String, now: u64) -> (Vec<u64>, u64) {
+/// What an impatient client knows.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// The rows it was told of: which batch and which row of it.
+    pub rows: Vec<(u64, u64)>,
+    /// The last batch it sent. What was not answered may be there or not.
+    pub last: u64,
+}
+
+/// Sends rows to one replica, which accepts them before they are stored, until it listens no more.
+/// Nothing is sent again.
+pub async fn impatient_client(replica: String, now: u64) -> Accepted {
     let http = Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
-    let mut accepted = Vec::new();
-    for batch in 1.. {
+    let mut accepted = Accepted::default();
+    loop {
+        accepted.last += 1;
+        let batch = accepted.last;
         let request = http.post(format!("{replica}/v1/rows")).header("prefer", "respond-async");
-        match request.json(&rows("impatient", batch, now + batch)).send().await {
-            Ok(answer) if answer.status() == StatusCode::ACCEPTED => accepted.push(batch),
+        let rows = match request.json(&rows("impatient", batch, now + batch)).send().await {
+            Ok(answer) if answer.status() == StatusCode::ACCEPTED => ROWS,
+            // The queue is full, or closed.
+            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                let problem: Value = answer.json().await.unwrap();
+                problem["accepted"].as_u64().unwrap()
+            }
             Ok(answer) => panic!("{}", answer.status()),
-            Err(error) if error.is_connect() => return (accepted, batch - 1),
-            Err(_) => {}
-        }
+            Err(error) if error.is_connect() => return accepted,
+            Err(_) => 0,
+        };
+        accepted.rows.extend((0..rows).map(|row| (batch, row)));
+        // As for the others.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    unreachable!("numbers do not end")
 }

@@ -23,7 +23,7 @@ struct Row {
 /// Every row that was acknowledged is there once, in its order, and nothing else is.
 pub async fn nothing_acknowledged_is_lost_or_doubled() {
     let whole = tokio::time::timeout(Duration::from_secs(300), survive());
-    whole.await.expect("a replica or a client hangs");
+    assert!(whole.await.is_ok(), "a replica or a client hangs");
 }
 
 async fn survive() {
@@ -49,11 +49,11 @@ async fn survive() {
     let impatient = impatient_client(drained.base.clone(), now);
 
     let events = async {
-        progress.more(100).await;
+        progress.more(250).await;
         killed.kill();
-        progress.more(100).await;
+        progress.more(250).await;
         restart(&server).await;
-        progress.more(100).await;
+        progress.more(250).await;
         drained.terminate();
         // It says so before it lets go: nobody is to find the door shut.
         let mut seen = BTreeSet::new();
@@ -64,10 +64,10 @@ async fn survive() {
         let log = drained.log();
         let status = drained.wait().await;
         assert_eq!(status.code(), Some(0), "{log}");
-        progress.more(100).await;
+        progress.more(250).await;
         progress.stop.send_replace(true);
     };
-    let (accounts, (accepted, last), ()) = tokio::join!(join_all(clients), impatient, events);
+    let (accounts, accepted, ()) = tokio::join!(join_all(clients), impatient, events);
 
     let again: u64 = accounts.iter().map(|account| account.again).sum();
     assert!(again > 0, "nothing went wrong for any client: {accounts:?}");
@@ -82,11 +82,10 @@ async fn survive() {
     let stored = stored(&survivor, "impatient").await;
     let once: BTreeSet<_> = stored.iter().copied().collect();
     assert_eq!(once.len(), stored.len(), "rows are there twice");
-    assert!(!accepted.is_empty());
-    for batch in accepted {
-        assert!((0..ROWS).all(|row| once.contains(&(batch, row))), "batch {batch} is lost");
-    }
-    assert!(once.iter().all(|(batch, _)| *batch <= last));
+    assert!(!accepted.rows.is_empty());
+    let lost: Vec<_> = accepted.rows.iter().filter(|row| !once.contains(row)).collect();
+    assert!(lost.is_empty(), "{} rows are lost: {:?} …", lost.len(), lost[0]);
+    assert!(once.iter().all(|(batch, _)| *batch <= accepted.last));
     assert_eq!(survivor.probe("/readyz").await, Some(200), "{}", survivor.log());
     assert_eq!(survivor.figure("annals_retention_removed_rows_total").await, 0);
 }
