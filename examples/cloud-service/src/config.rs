@@ -16,6 +16,7 @@ const LISTEN: &str = "ANNALS_LISTEN";
 const RETENTION: &str = "ANNALS_RETENTION";
 const SWEEP_INTERVAL: &str = "ANNALS_SWEEP_INTERVAL";
 const QUEUE_ROWS: &str = "ANNALS_QUEUE_ROWS";
+const QUEUE_BYTES: &str = "ANNALS_QUEUE_BYTES";
 const MAX_WRITES: &str = "ANNALS_MAX_WRITES";
 const BODY_LIMIT: &str = "ANNALS_BODY_LIMIT";
 const REQUEST_TIMEOUT: &str = "ANNALS_REQUEST_TIMEOUT";
@@ -24,13 +25,14 @@ const GRACE_PERIOD: &str = "ANNALS_GRACE_PERIOD";
 const LOG: &str = "ANNALS_LOG";
 
 /// Every variable that is read.
-pub const VARIABLES: [&str; 12] = [
+pub const VARIABLES: [&str; 13] = [
     DATABASE_URL,
     PASSWORD_FILE,
     LISTEN,
     RETENTION,
     SWEEP_INTERVAL,
     QUEUE_ROWS,
+    QUEUE_BYTES,
     MAX_WRITES,
     BODY_LIMIT,
     REQUEST_TIMEOUT,
@@ -52,6 +54,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// How many rows that were answered with 202 may wait to be stored.
     pub queue_rows: usize,
+    /// How many bytes of JSON they may have.
+    pub queue_bytes: usize,
     /// How many writing requests there may be at once.
     pub max_writes: usize,
     /// The largest body of a request, in bytes.
@@ -150,6 +154,7 @@ impl Config {
             },
             sweep_interval: time(SWEEP_INTERVAL, Duration::from_secs(3600))?,
             queue_rows: number(QUEUE_ROWS, 65_536, 1..=100_000_000)?,
+            queue_bytes: number(QUEUE_BYTES, 64 << 20, 1..=1 << 40)?,
             max_writes: number(MAX_WRITES, 64, 1..=10_000)?,
             body_limit: number(BODY_LIMIT, 8 << 20, 1..=1 << 30)?,
             request_timeout: time(REQUEST_TIMEOUT, Duration::from_secs(10))?,

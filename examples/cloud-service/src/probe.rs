@@ -40,9 +40,9 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Response {
     if service.is_draining() {
         reasons.push("draining");
     }
-    // Nine tenths: what is on its way here still finds room.
-    let pending = service.recorder.stats().total.pending;
-    if pending >= (service.queue_rows as u64).saturating_mul(9).div_ceil(10) {
+    let stats = service.recorder.stats();
+    let pending = usize::try_from(stats.total.pending).unwrap_or(usize::MAX);
+    if nearly(pending, service.queue_rows) || nearly(stats.queued_bytes, service.queue_bytes) {
         reasons.push("the queue is nearly full");
     }
     match timeout(HEALTH_TIMEOUT, service.history.health()).await {
@@ -59,6 +59,11 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Response {
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, reasons })).into_response()
+}
+
+/// From nine tenths on: what is on its way here still finds room.
+fn nearly(filled: usize, capacity: usize) -> bool {
+    filled >= capacity - capacity / 10
 }
 
 /// Everything that is measured, as OpenMetrics text, which Prometheus reads.

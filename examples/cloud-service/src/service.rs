@@ -24,6 +24,7 @@ pub struct Service {
     pub(crate) registry: Registry,
     pub(crate) clock: SystemClock,
     pub(crate) queue_rows: usize,
+    pub(crate) queue_bytes: usize,
     pub(crate) body_limit: usize,
     pub(crate) request_timeout: Duration,
     /// One permit for each writing request.
@@ -46,6 +47,7 @@ impl Service {
         let history = Arc::new(Metered::new(history, metrics.clone()));
         let recorder_config = RecorderConfig::default()
             .with_capacity_rows(config.queue_rows)
+            .with_capacity_bytes(config.queue_bytes)
             .with_drain_timeout(config.grace_period);
         let recorder = Recorder::new(history.clone(), recorder_config);
         let retention = match config.retention {
@@ -66,6 +68,7 @@ impl Service {
             registry,
             clock: SystemClock,
             queue_rows: config.queue_rows,
+            queue_bytes: config.queue_bytes,
             body_limit: config.body_limit,
             request_timeout: config.request_timeout,
             writes: Semaphore::new(config.max_writes),

@@ -34,6 +34,7 @@ fn every_setting_is_read() {
         (RETENTION, "30d"),
         (SWEEP_INTERVAL, "90s"),
         (QUEUE_ROWS, "7"),
+        (QUEUE_BYTES, "70"),
         (MAX_WRITES, "3"),
         (BODY_LIMIT, "1000"),
         (REQUEST_TIMEOUT, "500ms"),
@@ -45,7 +46,8 @@ fn every_setting_is_read() {
     assert_eq!(config.listen.to_string(), "[::1]:9");
     assert_eq!(config.retention, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.sweep_interval, Duration::from_secs(90));
-    assert_eq!((config.queue_rows, config.max_writes, config.body_limit), (7, 3, 1000));
+    assert_eq!((config.queue_rows, config.queue_bytes), (7, 70));
+    assert_eq!((config.max_writes, config.body_limit), (3, 1000));
     assert_eq!(config.request_timeout, Duration::from_millis(500));
     assert_eq!(config.drain_delay, Duration::ZERO);
     assert_eq!(config.grace_period, Duration::from_secs(5400));
@@ -69,6 +71,7 @@ fn a_bad_value_names_its_variable() {
         (QUEUE_ROWS, "0"),
         (QUEUE_ROWS, "-1"),
         (QUEUE_ROWS, "many"),
+        (QUEUE_BYTES, "1MB"),
         (MAX_WRITES, "0"),
         (BODY_LIMIT, "8MB"),
         (REQUEST_TIMEOUT, "0s"),

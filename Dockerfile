@@ -1,0 +1,20 @@
+# The service of examples/cloud-service and the program `annals`, for PostgreSQL, in one image.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --locked --release --no-default-features \
+        -p annals-example-cloud-service -p annals-cli --features annals-cli/postgres \
+    && strip target/release/cloud-service target/release/annals
+
+FROM ${BASE_IMAGE}
+# For TLS to the database.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /src/target/release/cloud-service /src/target/release/annals /usr/local/bin/
+# Nobody in particular: it owns no file.
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["cloud-service"]
