@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
 #[cfg(feature = "mcp")]
@@ -30,7 +31,7 @@ pub(crate) struct Cli {
         long,
         global = true,
         value_name = "URL",
-        env = "ANNALS_BACKEND",
+        env = BACKEND_VARIABLE,
         hide_env_values = true,
         default_value = "sqlite:annals.db",
         value_parser = NonEmptyStringValueParser::new(),
@@ -39,6 +40,38 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The environment variable that stands in for `--backend`.
+pub(crate) const BACKEND_VARIABLE: &str = "ANNALS_BACKEND";
+
+/// The backend, and who named it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) url: String,
+    pub(crate) named_by: NamedBy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    Nobody,
+    Environment,
+    Option,
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Result<(Backend, Command), clap::Error> {
+    read(Cli::command().try_get_matches()?)
+}
+
+fn read(matches: ArgMatches) -> Result<(Backend, Command), clap::Error> {
+    let named_by = match matches.value_source("backend") {
+        Some(ValueSource::CommandLine) => NamedBy::Option,
+        Some(ValueSource::EnvVariable) => NamedBy::Environment,
+        _ => NamedBy::Nobody,
+    };
+    let Cli { backend: url, command } = Cli::from_arg_matches(&matches)?;
+    Ok((Backend { url, named_by }, command))
 }
 
 const EXAMPLES: &str = "\
@@ -116,8 +149,6 @@ pub(crate) fn answer(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -128,8 +159,9 @@ mod tests {
     #[test]
     fn the_backend_may_stand_before_or_after_the_subcommand() {
         for line in ["annals --backend memory: records", "annals records --backend memory:"] {
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-            assert_eq!(cli.backend, "memory:");
+            let matches = Cli::command().try_get_matches_from(line.split(' ')).unwrap();
+            let (backend, _) = read(matches).unwrap();
+            assert_eq!((&*backend.url, backend.named_by), ("memory:", NamedBy::Option), "{line}");
         }
     }
 }

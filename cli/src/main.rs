@@ -21,36 +21,37 @@ mod warnings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Backend, Command, NamedBy};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (backend, command) = match cli::parse() {
+        Ok(parsed) => parsed,
         Err(error) => return cli::answer(&error),
     };
     // The suite provokes failures; what the libraries say of them is no news.
-    let provoked = matches!(cli.command, Command::Conformance(_));
+    let provoked = matches!(command, Command::Conformance(_));
     warnings::install(if provoked { LevelFilter::OFF } else { LevelFilter::WARN });
-    match run(cli) {
+    match run(&backend, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    let backend = cli.backend;
-    match cli.command {
-        Command::Collect(args) => block_on(collect::run(&backend, args)),
-        Command::Import(args) => block_on(import::run(&backend, args)),
-        Command::Query(args) => block_on(query::run(&backend, args)),
-        Command::Records(args) => block_on(records::run(&backend, args)),
-        Command::Cleanup(args) => block_on(cleanup::run(&backend, args)),
+fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Collect(args) => block_on(collect::run(&backend.url, args)),
+        Command::Import(args) => block_on(import::run(&backend.url, args)),
+        Command::Query(args) => block_on(query::run(backend, args)),
+        Command::Records(args) => block_on(records::run(backend, args)),
+        Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
         #[cfg(feature = "mcp")]
-        Command::Mcp(args) => block_on(mcp::run(&backend, args)),
+        Command::Mcp(args) => block_on(mcp::run(backend, args)),
+        Command::Conformance(_) if backend.named_by == NamedBy::Option => Err(Failure::Usage(
+            "the backend is an argument here, not an option: annals conformance URL".to_owned(),
+        )),
         // The suite brings its own runtimes.
         Command::Conformance(args) => conformance::run(args),
     }

@@ -5,7 +5,7 @@ use clap::Parser;
 use futures_util::StreamExt;
 use serde_json::value::RawValue;
 
-use crate::cli::Grammar;
+use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, now_ms};
 use crate::output::{Format, Printer, ValueLine, counted};
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     pattern: String,
 
     /// Only the newest N values of each record (within the time window, if there is one)
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     latest: Option<usize>,
 
     /// Only values stored at T or later
@@ -70,7 +70,11 @@ Examples:
 If stored text turns out not to be JSON any more, its row is left out, the number of such rows is
 said at the end, and the exit code is 1.";
 
-pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
+}
+
+pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     // One now for both bounds.
     let now = now_ms();
     let params = QueryParams {

@@ -3,7 +3,7 @@
 use annals::PersistenceBackend;
 use clap::Parser;
 
-use crate::cli::Grammar;
+use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::output::{Format, Printer};
 use crate::source::Source;
@@ -37,7 +37,7 @@ Examples:
   annals records 'host::disk::*' --output csv
   annals records '#' --grammar topic";
 
-pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     // Without a pattern every record is meant, whatever the grammar.
     let (pattern, grammar) = match args.pattern {
         Some(pattern) => (pattern, args.grammar),

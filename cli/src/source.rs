@@ -7,6 +7,7 @@ use annals::PersistenceBackend;
 use clap::Args;
 
 use crate::aimx::{Address, AimxBackend};
+use crate::cli::{BACKEND_VARIABLE, Backend, NamedBy};
 use crate::failure::Failure;
 use crate::moment::duration;
 use crate::store;
@@ -36,7 +37,10 @@ pub(crate) struct Source {
 
 impl Source {
     /// Opens what is there and makes sure that it answers.
-    pub(crate) async fn open(&self, backend: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    pub(crate) async fn open(
+        &self,
+        backend: &Backend,
+    ) -> Result<Arc<dyn PersistenceBackend>, Failure> {
         let source = self.open_unasked(backend).await?;
         if self.aimx.is_some() {
             source.health().await?;
@@ -48,9 +52,21 @@ impl Source {
     /// it may not run yet.
     pub(crate) async fn open_unasked(
         &self,
-        backend: &str,
+        backend: &Backend,
     ) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-        let Some(address) = &self.aimx else { return store::open_existing(backend).await };
+        let Some(address) = &self.aimx else { return store::open_existing(&backend.url).await };
+        // Whoever names two places would be told of one without noticing.
+        let too_many = match backend.named_by {
+            NamedBy::Nobody => None,
+            NamedBy::Option => Some("--backend and --aimx name two places; give one".to_owned()),
+            NamedBy::Environment => Some(format!(
+                "--aimx is given while {BACKEND_VARIABLE} names a backend; unset it or leave \
+                 --aimx out"
+            )),
+        };
+        if let Some(message) = too_many {
+            return Err(Failure::Usage(message));
+        }
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
         Ok(Arc::new(AimxBackend::new(address.clone(), token, self.timeout)))
     }

@@ -11,7 +11,7 @@ use std::process;
 use std::sync::Arc;
 
 use annals::MemoryBackend;
-use annals_conformance::{CaseResult, Outcome, RunOptions, Suite};
+use annals_conformance::{Case, CaseResult, Outcome, RunOptions, Suite};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -59,19 +59,20 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let filter = args.filter.filter(|filter| !filter.is_empty());
     let options = RunOptions { filter: filter.clone(), ..RunOptions::default() };
     let cases = Suite::cases();
-    let selected = |text: &String| {
-        cases.iter().any(|case| case.name().contains(text) || case.clause_id().contains(text))
-    };
-    if let Some(filter) = filter.filter(|filter| !selected(filter)) {
+    let text = filter.unwrap_or_default();
+    let is_selected =
+        |case: &&Case| case.name().contains(&text) || case.clause_id().contains(&text);
+    let selected = cases.iter().filter(is_selected).count();
+    if selected == 0 {
         return Err(Failure::Usage(format!(
             "no case has \"{}\" in its name; without --filter all of them run",
-            filter.escape_debug()
+            text.escape_debug()
         )));
     }
     let places = Arc::new(places);
     remove_at_ctrl_c(places.clone())?;
     places.make()?;
-    let results = with_progress(cases.len(), |done| suite.run_with(&options, done));
+    let results = with_progress(selected, |done| suite.run_with(&options, done));
     places.remove_all();
     report(args.output, &results)
 }

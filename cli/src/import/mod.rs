@@ -49,7 +49,8 @@ Examples:
   echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
 
 A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows
-before it are stored, nothing after it is. Blank lines, CRLF and a byte order mark are fine.";
+before it are stored, nothing after it is. With --skip-invalid the exit code is 1 only when no line
+could be stored. Blank lines, CRLF and a byte order mark are fine.";
 
 /// An import under way.
 struct Import {
@@ -206,6 +207,10 @@ impl Import {
             skipped => writeln!(out, "{stored} stored, {} left out", counted(skipped, "line")),
         }
         .and_then(|()| out.flush())
-        .map_err(Failure::Output)
+        .map_err(Failure::Output)?;
+        match (self.sink.stored, self.skipped) {
+            (0, 1..) => Err(Failure::Failed("no line of it could be stored".to_owned())),
+            _ => Ok(()),
+        }
     }
 }

@@ -16,6 +16,7 @@ use clap::Parser;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 
+use crate::cli::Backend;
 use crate::failure::Failure;
 use crate::say::say;
 use crate::signals::Signals;
@@ -39,12 +40,12 @@ Examples, as commands for a client's configuration:
   annals mcp --backend sqlite:/var/lib/weather/history.db
   annals mcp --aimx unix:/run/weather.sock";
 
-pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let store = args.source.open_unasked(backend).await?;
     let (shown, by_server) = match args.source.server() {
         Some(address) => (address.to_string(), true),
-        None => (store::shown(backend), false),
+        None => (store::shown(&backend.url), false),
     };
     if io::stdin().is_terminal() {
         say("annals mcp is started by an MCP client, which speaks to it on stdin and stdout.");

@@ -8,6 +8,9 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 const SAMPLE: usize = 100;
 /// Between two columns.
 const GAP: &str = "  ";
+/// What names and the last column have at least; on a terminal that is too narrow for that beside
+/// the fixed columns, lines are cut at the end.
+const LEAST_ROOM: usize = 16;
 /// What stands for a part that was cut off.
 const CUT: &str = "…";
 
@@ -103,7 +106,7 @@ impl Table {
             let cell = truncate_str(cell, width, CUT);
             line.push_str(&pad_str(&cell, width, side, None));
         }
-        writeln!(out, "{}", line.trim_end())
+        writeln!(out, "{}", truncate_str(line.trim_end(), self.width, CUT))
     }
 
     /// The widths that fit: fixed columns have what they need, the rest is shared. A name gives way
@@ -115,7 +118,7 @@ impl Table {
         };
         let gaps = GAP.len() * self.columns.len().saturating_sub(1);
         let fixed: usize = of(Kind::Fixed).chain(of(Kind::Number)).sum();
-        let room = self.width.saturating_sub(fixed + gaps);
+        let room = self.width.saturating_sub(fixed + gaps).max(LEAST_ROOM);
         let rest: usize = of(Kind::Rest).sum();
         let name = of(Kind::Name).sum::<usize>().min((room / 2).max(room.saturating_sub(rest)));
         let width = |column: &Column, needed: usize| match column.kind {
@@ -163,6 +166,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_names_before_all_else() {
+        const WIDE: &[Column] =
+            &[Column::name("record"), Column::number("count"), Column::fixed("first")];
+        let mut out = Vec::new();
+        let mut table = Table::new(WIDE, 30);
+        let cells = ["accuracy::vienna", "12", "2026-05-17 08:30:00"].map(str::to_owned);
+        table.row(&mut out, cells.to_vec()).unwrap();
+        table.finish(&mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "record            count  first\naccuracy::vienna     12  2026…\n"
+        );
     }
 
     #[test]

@@ -136,9 +136,19 @@ fn text_that_is_not_utf_8_is_a_bad_line() {
 #[test]
 fn many_bad_lines_are_counted_and_a_few_are_said() {
     let place = Place::new();
-    let run = import(&place, FILES[0], &["--skip-invalid"], "nonsense\n".repeat(500));
-    assert_eq!((run.code, &*run.out), (Some(0), "0 rows stored, 500 lines left out\n"));
+    let input = format!("{}{}\n", "nonsense\n".repeat(500), r#"{"record":"a","value":1}"#);
+    let run = import(&place, FILES[0], &["--skip-invalid"], input);
+    assert_eq!((run.code, &*run.out), (Some(0), "1 row stored, 500 lines left out\n"));
     assert_eq!(run.err.lines().count(), 11, "{run:?}");
+}
+
+/// A wrong file would otherwise pass for an import.
+#[test]
+fn an_import_of_nothing_but_bad_lines_has_failed() {
+    let place = Place::new();
+    let run = import(&place, FILES[0], &["--skip-invalid"], "nonsense\n".repeat(2));
+    assert_eq!((run.code, &*run.out), (Some(1), "0 rows stored, 2 lines left out\n"));
+    assert!(run.err.ends_with("no line of it could be stored\n"), "{run:?}");
 }
 
 #[test]

@@ -86,6 +86,16 @@ fn collect_shows_the_newest_values_and_then_the_account() {
 }
 
 #[test]
+fn the_suite_shows_how_many_of_the_cases_it_runs_are_done() {
+    let place = Place::new();
+    let args = ["conformance", "memory:", "--filter", "range_2"];
+    let (code, seen) = on_a_terminal(&place, &args, "");
+    assert_eq!(code, Some(0), "{seen}");
+    let cases = seen.matches("RANGE-2").count();
+    assert!(cases > 0 && seen.contains(&format!(" of {cases} ")), "{cases}: {seen:?}");
+}
+
+#[test]
 fn an_import_shows_how_far_it_is_and_cleans_up() {
     let place = Place::new();
     place.write("rows", "{\"record\":\"a\",\"value\":1}\n".repeat(20_000));

@@ -1,4 +1,4 @@
-use crate::support::Place;
+use crate::support::{Place, Run};
 
 #[test]
 fn wrong_usage_exits_with_2_and_says_what_would_do() {
@@ -8,8 +8,8 @@ fn wrong_usage_exits_with_2_and_says_what_would_do() {
         (&["history"], "unrecognized subcommand 'history'"),
         (&["query"], "<PATTERN>"),
         (&["query", "a.txt", "b.txt"], "quote it"),
-        (&["query", "a", "--latest", "-1"], "invalid digit"),
-        (&["query", "a", "--latest", "many"], "invalid digit"),
+        (&["query", "a", "--latest", "-1"], "a whole number, 0 or more"),
+        (&["query", "a", "--latest", "many"], "a whole number, 0 or more"),
         (&["query", "a", "--from", "yesterday"], "an age (24h"),
         (&["query", "a", "--from", "-5"], "an age (24h"),
         (&["query", "a", "--to", "2026-01-01T00:00:00"], "2026-01-01T00:00:00Z"),
@@ -25,6 +25,10 @@ fn wrong_usage_exits_with_2_and_says_what_would_do() {
         (&["cleanup", "--older-than", "-1"], "an age (24h"),
         (&["conformance"], "<URL>"),
         (&["conformance", "memory:", "--filter", "no such case"], "no case has"),
+        (&["conformance", "memory:", "--backend", "sqlite:a.db"], "annals conformance URL"),
+        (&["query", "a", "--backend", "memory:", "--aimx", "unix:a.sock"], "two places"),
+        (&["--backend", "memory:", "records", "--aimx", "unix:a.sock"], "two places"),
+        (&["mcp", "--backend", "memory:", "--aimx", "unix:a.sock"], "two places"),
         (&["records", "--backend", ""], "--backend"),
         (&["records", "--backend", "history.db"], "write sqlite:history.db"),
         (&["records", "--backend", "mysql://u:pw@h/d"], "known are sqlite:"),
@@ -80,6 +84,17 @@ fn the_backend_comes_from_the_option_then_the_environment_then_the_default() {
         assert!(place.names().contains(&expected.to_owned()), "{:?}", place.names());
     }
     assert!(!place.names().iter().any(|name| name.contains("two") && name.contains("one")));
+}
+
+#[test]
+fn a_backend_of_the_environment_and_a_server_are_two_places_as_well() {
+    let place = Place::new();
+    for subcommand in [&["query", "a"][..], &["records"], &["mcp"]] {
+        let mut command = place.command(&[subcommand, &["--aimx", "unix:a.sock"]].concat());
+        let output = command.env("ANNALS_BACKEND", "postgres://me:sesame@host/db").output();
+        let run = Run::from(output.unwrap()).refused(2, "ANNALS_BACKEND names a backend");
+        assert!(!run.err.contains("sesame"), "{run:?}");
+    }
 }
 
 #[test]
