@@ -9,7 +9,23 @@ use crate::failure::Failure;
 
 /// Opens the store, creating what is missing.
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-    Ok(annals::connect(url).await?)
+    annals::connect(url).await.map_err(|error| match Failure::from(error) {
+        Failure::Failed(message) => Failure::Failed(placed(message, url)),
+        usage => usage,
+    })
+}
+
+/// The message with the file or the server that it is about: not every engine names it.
+fn placed(message: String, url: &str) -> String {
+    let shown = shown(url);
+    let place = match shown.split_once("://") {
+        Some((_, server)) => server.split('/').next(),
+        None => shown.split_once(':').map(|(_, path)| path),
+    };
+    match place.is_none_or(|place| message.contains(place)) {
+        true => message,
+        false => format!("{message} ({shown})"),
+    }
 }
 
 /// Opens a store that is there already: who asks for history does not mean to create an empty file
@@ -65,6 +81,17 @@ pub(crate) fn shown(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_names_the_place_once() {
+        let said = |message: &str, url| placed(message.to_owned(), url);
+        assert_eq!(said("no space", "sqlite:a/h.db?x=1"), "no space (sqlite:a/h.db)");
+        assert_eq!(said("a/h.db: no space", "sqlite:a/h.db"), "a/h.db: no space");
+        let server = "postgres://me:pw@db:5432/plant?sslmode=require";
+        assert_eq!(said("refused", server), "refused (postgres://db:5432/plant)");
+        assert_eq!(said("db:5432 refuses", server), "db:5432 refuses");
+        assert_eq!(said("closed", "memory:"), "closed");
+    }
 
     #[test]
     fn a_shown_url_has_no_secrets() {

@@ -113,6 +113,9 @@ struct Message<'a> {
     err: Option<Cow<'a, str>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+    /// Why there is an `err`: annals' own server of 3.0 says it, AimDB's does not.
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
 }
 
 const NOT_AIMX: Fault = Fault::Malformed("sent what is not AimX");
@@ -197,11 +200,12 @@ pub(crate) fn rows(version: Version, id: u64, frame: &[u8]) -> Result<Option<Vec
         },
         Version::Three => match message {
             Message { t: Some(t), .. } if t != "reply" => return Ok(None),
-            Message { t: Some(_), id: Some(theirs), ok, err, .. } if theirs == id => {
-                match (ok, err) {
-                    (Some(ok), _) => ok,
-                    (None, Some(code)) => return Err(refusal(&code)),
-                    (None, None) => return Err(ODD_SHAPE),
+            Message { t: Some(_), id: Some(theirs), ok, err, message, .. } if theirs == id => {
+                match (ok, err, message) {
+                    (Some(ok), ..) => ok,
+                    (None, Some(code), Some(why)) => return Err(Fault::refused(&code, &why)),
+                    (None, Some(code), None) => return Err(refusal(&code)),
+                    (None, None, _) => return Err(ODD_SHAPE),
                 }
             }
             _ => return Err(NOT_AIMX),
@@ -243,7 +247,7 @@ fn error_of_one(error: &RawValue) -> Fault {
     }
 }
 
-/// 3.0 has nothing but a code.
+/// 3.0 has nothing but a code, unless the server adds a message.
 fn refusal(code: &str) -> Fault {
     match code {
         "not_found" => Fault::NoMethod,

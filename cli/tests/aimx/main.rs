@@ -11,6 +11,8 @@ mod failures;
 mod fake;
 mod queries;
 mod real;
+#[cfg(feature = "_test-aimdb-2")]
+mod real_2;
 
 use fake::Server;
 use support::{Place, Run};

@@ -103,7 +103,8 @@ fn a_file_that_is_no_history_is_an_error_and_stays_as_it_is() {
         let place = Place::new();
         let text = "this is not a database\n".repeat(1000);
         place.write("text.txt", &text);
-        place.run(&["records", "--backend", backend]).refused(1, "not a");
+        let run = place.run(&["records", "--backend", backend]).refused(1, "not a");
+        assert!(run.err.contains("text.txt"), "{run:?}");
         assert_eq!(std::fs::read_to_string(place.path("text.txt")).unwrap(), text);
     }
 }

@@ -59,14 +59,15 @@
 //! | result | `{"count": n, "values": [{"record", "value", "stored_at"}]}` | `{"records": [{"topic", "payload", "ts"}], "total": n}` |
 //! | order | by record, then newest first | by time, oldest first |
 //! | pattern | `*` is any run of characters | segments between dots: `*` is one, `#` zero or more |
-//! | an error | `query_error` with its message | `internal`: this line's wire has codes only; the message is in the server's log |
+//! | an error | `query_error` with its message | `internal`, and the message from `AimxServer` only |
 //!
 //! `limit` counts per record. Without any of `limit`, `start` and `end` the latest value of each
 //! record is the answer; with a window and no limit it is the whole window.
 //!
-//! A parameter of the wrong type is passed over by AimDB's server on both lines before anything
-//! here sees it: `"limit": "5"` is no limit, `"name": 7` every record. `annals query --aimx` checks
-//! them on the client's side.
+//! A parameter of the wrong type is passed over by AimDB's own servers before anything here sees
+//! it: `"limit": "5"` is no limit, `"name": 7` every record. On 2.x `AimxServer` takes the place of
+//! `UdsServer` and answers with an error that names the parameter; 1.x has no place for a server of
+//! one's own. `annals query --aimx` checks them on the client's side.
 //!
 //! # Features
 //!
@@ -83,6 +84,7 @@
 compile_error!("annals-aimdb needs the feature `aimdb-1` (the default) or `aimdb-2`");
 
 pub mod adapter;
+mod buffers;
 mod capture;
 mod ext;
 mod inline;
@@ -95,6 +97,8 @@ mod options;
 mod persistence;
 mod query;
 mod redact;
+#[cfg(feature = "aimdb-2")]
+mod server;
 mod stats;
 mod sweep;
 mod tap;
@@ -103,4 +107,6 @@ mod worker;
 pub use ext::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
 pub use options::PersistenceOptions;
 pub use persistence::Persistence;
+#[cfg(feature = "aimdb-2")]
+pub use server::AimxServer;
 pub use stats::{PersistenceStats, RecordAccount};

@@ -4,14 +4,14 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use aimdb_core::buffer::{Buffer, BufferCfg, BufferReader, DynBuffer};
+use aimdb_core::buffer::{BufferCfg, BufferReader, DynBuffer};
 use aimdb_core::remote::{QueryHandlerFn, QueryHandlerParams};
 use aimdb_core::{AimDb, AimDbBuilder, Consumer, DbError, RecordRegistrar, Spawn};
-use aimdb_tokio_adapter::TokioBuffer;
 use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::buffers::buffers;
 use crate::capture::Capture;
 use crate::ext::{
     AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
@@ -70,8 +70,7 @@ where
         record_name: impl Into<String>,
     ) -> &'a mut Self {
         let (_, record) = configured(self, &record_name.into());
-        let buffer = Recorded { inner: TokioBuffer::new(&cfg), capture: Capture::new(record) };
-        self.buffer_with_cfg(Box::new(buffer), cfg)
+        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, record)), cfg)
     }
 }
 
@@ -98,61 +97,10 @@ impl<R: Spawn + 'static> AimDbQueryExt for AimDb<R> {
     }
 }
 
-/// A subscription.
-struct Reader<T: Clone + Send>(Box<dyn BufferReader<T> + Send>);
+/// What subscribing to a record gives.
+type Subscription<T> = Box<dyn BufferReader<T> + Send>;
 
-impl<T: Serialize + Clone + Send + 'static> Source for Reader<T> {
-    type Value = T;
-
-    async fn recv(&mut self) -> Read<T> {
-        read(self.0.recv().await)
-    }
-
-    fn try_recv(&mut self) -> Read<T> {
-        read(self.0.try_recv())
-    }
-}
-
-fn read<T>(received: Result<T, DbError>) -> Read<T> {
-    match received {
-        Ok(value) => Read::Value(value),
-        Err(DbError::BufferLagged { lag_count, .. }) => Read::Lagged(lag_count),
-        Err(DbError::BufferEmpty) => Read::Nothing,
-        Err(_) => Read::Closed,
-    }
-}
-
-/// A buffer that records what is pushed into it.
-struct Recorded<T: Clone + Send + Sync + 'static> {
-    inner: TokioBuffer<T>,
-    capture: Capture,
-}
-
-impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for Recorded<T> {
-    fn push(&self, value: T) {
-        self.capture.take(&value);
-        Buffer::push(&self.inner, value);
-    }
-
-    fn subscribe_boxed(&self) -> Box<dyn BufferReader<T> + Send> {
-        self.inner.subscribe_boxed()
-    }
-
-    /// The buffer inside: whoever looks for AimDB's own type finds it.
-    fn as_any(&self) -> &dyn Any {
-        self.inner.as_any()
-    }
-
-    #[cfg(feature = "metrics")]
-    fn metrics_snapshot(&self) -> Option<aimdb_core::buffer::BufferMetricsSnapshot> {
-        DynBuffer::metrics_snapshot(&self.inner)
-    }
-
-    #[cfg(feature = "metrics")]
-    fn reset_metrics(&self) {
-        DynBuffer::reset_metrics(&self.inner);
-    }
-}
+buffers!(aimdb_core, aimdb_tokio_adapter, "metrics", {});
 
 /// Answers `record.query` in the shape of AimDB 1.x: the members and their order are those of
 /// aimdb-persistence 0.1.

@@ -4,14 +4,14 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use aimdb_core_2::buffer::{Buffer, BufferCfg, BufferReader, DynBuffer, Reader as Subscription};
+use aimdb_core_2::buffer::{BufferCfg, BufferReader, DynBuffer, Reader as Subscription};
 use aimdb_core_2::remote::{QueryHandlerFn, QueryHandlerParams, QueryRecord};
 use aimdb_core_2::{AimDb, AimDbBuilder, DbError, RecordRegistrar};
-use aimdb_tokio_adapter_2::TokioBuffer;
 use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::buffers::buffers;
 use crate::capture::Capture;
 use crate::ext::{
     AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
@@ -71,8 +71,7 @@ where
         let Some((_, record)) = configured(self, &record_name.into()) else {
             return self;
         };
-        let buffer = Recorded { inner: TokioBuffer::new(&cfg), capture: Capture::new(record) };
-        self.buffer_with_cfg(Box::new(buffer), cfg)
+        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, record)), cfg)
     }
 }
 
@@ -117,65 +116,11 @@ impl AimDbQueryExt for AimDb {
     }
 }
 
-/// A subscription.
-struct Reader<T: Clone + Send>(Subscription<T>);
-
-impl<T: Serialize + Clone + Send + 'static> Source for Reader<T> {
-    type Value = T;
-
-    async fn recv(&mut self) -> Read<T> {
-        read(self.0.recv().await)
-    }
-
-    fn try_recv(&mut self) -> Read<T> {
-        read(self.0.try_recv())
-    }
-}
-
-fn read<T>(received: Result<T, DbError>) -> Read<T> {
-    match received {
-        Ok(value) => Read::Value(value),
-        Err(DbError::BufferLagged { lag_count, .. }) => Read::Lagged(lag_count),
-        Err(DbError::BufferEmpty) => Read::Nothing,
-        Err(_) => Read::Closed,
-    }
-}
-
-/// A buffer that records what is pushed into it.
-struct Recorded<T: Clone + Send + Sync + 'static> {
-    inner: TokioBuffer<T>,
-    capture: Capture,
-}
-
-impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for Recorded<T> {
-    fn push(&self, value: T) {
-        self.capture.take(&value);
-        Buffer::push(&self.inner, value);
-    }
-
-    fn subscribe_boxed(&self) -> Box<dyn BufferReader<T> + Send> {
-        self.inner.subscribe_boxed()
-    }
-
-    /// The buffer inside: whoever looks for AimDB's own type finds it.
-    fn as_any(&self) -> &dyn Any {
-        self.inner.as_any()
-    }
-
+buffers!(aimdb_core_2, aimdb_tokio_adapter_2, "observability", {
     fn peek(&self) -> Option<T> {
         self.inner.peek()
     }
-
-    #[cfg(feature = "observability")]
-    fn metrics_snapshot(&self) -> Option<aimdb_core_2::buffer::BufferMetricsSnapshot> {
-        DynBuffer::metrics_snapshot(&self.inner)
-    }
-
-    #[cfg(feature = "observability")]
-    fn reset_metrics(&self) {
-        DynBuffer::reset_metrics(&self.inner);
-    }
-}
+});
 
 /// Answers `record.query` in the shape of AimDB 2.x: rows by time, the oldest first.
 fn query_handler(persistence: &Persistence) -> QueryHandlerFn {

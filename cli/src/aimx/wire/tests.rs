@@ -60,6 +60,14 @@ fn rows_come_by_record_and_newest_first_whatever_the_version() {
 }
 
 #[test]
+fn a_server_of_3_may_say_why() {
+    let frame = br#"{"t":"reply","id":2,"err":"internal","message":"the disk is full"}"#;
+    let fault = rows(Version::Three, 2, frame).unwrap_err();
+    let told = matches!(&fault, Fault::Refused { message, .. } if message == "the disk is full");
+    assert!(told, "{fault:?}");
+}
+
+#[test]
 fn what_answers_something_else_is_not_taken_for_the_answer() {
     let event = br#"{"t":"event","sub":"1","seq":1,"data":1}"#;
     assert!(rows(Version::Three, 2, event).unwrap().is_none());

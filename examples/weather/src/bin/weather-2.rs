@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use aimdb_core_2::remote::AimxConfig;
 use aimdb_core_2::{AimDbBuilder, StringKey, buffer::BufferCfg};
 use aimdb_tokio_adapter_2::{TokioAdapter, TokioRecordRegistrarExt};
-use aimdb_uds_connector::UdsServer;
-use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, AimxServer, RecordRegistrarPersistExt};
 use annals_example_weather::{Accuracy, CITIES, Settings, Station, Temperature, WEEK, told_to_end};
 use annals_sqlite::SqliteBackend;
 
@@ -19,7 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = AimDbBuilder::new()
         .runtime(Arc::new(TokioAdapter::new()?))
         .with_persistence(backend, WEEK)
-        .with_connector(UdsServer::new(&socket));
+        // UdsServer does as well; this one says what is wrong with a record.query.
+        .with_connector(AimxServer::unix(AimxConfig::uds_default().socket_path(&socket)));
 
     for city in CITIES {
         let temperature = format!("temperature.{city}");

@@ -1,0 +1,74 @@
+//! AimDB's buffers: reading one, and recording what is pushed into one.
+//!
+//! Both AimDB lines have the same types in different crates.
+
+macro_rules! buffers {
+    ($core:ident, $adapter:ident, $metrics:literal, { $($more:item)* }) => {
+        /// A subscription.
+        struct Reader<T: Clone + Send>(Subscription<T>);
+
+        impl<T: Serialize + Clone + Send + 'static> Source for Reader<T> {
+            type Value = T;
+
+            async fn recv(&mut self) -> Read<T> {
+                read(self.0.recv().await)
+            }
+
+            fn try_recv(&mut self) -> Read<T> {
+                read(self.0.try_recv())
+            }
+        }
+
+        fn read<T>(received: Result<T, DbError>) -> Read<T> {
+            match received {
+                Ok(value) => Read::Value(value),
+                Err(DbError::BufferLagged { lag_count, .. }) => Read::Lagged(lag_count),
+                Err(DbError::BufferEmpty) => Read::Nothing,
+                Err(_) => Read::Closed,
+            }
+        }
+
+        /// A buffer that records what is pushed into it.
+        struct Recorded<T: Clone + Send + Sync + 'static> {
+            inner: $adapter::TokioBuffer<T>,
+            capture: Capture,
+        }
+
+        impl<T: Serialize + Clone + Send + Sync + 'static> Recorded<T> {
+            fn new(cfg: &BufferCfg, record: RecordHandle) -> Self {
+                let inner = $core::buffer::Buffer::new(cfg);
+                Self { inner, capture: Capture::new(record) }
+            }
+        }
+
+        impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for Recorded<T> {
+            fn push(&self, value: T) {
+                self.capture.take(&value);
+                $core::buffer::Buffer::push(&self.inner, value);
+            }
+
+            fn subscribe_boxed(&self) -> Box<dyn BufferReader<T> + Send> {
+                self.inner.subscribe_boxed()
+            }
+
+            /// The buffer inside: whoever looks for AimDB's own type finds it.
+            fn as_any(&self) -> &dyn Any {
+                self.inner.as_any()
+            }
+
+            $($more)*
+
+            #[cfg(feature = $metrics)]
+            fn metrics_snapshot(&self) -> Option<$core::buffer::BufferMetricsSnapshot> {
+                DynBuffer::metrics_snapshot(&self.inner)
+            }
+
+            #[cfg(feature = $metrics)]
+            fn reset_metrics(&self) {
+                DynBuffer::reset_metrics(&self.inner);
+            }
+        }
+    };
+}
+
+pub(crate) use buffers;
