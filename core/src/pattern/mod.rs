@@ -59,7 +59,10 @@ impl Pattern {
         let refuse =
             |reason| Err(PersistenceError::InvalidPattern { pattern: excerpt(text), reason });
         if text.is_empty() {
-            return refuse("it is empty; `*` matches every record");
+            return refuse(match grammar {
+                Grammar::Glob => "it is empty; `*` matches every record",
+                Grammar::Topic => "it is empty; `#` matches every record",
+            });
         }
         let matcher = match grammar {
             Grammar::Glob if !text.contains('*') => Matcher::Exact,

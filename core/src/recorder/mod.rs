@@ -194,13 +194,14 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Dropped`](RecorderError::Dropped) when the recorder left values behind, now or when it
-    /// stopped by itself.
+    /// stopped by itself. [`Stopped`](RecorderError::Stopped) when the backend blocks the thread
+    /// that calls it, for five seconds more than `drain_timeout`: what is pending then is stored or
+    /// dropped when it comes back, if it ever does.
     ///
     /// # Cancel safety
     /// From the first poll on the recorder closes, even if the future is dropped.
     pub async fn close(&self) -> Result<(), RecorderError> {
-        self.running.shared.begin_close();
-        self.running.shared.wait_ended().await
+        self.running.close().await
     }
 
     /// The account at this moment: all counters are read at once.

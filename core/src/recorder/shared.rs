@@ -16,6 +16,7 @@ use super::stats::RecorderStats;
 use crate::batch::{Row, check_timestamp};
 use crate::error::PersistenceError;
 use crate::json::JsonText;
+use crate::query::MAX_TIMESTAMP;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -91,7 +92,8 @@ impl Shared {
     /// does. It is taken before anything waits, so that it says when a value was captured and not
     /// when there was room for it.
     fn capture(&self) -> u64 {
-        let now_ms = self.config.clock.now_ms();
+        // A clock beyond what can be stored must not make every later value one that cannot.
+        let now_ms = self.config.clock.now_ms().min(MAX_TIMESTAMP);
         self.captured.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
     }
 

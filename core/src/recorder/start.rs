@@ -6,12 +6,14 @@ use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 use super::config::RecorderConfig;
+use super::error::RecorderError;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::backend::PersistenceBackend;
-use crate::error::{BackendError, ErrorKind, PersistenceError};
+use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
 
 /// How much longer than the worker itself the last handle waits for it. Only a backend that blocks
 /// its thread makes the difference.
@@ -46,6 +48,29 @@ impl Running {
         Self { shared, thread: thread.ok() }
     }
 
+    /// See [`Recorder::close`](super::Recorder::close).
+    pub(super) async fn close(&self) -> Result<(), RecorderError> {
+        self.shared.begin_close();
+        // Only another thread can tell that the recorder's own is blocked, whatever the executor.
+        let (answer, told) = oneshot::channel();
+        let (shared, patience) = (Arc::clone(&self.shared), self.patience());
+        let waiting = thread::Builder::new().name("annals-close".to_owned());
+        let waiting = waiting.spawn(move || answer.send(shared.wait_ended_blocking(patience)));
+        match waiting {
+            Ok(_) if matches!(told.await, Ok(false)) => {
+                let pending = self.shared.state().ledger.total().pending;
+                let message = format!("the backend blocks: {pending} values are still pending");
+                let error = BackendError::new("recorder", "close", ErrorKind::Timeout, message);
+                Err(RecorderError::Stopped(error.with_outcome(Outcome::Unknown).into()))
+            }
+            _ => self.shared.wait_ended().await,
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared.config.drain_timeout.saturating_add(GRACE)
+    }
+
     fn is_own_thread(&self, current: ThreadId) -> bool {
         self.thread.as_ref().is_some_and(|thread| thread.thread().id() == current)
     }
@@ -59,8 +84,7 @@ impl Drop for Running {
         if self.is_own_thread(thread::current().id()) {
             return;
         }
-        let patience = self.shared.config.drain_timeout.saturating_add(GRACE);
-        if !self.shared.wait_ended_blocking(patience) {
+        if !self.shared.wait_ended_blocking(self.patience()) {
             let pending = self.shared.state().ledger.total().pending;
             tracing::error!(pending, "the recorder's backend blocks: values are left behind");
         } else if let Some(thread) = self.thread.take() {

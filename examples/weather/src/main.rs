@@ -28,8 +28,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             reg.persist_buffer(BufferCfg::SingleLatest, &temperature)
                 .source(move |ctx, producer| async move {
                     let mut station = Station::of(city);
-                    while producer.produce(station.measure()).await.is_ok() {
+                    loop {
+                        // First, since a transform misses what is there before it listens.
                         ctx.time().sleep(every).await;
+                        if producer.produce(station.measure()).await.is_err() {
+                            return;
+                        }
                     }
                 })
                 .with_remote_access();

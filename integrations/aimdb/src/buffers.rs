@@ -32,12 +32,14 @@ macro_rules! buffers {
         struct Recorded<T: Clone + Send + Sync + 'static> {
             inner: $adapter::TokioBuffer<T>,
             capture: Capture,
+            _living: Arc<()>,
         }
 
         impl<T: Serialize + Clone + Send + Sync + 'static> Recorded<T> {
-            fn new(cfg: &BufferCfg, record: RecordHandle) -> Self {
+            fn new(cfg: &BufferCfg, persistence: &Persistence, record: RecordHandle) -> Self {
                 let inner = $core::buffer::Buffer::new(cfg);
-                Self { inner, capture: Capture::new(record) }
+                let _living = persistence.push_buffer(&record);
+                Self { inner, capture: Capture::new(record), _living }
             }
         }
 

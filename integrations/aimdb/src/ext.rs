@@ -22,6 +22,9 @@ pub trait AimDbBuilderPersistExt: Sized {
     /// It registers a retention sweep at the start and then every 24 hours, and answers the
     /// `record.query` of AimDB's AimX server. Any backend will do, a third party's with the three
     /// required methods too; one that blocks or fails holds up neither producers nor tasks.
+    ///
+    /// Databases may share a backend, and share its history then: what one persists the other
+    /// finds, and the shortest retention of them holds for all.
     #[must_use]
     fn with_persistence(self, backend: Arc<dyn PersistenceBackend>, retention: Duration) -> Self {
         self.with_persistence_options(backend, PersistenceOptions::new(retention))
@@ -30,9 +33,9 @@ pub trait AimDbBuilderPersistExt: Sized {
     /// As [`with_persistence`](Self::with_persistence), with settings of one's own.
     ///
     /// # Configuration errors
-    /// A retention policy that the backend cannot carry out: see
-    /// [`PersistenceOptions::with_retention`]. It is reported as
-    /// [`persist`](RecordRegistrarPersistExt::persist) reports its own.
+    /// A retention policy that the backend cannot carry out (see
+    /// [`PersistenceOptions::with_retention`]), and a second history on one builder. They are
+    /// reported as [`persist`](RecordRegistrarPersistExt::persist) reports its own.
     #[must_use]
     fn with_persistence_options(
         self,
@@ -46,8 +49,9 @@ pub trait AimDbBuilderPersistExt: Sized {
 /// `T: Serialize` is all a value needs. Producers, consumers and buffers stay as they are.
 ///
 /// # Configuration errors
-/// No `with_persistence` on the builder before, a name that no record may have, and for
-/// [`persist`](Self::persist) a record without a buffer. Each line has its own way to report them,
+/// No `with_persistence` on the builder before, a name that no record may have or that something
+/// else of this database is persisted under, and for [`persist`](Self::persist) a record without a
+/// buffer. Each line has its own way to report them,
 /// and both methods keep to it: AimDB 1.x panics while it is configured (or, for the buffer, while
 /// it is built), AimDB 2.x fails in `build()` with `DbError::InvalidConfiguration`, which names the
 /// record and says what is wrong (for the buffer `DbError::MissingConfiguration`).
@@ -82,6 +86,8 @@ pub trait RecordRegistrarPersistExt<'r> {
 
     /// Sets the buffer, as `.buffer(cfg)` does, and persists every value that is pushed into it
     /// under `record_name`: whatever the kind of the buffer, however fast, from the first one on.
+    /// A `.buffer(cfg)` after it would replace this buffer; that is said as an error when the
+    /// database starts.
     ///
     /// The value is recorded by the push itself, before the buffer has it. That costs the producer
     /// the serialization and never a wait. The only limit is the recorder's capacity
@@ -169,7 +175,8 @@ pub trait AimDbQueryExt {
         async move { persistence?.stream_typed(pattern, params).await }
     }
 
-    /// What became of every value, by record: recorded, stored, lagged, dropped, pending.
+    /// What became of every value, by record: recorded, stored, lagged, dropped, pending. And how
+    /// retention fares.
     ///
     /// # Errors
     /// [`NotConfigured`](PersistenceError::NotConfigured).
@@ -177,6 +184,9 @@ pub trait AimDbQueryExt {
         Ok(self.persistence()?.stats())
     }
 }
+
+/// What a builder says that has persistence already.
+pub(crate) const TWICE: &str = ".with_persistence twice on one builder: a database has one history";
 
 /// What a registrar says that finds no persistence.
 pub(crate) fn without_persistence(record_name: &str) -> String {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::buffers::buffers;
 use crate::capture::Capture;
 use crate::ext::{
-    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
+    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, TWICE, not_configured,
     without_persistence,
 };
 use crate::options::PersistenceOptions;
@@ -29,6 +29,9 @@ impl<R: Spawn + 'static> AimDbBuilderPersistExt for AimDbBuilder<R> {
         backend: Arc<dyn PersistenceBackend>,
         options: PersistenceOptions,
     ) -> Self {
+        if self.extensions().get::<Persistence>().is_some() {
+            panic!("{TWICE}");
+        }
         let persistence = match Persistence::start(backend, options, Grammar::Glob) {
             Ok(persistence) => persistence,
             Err(error) => panic!(".with_persistence: {error}"),
@@ -69,8 +72,8 @@ where
         cfg: BufferCfg,
         record_name: impl Into<String>,
     ) -> &'a mut Self {
-        let (_, record) = configured(self, &record_name.into());
-        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, record)), cfg)
+        let (persistence, record) = configured(self, &record_name.into());
+        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, &persistence, record)), cfg)
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::buffers::buffers;
 use crate::capture::Capture;
 use crate::ext::{
-    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, not_configured,
+    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, TWICE, not_configured,
     without_persistence,
 };
 use crate::notice;
@@ -29,10 +29,14 @@ impl AimDbBuilderPersistExt for AimDbBuilder {
         backend: Arc<dyn PersistenceBackend>,
         options: PersistenceOptions,
     ) -> Self {
-        let persistence = match Persistence::start(backend, options, Grammar::Topic) {
+        let started = match self.extensions().get::<Persistence>() {
+            Some(_) => Err(TWICE.to_owned()),
+            None => Persistence::start(backend, options, Grammar::Topic)
+                .map_err(|error| format!(".with_persistence: {error}")),
+        };
+        let persistence = match started {
             Ok(persistence) => persistence,
-            Err(error) => {
-                let message = format!(".with_persistence: {error}");
+            Err(message) => {
                 self.configure::<()>("with_persistence", |reg| misconfigured(reg, &message));
                 return self;
             }
@@ -68,10 +72,10 @@ where
         cfg: BufferCfg,
         record_name: impl Into<String>,
     ) -> &'r mut Self {
-        let Some((_, record)) = configured(self, &record_name.into()) else {
+        let Some((persistence, record)) = configured(self, &record_name.into()) else {
             return self;
         };
-        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, record)), cfg)
+        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, &persistence, record)), cfg)
     }
 }
 

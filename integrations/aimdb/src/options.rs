@@ -114,6 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn retention_sweeps_daily() {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(PersistenceOptions::new(day).sweep_interval, day);
+    }
+
+    #[test]
     fn nobody_is_made_to_wait() {
         let waits = RecorderConfig::default();
         assert_eq!(waits.overflow, Overflow::Wait);

@@ -2,18 +2,19 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use annals_core::{
     Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams, RecordHandle, Recorder,
-    RecorderError, Retention, RetentionStats, RowStream, StoredValue, TypedStream,
+    RecorderError, Retention, RowStream, StoredValue, TypedStream,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 use tokio::task::unconstrained;
 
 use crate::inline;
+use crate::notice;
 use crate::options::PersistenceOptions;
 use crate::query::{Answered, Asked, answer};
 use crate::stats::PersistenceStats;
@@ -56,7 +57,14 @@ struct Inner {
     backend: Arc<dyn PersistenceBackend>,
     grammar: Grammar,
     taps: Taps,
+    buffers: Mutex<Vec<PushBuffer>>,
     closed: watch::Sender<bool>,
+}
+
+/// A buffer that records what is pushed into it.
+struct PushBuffer {
+    record: Arc<str>,
+    living: Weak<()>,
 }
 
 impl Drop for Inner {
@@ -87,6 +95,7 @@ impl Persistence {
             reader: Worker::start("annals-read", drain_timeout, taps.ended()),
             caller: Worker::start("annals-call", PATIENCE, std::future::ready(())),
             taps,
+            buffers: Mutex::default(),
             closed: watch::Sender::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -102,14 +111,14 @@ impl Persistence {
         }
     }
 
-    /// A record of the recorder.
+    /// A record of the recorder, for one record of the database: two under one name would be mixed,
+    /// and one twice would be stored twice.
     pub(crate) fn record(&self, name: &str) -> Result<RecordHandle, PersistenceError> {
-        let twice = self.inner.recorder.stats().records.contains_key(name);
-        if twice {
-            tracing::warn!(
-                record = name,
-                "persisted more than once: each of its values is stored as often"
-            );
+        if self.inner.recorder.stats().records.contains_key(name) {
+            return Err(PersistenceError::InvalidRecordName {
+                name: name.escape_debug().to_string(),
+                reason: "something is persisted under it already",
+            });
         }
         self.inner.recorder.handle(name).map_err(|refused| match refused {
             RecorderError::Rejected(error) | RecorderError::Stopped(error) => error,
@@ -138,6 +147,16 @@ impl Persistence {
         async move {
             let _ = told.await;
         }
+    }
+
+    /// Notes a buffer that records what is pushed into it. It is to keep what this returns for as
+    /// long as it is there.
+    pub(crate) fn push_buffer(&self, record: &RecordHandle) -> Arc<()> {
+        let living = Arc::new(());
+        let buffer =
+            PushBuffer { record: record.name().as_str().into(), living: Arc::downgrade(&living) };
+        self.inner.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        living
     }
 
     /// What answers `record.query`. It keeps no persistence alive.
@@ -228,12 +247,7 @@ impl Persistence {
 
     /// The account of every value at this moment.
     pub fn stats(&self) -> PersistenceStats {
-        self.inner.recorder.stats().into()
-    }
-
-    /// What retention has done so far.
-    pub fn retention_stats(&self) -> RetentionStats {
-        self.inner.retention.stats()
+        PersistenceStats::new(self.inner.recorder.stats(), self.inner.retention.stats())
     }
 
     /// Lets go now what retention lets go, and returns how many rows that were.
@@ -268,7 +282,8 @@ impl Persistence {
     ///
     /// # Errors
     /// [`Dropped`](RecorderError::Dropped) when values were left behind because the backend stored
-    /// nothing for [`drain_timeout`](annals_core::RecorderConfig::drain_timeout).
+    /// nothing for [`drain_timeout`](annals_core::RecorderConfig::drain_timeout), and
+    /// [`Stopped`](RecorderError::Stopped) when it blocks even the thread that calls it.
     ///
     /// # Cancel safety
     /// From the first poll on it closes, even if the future is dropped.
@@ -295,6 +310,16 @@ impl Persistence {
 
 impl Inner {
     fn attend(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let buffers =
+            std::mem::take(&mut *self.buffers.lock().unwrap_or_else(PoisonError::into_inner));
+        for PushBuffer { record, living } in buffers {
+            if living.strong_count() == 0 {
+                notice::error(format_args!(
+                    "{record}: nothing of it is recorded: .persist_buffer set its buffer, and \
+                     another .buffer after it took its place"
+                ));
+            }
+        }
         let mut closed = self.closed.subscribe();
         let (backend, retention) = (Arc::clone(&self.backend), self.retention.clone());
         let tended = self.caller.run(tend(backend, retention, self.sweep_interval, closed.clone()));

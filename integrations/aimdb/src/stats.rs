@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use annals_core::{PersistenceError, RecordStats, RecorderStats};
+use annals_core::{PersistenceError, RecordStats, RecorderStats, RetentionStats};
 
 /// What became of the values of one record, or of all.
 ///
@@ -62,10 +62,12 @@ pub struct PersistenceStats {
     pub last_error_ms: Option<u64>,
     /// Whether values are still taken.
     pub open: bool,
+    /// What retention has done so far, and how often it failed.
+    pub retention: RetentionStats,
 }
 
-impl From<RecorderStats> for PersistenceStats {
-    fn from(stats: RecorderStats) -> Self {
+impl PersistenceStats {
+    pub(crate) fn new(stats: RecorderStats, retention: RetentionStats) -> Self {
         let records = stats.records.into_iter();
         Self {
             total: stats.total.into(),
@@ -73,6 +75,7 @@ impl From<RecorderStats> for PersistenceStats {
             last_error: stats.last_error,
             last_error_ms: stats.last_error_ms,
             open: stats.open,
+            retention,
         }
     }
 }

@@ -77,6 +77,26 @@ async fn lagged_values_are_counted_and_told_once_a_minute() {
     assert_eq!(told.len(), 1, "{said}");
     assert!(told[0].contains("WARN") && told[0].contains("record=\"slow\""), "{}", told[0]);
 
+    // A buffer that takes the place of one that records.
+    let mut builder = AimDbBuilder::new()
+        .runtime(Arc::new(TokioAdapter))
+        .with_persistence(Arc::new(MemoryBackend::new()), Duration::from_secs(3_600));
+    builder.configure::<u64>("replaced", |reg| {
+        reg.persist_buffer(BufferCfg::SingleLatest, "replaced").buffer(BufferCfg::SingleLatest);
+    });
+    builder.configure::<u64>("kept", |reg| {
+        reg.buffer(BufferCfg::SingleLatest).persist_buffer(BufferCfg::SingleLatest, "kept");
+    });
+    let _db = builder.build().await.unwrap();
+    let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    while !text().contains("took its place") {
+        tokio::task::yield_now().await;
+    }
+    let text = text();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("took its place")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("ERROR") && told[0].contains("replaced: "), "{}", told[0]);
+
     // A mailbox is told of as well, once.
     let mut builder = AimDbBuilder::new()
         .runtime(Arc::new(TokioAdapter))

@@ -31,8 +31,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .source(move |ctx, producer| async move {
                     let mut station = Station::of(city);
                     loop {
-                        producer.produce(station.measure());
+                        // First, since a transform misses what is there before it listens.
                         ctx.time().sleep(every).await;
+                        producer.produce(station.measure());
                     }
                 })
                 .with_remote_access();

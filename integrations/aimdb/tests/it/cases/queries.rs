@@ -1,18 +1,19 @@
 //! Queries on the live handle, grammar, retention.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, PersistenceOptions};
 use annals_core::{
-    Grammar, ManualClock, MemoryBackend, Order, PersistenceBackend, PersistenceError, QueryParams,
-    RetentionPolicy,
+    Clock, Grammar, ManualClock, MemoryBackend, Order, PersistenceBackend, PersistenceError,
+    QueryParams, RetentionPolicy,
 };
 use futures_util::StreamExt;
 use serde_json::json;
 
 use super::line::{self, Cfg, SEPARATOR};
-use crate::fixture::{How, Reading, WEEK, until};
+use crate::fixture::{How, Reading, ThreeMethods, WEEK, until};
 
 /// `accuracy::vienna` or `accuracy.vienna`.
 fn name(segments: &[&str]) -> &'static str {
@@ -90,11 +91,41 @@ async fn retention_sweeps_at_the_start() {
     backend.store("a", &json!("young"), now - week).await.unwrap();
     let options = PersistenceOptions::new(WEEK).with_clock(Arc::new(ManualClock::new(now)));
     let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
-    let persistence = db.persistence().unwrap();
-    until(|| persistence.retention_stats().sweeps > 0).await;
-    assert_eq!(persistence.retention_stats().removed, 1);
+    let stats = || db.persistence_stats().unwrap().retention;
+    until(|| stats().sweeps > 0).await;
+    assert_eq!((stats().removed, stats().last_success_ms), (1, Some(now)));
     assert_eq!(db.query_latest::<String>("a", 5).await.unwrap(), ["young"]);
-    assert_eq!(persistence.sweep_now().await.unwrap(), 0);
+    assert_eq!(db.persistence().unwrap().sweep_now().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn retention_sweeps_again_at_each_interval() {
+    let backend = Arc::new(MemoryBackend::new());
+    let clock = Arc::new(ManualClock::new(1_740_000_000_000));
+    let options = PersistenceOptions::new(WEEK)
+        .with_clock(clock.clone())
+        .with_sweep_interval(Duration::from_millis(1));
+    let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
+    let stats = || db.persistence_stats().unwrap().retention;
+    until(|| stats().sweeps > 0).await;
+    backend.store("a", &json!("young"), clock.now_ms()).await.unwrap();
+    clock.set(clock.now_ms() + WEEK.as_millis() as u64 + 1);
+    until(|| stats().removed == 1).await;
+}
+
+/// A sweep that fails shows in the account, and is tried again.
+#[tokio::test]
+async fn a_failed_sweep_shows_until_one_goes_through() {
+    let backend = Arc::new(ThreeMethods::default());
+    backend.failing.store(true, Ordering::SeqCst);
+    let options = PersistenceOptions::new(WEEK).with_sweep_interval(Duration::from_millis(1));
+    let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
+    let stats = || db.persistence_stats().unwrap().retention;
+    until(|| stats().failures >= 3).await;
+    assert_eq!((stats().sweeps, stats().last_success_ms), (0, None));
+    assert!(stats().last_error.unwrap().to_string().contains("no answer from"));
+    backend.failing.store(false, Ordering::SeqCst);
+    until(|| stats().sweeps > 0).await;
 }
 
 #[tokio::test]

@@ -19,13 +19,13 @@ async fn ten_thousand_a_second_and_none_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
     let mut builder = line::builder().with_persistence(backend, WEEK);
-    // Half a second's worth, for machines that have other things to do.
-    let ring = Cfg::SpmcRing { capacity: 5_000 };
-    line::persist::<Reading>(&mut builder, "ring", ring, How::Tap);
+    // 500 are a twentieth of a second's worth; one leaves no time at all.
+    line::persist::<Reading>(&mut builder, "ring", Cfg::SpmcRing { capacity: 500 }, How::Tap);
+    line::persist::<Reading>(&mut builder, "small", Cfg::SpmcRing { capacity: 1 }, How::Tap);
     line::persist::<Reading>(&mut builder, "latest", Cfg::SingleLatest, How::Push);
     line::persist::<Reading>(&mut builder, "mailbox", Cfg::Mailbox, How::Push);
     let db = line::start(builder).await;
-    let names = ["ring", "latest", "mailbox"];
+    let names = ["ring", "small", "latest", "mailbox"];
     let pushers = names.map(|name| line::pusher::<Reading>(&db, name));
 
     // The default behaviour makes up for ticks that came late: the rate holds on average.

@@ -72,3 +72,31 @@ fn a_retention_that_the_backend_cannot_carry_out_is_refused() {
     });
     assert!(message.contains("does not support"), "{message}");
 }
+
+#[test]
+fn a_name_that_is_taken_is_refused() {
+    let message = panics(|| {
+        let mut builder = persistent();
+        builder.configure::<Reading>("a", |reg| {
+            reg.buffer(Cfg::SingleLatest).persist("a").persist("a");
+        });
+    });
+    assert!(message.contains("\"a\": something is persisted under it already"), "{message}");
+    let message = panics(|| {
+        let mut builder = persistent();
+        for key in ["a", "b"] {
+            builder.configure::<Reading>(key, |reg| {
+                reg.persist_buffer(Cfg::SingleLatest, "shared");
+            });
+        }
+    });
+    assert!(message.contains("\"shared\": something is persisted"), "{message}");
+}
+
+#[test]
+fn a_second_history_is_refused() {
+    let message = panics(|| {
+        drop(persistent().with_persistence(Arc::new(MemoryBackend::new()), WEEK));
+    });
+    assert!(message.contains("twice on one builder"), "{message}");
+}

@@ -69,3 +69,25 @@ async fn a_retention_that_the_backend_cannot_carry_out_is_refused() {
     let message = mistake(line::builder().with_persistence_options(backend, options)).await;
     assert!(message.contains("does not support"), "{message}");
 }
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_refused() {
+    let mut builder = persistent();
+    builder.configure::<Reading>("a", |reg| {
+        reg.buffer(Cfg::SingleLatest).persist("a").persist("a");
+    });
+    for key in ["b", "c"] {
+        builder.configure::<Reading>(key, |reg| {
+            reg.persist_buffer(Cfg::SingleLatest, "shared");
+        });
+    }
+    let message = mistake(builder).await;
+    assert!(message.contains("\"a\": something is persisted under it already"), "{message}");
+    assert!(message.contains("record 'c'") && message.contains("\"shared\""), "{message}");
+}
+
+#[tokio::test]
+async fn a_second_history_is_refused() {
+    let builder = persistent().with_persistence(Arc::new(MemoryBackend::new()), WEEK);
+    assert!(mistake(builder).await.contains("twice on one builder"));
+}

@@ -13,6 +13,8 @@ mod wire;
 mod burst;
 #[path = "../cases/end.rs"]
 mod end;
+#[path = "../cases/faults.rs"]
+mod faults;
 #[path = "../cases/first_values.rs"]
 mod first_values;
 #[path = "../cases/kinds.rs"]

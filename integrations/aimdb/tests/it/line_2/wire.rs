@@ -229,7 +229,7 @@ async fn a_parameter_of_the_wrong_type_is_an_error_that_names_it() {
 async fn an_error_reaches_the_client_with_its_message_and_without_secrets() {
     let backend = Arc::new(ThreeMethods::default());
     let server = Server::checked(backend.clone()).await;
-    let empty = "invalid pattern \"\": it is empty; `*` matches every record";
+    let empty = "invalid pattern \"\": it is empty; `#` matches every record";
     assert_eq!(server.query(r#"{"name":""}"#).await, refused(empty));
     backend.failing.store(true, Ordering::SeqCst);
     let failed = "shelf: use failed: no answer from postgres://app:***@db:5432/history";
