@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use annals::{
     Batch, CleanupPlan, Grammar, Guarantees, PersistenceBackend, PersistenceError, QueryParams,
-    RecordSummary, RowStream, StoredValue, Value, async_trait,
+    RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
 };
 
 use crate::metrics::{Metrics, Outcome};
@@ -96,6 +96,10 @@ impl PersistenceBackend for Metered {
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.inner.cleanup_plan(plan).await
+    }
+
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        self.inner.sweep(plan).await
     }
 
     async fn initialize(&self) -> Result<(), PersistenceError> {

@@ -170,6 +170,11 @@ impl Collector for Account {
             ("retention_sweeps", "Sweeps that went through", stats.sweeps),
             ("retention_removed_rows", "Rows that sweeps removed", stats.removed),
             ("retention_failures", "Sweeps that failed", stats.failures),
+            (
+                "retention_left_to_others",
+                "Sweeps that were left to another replica, which was at it",
+                stats.left_to_others,
+            ),
         ] {
             counter(&mut encoder, name, help, count)?;
         }

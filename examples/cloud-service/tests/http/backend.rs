@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use annals::{
     BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, MemoryBackend, Outcome,
     PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
-    StoredValue, Value, async_trait,
+    StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::{Semaphore, watch};
@@ -129,6 +129,10 @@ impl PersistenceBackend for Obedient {
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.memory.cleanup_plan(plan).await
+    }
+
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
+        self.memory.sweep(plan).await
     }
 
     async fn initialize(&self) -> Result<(), PersistenceError> {
