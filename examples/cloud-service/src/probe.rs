@@ -49,11 +49,11 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Response {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");
-            reasons.push("the database is away");
+            reasons.push("the database cannot be used");
         }
         Err(_) => {
             tracing::warn!("not ready: the database does not answer");
-            reasons.push("the database is away");
+            reasons.push("the database cannot be used");
         }
     }
     let ready = reasons.is_empty();

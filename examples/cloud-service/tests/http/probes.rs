@@ -20,7 +20,7 @@ async fn it_is_ready_while_the_database_answers() {
     let ready = (200, json!({"ready": true, "reasons": []}));
     assert_eq!(readiness(&service).await, ready);
     service.backend.fail(ErrorKind::Connection, Outcome::NotApplied);
-    assert_eq!(readiness(&service).await, not_ready("the database is away"));
+    assert_eq!(readiness(&service).await, not_ready("the database cannot be used"));
     assert_eq!(service.get("/livez").send().await.unwrap().status(), 200);
     service.backend.work();
     assert_eq!(readiness(&service).await, ready);

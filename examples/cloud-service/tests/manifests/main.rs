@@ -1,6 +1,7 @@
-//! What is deployed fits what is built: `deploy/kubernetes`.
+//! What is deployed fits what is built: `deploy/kubernetes` and `docker-compose.yml`.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test may panic")]
 
+mod compose;
 mod pods;
 mod reading;
 
