@@ -169,6 +169,7 @@ impl Collector for Account {
         for (name, help, count) in [
             ("retention_sweeps", "Sweeps that went through", stats.sweeps),
             ("retention_removed_rows", "Rows that sweeps removed", stats.removed),
+            ("retention_left_to_others", "Sweeps left to another replica", stats.left_to_others),
             ("retention_failures", "Sweeps that failed", stats.failures),
             (
                 "retention_left_to_others",

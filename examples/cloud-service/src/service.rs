@@ -44,7 +44,6 @@ impl Service {
     ) -> Result<Arc<Self>, PersistenceError> {
         let mut registry = Registry::with_prefix("annals");
         let metrics = Metrics::new(&mut registry);
-        let swept = history.clone();
         let history = Arc::new(Metered::new(history, metrics.clone()));
         let recorder_config = RecorderConfig::default()
             .with_capacity_rows(config.queue_rows)
@@ -55,7 +54,7 @@ impl Service {
             None => None,
             Some(window) => {
                 let policy = RetentionPolicy::new().keep_all(window);
-                let retention = Retention::new(swept, policy)?;
+                let retention = Retention::new(history.clone(), policy)?;
                 Some(retention.with_interval(config.sweep_interval))
             }
         };

@@ -50,12 +50,12 @@ async fn it_is_not_ready_when_the_queue_is_nearly_full() {
 
 #[tokio::test]
 async fn a_draining_replica_is_alive_not_ready_and_still_answers() {
-    let mut service = Running::with(&[("ANNALS_DRAIN_DELAY", "3s")]).await;
+    let settings = [("ANNALS_DRAIN_DELAY", "1h"), ("ANNALS_GRACE_PERIOD", "2h")];
+    let mut service = Running::with(&settings).await;
     service.signal();
     while readiness(&service).await != not_ready("draining") {}
     assert_eq!(service.get("/livez").send().await.unwrap().status(), 200);
     service.store(r#"{"record":"a","value":1}"#).await;
-    service.end().await;
 }
 
 #[tokio::test]

@@ -12,11 +12,11 @@ use settings::{
     the_password_may_come_from_a_file,
 };
 use survive::nothing_acknowledged_is_lost_or_doubled;
-use sweep::what_expired_is_removed_once;
+use sweep::one_replica_sweeps_at_a_time;
 
 annals_test_postgres::server_tests! {
     async nothing_acknowledged_is_lost_or_doubled,
-    async what_expired_is_removed_once,
+    async one_replica_sweeps_at_a_time,
     async a_replica_starts_before_its_database,
     async the_password_may_come_from_a_file,
     sync a_bad_setting_is_named_and_ends_it,

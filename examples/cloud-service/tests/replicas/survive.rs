@@ -31,7 +31,7 @@ async fn survive() {
     let settings = [
         ("ANNALS_DATABASE_URL", server.url()),
         ("ANNALS_RETENTION", "1d"),
-        ("ANNALS_DRAIN_DELAY", "1s"),
+        ("ANNALS_DRAIN_DELAY", "3s"),
         ("ANNALS_REQUEST_TIMEOUT", "5s"),
         ("ANNALS_GRACE_PERIOD", "30s"),
     ];
