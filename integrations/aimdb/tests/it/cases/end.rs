@@ -7,7 +7,7 @@ use annals_core::{PersistenceBackend, QueryParams};
 use futures_util::StreamExt;
 
 use super::line::{self, Cfg};
-use crate::fixture::{How, Reading, ThreeMethods, WEEK};
+use crate::fixture::{How, Reading, ThreeMethods, WEEK, until};
 
 const PUSHED: u64 = 5_000;
 const RING: Cfg = Cfg::SpmcRing { capacity: PUSHED as usize };
@@ -44,6 +44,50 @@ async fn close_stores_what_the_buffers_hold_and_ends_recording() {
     assert_eq!(stats.records["pushed"].lagged, 1);
     let latest: Vec<Reading> = db.query_latest("pushed", 1).await.unwrap();
     assert_eq!(latest, [Reading::new(PUSHED - 1)]);
+}
+
+/// What is stored when it ends in the middle is what was pushed up to a moment: nothing is missing
+/// in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_while_producers_push_stores_all_up_to_a_moment() {
+    const MOST: u64 = 200_000;
+    let backend = Arc::new(ThreeMethods::default());
+    let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
+    line::persist::<Reading>(&mut builder, "tapped", RING, How::Tap);
+    line::persist::<Reading>(&mut builder, "pushed", RING, How::Push);
+    let db = line::start(builder).await;
+    let persistence = db.persistence().unwrap();
+    let threads = ["tapped", "pushed"].map(|name| {
+        let (pusher, persistence) = (line::pusher::<Reading>(&db, name), persistence.clone());
+        std::thread::spawn(move || {
+            let mut pushed = 0;
+            // Some come when it is closed.
+            while pushed < MOST && (pushed % 100 != 0 || persistence.stats().open) {
+                pusher.push(Reading::new(pushed));
+                pushed += 1;
+            }
+            (0..50).for_each(|n| pusher.push(Reading::new(pushed + n)));
+            pushed + 50
+        })
+    });
+    until(|| persistence.stats().total.stored > 1_000).await;
+    let closed = persistence.close().await;
+    let [_, pushed] = threads.map(|thread| thread.join().unwrap());
+    let stats = persistence.stats();
+    assert!(stats.total.balances() && stats.total.pending == 0, "{stats:?}");
+    assert_eq!(closed.is_ok(), stats.total.dropped == 0, "{closed:?}: {stats:?}");
+    assert_eq!(stats.records["pushed"].recorded + stats.records["pushed"].lagged, pushed);
+    for name in ["tapped", "pushed"] {
+        let account = stats.records[name];
+        let stored: Vec<Reading> = db.query_range(name, 0, u64::MAX).await.unwrap();
+        assert_eq!(stored.len() as u64, account.stored, "{name}");
+        let numbers = stored.iter().rev().map(|reading| reading.n);
+        if account.dropped + account.lagged == 0 || name == "pushed" && account.dropped == 0 {
+            assert!(numbers.eq(0..account.stored), "{name}: {account:?}");
+        } else {
+            assert!(numbers.is_sorted_by(|a, b| a < b), "{name}: {account:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
