@@ -171,11 +171,6 @@ impl Collector for Account {
             ("retention_removed_rows", "Rows that sweeps removed", stats.removed),
             ("retention_left_to_others", "Sweeps left to another replica", stats.left_to_others),
             ("retention_failures", "Sweeps that failed", stats.failures),
-            (
-                "retention_left_to_others",
-                "Sweeps that were left to another replica, which was at it",
-                stats.left_to_others,
-            ),
         ] {
             counter(&mut encoder, name, help, count)?;
         }
