@@ -15,6 +15,7 @@
 mod backend;
 mod config;
 mod engine;
+pub mod format;
 mod scan;
 mod sequence;
 mod sweep;

@@ -1,0 +1,144 @@
+//! Whole numbers in as few bytes as they need.
+//!
+//! LEB128 as Protocol Buffers have it (<https://protobuf.dev/programming-guides/encoding/>): seven
+//! bits a byte, the lowest first, the highest bit says that another byte follows; signed numbers
+//! are folded so that small ones of either sign are short (zigzag).
+
+use super::FormatError;
+
+/// Appends a number: 1 to 10 bytes.
+#[inline]
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Appends the way from one number to the next, which may lead around the end.
+#[inline]
+pub(super) fn put_step(out: &mut Vec<u8>, from: u64, to: u64) {
+    let step = to.wrapping_sub(from) as i64;
+    put(out, ((step << 1) ^ (step >> 63)) as u64);
+}
+
+/// What is left to be read.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// The next number.
+    #[inline]
+    pub(super) fn number(&mut self) -> Result<u64, FormatError> {
+        match *self.0 {
+            [byte, ref rest @ ..] if byte < 0x80 => {
+                self.0 = rest;
+                Ok(byte.into())
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, FormatError> {
+        let mut number = 0;
+        for (index, byte) in self.0.iter().enumerate().take(10) {
+            let bits = u64::from(byte & 0x7f);
+            // The tenth byte has room for one bit.
+            if index == 9 && bits > 1 {
+                break;
+            }
+            number |= bits << (7 * index);
+            if byte & 0x80 == 0 {
+                self.0 = &self.0[index + 1..];
+                return Ok(number);
+            }
+        }
+        Err(FormatError::Damaged("a number has no end"))
+    }
+
+    /// The number that the next step leads to.
+    #[inline]
+    pub(super) fn step(&mut self, from: u64) -> Result<u64, FormatError> {
+        let folded = self.number()?;
+        let step = (folded >> 1) as i64 ^ -((folded & 1) as i64);
+        Ok(from.wrapping_add(step as u64))
+    }
+
+    /// The next number, which has to fit.
+    #[inline]
+    pub(super) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, FormatError> {
+        T::try_from(self.number()?).map_err(|_| FormatError::Damaged("a number is out of range"))
+    }
+
+    /// How many entries follow, each of at least `bytes` bytes: so that a count that is damaged
+    /// does not ask for memory that nothing stands for.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<usize, FormatError> {
+        let count: usize = self.small()?;
+        if count > self.0.len() / bytes {
+            return Err(FormatError::Damaged("it has fewer entries than it says"));
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERS: [u64; 12] = [
+        0,
+        1,
+        127,
+        128,
+        300,
+        16_383,
+        16_384,
+        u32::MAX as u64,
+        1 << 62,
+        i64::MAX as u64,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+
+    #[test]
+    fn numbers_come_back() {
+        let mut bytes = Vec::new();
+        NUMBERS.iter().for_each(|number| put(&mut bytes, *number));
+        let mut reader = Reader(&bytes);
+        for number in NUMBERS {
+            assert_eq!(reader.number().unwrap(), number);
+        }
+        assert_eq!(reader.0, []);
+    }
+
+    #[test]
+    fn steps_lead_from_any_number_to_any_other() {
+        for from in NUMBERS {
+            for to in NUMBERS {
+                let mut bytes = Vec::new();
+                put_step(&mut bytes, from, to);
+                assert_eq!(Reader(&bytes).step(from).unwrap(), to);
+            }
+        }
+        let mut near = Vec::new();
+        put_step(&mut near, 1_740_081_234_000, 1_740_081_233_936);
+        assert_eq!(near, [127]);
+    }
+
+    #[test]
+    fn numbers_without_an_end_and_too_large_ones_are_damaged() {
+        let beyond = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        for bytes in [&[][..], &[0x80], &[0xff; 9], &[0xff; 10], &[0x80; 11], &beyond] {
+            assert!(Reader(bytes).number().is_err(), "{bytes:?}");
+        }
+        assert!(Reader(&[0x80, 0x80, 0x04]).small::<u16>().is_err());
+        assert_eq!(Reader(&[0xff, 0xff, 0x03]).small::<u16>().unwrap(), u16::MAX);
+    }
+
+    #[test]
+    fn more_entries_than_there_can_be_are_damaged() {
+        assert_eq!(Reader(&[2, 0, 0, 0, 0, 0, 0]).count(3).unwrap(), 2);
+        assert!(Reader(&[3, 0, 0, 0, 0, 0, 0, 0, 0]).count(3).is_err());
+        assert!(Reader(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).count(1).is_err());
+    }
+}
