@@ -14,7 +14,7 @@ const LEAST_ROW_BYTES: usize = 3;
 /// let mut rows = Columns::new();
 /// rows.push(1, 1_740_081_234_000, "21.5");
 /// rows.push(7, 1_740_081_234_003, "null");
-/// let read = Columns::decode(&rows.encode(1)?)?;
+/// let read = Columns::decode(&rows.encode()?)?;
 /// assert_eq!((read.len(), read.record(1), read.json(0)), (2, 7, "21.5"));
 /// # Ok::<(), annals_embedded::format::FormatError>(())
 /// ```
@@ -115,8 +115,8 @@ impl Columns {
     ///
     /// # Errors
     /// [`FormatError::Compressor`].
-    pub fn encode(&self, level: i32) -> Result<Vec<u8>, FormatError> {
-        frame::compress(level, |out| {
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        frame::compress(|out| {
             out.reserve(self.text.len() + 8 * self.len() + 10);
             put(out, self.len() as u64);
             let mut previous = 0;
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     fn damaged(content: &[u8]) {
-        let frame = frame::compress(1, |out| out.extend_from_slice(content)).unwrap();
+        let frame = frame::compress(|out| out.extend_from_slice(content)).unwrap();
         let read = Columns::decode(&frame);
         assert!(matches!(read, Err(FormatError::Damaged(_))), "{content:?}: {read:?}");
     }
@@ -204,11 +204,11 @@ mod tests {
         ] {
             rows.push(record, time, json);
         }
-        let read = Columns::decode(&rows.encode(3).unwrap()).unwrap();
+        let read = Columns::decode(&rows.encode().unwrap()).unwrap();
         assert_eq!(read, rows);
         assert_eq!(read.json(1), "\"é\u{1f980}\"");
         assert_eq!(read.iter().map(|row| row.1).collect::<Vec<_>>(), rows.times());
-        assert_eq!(Columns::decode(&Columns::new().encode(1).unwrap()).unwrap(), Columns::new());
+        assert_eq!(Columns::decode(&Columns::new().encode().unwrap()).unwrap(), Columns::new());
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
     fn rows_that_do_not_add_up_are_damaged() {
         // count, records, times, lengths, text: 1 row of record 1 at time 1, "ab".
         let sound = [1, 2, 2, 2, b'a', b'b'];
-        let frame = frame::compress(1, |out| out.extend_from_slice(&sound)).unwrap();
+        let frame = frame::compress(|out| out.extend_from_slice(&sound)).unwrap();
         assert_eq!(Columns::decode(&frame).unwrap().iter().collect::<Vec<_>>(), [(1, 1, "ab")]);
         for end in 0..sound.len() {
             damaged(&sound[..end]);

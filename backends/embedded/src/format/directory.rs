@@ -6,9 +6,6 @@ use super::varint::{Reader, put, put_step};
 use super::{FormatError, frame};
 use crate::engine::RecordId;
 
-/// Directories are small and read often: the level that packs them best at little cost.
-const LEVEL: i32 = 3;
-
 /// What an extent takes at least: record, rows, first, and how long after it the last one is.
 const LEAST_EXTENT_BYTES: usize = 4;
 
@@ -162,7 +159,7 @@ impl Directory {
     /// # Errors
     /// [`FormatError::Compressor`].
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        frame::compress(LEVEL, |out| {
+        frame::compress(|out| {
             put(out, self.len() as u64);
             let mut previous = 0;
             for record in self.records.iter().map(|record| u64::from(*record)) {

@@ -3,15 +3,13 @@
 use super::{Columns, Directory, FormatError};
 use crate::engine::RecordId;
 
-/// How runs are cut and packed.
+/// How runs are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// A block has at most so many rows.
     pub block_rows: usize,
     /// And at most so many bytes of text, unless it is a single row.
     pub block_text: usize,
-    /// zstd's level for blocks of runs.
-    pub level: i32,
     /// How many of each record's newest rows go into the fresh part when a run is split.
     pub fresh_rows: u32,
     /// A run is worth splitting when its records have at least so many rows on average.
@@ -20,7 +18,7 @@ pub struct Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { block_rows: 2048, block_text: 128 << 10, level: 1, fresh_rows: 8, fresh_from: 32 }
+        Self { block_rows: 2048, block_text: 128 << 10, fresh_rows: 8, fresh_from: 32 }
     }
 }
 
@@ -72,7 +70,7 @@ impl<'a> RunBuilder<'a> {
 
     fn end_block(&mut self) -> Result<(), FormatError> {
         if !self.block.is_empty() {
-            self.run.blocks.push(self.block.encode(self.layout.level)?);
+            self.run.blocks.push(self.block.encode()?);
             self.run.text_bytes += self.block.text_bytes() as u64;
             self.run.directory.end_block();
             self.block.clear();

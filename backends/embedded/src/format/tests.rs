@@ -12,8 +12,7 @@ use crate::engine::RecordId;
 type Row = (RecordId, u64, String);
 
 /// Small numbers, so that runs have many blocks and are split.
-const TINY: Layout =
-    Layout { block_rows: 5, block_text: 40, level: 1, fresh_rows: 2, fresh_from: 4 };
+const TINY: Layout = Layout { block_rows: 5, block_text: 40, fresh_rows: 2, fresh_from: 4 };
 
 /// Names sort otherwise than ids do.
 fn rank(record: RecordId) -> u32 {
@@ -131,15 +130,15 @@ fn parts(rows: Vec<Row>, split: bool) -> (Vec<Row>, Vec<Row>) {
 
 proptest! {
     #[test]
-    fn a_block_comes_back(rows in any_rows(), level in 1i32..4) {
+    fn a_block_comes_back(rows in any_rows()) {
         let rows = columns(&rows);
-        prop_assert_eq!(Columns::decode(&rows.encode(level).unwrap()).unwrap(), rows);
+        prop_assert_eq!(Columns::decode(&rows.encode().unwrap()).unwrap(), rows);
     }
 
     #[test]
     fn a_damaged_block_is_refused(rows in any_rows(), at: Index, bit in 0u8..8, end: Index) {
         let rows = columns(&rows);
-        let block = rows.encode(1).unwrap();
+        let block = rows.encode().unwrap();
         prop_assert!(Columns::decode(&block[..end.index(block.len())]).is_err());
         let mut flipped = block.clone();
         flipped[at.index(block.len())] ^= 1 << bit;
@@ -151,7 +150,7 @@ proptest! {
     /// What has a right checksum and no meaning.
     #[test]
     fn content_without_meaning_is_never_a_panic(content in vec(any::<u8>(), 0..300)) {
-        let frame = frame::compress(1, |out| out.extend_from_slice(&content)).unwrap();
+        let frame = frame::compress(|out| out.extend_from_slice(&content)).unwrap();
         if let Ok(rows) = Columns::decode(&frame) {
             prop_assert!(rows.iter().len() <= content.len());
             prop_assert_eq!(rows.iter().map(|row| row.2.len()).sum::<usize>(), rows.text_bytes());
@@ -166,11 +165,11 @@ proptest! {
     #[test]
     fn changed_content_is_never_a_panic(rows in rows(1..60), at: Index, byte: u8) {
         let directory = fold_rows(&rows).directory.encode().unwrap();
-        for frame in [columns(&rows).encode(1).unwrap(), directory] {
+        for frame in [columns(&rows).encode().unwrap(), directory] {
             let mut content = frame::decompress(&frame, |content| Ok(content.to_vec())).unwrap();
             let at = at.index(content.len());
             content[at] = byte;
-            let frame = frame::compress(1, |out| out.extend_from_slice(&content)).unwrap();
+            let frame = frame::compress(|out| out.extend_from_slice(&content)).unwrap();
             if let Ok(rows) = Columns::decode(&frame) {
                 prop_assert_eq!(rows.iter().map(|row| row.2.len()).sum::<usize>(), rows.text_bytes());
             }
