@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, current};
 
 use annals_core::{
@@ -14,9 +14,14 @@ use annals_core::{
 use futures_util::stream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::cache::{Caches, lock};
 use crate::config::EmbeddedConfig;
-use crate::engine::{Engine, Page, Snapshot};
+use crate::engine::{Engine, Page};
+use crate::folder::Folder;
 use crate::scan::PagedScan;
+use crate::state::State;
+use crate::store::Store;
+use crate::tasks::Tasks;
 use crate::writer::{self, Job};
 
 /// A [`PersistenceBackend`] over an embedded engine.
@@ -26,11 +31,14 @@ pub struct Embedded<E: Engine>(Arc<Inner<E>>);
 
 struct Inner<E: Engine> {
     engine: Arc<E>,
+    caches: Arc<Caches>,
     name: &'static str,
     max_value_bytes: usize,
     /// Gone once closing began.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    tasks: Arc<Tasks<E::Writer>>,
+    /// The folding one and the writer's, which ends after it.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     ended: watch::Receiver<Option<Result<(), PersistenceError>>>,
     closed: Arc<AtomicBool>,
     /// How many pages are fetched at once; a stream that nobody reads holds none of these.
@@ -53,10 +61,10 @@ impl<E: Engine> fmt::Debug for Embedded<E> {
 }
 
 impl<E: Engine> Embedded<E> {
-    /// Starts the writer's thread.
+    /// Starts the writer's thread and the folding one.
     ///
     /// # Errors
-    /// When the system refuses the thread.
+    /// When the system refuses a thread.
     pub fn start(
         name: &'static str,
         engine: E,
@@ -65,24 +73,34 @@ impl<E: Engine> Embedded<E> {
     ) -> Result<Self, PersistenceError> {
         let (jobs, queue) = mpsc::channel(config.queue_capacity.clamp(1, Semaphore::MAX_PERMITS));
         let (end, ended) = watch::channel(None);
-        let thread = std::thread::Builder::new()
-            .name(format!("annals-{name}"))
-            .spawn(move || writer::run(writer, queue, &end))
-            .map_err(|error| {
-                BackendError::new(
-                    name,
-                    "open",
-                    ErrorKind::Other,
-                    "the writer's thread did not start",
-                )
-                .with_source(error)
-            })?;
+        let engine = Arc::new(engine);
+        let caches = Arc::new(Caches::new(name));
+        let tasks = Arc::new(Tasks::new());
+        let writer = writer::Thread {
+            engine: name,
+            store: Store::new(writer, caches.clone()),
+            jobs: queue,
+            tasks: tasks.clone(),
+            tuning: config.tuning.clone(),
+        };
+        let folder = Folder::new(
+            engine.clone(),
+            caches.clone(),
+            tasks.clone(),
+            jobs.clone(),
+            config.tuning.clone(),
+        );
+        // Should the second one not start, the first one ends: nobody can send to it any more.
+        let writer = spawn(name, format!("annals-{name}"), move || writer.run(&end))?;
+        let folder = spawn(name, format!("annals-{name}-fold"), move || folder.run())?;
         Ok(Self(Arc::new(Inner {
-            engine: Arc::new(engine),
+            engine,
+            caches,
             name,
             max_value_bytes: config.max_value_bytes,
             jobs: Mutex::new(Some(jobs)),
-            thread: Mutex::new(Some(thread)),
+            tasks,
+            threads: Mutex::new(vec![folder, writer]),
             ended,
             closed: Arc::default(),
             readers: Arc::new(Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS))),
@@ -120,10 +138,10 @@ impl<E: Engine> Embedded<E> {
     /// Runs a read on a thread that may block, with at most `readers` of them at once.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&E) -> Result<T, PersistenceError> + Send + 'static,
+        read: impl FnOnce(State<E::Snapshot>) -> Result<T, PersistenceError> + Send + 'static,
     ) -> Result<T, PersistenceError> {
-        let engine = self.0.engine.clone();
-        self.fetch(move || read(&engine)).await
+        let (engine, caches) = (self.0.engine.clone(), self.0.caches.clone());
+        self.fetch(move || read(State::new(engine.snapshot()?, caches)?)).await
     }
 
     /// Does work that may block on a thread that may.
@@ -152,9 +170,16 @@ impl<E: Engine> Embedded<E> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing that panics is done under these locks; a value behind them is whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn spawn(
+    engine: &'static str,
+    name: String,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, PersistenceError> {
+    std::thread::Builder::new().name(name).spawn(work).map_err(|error| {
+        BackendError::new(engine, "open", ErrorKind::Other, "a thread did not start")
+            .with_source(error)
+            .into()
+    })
 }
 
 /// The rest of a query as a stream of pages. It keeps the store open, as a handle does.
@@ -216,11 +241,11 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     ) -> Result<RowStream, PersistenceError> {
         let query = Query::new(record_pattern, &params)?;
         if query.is_empty() {
-            return self.read(|_| Ok(RowStream::from_rows(Vec::new()))).await;
+            return self.fetch(|| Ok(RowStream::from_rows(Vec::new()))).await;
         }
         let (scan, first) = self
-            .read(move |engine| {
-                let mut scan = PagedScan::new(engine.snapshot()?, query)?;
+            .read(move |state| {
+                let mut scan = PagedScan::new(state, query)?;
                 let first = scan.next_page()?;
                 Ok((scan, first))
             })
@@ -237,11 +262,10 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         grammar: Grammar,
     ) -> Result<Vec<RecordSummary>, PersistenceError> {
         let pattern = Pattern::new(record_pattern, grammar)?;
-        self.read(move |engine| {
-            let snapshot = engine.snapshot()?;
+        self.read(move |state| {
             let mut summaries = Vec::new();
-            for (id, name) in snapshot.records(&pattern)? {
-                if let Some(summary) = snapshot.summary(id)? {
+            for (id, name) in state.tables()?.records(&pattern)? {
+                if let Some(summary) = state.summary(id)? {
                     summaries.push(RecordSummary {
                         record: name.as_ref().to_owned(),
                         count: summary.count,
@@ -256,8 +280,14 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     }
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
-        let plan = plan.clone();
-        self.ask("cleanup", |reply| Job::Cleanup(plan, reply)).await
+        if lock(&self.0.jobs).is_none() {
+            return Err(PersistenceError::BackendShutdown);
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.0.tasks.clean_up(plan.clone(), reply).is_err() {
+            return Err(self.ended("cleanup", Outcome::NotApplied));
+        }
+        answer.await.unwrap_or_else(|_| Err(self.ended("cleanup", Outcome::Unknown)))
     }
 
     /// Two processes that sweep one file take turns: its write lock sees to that.
@@ -268,14 +298,16 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
 
     async fn health(&self) -> Result<(), PersistenceError> {
         self.ask("health", Job::Health).await?;
-        self.read(|engine| engine.snapshot().map(drop)).await
+        self.read(|_| Ok(())).await
     }
 
     async fn close(&self) -> Result<(), PersistenceError> {
         let jobs = lock(&self.0.jobs).take();
         self.0.closed.store(true, Ordering::Release);
-        if let Some(jobs) = jobs {
-            // If the thread is gone already, what follows says how it ended.
+        if let Some(jobs) = jobs
+            && !self.0.tasks.close()
+        {
+            // Nobody else tells the writer. If it is gone as well, what follows says how it ended.
             drop(jobs.send(Job::Close).await);
         }
         // Whoever closes waits for the end, the second one too.
@@ -297,14 +329,18 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
 
 impl<E: Engine> Drop for Inner<E> {
     fn drop(&mut self) {
-        // The thread ends when the last sender is gone and the queue is empty.
+        self.tasks.close();
+        // The writer ends when the last sender is gone, or the folding tells it to.
         lock(&self.jobs).take();
-        // A task that is woken on the writer's own thread may drop the last handle there.
-        let elsewhere = |thread: &JoinHandle<()>| thread.thread().id() != current().id();
-        if let Some(thread) = lock(&self.thread).take().filter(elsewhere)
-            && thread.join().is_err()
-        {
-            tracing::error!(engine = self.name, "the writer's thread had panicked");
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        // A task that is woken on one of these very threads may drop the last handle there.
+        if threads.iter().any(|thread| thread.thread().id() == current().id()) {
+            return;
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!(engine = self.name, "a thread of the store had panicked");
+            }
         }
     }
 }

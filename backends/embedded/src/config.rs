@@ -6,6 +6,8 @@ use std::thread::available_parallelism;
 use annals_core::{BackendError, DEFAULT_MAX_VALUE_BYTES, ErrorKind, PersistenceError};
 use percent_encoding::percent_decode_str;
 
+use crate::tuning::Tuning;
+
 /// What all embedded engines can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedConfig {
@@ -15,6 +17,9 @@ pub struct EmbeddedConfig {
     pub queue_capacity: usize,
     /// How many reads are worked on at the same time.
     pub readers: usize,
+    /// When the head is folded and runs are merged; for tests.
+    #[doc(hidden)]
+    pub tuning: Tuning,
 }
 
 impl Default for EmbeddedConfig {
@@ -24,6 +29,7 @@ impl Default for EmbeddedConfig {
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
             queue_capacity: 4096,
             readers: cores.clamp(2, 8),
+            tuning: Tuning::default(),
         }
     }
 }

@@ -1,60 +1,64 @@
 //! What an engine has to bring.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use annals_core::{Batch, Guarantees, Order, Pattern, PersistenceError, RawRow};
+use annals_core::{BatchId, Guarantees, Pattern, PersistenceError, RawRow};
 
-use crate::sweep::Sweep;
-
-/// The number a record's name is interned as.
+/// The number a record's name is interned as. It is never used again for another name.
 pub type RecordId = u32;
 
-/// The place of a row within its record: time first, order of arrival among equal times second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Unix time in milliseconds, 0 to `i64::MAX`.
-    pub stored_at: u64,
-    /// Upwards from 0 among rows of one record with the same time.
-    pub seq: u32,
-}
+/// The number of a run. It is never used again for another run.
+pub type RunId = u64;
 
-impl Key {
-    /// The first place at a time.
-    pub fn first_at(stored_at: u64) -> Self {
-        Self { stored_at, seq: 0 }
-    }
-
-    /// The last place at a time.
-    pub fn last_at(stored_at: u64) -> Self {
-        Self { stored_at, seq: u32::MAX }
-    }
-
-    /// The place right after this one; `None` after the last of all.
-    pub fn next(self) -> Option<Self> {
-        match self.seq.checked_add(1) {
-            Some(seq) => Some(Self { seq, ..self }),
-            None => Some(Self::first_at(self.stored_at.checked_add(1)?)),
-        }
-    }
-
-    /// The place right before this one; `None` before the first of all.
-    pub fn previous(self) -> Option<Self> {
-        match self.seq.checked_sub(1) {
-            Some(seq) => Some(Self { seq, ..self }),
-            None => Some(Self::last_at(self.stored_at.checked_sub(1)?)),
-        }
-    }
-}
-
-/// What a listing tells of a record's rows.
+/// What is known of a run without its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
-    /// How many.
-    pub count: u64,
-    /// The smallest time, in Unix milliseconds.
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// Where it stands among the runs in order of arrival.
+    pub order: RunOrder,
+    /// How many rows it has.
+    pub rows: u64,
+    /// The smallest time in it, in Unix milliseconds.
     pub first: u64,
-    /// The greatest time, in Unix milliseconds.
+    /// The greatest time in it, in Unix milliseconds.
     pub last: u64,
+    /// The size of its rows before they were compressed.
+    pub bytes: u64,
+}
+
+/// The order of arrival among runs. Of two rows of one record with the same time, the one in the
+/// run with the greater order came later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunOrder {
+    /// The last block of the head that went into it.
+    pub head: u64,
+    /// A run may be split in two: 0 for the older rows, 1 for the newest ones of each record.
+    pub part: u8,
+}
+
+/// A run to be written.
+#[derive(Debug)]
+pub struct RunToWrite<'a> {
+    /// Its place among the runs, and what else is kept of it. The id is still open, and 0.
+    pub run: Run,
+    /// The encoded directory.
+    pub directory: &'a [u8],
+    /// The encoded blocks, numbered from 0.
+    pub blocks: &'a [Vec<u8>],
+}
+
+/// What others did to the store since this writer's last transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing.
+    Nothing,
+    /// Another process wrote: names may be gone, or new.
+    OthersWrote,
+    /// The file was opened anew and may be without what was written last: numbers of blocks and
+    /// runs may have been given a second time.
+    Reopened,
 }
 
 /// An open store: takes snapshots for readers. The [`Writer`] lives on its own thread.
@@ -76,26 +80,17 @@ pub trait Engine: Send + Sync + 'static {
 
 /// The writing half of an engine, owned by one thread.
 pub trait Writer: Send + 'static {
-    /// Stores all batches, in order, in one transaction that is durable at the configured level
-    /// when this returns Ok. A batch whose id was stored before is passed over.
+    /// Runs `work` in one transaction that is durable at the configured level when this returns
+    /// Ok.
     ///
     /// # Errors
-    /// What the engine reports; then nothing of any batch is stored, or the error says that it
-    /// cannot be known.
-    fn store(&mut self, batches: &[Batch]) -> Result<(), PersistenceError>;
-
-    /// The interned names.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn records(&mut self) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError>;
-
-    /// One step of a sweep in a transaction of its own: [`Sweep::step`] with at most `budget` rows.
-    /// Names of records that are left without rows go too.
-    ///
-    /// # Errors
-    /// What the engine reports; then nothing of this step is removed.
-    fn sweep(&mut self, sweep: &mut Sweep, budget: u64) -> Result<(), PersistenceError>;
+    /// What `work` or the engine reports; then nothing stays, or the error says that it cannot be
+    /// known.
+    fn transaction<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError>;
 
     /// What keeps the next transaction from succeeding, as far as it is known without trying.
     ///
@@ -114,49 +109,113 @@ pub trait Writer: Send + 'static {
     fn close(self) -> Result<(), PersistenceError>;
 }
 
+/// A transaction that writes, alone.
+pub trait Transaction {
+    /// The tables as this transaction sees them.
+    fn tables(&self) -> &dyn Tables;
+
+    /// What others did since this writer's last transaction.
+    fn since(&self) -> Since;
+
+    /// Records the batch's number; answers whether it is above all of its writer's before.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError>;
+
+    /// Finds or makes the record's id.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError>;
+
+    /// Appends a block to the head and answers its number, which is greater than all before.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError>;
+
+    /// Removes the blocks of the head up to a number, inclusive.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError>;
+
+    /// Writes a run under an id of its own.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError>;
+
+    /// Removes a run with its directory and blocks.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn remove_run(&mut self, run: RunId) -> Result<(), PersistenceError>;
+
+    /// Removes a name.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError>;
+
+    /// Lets go of writers beyond those that stored last.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn forget_writers(&mut self) -> Result<(), PersistenceError>;
+}
+
 /// One state of the store. Reads block, on a thread that may.
 pub trait Snapshot: Send + 'static {
+    /// The tables of this state.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn tables(&self) -> Result<&dyn Tables, PersistenceError>;
+}
+
+/// The tables of one state of the store.
+pub trait Tables {
     /// The records that match, in byte order of their names. Some may have no rows.
     ///
     /// # Errors
     /// What the engine reports.
     fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError>;
 
-    /// Count, first and last of a record; `None` if it has no rows.
+    /// The numbers of the first and the last block of the head, if it has any.
     ///
     /// # Errors
     /// What the engine reports.
-    fn summary(&self, record: RecordId) -> Result<Option<Summary>, PersistenceError>;
+    fn head_bounds(&self) -> Result<Option<(u64, u64)>, PersistenceError>;
 
-    /// The place of the `n`th newest row (counted from 1) between two places, both inclusive.
+    /// Visits blocks of the head in order of their numbers.
     ///
     /// # Errors
-    /// What the engine reports.
-    fn nth_newest(
+    /// What `visit` or the engine reports.
+    fn head(
         &self,
-        record: RecordId,
-        from: Key,
-        to: Key,
-        n: u64,
-    ) -> Result<Option<Key>, PersistenceError>;
-
-    /// Visits the rows of a record between two places, both inclusive, until `visit` answers
-    /// false. Text that is not UTF-8 is handed on as [`NOT_TEXT`](Self::NOT_TEXT).
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn scan(
-        &self,
-        record: RecordId,
-        from: Key,
-        to: Key,
-        order: Order,
-        visit: &mut dyn FnMut(Key, &str) -> bool,
+        numbers: RangeInclusive<u64>,
+        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError>,
     ) -> Result<(), PersistenceError>;
 
-    /// Stands in for a damaged value that is not even text. It is not JSON, so that it is counted
-    /// as damaged where it is read.
-    const NOT_TEXT: &'static str = "\u{fffd}";
+    /// The runs, in any order.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn runs(&self) -> Result<Vec<Run>, PersistenceError>;
+
+    /// A run's encoded directory; `None` if there is no such run.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn directory(&self, run: RunId) -> Result<Option<Vec<u8>>, PersistenceError>;
+
+    /// A run's encoded block; `None` if there is no such block.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>, PersistenceError>;
 }
 
 /// Rows fetched at once.

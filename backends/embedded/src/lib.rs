@@ -1,28 +1,40 @@
 //! What the embedded engines of annals share.
 //!
-//! An engine brings two things: a [`Writer`], which runs transactions on a thread of its own, and
+//! An engine brings tables: a [`Writer`], which runs transactions on a thread of its own, and
 //! [`Snapshot`]s, which read one state of the store. [`Embedded`] makes a
 //! [`PersistenceBackend`](annals_core::PersistenceBackend) of them:
 //!
-//! * one writer thread with group commit: whatever waits becomes one transaction, so that batches
-//!   form by themselves under load and a lone store waits for nobody;
+//! * one writer thread with group commit: whatever waits becomes one transaction and one block of
+//!   the head, so that batches form by themselves under load and a lone store waits for nobody;
+//! * one folding thread, which makes sorted runs of the head, merges runs, and cleans up. It works
+//!   from snapshots and leaves the writer short transactions;
 //! * reads page by page under one snapshot, on a pool of threads that a stream occupies only while
-//!   a page is fetched: a reader that never reads holds a snapshot and no thread;
-//! * sweeps in bounded steps between the commits.
+//!   a page is fetched: a reader that never reads holds a snapshot and no thread.
 //!
-//! Nothing here needs an async runtime, and nothing blocks one.
+//! What the bytes of the tables mean is the matter of [`format`](mod@format), the same for every
+//! engine. Nothing here needs an async runtime, and nothing blocks one.
 
 mod backend;
+mod cache;
+mod cleanup;
 mod config;
 mod engine;
+mod folder;
 pub mod format;
+mod head;
+mod rows;
 mod scan;
-mod sequence;
-mod sweep;
+mod state;
+mod store;
+mod tasks;
+mod tuning;
 mod writer;
 
 pub use backend::Embedded;
 pub use config::{EmbeddedConfig, parse_bytes, parse_url};
-pub use engine::{Engine, Key, RecordId, Snapshot, Summary, Writer};
-pub use sequence::{RecordState, Sequences};
-pub use sweep::{Expired, Sweep};
+pub use engine::{
+    Engine, RecordId, Run, RunId, RunOrder, RunToWrite, Since, Snapshot, Tables, Transaction,
+    Writer,
+};
+#[doc(hidden)]
+pub use tuning::Tuning;

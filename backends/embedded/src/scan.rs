@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use annals_core::{Order, PersistenceError, Query, RawRow};
 
-use crate::engine::{Key, Page, RecordId, Snapshot};
+use crate::engine::{Page, RecordId, Snapshot};
+use crate::rows::RecordRows;
+use crate::state::State;
 
 /// A page is full after so many rows or bytes of text, whichever comes first: large enough that
 /// the hand-over between threads does not count, small enough that memory does not either.
 const PAGE_ROWS: usize = 2048;
 const PAGE_BYTES: usize = 512 << 10;
 
-/// Where a query is. Between pages it holds the snapshot and nothing else.
+/// Where a query is. Between pages it holds the snapshot, and a block of each run that is being
+/// read.
 pub(crate) struct PagedScan<S> {
-    snapshot: S,
+    state: State<S>,
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     query: Query,
     current: Option<Current>,
@@ -21,18 +24,16 @@ pub(crate) struct PagedScan<S> {
 
 /// The record being read and what is left of it.
 struct Current {
-    id: RecordId,
     name: Arc<str>,
-    from: Key,
-    to: Key,
+    rows: RecordRows,
     /// Rows still wanted.
     limit: u64,
 }
 
 impl<S: Snapshot> PagedScan<S> {
-    pub(crate) fn new(snapshot: S, query: Query) -> Result<Self, PersistenceError> {
-        let records = snapshot.records(&query.pattern)?.into_iter();
-        Ok(Self { snapshot, records, query, current: None })
+    pub(crate) fn new(state: State<S>, query: Query) -> Result<Self, PersistenceError> {
+        let records = state.tables()?.records(&query.pattern)?.into_iter();
+        Ok(Self { state, records, query, current: None })
     }
 
     /// The next rows; an empty page is the end.
@@ -54,14 +55,19 @@ impl<S: Snapshot> PagedScan<S> {
 
     fn next_record(&mut self) -> Result<Option<Current>, PersistenceError> {
         let Some((id, name)) = self.records.next() else { return Ok(None) };
-        let mut from = Key::first_at(self.query.from);
-        let to = Key::last_at(self.query.to);
-        let limit = self.query.limit.unwrap_or(u64::MAX);
-        if self.query.order == Order::OldestFirst && self.query.limit.is_some() {
-            // The newest N, oldest first: start at the Nth newest, so that memory stays a page.
-            from = self.snapshot.nth_newest(id, from, to, limit)?.unwrap_or(from);
-        }
-        Ok(Some(Current { id, name, from, to, limit }))
+        let Query { from, to, limit, order, .. } = self.query;
+        let rows = match (order, limit) {
+            (Order::OldestFirst, Some(limit)) => {
+                // The newest N, oldest first: goes to the Nth newest and back, so that memory
+                // stays a page.
+                let newest = RecordRows::new(&self.state, id, (from, to), Order::NewestFirst)?;
+                let mut newest = newest.remember_spent();
+                newest.pass_over(&self.state, limit)?;
+                RecordRows::given_by(newest, &self.state)?
+            }
+            _ => RecordRows::new(&self.state, id, (from, to), order)?,
+        };
+        Ok(Some(Current { name, rows, limit: limit.unwrap_or(u64::MAX) }))
     }
 
     /// Appends rows of one record until the page is full; answers whether there may be more of it.
@@ -71,21 +77,20 @@ impl<S: Snapshot> PagedScan<S> {
         bytes: &mut usize,
         current: &mut Current,
     ) -> Result<bool, PersistenceError> {
-        let Current { id, name, from, to, limit } = current;
-        let mut last = None;
-        self.snapshot.scan(*id, *from, *to, self.query.order, &mut |key, json| {
+        let Current { name, rows, limit } = current;
+        while *limit > 0 {
+            if page.len() >= PAGE_ROWS || *bytes >= PAGE_BYTES {
+                return Ok(true);
+            }
+            let Some(next) = rows.next(&self.state)? else { break };
+            let (stored_at, json) = rows.row(&next);
             *bytes += json.len();
-            page.push(RawRow { record: name.clone(), json: json.into(), stored_at: key.stored_at });
+            page.push(RawRow { record: name.clone(), json: json.into(), stored_at });
             *limit -= 1;
-            last = Some(key);
-            *limit > 0 && page.len() < PAGE_ROWS && *bytes < PAGE_BYTES
-        })?;
-        let full = page.len() >= PAGE_ROWS || *bytes >= PAGE_BYTES;
-        let (true, true, Some(last)) = (full, *limit > 0, last) else { return Ok(false) };
-        let beyond = match self.query.order {
-            Order::NewestFirst => last.previous().map(|key| *to = key),
-            Order::OldestFirst => last.next().map(|key| *from = key),
-        };
-        Ok(beyond.is_some() && from <= to)
+            if *limit > 0 {
+                rows.advance(&self.state, next)?;
+            }
+        }
+        Ok(false)
     }
 }

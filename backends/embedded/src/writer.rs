@@ -1,57 +1,58 @@
-//! The writer's thread: group commit, and sweeps between the commits.
+//! The writer's thread: group commit, and errands of the folding between the commits.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
-use annals_core::{Batch, CleanupPlan, ErrorKind, Outcome, PersistenceError};
+use annals_core::{BackendError, Batch, ErrorKind, PersistenceError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Writer;
-use crate::sweep::{Expired, Sweep};
+use crate::store::Store;
+use crate::tasks::{Failed, Tasks};
+use crate::tuning::Tuning;
 
 /// One transaction takes at most so many rows, so that none of its callers waits for ever.
 const GROUP_ROWS: usize = 16_384;
-
-/// One step of a sweep removes at most so many rows: a few milliseconds, which is how long a store
-/// then waits behind it.
-const SWEEP_ROWS: u64 = 2_000;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, PersistenceError>>;
 
 pub(crate) enum Job {
     Store(Batch, Reply<()>),
-    Cleanup(CleanupPlan, Reply<u64>),
     Health(Reply<()>),
+    /// There is an errand.
+    Wake,
     Close,
 }
 
 /// What closing came to, once the thread has ended.
 pub(crate) type Ended = watch::Sender<Option<Result<(), PersistenceError>>>;
 
-/// Runs until it is told to close or every sender is gone, and what was accepted is done.
-pub(crate) fn run<W: Writer>(writer: W, jobs: mpsc::Receiver<Job>, ended: &Ended) {
-    let mut thread = Thread { writer, jobs, sweeps: VecDeque::new() };
-    thread.work();
-    let closed = thread.writer.close();
-    if let Err(error) = &closed {
-        tracing::error!(%error, "closing the store failed");
-    }
-    ended.send_replace(Some(closed));
-}
-
-struct Thread<W> {
-    writer: W,
-    jobs: mpsc::Receiver<Job>,
-    sweeps: VecDeque<(Sweep, Reply<u64>)>,
+/// The writer's thread.
+pub(crate) struct Thread<W> {
+    pub(crate) engine: &'static str,
+    pub(crate) store: Store<W>,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) tasks: Arc<Tasks<W>>,
+    pub(crate) tuning: Tuning,
 }
 
 impl<W: Writer> Thread<W> {
+    /// Runs until it is told to close or every sender is gone, and what was accepted is done.
+    pub(crate) fn run(mut self, ended: &Ended) {
+        // However this ends, the folding must not wait for it.
+        let _end = EndOfWriter(self.tasks.clone());
+        self.work();
+        let closed = self.store.writer.close();
+        if let Err(error) = &closed {
+            tracing::error!(%error, "closing the store failed");
+        }
+        ended.send_replace(Some(closed));
+    }
+
     fn work(&mut self) {
         let mut group = Group::default();
         loop {
-            // Wait only when there is nothing to sweep.
-            let idle = self.sweeps.is_empty();
-            let mut next = if idle { self.jobs.blocking_recv() } else { self.jobs.try_recv().ok() };
-            let mut closing = idle && next.is_none();
+            let mut next = self.jobs.blocking_recv();
+            let mut closing = next.is_none();
             while let Some(job) = next {
                 closing |= self.take(job, &mut group);
                 let more = group.rows < GROUP_ROWS && !closing;
@@ -60,9 +61,9 @@ impl<W: Writer> Thread<W> {
             if closing {
                 return self.finish(&mut group);
             }
-            group.commit(&mut self.writer);
-            self.sweep_step();
-            self.writer.maintain(self.jobs.is_empty() && self.sweeps.is_empty());
+            self.commit(&mut group);
+            self.run_errands();
+            self.store.writer.maintain(self.jobs.is_empty());
         }
     }
 
@@ -70,42 +71,47 @@ impl<W: Writer> Thread<W> {
     fn take(&mut self, job: Job, group: &mut Group) -> bool {
         match job {
             Job::Store(batch, reply) => group.push(batch, reply),
-            Job::Cleanup(plan, reply) => self.begin_sweep(&plan, reply),
-            Job::Health(reply) => drop(reply.send(self.writer.health())),
+            Job::Health(reply) => drop(reply.send(self.store.writer.health())),
+            Job::Wake => {}
             Job::Close => return true,
         }
         false
     }
 
-    fn begin_sweep(&mut self, plan: &CleanupPlan, reply: Reply<u64>) {
-        match self.writer.records() {
-            Ok(records) => {
-                let expired = records.into_iter().filter_map(|(record, name)| {
-                    let last_removed = plan.last_removed(&name)?;
-                    Some(Expired::new(record, last_removed, plan.keep_newest))
-                });
-                self.sweeps.push_back((Sweep::new(expired.collect()), reply));
-            }
-            Err(error) => drop(reply.send(Err(error))),
+    fn commit(&mut self, group: &mut Group) {
+        if group.batches.is_empty() {
+            return;
+        }
+        match self.make_room() {
+            Ok(()) => group.commit(&mut self.store),
+            Err(error) => group.refuse(&error),
+        }
+        if self.tuning.fold_is_due(self.store.head) {
+            self.tasks.want_fold();
         }
     }
 
-    fn sweep_step(&mut self) {
-        let Some((sweep, reply)) = self.sweeps.front_mut() else { return };
-        let swept = self.writer.sweep(sweep, SWEEP_ROWS);
-        let answer = match swept {
-            // The caller is gone: the rest is left for the next cleanup.
-            Ok(()) if reply.is_closed() => None,
-            Ok(()) if !sweep.is_done() => return,
-            Ok(()) => Some(Ok(sweep.removed())),
-            Err(PersistenceError::Backend(error)) if sweep.removed() > 0 => {
-                Some(Err((*error).with_outcome(Outcome::Unknown).into()))
-            }
-            Err(error) => Some(Err(error)),
-        };
-        if let (Some((_, reply)), Some(answer)) = (self.sweeps.pop_front(), answer) {
-            drop(reply.send(answer));
+    fn run_errands(&mut self) {
+        while let Some(errand) = self.tasks.errand() {
+            errand(&mut self.store);
         }
+    }
+
+    /// Waits until the head is folded if it has become too large: readers keep it in memory.
+    fn make_room(&mut self) -> Result<(), PersistenceError> {
+        while self.tuning.head_is_full(self.store.head) {
+            match self.tasks.wait_for_errand() {
+                Some(Ok(errand)) => errand(&mut self.store),
+                Some(Err(Failed::With(error))) => return Err(error),
+                Some(Err(Failed::Ended)) => {
+                    let message = "the folding thread ended unexpectedly; open the store again";
+                    let error = BackendError::new(self.engine, "store", ErrorKind::Io, message);
+                    return Err(error.into());
+                }
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// What was accepted before the close is done before it.
@@ -114,13 +120,18 @@ impl<W: Writer> Thread<W> {
         while let Ok(job) = self.jobs.try_recv() {
             self.take(job, group);
             if group.rows >= GROUP_ROWS {
-                group.commit(&mut self.writer);
+                group.commit(&mut self.store);
             }
         }
-        group.commit(&mut self.writer);
-        while !self.sweeps.is_empty() {
-            self.sweep_step();
-        }
+        group.commit(&mut self.store);
+    }
+}
+
+struct EndOfWriter<W>(Arc<Tasks<W>>);
+
+impl<W> Drop for EndOfWriter<W> {
+    fn drop(&mut self) {
+        self.0.end_writer();
     }
 }
 
@@ -139,17 +150,25 @@ impl Group {
         self.replies.push(reply);
     }
 
-    fn commit(&mut self, writer: &mut impl Writer) {
+    fn commit<W: Writer>(&mut self, store: &mut Store<W>) {
         if self.batches.is_empty() {
             return;
         }
-        let stored = writer.store(&self.batches);
+        let stored = store.store(&self.batches);
         let alone = self.batches.len() > 1 && stored.as_ref().is_err_and(blames_a_batch);
         self.rows = 0;
         for (batch, reply) in self.batches.drain(..).zip(self.replies.drain(..)) {
             // One batch that the engine refuses must not take its neighbours along.
-            let stored = if alone { writer.store(&[batch]) } else { stored.clone() };
+            let stored = if alone { store.store(&[batch]) } else { stored.clone() };
             drop(reply.send(stored));
+        }
+    }
+
+    fn refuse(&mut self, error: &PersistenceError) {
+        self.rows = 0;
+        self.batches.clear();
+        for reply in self.replies.drain(..) {
+            drop(reply.send(Err(error.clone())));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use annals_core::{BackendError, Durability, ErrorKind, Guarantees, PersistenceError};
-use annals_embedded::{EmbeddedConfig, parse_bytes, parse_url};
+use annals_embedded::{EmbeddedConfig, Tuning, parse_bytes, parse_url};
 
 use crate::ENGINE;
 
@@ -129,6 +129,14 @@ impl SqliteConfig {
         self
     }
 
+    /// When the head is folded and runs are merged.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.shared.tuning = tuning;
+        self
+    }
+
     pub(crate) fn guarantees(&self) -> Guarantees {
         Guarantees {
             durability: self.durability,
@@ -176,7 +184,12 @@ mod tests {
         assert_eq!((config.durability, config.cache_bytes), (Durability::Process, 1));
         assert!(!config.create);
         assert_eq!(config.busy_timeout, Duration::from_millis(2));
-        let shared = EmbeddedConfig { max_value_bytes: 3, queue_capacity: 4, readers: 5 };
+        let shared = EmbeddedConfig {
+            max_value_bytes: 3,
+            queue_capacity: 4,
+            readers: 5,
+            ..EmbeddedConfig::default()
+        };
         assert_eq!(config.shared, shared);
         for (url, named) in [
             ("sqlite:a.db?durability=none", "durability"),

@@ -20,16 +20,15 @@
 //! A file written by AimDB's own SQLite backend opens with its rows: it is converted in one
 //! transaction when it is opened, and stays as it was if that fails.
 //!
-//! People look into their databases: the view `record_history(record_name, value_json, stored_at)`
-//! answers plain SQL.
+//! Rows lie in compressed blocks: `annals sql` answers SQL about them.
 
 mod aimdb;
-mod cleanup;
 mod config;
 mod error;
 mod place;
 mod read;
 mod schema;
+mod tables;
 mod write;
 
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! The file: how it is opened, what lies in it, and whose it is.
 //!
-//! `records` interns the names, under ids that are never used again (a sweep that is under way in
-//! another process must not take a new record for one that is gone); `history` is clustered by (record, time, order of arrival), so that
-//! the newest rows of a record lie side by side; `writers` holds the last batch number of each
-//! writer. `docs/design.md` has what was measured against it.
+//! `records` interns the names, under ids that are never used again (a cleanup that is under way in
+//! another process must not take a new record for one that is gone). `head` has a block of rows for
+//! each transaction, `runs` and their `blocks` have all rows before those; what lies in the blobs is
+//! `annals_embedded::format`'s matter. `writers` holds the last batch number of each writer.
+//! `docs/design.md` has what was measured.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::error::{classify, failed};
 use crate::{ENGINE, aimdb};
 
 /// Written to `annals_meta`; a file with a greater one is refused.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// Older versions have a race between the connections of a WAL database that can damage it
 /// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
@@ -31,20 +32,28 @@ const READER_CACHE_KIBIBYTES: i64 = -16_384;
 const SCHEMA: &str = "
 CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
 CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE history (
-    record_id INTEGER NOT NULL,
-    stored_at INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (record_id, stored_at, seq)
+CREATE TABLE head (number INTEGER PRIMARY KEY AUTOINCREMENT, block BLOB NOT NULL) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_head INTEGER NOT NULL,
+    order_part INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    directory BLOB NOT NULL
+) STRICT;
+CREATE TABLE blocks (
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    block BLOB NOT NULL,
+    PRIMARY KEY (run, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE writers (
     writer BLOB PRIMARY KEY,
     number INTEGER NOT NULL,
     touched_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE VIEW record_history (record_name, value_json, stored_at) AS
-    SELECT name, value, stored_at FROM history JOIN records ON records.id = history.record_id;
 ";
 
 /// Opens the file for writing and makes it ready.

@@ -1,26 +1,24 @@
-//! The writer: batches into transactions.
-
-use std::sync::Arc;
+//! The writer: a transaction at a time.
 
 use annals_core::{
-    BackendError, Batch, BatchId, Clock, ErrorKind, PersistenceError, Row, SystemClock,
+    BackendError, BatchId, Clock, ErrorKind, PersistenceError, REMEMBERED_WRITERS, SystemClock,
 };
-use annals_embedded::{Key, RecordId, RecordState, Sequences, Sweep, Writer};
-use rusqlite::{Connection, OptionalExtension, params};
+use annals_embedded::{RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::config::SqliteConfig;
 use crate::error::{commit_failed, failed, is_failed_sync};
 use crate::place::Place;
 use crate::read::Idle;
-use crate::{ENGINE, cleanup, schema};
+use crate::tables::SqliteTables;
+use crate::{ENGINE, schema};
 
 /// The write-ahead log is copied into the file once it has so many pages (16 MiB).
 const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// The connection that writes, owned by one thread.
 pub(crate) struct SqliteWriter {
-    connection: Connection,
-    sequences: Sequences,
+    tables: SqliteTables,
     /// `PRAGMA data_version` of the last transaction: another value means that another process has
     /// written since.
     data_version: i64,
@@ -38,8 +36,7 @@ impl SqliteWriter {
     pub(crate) fn open(config: &SqliteConfig, readers: Idle) -> Result<Self, PersistenceError> {
         let connection = schema::open_writer(config)?;
         Ok(Self {
-            connection,
-            sequences: Sequences::default(),
+            tables: SqliteTables(connection),
             data_version: -1,
             broken: None,
             log_is_full: false,
@@ -48,39 +45,13 @@ impl SqliteWriter {
         })
     }
 
-    /// Runs `work` in a transaction; whatever fails, nothing of it stays.
-    fn transaction<T>(
-        &mut self,
-        operation: &'static str,
-        work: impl FnOnce(&Connection, &mut Sequences) -> Result<T, PersistenceError>,
-    ) -> Result<T, PersistenceError> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
-        }
-        self.place.check(operation)?;
-        let done = self.run(operation, work);
-        if let Err(error) = &done {
-            self.sequences.clear();
-            self.log_is_full =
-                matches!(error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Full);
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
-                // A transaction that cannot be rolled back would swallow whatever comes next.
-                let error = commit_failed("roll back", error);
-                self.broken.get_or_insert(error);
-            }
-        }
-        done
-    }
-
     fn run<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&Connection, &mut Sequences) -> Result<T, PersistenceError>,
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
     ) -> Result<T, PersistenceError> {
         let failed = failed(operation);
-        let connection = &self.connection;
+        let SqliteTables(connection) = &self.tables;
         connection
             .prepare_cached("BEGIN IMMEDIATE")
             .and_then(|mut begin| begin.execute([]))
@@ -90,11 +61,12 @@ impl SqliteWriter {
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
             .map_err(failed)?;
+        let mut transaction = SqliteTransaction::new(&self.tables);
         if data_version != self.data_version {
-            self.sequences.clear();
-            self.data_version = data_version;
+            transaction.since = Since::OthersWrote;
         }
-        let done = work(connection, &mut self.sequences)?;
+        let done = work(&mut transaction)?;
+        self.data_version = data_version;
         let committed =
             connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         match committed {
@@ -123,51 +95,29 @@ impl SqliteWriter {
 }
 
 impl Writer for SqliteWriter {
-    fn store(&mut self, batches: &[Batch]) -> Result<(), PersistenceError> {
-        self.transaction("store", |connection, sequences| {
-            let mut placed = Vec::with_capacity(batches.iter().map(|b| b.rows().len()).sum());
-            // A transaction's rows are not in the table yet when the next ones are placed, so that
-            // a time behind the newest needs what this transaction itself has put there.
-            for batch in batches {
-                if !batch.id().map_or(Ok(true), |id| is_new(connection, id))? {
-                    continue;
-                }
-                for row in batch.rows() {
-                    let state = sequences.record(&row.record, |name| intern(connection, name))?;
-                    let late = state.newest.is_some_and(|newest| newest.stored_at > row.stored_at);
-                    if late {
-                        insert(connection, &mut placed)?;
-                    }
-                    let key =
-                        state.place(row.stored_at, |id| last_at(connection, id, row.stored_at))?;
-                    placed.push((state.id, key, row));
-                }
+    fn transaction<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        self.place.check(operation)?;
+        let done = self.run(operation, work);
+        if let Err(error) = &done {
+            self.log_is_full =
+                matches!(error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Full);
+            let SqliteTables(connection) = &self.tables;
+            if !connection.is_autocommit()
+                && let Err(error) = connection.execute_batch("ROLLBACK")
+            {
+                // A transaction that cannot be rolled back would swallow whatever comes next.
+                let error = commit_failed("roll back", error);
+                self.broken.get_or_insert(error);
             }
-            insert(connection, &mut placed)
-        })
-    }
-
-    fn records(&mut self) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT id, name FROM records ORDER BY id")
-            .map_err(failed("cleanup"))?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-        rows.and_then(Iterator::collect).map_err(failed("cleanup"))
-    }
-
-    fn sweep(&mut self, sweep: &mut Sweep, budget: u64) -> Result<(), PersistenceError> {
-        self.transaction("cleanup", |connection, sequences| {
-            if sweep.begins() {
-                cleanup::forget_writers(connection)?;
-            }
-            let mut emptied = Vec::new();
-            sweep.step(budget, |expired, limit| {
-                cleanup::remove(connection, expired, limit, &mut emptied)
-            })?;
-            sequences.forget(&emptied);
-            Ok(())
-        })
+        }
+        done
     }
 
     fn health(&mut self) -> Result<(), PersistenceError> {
@@ -179,12 +129,13 @@ impl Writer for SqliteWriter {
         if self.broken.is_some() {
             return;
         }
-        let checkpointed = wal_pages(&self.connection).and_then(|pages| {
+        let SqliteTables(connection) = &self.tables;
+        let checkpointed = wal_pages(connection).and_then(|pages| {
             if pages < CHECKPOINT_PAGES && !self.log_is_full {
                 return Ok(());
             }
             // Passive: it copies what no reader needs any more and waits for nobody.
-            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         });
         self.log_is_full = false;
         if let Err(error) = checkpointed {
@@ -196,7 +147,8 @@ impl Writer for SqliteWriter {
     fn close(self) -> Result<(), PersistenceError> {
         // The last connection of the last process checkpoints and removes the log.
         self.readers.close();
-        self.connection.close().map_err(|(_, error)| commit_failed("close", error))?;
+        let SqliteTables(connection) = self.tables;
+        connection.close().map_err(|(_, error)| commit_failed("close", error))?;
         self.broken.map_or(Ok(()), Err)
     }
 }
@@ -208,71 +160,120 @@ fn wal_pages(connection: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
 }
 
-/// Records the batch's number; answers whether it is above all of its writer's before.
-fn is_new(connection: &Connection, id: BatchId) -> Result<bool, PersistenceError> {
-    let now = i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX);
-    let changed = connection
-        .prepare_cached(
+/// A transaction that holds the write lock.
+pub(crate) struct SqliteTransaction<'a> {
+    tables: &'a SqliteTables,
+    since: Since,
+}
+
+impl<'a> SqliteTransaction<'a> {
+    pub(crate) fn new(tables: &'a SqliteTables) -> Self {
+        Self { tables, since: Since::Nothing }
+    }
+
+    fn execute(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<usize, PersistenceError> {
+        let SqliteTables(connection) = self.tables;
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map_err(failed(operation))
+    }
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn tables(&self) -> &dyn Tables {
+        self.tables
+    }
+
+    fn since(&self) -> Since {
+        self.since
+    }
+
+    fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError> {
+        let now = i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX);
+        let changed = self.execute(
+            "store",
             "INSERT INTO writers (writer, number, touched_at) VALUES (?1, ?2, ?3) ON CONFLICT \
              (writer) DO UPDATE SET number = excluded.number, touched_at = excluded.touched_at \
              WHERE writers.number < excluded.number",
-        )
-        .and_then(|mut upsert| upsert.execute(params![id.writer.to_be_bytes(), id.number, now]))
-        .map_err(failed("store"))?;
-    Ok(changed == 1)
-}
-
-/// Finds or makes the record's id, and finds its newest row.
-fn intern(connection: &Connection, name: &str) -> Result<RecordState, PersistenceError> {
-    let find = || -> rusqlite::Result<RecordState> {
-        let id = connection
-            .prepare_cached("SELECT id FROM records WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        let Some(id) = id else {
-            let id = connection
-                .prepare_cached("INSERT INTO records (name) VALUES (?1) RETURNING id")?
-                .query_row([name], |row| row.get(0))?;
-            return Ok(RecordState { id, newest: None });
-        };
-        let newest = connection
-            .prepare_cached(
-                "SELECT stored_at, seq FROM history WHERE record_id = ?1 ORDER BY stored_at DESC, \
-                 seq DESC LIMIT 1",
-            )?
-            .query_row([id], |row| Ok(Key { stored_at: row.get(0)?, seq: row.get(1)? }))
-            .optional()?;
-        Ok(RecordState { id, newest })
-    };
-    find().map_err(failed("store"))
-}
-
-/// The greatest sequence number of a record's rows at one time.
-fn last_at(
-    connection: &Connection,
-    id: RecordId,
-    stored_at: u64,
-) -> Result<Option<u32>, PersistenceError> {
-    connection
-        .prepare_cached("SELECT max(seq) FROM history WHERE record_id = ?1 AND stored_at = ?2")
-        .and_then(|mut select| select.query_row(params![id, stored_at], |row| row.get(0)))
-        .map_err(failed("store"))
-}
-
-/// Writes rows in the order of the tree they go into, which touches every leaf once.
-fn insert(
-    connection: &Connection,
-    placed: &mut Vec<(RecordId, Key, &Row)>,
-) -> Result<(), PersistenceError> {
-    placed.sort_unstable_by_key(|(id, key, _)| (*id, *key));
-    let mut written = || -> rusqlite::Result<()> {
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO history (record_id, stored_at, seq, value) VALUES (?1, ?2, ?3, ?4)",
+            params![batch.writer.to_be_bytes(), batch.number, now],
         )?;
-        for (id, key, row) in placed.drain(..) {
-            insert.execute(params![id, key.stored_at, key.seq, row.value.as_str()])?;
-        }
-        Ok(())
-    };
-    written().map_err(failed("store"))
+        Ok(changed == 1)
+    }
+
+    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
+        let SqliteTables(connection) = self.tables;
+        let find = || -> rusqlite::Result<RecordId> {
+            let id = connection
+                .prepare_cached("SELECT id FROM records WHERE name = ?1")?
+                .query_row([name], |row| row.get(0))
+                .optional()?;
+            match id {
+                Some(id) => Ok(id),
+                None => connection
+                    .prepare_cached("INSERT INTO records (name) VALUES (?1) RETURNING id")?
+                    .query_row([name], |row| row.get(0)),
+            }
+        };
+        find().map_err(failed("store"))
+    }
+
+    fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
+        let SqliteTables(connection) = self.tables;
+        connection
+            .prepare_cached("INSERT INTO head (block) VALUES (?1) RETURNING number")
+            .and_then(|mut insert| insert.query_row([block], |row| row.get(0)))
+            .map_err(failed("store"))
+    }
+
+    fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError> {
+        self.execute("fold", "DELETE FROM head WHERE number <= ?1", params![last]).map(drop)
+    }
+
+    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError> {
+        let SqliteTables(connection) = self.tables;
+        let Run { order, rows, first, last, bytes, .. } = run.run;
+        let write = || -> rusqlite::Result<()> {
+            let id: RunId = connection
+                .prepare_cached(
+                    "INSERT INTO runs (order_head, order_part, rows, first, last, bytes, \
+                     directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+                )?
+                .query_row(
+                    params![order.head, order.part, rows, first, last, bytes, run.directory],
+                    |row| row.get(0),
+                )?;
+            let mut insert = connection
+                .prepare_cached("INSERT INTO blocks (run, number, block) VALUES (?1, ?2, ?3)")?;
+            for (number, block) in run.blocks.iter().enumerate() {
+                insert.execute(params![id, number, block])?;
+            }
+            Ok(())
+        };
+        write().map_err(failed("fold"))
+    }
+
+    fn remove_run(&mut self, run: RunId) -> Result<(), PersistenceError> {
+        self.execute("fold", "DELETE FROM blocks WHERE run = ?1", params![run])?;
+        self.execute("fold", "DELETE FROM runs WHERE id = ?1", params![run]).map(drop)
+    }
+
+    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError> {
+        self.execute("cleanup", "DELETE FROM records WHERE id = ?1", params![record]).map(drop)
+    }
+
+    fn forget_writers(&mut self) -> Result<(), PersistenceError> {
+        self.execute(
+            "cleanup",
+            "DELETE FROM writers WHERE writer IN (SELECT writer FROM writers ORDER BY touched_at \
+             DESC LIMIT -1 OFFSET ?1)",
+            params![REMEMBERED_WRITERS],
+        )
+        .map(drop)
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_conformance::{Guard, Harness, HarnessResult, Suite, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
+use annals_embedded::format::Columns;
 use annals_sqlite::{SqliteBackend, SqliteConfig};
 use rusqlite::{Connection, params};
 
@@ -49,11 +50,28 @@ impl Harness for Files {
         stored_at: u64,
         text: &str,
     ) -> HarnessResult<Option<()>> {
-        let changed = Connection::open(location)?.execute(
-            "UPDATE history SET value = ?1 WHERE stored_at = ?2 AND record_id = (SELECT id FROM \
-             records WHERE name = ?3)",
-            params![text, stored_at, record],
-        )?;
+        let connection = Connection::open(location)?;
+        let id: u32 =
+            connection.query_row("SELECT id FROM records WHERE name = ?1", [record], |row| {
+                row.get(0)
+            })?;
+        let blocks: Vec<(u64, Vec<u8>)> = connection
+            .prepare("SELECT number, block FROM head")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut changed = 0;
+        for (number, block) in blocks {
+            let mut damaged = Columns::new();
+            for (record, time, json) in Columns::decode(&block)?.iter() {
+                let hit = (record, time) == (id, stored_at);
+                damaged.push(record, time, if hit { text } else { json });
+                changed += usize::from(hit);
+            }
+            connection.execute(
+                "UPDATE head SET block = ?1 WHERE number = ?2",
+                params![damaged.encode()?, number],
+            )?;
+        }
         assert_eq!(changed, 1, "exactly one row to corrupt");
         Ok(Some(()))
     }

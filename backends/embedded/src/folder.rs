@@ -1,0 +1,283 @@
+//! The folding thread: does what takes time, from snapshots, and leaves the writer short errands.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use annals_core::{BackendError, CleanupPlan, ErrorKind, Outcome, Pattern, PersistenceError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cache::{Caches, corrupt, damaged};
+use crate::cleanup::Sweep;
+use crate::engine::{Engine, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Writer};
+use crate::format::{self, Columns, Directory, FormatError, Merged, Source};
+use crate::head::size_of;
+use crate::state::{State, runs_in_order};
+use crate::store::{Change, Store};
+use crate::tasks::{Task, Tasks};
+use crate::tuning::{Tuning, log_failure};
+use crate::writer::{Job, Reply};
+
+/// A head smaller than this is not worth two runs.
+const SPLIT_ROWS: usize = 16 << 10;
+
+/// The folding thread.
+pub(crate) struct Folder<E: Engine> {
+    pub(crate) engine: Arc<E>,
+    pub(crate) name: &'static str,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) tasks: Arc<Tasks<E::Writer>>,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) tuning: Tuning,
+    /// The places of records among all names in byte order. Ids are not used twice, so that it is
+    /// only ever incomplete.
+    ranks: Arc<HashMap<RecordId, u32>>,
+    /// Runs may be due for merging.
+    may_merge: bool,
+}
+
+/// Why a merge stopped.
+pub(crate) enum MergeError {
+    Format(FormatError),
+    Other(PersistenceError),
+}
+
+impl From<FormatError> for MergeError {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl<E: Engine> Folder<E> {
+    pub(crate) fn new(
+        engine: Arc<E>,
+        caches: Arc<Caches>,
+        tasks: Arc<Tasks<E::Writer>>,
+        jobs: mpsc::Sender<Job>,
+        tuning: Tuning,
+    ) -> Self {
+        let name = caches.engine;
+        Self { engine, name, caches, tasks, jobs, tuning, ranks: Arc::default(), may_merge: true }
+    }
+
+    /// Runs until the store closes and what was accepted is done. The writer closes afterwards.
+    pub(crate) fn run(mut self) {
+        let end = EndOfFolding { tasks: self.tasks.clone(), jobs: self.jobs.clone() };
+        loop {
+            match self.tasks.next(!self.may_merge) {
+                Task::Fold => self.fold_if_due(),
+                Task::Cleanup(plan, reply) => self.clean_up(&plan, reply),
+                Task::Idle => match self.merge() {
+                    Ok(merged) => self.may_merge = merged,
+                    Err(error) => {
+                        self.may_merge = false;
+                        log_failure(self.name, "merging runs", &error);
+                    }
+                },
+                Task::Close => break,
+            }
+        }
+        drop(end);
+    }
+
+    /// Lets the writer do something, and waits for it.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut Store<E::Writer>) -> Result<T, PersistenceError> + Send + 'static,
+    ) -> Result<T, PersistenceError> {
+        let (reply, answer) = oneshot::channel();
+        self.tasks.leave(Box::new(move |store| drop(reply.send(errand(store)))));
+        // A full queue keeps the writer awake by itself.
+        drop(self.jobs.try_send(Job::Wake));
+        answer.blocking_recv().unwrap_or_else(|_| {
+            let message = "the writer's thread ended unexpectedly; open the store again";
+            Err(BackendError::new(self.name, "fold", ErrorKind::Io, message)
+                .with_outcome(Outcome::Unknown)
+                .into())
+        })
+    }
+
+    pub(crate) fn install(&mut self, change: Change) -> Result<bool, PersistenceError> {
+        let installed = self.ask(move |store| store.install(&change))?;
+        self.may_merge |= installed;
+        Ok(installed)
+    }
+
+    pub(crate) fn state(&self) -> Result<State<E::Snapshot>, PersistenceError> {
+        State::new(self.engine.snapshot()?, self.caches.clone())
+    }
+
+    fn fold_if_due(&mut self) {
+        let folded = self.fold(false);
+        if let Err(error) = &folded {
+            log_failure(self.name, "folding", error);
+        }
+        self.tasks.folded(folded);
+    }
+
+    /// In the middle of something long: folds if that is due, so that nobody waits for it.
+    pub(crate) fn between(&mut self) {
+        if self.tasks.take_fold() {
+            self.fold_if_due();
+        }
+    }
+
+    /// Makes a run, or two, of the head.
+    pub(crate) fn fold(&mut self, whatever_its_size: bool) -> Result<(), PersistenceError> {
+        loop {
+            let snapshot = self.engine.snapshot()?;
+            let tables = snapshot.tables()?;
+            let writer_waits = self.tasks.writer_waits();
+            let Some((first, last)) = tables.head_bounds()? else {
+                // The writer may not know that others have folded.
+                return if writer_waits { self.install(Change::default()).map(drop) } else { Ok(()) };
+            };
+            let blocks = self.caches.head.blocks(tables, first..=last)?;
+            let size = size_of(&blocks);
+            if !(whatever_its_size || writer_waits || self.tuning.fold_is_due(size)) {
+                return Ok(());
+            }
+            for (_, block) in &blocks {
+                self.rank_all(tables, block.records().iter().copied())?;
+            }
+            let rank = |record| self.ranks.get(&record).copied().unwrap_or(u32::MAX);
+            let columns = blocks.iter().map(|(_, block)| &**block);
+            let split = size.rows >= SPLIT_ROWS;
+            let merged = format::fold(columns, &rank, &self.tuning.layout, split)
+                .map_err(|error| damaged(self.name, error))?;
+            drop(snapshot);
+            let change = Change {
+                folded: Some((first, last)),
+                removed: Vec::new(),
+                added: in_order(last, merged),
+            };
+            // Otherwise another process has folded; what it left may be due still.
+            if self.install(change)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Merges what is due; answers whether anything was.
+    fn merge(&mut self) -> Result<bool, PersistenceError> {
+        let snapshot = self.engine.snapshot()?;
+        let tables = snapshot.tables()?;
+        let runs = runs_in_order(tables)?;
+        let Some(due) = self.tuning.due_merge(&runs) else { return Ok(false) };
+        let Some(last) = due.last() else { return Ok(false) };
+        let rows: u64 = due.iter().map(|run| run.rows).sum();
+        let merged = self.merge_runs(tables, due, &|_, _| 0, rows >= SPLIT_ROWS as u64)?;
+        drop(snapshot);
+        let change = Change {
+            folded: None,
+            removed: due.iter().map(|run| run.id).collect(),
+            added: in_order(last.order.head, merged),
+        };
+        // If another process was faster, there may be other runs to merge.
+        self.install(change)?;
+        Ok(true)
+    }
+
+    /// Merges neighbouring runs, without the first `dropped` rows of a record in a run.
+    pub(crate) fn merge_runs(
+        &mut self,
+        tables: &dyn Tables,
+        runs: &[Run],
+        dropped: &dyn Fn(RunId, RecordId) -> u32,
+        split: bool,
+    ) -> Result<Merged, PersistenceError> {
+        let mut directories = Vec::with_capacity(runs.len());
+        for run in runs {
+            let directory = self.caches.directory(tables, run.id)?;
+            self.rank_all(tables, directory.iter().map(|extent| extent.record))?;
+            directories.push(directory);
+        }
+        let drops: Vec<_> =
+            runs.iter().map(|run| move |record: RecordId| dropped(run.id, record)).collect();
+        let sources: Vec<Source<'_>> = directories
+            .iter()
+            .zip(&drops)
+            .map(|(directory, dropped)| Source { directory: directory.as_ref(), dropped })
+            .collect();
+        let ranks = self.ranks.clone();
+        let rank = |record| ranks.get(&record).copied().unwrap_or(u32::MAX);
+        let layout = self.tuning.layout.clone();
+        let merged = format::merge(
+            &sources,
+            &mut |source, number| -> Result<Columns, MergeError> {
+                self.between();
+                let directory: &Directory = &directories[source];
+                self.caches
+                    .read_block(tables, runs[source].id, directory, number)
+                    .map_err(MergeError::Other)
+            },
+            &rank,
+            &layout,
+            split,
+        );
+        merged.map_err(|error| match error {
+            MergeError::Format(error) => damaged(self.name, error),
+            MergeError::Other(error) => error,
+        })
+    }
+
+    /// Sees to it that all these records have a rank.
+    fn rank_all(
+        &mut self,
+        tables: &dyn Tables,
+        records: impl Iterator<Item = RecordId>,
+    ) -> Result<(), PersistenceError> {
+        let mut known = false;
+        for record in records {
+            if self.ranks.contains_key(&record) {
+                continue;
+            }
+            if !known {
+                let names = tables.records(&Pattern::all())?;
+                let ranks = (0..).zip(names).map(|(rank, (record, _))| (record, rank));
+                self.ranks = Arc::new(ranks.collect());
+                known = true;
+            }
+            if !self.ranks.contains_key(&record) {
+                return Err(corrupt(self.name, "a row's record has no name"));
+            }
+        }
+        Ok(())
+    }
+
+    fn clean_up(&mut self, plan: &CleanupPlan, reply: Reply<u64>) {
+        let mut sweep = Sweep::new(plan);
+        let swept = sweep.run(self, &|| reply.is_closed());
+        let answer = match swept {
+            Err(PersistenceError::Backend(error)) if sweep.removed() > 0 => {
+                Err((*error).with_outcome(Outcome::Unknown).into())
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(sweep.removed()),
+        };
+        drop(reply.send(answer));
+    }
+}
+
+/// The runs that stand where their sources stood.
+fn in_order(head: u64, merged: Merged) -> Vec<(RunOrder, format::NewRun)> {
+    let parts = [(0, merged.main), (1, merged.fresh)];
+    parts
+        .into_iter()
+        .filter_map(|(part, run)| Some((RunOrder { head, part }, run?)))
+        .collect()
+}
+
+/// However the thread ends: the writer closes then, and nobody waits for what will not come.
+struct EndOfFolding<W: Writer> {
+    tasks: Arc<Tasks<W>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl<W: Writer> Drop for EndOfFolding<W> {
+    fn drop(&mut self) {
+        if self.tasks.end() {
+            // If the writer is gone already, there is nobody to tell.
+            drop(self.jobs.blocking_send(Job::Close));
+        }
+    }
+}

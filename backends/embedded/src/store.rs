@@ -1,0 +1,261 @@
+//! What the writer's thread does in transactions.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use annals_core::{Batch, PersistenceError, RecordName};
+
+use crate::cache::{Caches, damaged};
+use crate::engine::{RecordId, Run, RunId, RunOrder, RunToWrite, Since, Tables, Transaction, Writer};
+use crate::format::{Columns, Directory, FormatError, NewRun};
+use crate::tuning::HeadSize;
+
+/// A block of the head is not larger than this by more than one value: SQLite refuses blobs of a
+/// gigabyte.
+const HEAD_BLOCK_BYTES: usize = 64 << 20;
+
+/// The engine's writer and what is remembered beside it.
+pub(crate) struct Store<W> {
+    pub(crate) writer: W,
+    caches: Arc<Caches>,
+    /// Ids by name. Forgotten whenever a transaction failed or somebody else wrote.
+    names: HashMap<RecordName, RecordId>,
+    /// Sizes of the blocks that were appended here and are not folded yet, by their numbers.
+    appended: VecDeque<(u64, HeadSize)>,
+    /// Their sum.
+    pub(crate) head: HeadSize,
+}
+
+/// What folding, merging and cleaning up come to: all of it, or nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// The blocks of the head that are in `added` now: from the first of all, both inclusive.
+    pub(crate) folded: Option<(u64, u64)>,
+    pub(crate) removed: Vec<RunId>,
+    pub(crate) added: Vec<(RunOrder, NewRun)>,
+}
+
+/// Names that had no row in a certain state.
+#[derive(Debug)]
+pub(crate) struct Nameless {
+    pub(crate) records: HashSet<RecordId>,
+    /// The runs of that state.
+    pub(crate) runs: HashSet<RunId>,
+    /// The last block that was ever in the head in that state, if that is known.
+    pub(crate) last_block: Option<u64>,
+}
+
+impl<W: Writer> Store<W> {
+    pub(crate) fn new(writer: W, caches: Arc<Caches>) -> Self {
+        Self {
+            writer,
+            caches,
+            names: HashMap::new(),
+            appended: VecDeque::new(),
+            head: HeadSize::default(),
+        }
+    }
+
+    /// Runs `work` in a transaction with names that are true in it.
+    fn transaction<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(
+            &mut dyn Transaction,
+            &mut HashMap<RecordName, RecordId>,
+        ) -> Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError> {
+        let Self { writer, caches, names, .. } = self;
+        let mut begin = None;
+        let done = writer.transaction(operation, |transaction| {
+            match transaction.since() {
+                Since::Nothing => {}
+                Since::OthersWrote => names.clear(),
+                Since::Reopened => {
+                    names.clear();
+                    caches.clear();
+                }
+            }
+            if transaction.since() != Since::Nothing {
+                begin = Some(transaction.tables().head_bounds()?.map_or(u64::MAX, |(first, _)| first));
+            }
+            work(transaction, names)
+        });
+        if done.is_err() {
+            self.names.clear();
+        } else if let Some(begin) = begin {
+            // Others may have folded what was appended here.
+            self.folded_below(begin);
+        }
+        done
+    }
+
+    /// Stores all batches, in order, in one transaction.
+    pub(crate) fn store(&mut self, batches: &[Batch]) -> Result<(), PersistenceError> {
+        let engine = self.caches.engine;
+        let appended = self.transaction("store", |transaction, names| {
+            let mut appended = Vec::new();
+            let mut block = Columns::new();
+            for batch in batches {
+                if !batch.id().map_or(Ok(true), |id| transaction.claim(id))? {
+                    continue;
+                }
+                for row in batch.rows() {
+                    let record = match names.get(&row.record) {
+                        Some(record) => *record,
+                        None => {
+                            let record = transaction.intern(row.record.as_str())?;
+                            names.insert(row.record.clone(), record);
+                            record
+                        }
+                    };
+                    block.push(record, row.stored_at, row.value.as_str());
+                    if block.text_bytes() >= HEAD_BLOCK_BYTES {
+                        let full = std::mem::take(&mut block);
+                        appended.push(append(engine, transaction, full)?);
+                    }
+                }
+            }
+            if !block.is_empty() {
+                appended.push(append(engine, transaction, block)?);
+            }
+            Ok(appended)
+        })?;
+        for (number, block) in appended {
+            let size = HeadSize { rows: block.len(), bytes: block.text_bytes(), blocks: 1 };
+            self.head.add(size);
+            self.appended.push_back((number, size));
+            self.caches.head.insert(number, block);
+        }
+        Ok(())
+    }
+
+    /// Applies a change; answers false, and has done nothing, if another process was faster.
+    pub(crate) fn install(&mut self, change: &Change) -> Result<bool, PersistenceError> {
+        let engine = self.caches.engine;
+        let done = self.transaction("fold", |transaction, _| {
+            if !still_fits(transaction.tables(), change)? {
+                return Ok(false);
+            }
+            if let Some((_, last)) = change.folded {
+                transaction.remove_head(last)?;
+            }
+            for run in &change.removed {
+                transaction.remove_run(*run)?;
+            }
+            for (order, run) in &change.added {
+                add(engine, transaction, *order, run)?;
+            }
+            Ok(true)
+        })?;
+        if let (true, Some((_, last))) = (done, change.folded) {
+            self.folded_below(last.saturating_add(1));
+            self.caches.head.folded(last);
+        }
+        Ok(done)
+    }
+
+    /// Removes those of the names that have no row now, and writers that stored long ago.
+    pub(crate) fn forget(&mut self, nameless: Nameless) -> Result<(), PersistenceError> {
+        let engine = self.caches.engine;
+        let forgotten = self.transaction("cleanup", |transaction, _| {
+            transaction.forget_writers()?;
+            let records = still_without_rows(engine, transaction.tables(), nameless)?;
+            for record in &records {
+                transaction.remove_name(*record)?;
+            }
+            Ok(records)
+        })?;
+        if !forgotten.is_empty() {
+            self.names.retain(|_, record| !forgotten.contains(record));
+        }
+        Ok(())
+    }
+
+    fn folded_below(&mut self, begin: u64) {
+        while let Some((number, size)) = self.appended.front().copied() {
+            if number >= begin {
+                break;
+            }
+            self.appended.pop_front();
+            self.head.rows -= size.rows;
+            self.head.bytes -= size.bytes;
+            self.head.blocks -= size.blocks;
+        }
+    }
+}
+
+fn append(
+    engine: &'static str,
+    transaction: &mut dyn Transaction,
+    block: Columns,
+) -> Result<(u64, Arc<Columns>), PersistenceError> {
+    let encoded = block.encode().map_err(|error| damaged(engine, error))?;
+    Ok((transaction.append(&encoded)?, Arc::new(block)))
+}
+
+fn add(
+    engine: &'static str,
+    transaction: &mut dyn Transaction,
+    order: RunOrder,
+    run: &NewRun,
+) -> Result<(), PersistenceError> {
+    let NewRun { directory, blocks, text_bytes } = run;
+    let encoded = directory.encode().map_err(|error| damaged(engine, error))?;
+    let run = Run {
+        id: 0,
+        order,
+        rows: u64::from(directory.rows()),
+        first: directory.first(),
+        last: directory.last(),
+        bytes: *text_bytes,
+    };
+    transaction.add_run(&RunToWrite { run, directory: &encoded, blocks })
+}
+
+/// Whether all that a change removes is there, and the head begins as it did.
+fn still_fits(tables: &dyn Tables, change: &Change) -> Result<bool, PersistenceError> {
+    if let Some((first, last)) = change.folded {
+        // Numbers only grow, and only the first ones are removed.
+        let fits = tables.head_bounds()?.is_some_and(|(begin, end)| begin == first && end >= last);
+        if !fits {
+            return Ok(false);
+        }
+    }
+    if change.removed.is_empty() {
+        return Ok(true);
+    }
+    let there: HashSet<RunId> = tables.runs()?.iter().map(|run| run.id).collect();
+    Ok(change.removed.iter().all(|run| there.contains(run)))
+}
+
+/// Under the write lock: looks only at what has come since.
+fn still_without_rows(
+    engine: &'static str,
+    tables: &dyn Tables,
+    nameless: Nameless,
+) -> Result<HashSet<RecordId>, PersistenceError> {
+    let Nameless { mut records, runs, last_block } = nameless;
+    if records.is_empty() {
+        return Ok(records);
+    }
+    let decoded = |error: FormatError| damaged(engine, error);
+    let next = last_block.map_or(0, |last| last.saturating_add(1));
+    tables.head(next..=u64::MAX, &mut |_, encoded| {
+        for record in Columns::decode(encoded).map_err(decoded)?.records() {
+            records.remove(record);
+        }
+        Ok(())
+    })?;
+    for run in tables.runs()? {
+        if runs.contains(&run.id) {
+            continue;
+        }
+        if let Some(encoded) = tables.directory(run.id)? {
+            for extent in Directory::decode(&encoded).map_err(decoded)?.iter() {
+                records.remove(&extent.record);
+            }
+        }
+    }
+    Ok(records)
+}
