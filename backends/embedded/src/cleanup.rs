@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use annals_core::{CleanupPlan, Order, Pattern, PersistenceError};
 
-use crate::engine::{Engine, RecordId, RunId, Snapshot};
+use crate::engine::{Engine, RecordId, RunId, Snapshot, Writer};
 use crate::folder::Folder;
 use crate::format::Directory;
 use crate::rows::RecordRows;
@@ -58,7 +58,13 @@ impl<'a> Sweep<'a> {
         if !given_up() {
             self.forget_names(folder)?;
         }
-        Ok(())
+        if self.removed == 0 {
+            return Ok(());
+        }
+        folder.ask(|store| {
+            store.writer.reclaim();
+            Ok(())
+        })
     }
 
     fn cut_offs<S: Snapshot>(&self, state: &State<S>) -> Result<CutOffs, PersistenceError> {

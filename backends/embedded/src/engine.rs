@@ -102,6 +102,10 @@ pub trait Writer: Send + 'static {
     /// remember and to report with the next call.
     fn maintain(&mut self, idle: bool);
 
+    /// After a cleanup: lets the space that came free be used, and the log begin anew. Failures as
+    /// with [`maintain`](Self::maintain).
+    fn reclaim(&mut self);
+
     /// Lets go of the store after the last transaction.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use annals_core::{BackendError, Durability, ErrorKind, Guarantees, PersistenceError};
-use annals_embedded::{EmbeddedConfig, parse_bytes, parse_url};
+use annals_embedded::{EmbeddedConfig, Tuning, parse_bytes, parse_url};
 
 use crate::ENGINE;
 
@@ -92,6 +92,14 @@ impl RedbConfig {
         self
     }
 
+    /// When the head is folded and runs are merged.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.shared.tuning = tuning;
+        self
+    }
+
     pub(crate) fn guarantees(&self) -> Guarantees {
         Guarantees {
             durability: self.durability,
@@ -131,7 +139,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!((config.durability, config.cache_bytes), (Durability::Volatile, 1));
-        let shared = EmbeddedConfig { max_value_bytes: 3, queue_capacity: 4, readers: 5 };
+        let shared = EmbeddedConfig {
+            max_value_bytes: 3,
+            queue_capacity: 4,
+            readers: 5,
+            ..EmbeddedConfig::default()
+        };
         assert_eq!(config.shared, shared);
         for (url, named) in [
             ("redb:a?durability=process", "durability"),

@@ -18,11 +18,11 @@
 //! # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
 //! ```
 
-mod cleanup;
 mod config;
 mod error;
 mod read;
 mod schema;
+mod tables;
 mod write;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError};
-use annals_embedded::{Key, RecordId};
+use annals_embedded::{RecordId, RunId};
 use redb::{
     Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
     WriteTransaction,
@@ -16,29 +16,32 @@ use crate::ENGINE;
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 
-/// Numbers of the file: its schema version, and the next record's id.
+/// Numbers of the file: its schema version, and the next numbers to be given.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
 pub(crate) const SCHEMA_VERSION: &str = "schema_version";
 pub(crate) const NEXT_RECORD: &str = "next_record";
+pub(crate) const NEXT_BLOCK: &str = "next_block";
+pub(crate) const NEXT_RUN: &str = "next_run";
 
 /// Names to ids, in byte order.
 pub(crate) const RECORDS: TableDefinition<'_, &str, RecordId> = TableDefinition::new("records");
 /// Ids to names.
 pub(crate) const NAMES: TableDefinition<'_, RecordId, &str> = TableDefinition::new("names");
-/// The rows, clustered by (record, time, order of arrival). Bytes, since reading text that is no
-/// UTF-8 any more would panic in redb.
-pub(crate) const HISTORY: TableDefinition<'_, HistoryKey, &[u8]> = TableDefinition::new("history");
+/// A block of rows for each transaction, by its number.
+pub(crate) const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
+/// What is known of each run without its directory: its place among the runs in order of arrival,
+/// rows, first, last, bytes.
+pub(crate) const RUNS: TableDefinition<'_, RunId, RunEntry> = TableDefinition::new("runs");
+pub(crate) type RunEntry = (u64, u8, u64, u64, u64, u64);
+/// Each run's directory.
+pub(crate) const DIRECTORIES: TableDefinition<'_, RunId, &[u8]> =
+    TableDefinition::new("directories");
+/// Each run's blocks, numbered from 0.
+pub(crate) const BLOCKS: TableDefinition<'_, (RunId, u32), &[u8]> = TableDefinition::new("blocks");
 /// Per writer its last batch number and when it came, in Unix milliseconds.
 pub(crate) const WRITERS: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
 
-/// Record, time, order of arrival.
-pub(crate) type HistoryKey = (RecordId, u64, u32);
-
-const VERSION: u64 = 1;
-
-pub(crate) fn history_key(record: RecordId, key: Key) -> HistoryKey {
-    (record, key.stored_at, key.seq)
-}
+const VERSION: u64 = 2;
 
 /// Opens or creates the file and makes it ready.
 pub(crate) fn open(config: &RedbConfig) -> Result<Database, PersistenceError> {
@@ -119,10 +122,15 @@ fn prepare(database: &Database) -> Result<(), PersistenceError> {
     {
         let mut meta = transaction.open_table(META).map_err(failed("open"))?;
         meta.insert(SCHEMA_VERSION, VERSION).map_err(failed("open"))?;
-        meta.insert(NEXT_RECORD, 1).map_err(failed("open"))?;
+        for next in [NEXT_RECORD, NEXT_BLOCK, NEXT_RUN] {
+            meta.insert(next, 1).map_err(failed("open"))?;
+        }
         transaction.open_table(RECORDS).map_err(failed("open"))?;
         transaction.open_table(NAMES).map_err(failed("open"))?;
-        transaction.open_table(HISTORY).map_err(failed("open"))?;
+        transaction.open_table(HEAD).map_err(failed("open"))?;
+        transaction.open_table(RUNS).map_err(failed("open"))?;
+        transaction.open_table(DIRECTORIES).map_err(failed("open"))?;
+        transaction.open_table(BLOCKS).map_err(failed("open"))?;
         transaction.open_table(WRITERS).map_err(failed("open"))?;
     }
     transaction.commit().map_err(|error| commit_failed("open", error))

@@ -1,17 +1,22 @@
-//! The writer: batches into transactions.
-
-use std::sync::Arc;
+//! The writer: a transaction at a time.
 
 use annals_core::{
-    BackendError, Batch, BatchId, Clock, Durability, ErrorKind, PersistenceError, Row, SystemClock,
+    BackendError, BatchId, Clock, Durability, ErrorKind, PersistenceError, REMEMBERED_WRITERS,
+    SystemClock,
 };
-use annals_embedded::{Key, RecordId, RecordState, Sequences, Sweep, Writer};
-use redb::{ReadableDatabase, ReadableTable, Table, WriteTransaction};
+use annals_embedded::{
+    RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer,
+};
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
-use crate::schema::{HISTORY, HistoryKey, META, NAMES, NEXT_RECORD, RECORDS, WRITERS, history_key};
-use crate::{ENGINE, Shared, cleanup};
+use crate::schema::{
+    BLOCKS, DIRECTORIES, HEAD, META, NAMES, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUNS,
+    WRITERS,
+};
+use crate::tables::RedbTables;
+use crate::{ENGINE, Shared};
 
 /// Without full durability, so many transactions at most are lost with the process.
 const UNWRITTEN_TRANSACTIONS: u32 = 64;
@@ -24,11 +29,11 @@ const WASTED_SHARE: u64 = 2;
 pub(crate) struct RedbWriter {
     shared: Shared,
     durability: Durability,
-    sequences: Sequences,
     /// Transactions that are not on the medium yet.
     unwritten: u32,
-    /// Deleting leaves free pages behind.
+    /// A cleanup leaves free pages behind.
     swept: bool,
+    since: Since,
     /// How the file is opened again; a storage of somebody's own cannot be.
     config: Option<RedbConfig>,
     /// redb refuses every call after a failure of the medium, until the file is opened again.
@@ -40,9 +45,9 @@ impl RedbWriter {
         Self {
             shared,
             durability,
-            sequences: Sequences::default(),
             unwritten: 0,
             swept: false,
+            since: Since::Nothing,
             config,
             stuck: None,
         }
@@ -56,6 +61,7 @@ impl RedbWriter {
             Some(config) if stuck.is_retryable() => self.shared.reopen(config)?,
             _ => return Err(stuck.clone()),
         }
+        self.since = Since::Reopened;
         tracing::info!("there is room again: the file was opened anew");
         self.stuck = None;
         Ok(())
@@ -70,15 +76,14 @@ impl RedbWriter {
         }
     }
 
-    /// Runs `work` in a transaction; whatever fails, nothing of it stays.
-    fn transaction(
+    fn run<T>(
         &mut self,
         operation: &'static str,
         durability: Durability,
-        work: impl FnOnce(&WriteTransaction, &mut Sequences) -> Result<(), PersistenceError>,
-    ) -> Result<(), PersistenceError> {
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError> {
         self.unstick()?;
-        let sequences = &mut self.sequences;
+        let since = self.since;
         let done = self.shared.with(|database| {
             let mut transaction = database.begin_write().map_err(failed(operation))?;
             let level = match durability {
@@ -86,8 +91,14 @@ impl RedbWriter {
                 Durability::Process | Durability::PowerLoss => redb::Durability::Immediate,
             };
             transaction.set_durability(level).map_err(failed(operation))?;
-            match work(&transaction, sequences) {
-                Ok(()) => transaction.commit().map_err(|error| commit_failed(operation, error)),
+            let mut transaction = RedbTransaction { tables: RedbTables(transaction), since };
+            let done = work(&mut transaction);
+            let RedbTables(transaction) = transaction.tables;
+            match done {
+                Ok(done) => {
+                    transaction.commit().map_err(|error| commit_failed(operation, error))?;
+                    Ok(done)
+                }
                 Err(error) => {
                     // The work's own error is the one to tell; a failed abort shows up again.
                     drop(transaction.abort());
@@ -96,69 +107,24 @@ impl RedbWriter {
             }
         });
         match &done {
-            Ok(()) if durability == Durability::Volatile => self.unwritten += 1,
-            Ok(()) => self.unwritten = 0,
-            Err(error) => {
-                self.sequences.clear();
-                self.remember(error);
+            Ok(_) => {
+                self.since = Since::Nothing;
+                let unwritten = durability == Durability::Volatile;
+                self.unwritten = if unwritten { self.unwritten + 1 } else { 0 };
             }
+            Err(error) => self.remember(error),
         }
         done
     }
 }
 
 impl Writer for RedbWriter {
-    fn store(&mut self, batches: &[Batch]) -> Result<(), PersistenceError> {
-        self.transaction("store", self.durability, |transaction, sequences| {
-            let mut history = transaction.open_table(HISTORY).map_err(failed("store"))?;
-            let mut placed = Vec::with_capacity(batches.iter().map(|b| b.rows().len()).sum());
-            for batch in batches {
-                if !batch.id().map_or(Ok(true), |id| is_new(transaction, id))? {
-                    continue;
-                }
-                for row in batch.rows() {
-                    let state = sequences
-                        .record(&row.record, |name| intern(transaction, &history, name))?;
-                    // A time behind the newest needs what this transaction itself has put there.
-                    if state.newest.is_some_and(|newest| newest.stored_at > row.stored_at) {
-                        insert(&mut history, &mut placed)?;
-                    }
-                    let key =
-                        state.place(row.stored_at, |id| last_at(&history, id, row.stored_at))?;
-                    placed.push((history_key(state.id, key), row));
-                }
-            }
-            insert(&mut history, &mut placed)
-        })
-    }
-
-    fn records(&mut self) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError> {
-        self.shared.with(|database| {
-            let transaction = database.begin_read().map_err(failed("cleanup"))?;
-            let names = transaction.open_table(NAMES).map_err(failed("cleanup"))?;
-            let mut records = Vec::new();
-            for entry in names.iter().map_err(failed("cleanup"))? {
-                let (id, name) = entry.map_err(failed("cleanup"))?;
-                records.push((id.value(), name.value().into()));
-            }
-            Ok(records)
-        })
-    }
-
-    fn sweep(&mut self, sweep: &mut Sweep, budget: u64) -> Result<(), PersistenceError> {
-        self.swept = true;
-        let begins = sweep.begins();
-        self.transaction("cleanup", self.durability, |transaction, sequences| {
-            if begins {
-                cleanup::forget_writers(transaction)?;
-            }
-            let mut emptied = Vec::new();
-            sweep.step(budget, |expired, limit| {
-                cleanup::remove(transaction, expired, limit, &mut emptied)
-            })?;
-            sequences.forget(&emptied);
-            Ok(())
-        })
+    fn transaction<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError> {
+        self.run(operation, self.durability, work)
     }
 
     fn health(&mut self) -> Result<(), PersistenceError> {
@@ -167,7 +133,7 @@ impl Writer for RedbWriter {
 
     fn maintain(&mut self, idle: bool) {
         if self.unwritten >= UNWRITTEN_TRANSACTIONS || (idle && self.unwritten > 0) {
-            let written = self.transaction("sync", Durability::PowerLoss, |_, _| Ok(()));
+            let written = self.run("sync", Durability::PowerLoss, |_| Ok(()));
             if let Err(error) = written {
                 tracing::error!(%error, "committed rows could not be written to the medium");
                 // Reported once; redb itself refuses every later call.
@@ -176,9 +142,13 @@ impl Writer for RedbWriter {
         }
     }
 
+    fn reclaim(&mut self) {
+        self.swept = true;
+    }
+
     fn close(mut self) -> Result<(), PersistenceError> {
         if self.unwritten > 0 {
-            self.transaction("close", Durability::PowerLoss, |_, _| Ok(()))?;
+            self.run("close", Durability::PowerLoss, |_| Ok(()))?;
         }
         let Some(mut database) = self.shared.take() else { return Ok(()) };
         if self.swept && is_mostly_empty(&database)? {
@@ -200,66 +170,121 @@ fn is_mostly_empty(database: &redb::Database) -> Result<bool, PersistenceError> 
     Ok(used.saturating_mul(WASTED_SHARE) < stats.allocated_pages())
 }
 
-/// Records the batch's number; answers whether it is above all of its writer's before.
-fn is_new(transaction: &WriteTransaction, id: BatchId) -> Result<bool, PersistenceError> {
-    let mut writers = transaction.open_table(WRITERS).map_err(failed("store"))?;
-    let last = writers.get(id.writer).map_err(failed("store"))?.map_or(0, |entry| entry.value().0);
-    if id.number <= last {
-        return Ok(false);
-    }
-    writers.insert(id.writer, (id.number, SystemClock.now_ms())).map_err(failed("store"))?;
-    Ok(true)
+/// The transaction that writes.
+pub(crate) struct RedbTransaction {
+    tables: RedbTables<WriteTransaction>,
+    since: Since,
 }
 
-/// Finds or makes the record's id, and finds its newest row.
-fn intern(
-    transaction: &WriteTransaction,
-    history: &Table<'_, HistoryKey, &'static [u8]>,
-    name: &str,
-) -> Result<RecordState, PersistenceError> {
-    let mut records = transaction.open_table(RECORDS).map_err(failed("store"))?;
-    if let Some(id) = records.get(name).map_err(failed("store"))?.map(|id| id.value()) {
-        let mut rows = history
-            .range(history_key(id, Key::first_at(0))..=history_key(id, Key::last_at(u64::MAX)))
-            .map_err(failed("store"))?;
-        let newest = rows.next_back().transpose().map_err(failed("store"))?.map(|(key, _)| {
-            let (_, stored_at, seq) = key.value();
-            Key { stored_at, seq }
-        });
-        return Ok(RecordState { id, newest });
+impl RedbTransaction {
+    fn inner(&self) -> &WriteTransaction {
+        let RedbTables(transaction) = &self.tables;
+        transaction
     }
-    let mut meta = transaction.open_table(META).map_err(failed("store"))?;
-    let next = meta.get(NEXT_RECORD).map_err(failed("store"))?.map_or(1, |next| next.value());
-    let id = RecordId::try_from(next).map_err(|_| {
-        BackendError::new(ENGINE, "store", ErrorKind::Other, "all record ids are used up")
-    })?;
-    meta.insert(NEXT_RECORD, next + 1).map_err(failed("store"))?;
-    records.insert(name, id).map_err(failed("store"))?;
-    let mut names = transaction.open_table(NAMES).map_err(failed("store"))?;
-    names.insert(id, name).map_err(failed("store"))?;
-    Ok(RecordState { id, newest: None })
+
+    /// Takes one of the file's numbers.
+    fn take(&self, next: &'static str) -> Result<u64, PersistenceError> {
+        let mut meta = self.inner().open_table(META).map_err(failed("store"))?;
+        let number = meta.get(next).map_err(failed("store"))?.map_or(1, |number| number.value());
+        meta.insert(next, number + 1).map_err(failed("store"))?;
+        Ok(number)
+    }
 }
 
-/// The greatest sequence number of a record's rows at one time.
-fn last_at(
-    history: &Table<'_, HistoryKey, &'static [u8]>,
-    id: RecordId,
-    stored_at: u64,
-) -> Result<Option<u32>, PersistenceError> {
-    let mut rows = history
-        .range(history_key(id, Key::first_at(stored_at))..=history_key(id, Key::last_at(stored_at)))
-        .map_err(failed("store"))?;
-    Ok(rows.next_back().transpose().map_err(failed("store"))?.map(|(key, _)| key.value().2))
-}
-
-/// Writes rows in the order of the tree they go into, which touches every leaf once.
-fn insert(
-    history: &mut Table<'_, HistoryKey, &'static [u8]>,
-    placed: &mut Vec<(HistoryKey, &Row)>,
-) -> Result<(), PersistenceError> {
-    placed.sort_unstable_by_key(|(key, _)| *key);
-    for (key, row) in placed.drain(..) {
-        history.insert(key, row.value.as_str().as_bytes()).map_err(failed("store"))?;
+impl Transaction for RedbTransaction {
+    fn tables(&self) -> &dyn Tables {
+        &self.tables
     }
-    Ok(())
+
+    fn since(&self) -> Since {
+        self.since
+    }
+
+    fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError> {
+        let mut writers = self.inner().open_table(WRITERS).map_err(failed("store"))?;
+        let last = writers.get(batch.writer).map_err(failed("store"))?;
+        let last = last.map_or(0, |entry| entry.value().0);
+        if batch.number <= last {
+            return Ok(false);
+        }
+        let entry = (batch.number, SystemClock.now_ms());
+        writers.insert(batch.writer, entry).map_err(failed("store"))?;
+        Ok(true)
+    }
+
+    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
+        let mut records = self.inner().open_table(RECORDS).map_err(failed("store"))?;
+        if let Some(id) = records.get(name).map_err(failed("store"))?.map(|id| id.value()) {
+            return Ok(id);
+        }
+        let id = RecordId::try_from(self.take(NEXT_RECORD)?).map_err(|_| {
+            BackendError::new(ENGINE, "store", ErrorKind::Other, "all record ids are used up")
+        })?;
+        records.insert(name, id).map_err(failed("store"))?;
+        let mut names = self.inner().open_table(NAMES).map_err(failed("store"))?;
+        names.insert(id, name).map_err(failed("store"))?;
+        Ok(id)
+    }
+
+    fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
+        let number = self.take(NEXT_BLOCK)?;
+        let mut head = self.inner().open_table(HEAD).map_err(failed("store"))?;
+        head.insert(number, block).map_err(failed("store"))?;
+        Ok(number)
+    }
+
+    fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError> {
+        let mut head = self.inner().open_table(HEAD).map_err(failed("fold"))?;
+        head.retain_in(..=last, |_, _| false).map_err(failed("fold"))
+    }
+
+    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError> {
+        let id = self.take(NEXT_RUN)?;
+        let Run { order, rows, first, last, bytes, .. } = run.run;
+        let entry = (order.head, order.part, rows, first, last, bytes);
+        let mut runs = self.inner().open_table(RUNS).map_err(failed("fold"))?;
+        runs.insert(id, entry).map_err(failed("fold"))?;
+        let mut directories = self.inner().open_table(DIRECTORIES).map_err(failed("fold"))?;
+        directories.insert(id, run.directory).map_err(failed("fold"))?;
+        let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("fold"))?;
+        for (number, block) in (0..).zip(run.blocks) {
+            blocks.insert((id, number), block.as_slice()).map_err(failed("fold"))?;
+        }
+        Ok(())
+    }
+
+    fn remove_run(&mut self, run: RunId) -> Result<(), PersistenceError> {
+        let mut runs = self.inner().open_table(RUNS).map_err(failed("fold"))?;
+        runs.remove(run).map_err(failed("fold"))?;
+        let mut directories = self.inner().open_table(DIRECTORIES).map_err(failed("fold"))?;
+        directories.remove(run).map_err(failed("fold"))?;
+        let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("fold"))?;
+        blocks.retain_in((run, 0)..=(run, u32::MAX), |_, _| false).map_err(failed("fold"))
+    }
+
+    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError> {
+        let mut names = self.inner().open_table(NAMES).map_err(failed("cleanup"))?;
+        if let Some(name) = names.remove(record).map_err(failed("cleanup"))? {
+            let mut records = self.inner().open_table(RECORDS).map_err(failed("cleanup"))?;
+            records.remove(name.value()).map_err(failed("cleanup"))?;
+        }
+        Ok(())
+    }
+
+    fn forget_writers(&mut self) -> Result<(), PersistenceError> {
+        let mut writers = self.inner().open_table(WRITERS).map_err(failed("cleanup"))?;
+        if writers.len().map_err(failed("cleanup"))? <= REMEMBERED_WRITERS {
+            return Ok(());
+        }
+        let mut by_use = Vec::new();
+        for entry in writers.iter().map_err(failed("cleanup"))? {
+            let (writer, last) = entry.map_err(failed("cleanup"))?;
+            by_use.push((last.value().1, writer.value()));
+        }
+        by_use.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, writer) in by_use.drain(REMEMBERED_WRITERS as usize..) {
+            writers.remove(writer).map_err(failed("cleanup"))?;
+        }
+        Ok(())
+    }
 }

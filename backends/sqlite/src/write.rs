@@ -75,6 +75,24 @@ impl SqliteWriter {
         }
     }
 
+    /// Passive: it copies what no reader needs any more and waits for nobody.
+    fn checkpoint(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.log_is_full = false;
+        let SqliteTables(connection) = &self.tables;
+        let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = copied {
+            self.checkpoint_failed(error);
+        }
+    }
+
+    fn checkpoint_failed(&mut self, error: rusqlite::Error) {
+        let error = self.failed_on_medium("checkpoint", error);
+        tracing::error!(%error, "the write-ahead log could not be copied into the file");
+    }
+
     /// The error of a commit or a checkpoint. After a failed sync every call answers with it.
     fn failed_on_medium(
         &mut self,
@@ -126,22 +144,16 @@ impl Writer for SqliteWriter {
     }
 
     fn maintain(&mut self, _idle: bool) {
-        if self.broken.is_some() {
-            return;
-        }
         let SqliteTables(connection) = &self.tables;
-        let checkpointed = wal_pages(connection).and_then(|pages| {
-            if pages < CHECKPOINT_PAGES && !self.log_is_full {
-                return Ok(());
-            }
-            // Passive: it copies what no reader needs any more and waits for nobody.
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        });
-        self.log_is_full = false;
-        if let Err(error) = checkpointed {
-            let error = self.failed_on_medium("checkpoint", error);
-            tracing::error!(%error, "the write-ahead log could not be copied into the file");
+        match wal_pages(connection) {
+            Ok(pages) if pages < CHECKPOINT_PAGES && !self.log_is_full => {}
+            Ok(_) => self.checkpoint(),
+            Err(error) => self.checkpoint_failed(error),
         }
+    }
+
+    fn reclaim(&mut self) {
+        self.checkpoint();
     }
 
     fn close(self) -> Result<(), PersistenceError> {

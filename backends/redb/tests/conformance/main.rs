@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_conformance::{Guard, Harness, HarnessResult, Suite, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
+use annals_embedded::format::Columns;
 use annals_redb::{RedbBackend, RedbConfig};
 use redb::{Database, ReadableTable, TableDefinition};
 
 use failing_storage::FailingStorage;
 
 const RECORDS: TableDefinition<'_, &str, u32> = TableDefinition::new("records");
-const HISTORY: TableDefinition<'_, (u32, u64, u32), &[u8]> = TableDefinition::new("history");
+const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
 
 struct Files;
 
@@ -58,8 +59,23 @@ impl Harness for Files {
         {
             let records = transaction.open_table(RECORDS)?;
             let id = records.get(record)?.ok_or("no such record")?.value();
-            let mut history = transaction.open_table(HISTORY)?;
-            history.insert((id, stored_at, 0), text.as_bytes())?;
+            let mut head = transaction.open_table(HEAD)?;
+            let mut blocks = Vec::new();
+            for entry in head.iter()? {
+                let (number, block) = entry?;
+                blocks.push((number.value(), Columns::decode(block.value())?));
+            }
+            let mut changed = 0;
+            for (number, block) in blocks {
+                let mut damaged = Columns::new();
+                for (record, time, json) in block.iter() {
+                    let hit = (record, time) == (id, stored_at);
+                    damaged.push(record, time, if hit { text } else { json });
+                    changed += usize::from(hit);
+                }
+                head.insert(number, damaged.encode()?.as_slice())?;
+            }
+            assert_eq!(changed, 1, "exactly one row to corrupt");
         }
         transaction.commit()?;
         Ok(Some(()))
