@@ -100,16 +100,17 @@ impl<'a> Sweep<'a> {
             let Some(place) = place else { return Ok(false) };
             let directory = state.directory(place)?;
             let share = share(&state, place, &directory, &cut_offs, &kept)?;
+            drop(state);
             if share.rows == 0 {
                 continue;
             }
             let mut change = Change { removed: vec![run.id], ..Change::default() };
             if share.rows < run.rows {
-                let dropped = |_: RunId, record| share.by_record.get(&record).copied().unwrap_or(0);
-                let merged = folder.merge_runs(state.tables()?, &[run], &dropped, false)?;
+                let dropped = |record| share.by_record.get(&record).copied().unwrap_or(0);
+                let merged = folder.merge_runs(&[run], &dropped, false)?;
+                let Some(merged) = merged else { return Ok(false) };
                 change.added.extend(merged.main.map(|rest| (run.order, rest)));
             }
-            drop(state);
             if !folder.install(change)? {
                 return Ok(false);
             }

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cache::{Caches, corrupt, damaged};
 use crate::cleanup::Sweep;
-use crate::engine::{Engine, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Writer};
-use crate::format::{self, Columns, Directory, FormatError, Merged, Source};
+use crate::engine::{Engine, RecordId, Run, RunOrder, Snapshot, Tables, Writer};
+use crate::format::{self, Columns, FormatError, Merged, Source};
 use crate::head::size_of;
 use crate::state::{State, runs_in_order};
 use crate::store::{Change, Store};
@@ -36,9 +36,17 @@ pub(crate) struct Folder<E: Engine> {
 }
 
 /// Why a merge stopped.
-pub(crate) enum MergeError {
+enum MergeError {
+    /// Another process has removed the run.
+    Vanished,
     Format(FormatError),
     Other(PersistenceError),
+}
+
+impl From<PersistenceError> for MergeError {
+    fn from(error: PersistenceError) -> Self {
+        Self::Other(error)
+    }
 }
 
 impl From<FormatError> for MergeError {
@@ -139,12 +147,13 @@ impl<E: Engine> Folder<E> {
             for (_, block) in &blocks {
                 self.rank_all(tables, block.records().iter().copied())?;
             }
+            // Held as shortly as possible: SQLite cannot begin its log anew meanwhile.
+            drop(snapshot);
             let rank = |record| self.ranks.get(&record).copied().unwrap_or(u32::MAX);
             let columns = blocks.iter().map(|(_, block)| &**block);
             let split = size.rows >= SPLIT_ROWS;
             let merged = format::fold(columns, &rank, &self.tuning.layout, split)
                 .map_err(|error| damaged(self.name, error))?;
-            drop(snapshot);
             let change = Change {
                 folded: Some((first, last)),
                 removed: Vec::new(),
@@ -159,45 +168,46 @@ impl<E: Engine> Folder<E> {
 
     /// Merges what is due; answers whether anything was.
     fn merge(&mut self) -> Result<bool, PersistenceError> {
-        let snapshot = self.engine.snapshot()?;
-        let tables = snapshot.tables()?;
-        let runs = runs_in_order(tables)?;
+        let runs = runs_in_order(self.engine.snapshot()?.tables()?)?;
         let Some(due) = self.tuning.due_merge(&runs) else { return Ok(false) };
         let Some(last) = due.last() else { return Ok(false) };
         let rows: u64 = due.iter().map(|run| run.rows).sum();
-        let merged = self.merge_runs(tables, due, &|_, _| 0, rows >= SPLIT_ROWS as u64)?;
-        drop(snapshot);
-        let change = Change {
-            folded: None,
-            removed: due.iter().map(|run| run.id).collect(),
-            added: in_order(last.order.head, merged),
-        };
-        // If another process was faster, there may be other runs to merge.
-        self.install(change)?;
+        // If another process is faster, there may be other runs to merge.
+        if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= SPLIT_ROWS as u64)? {
+            self.install(Change {
+                folded: None,
+                removed: due.iter().map(|run| run.id).collect(),
+                added: in_order(last.order.head, merged),
+            })?;
+        }
         Ok(true)
     }
 
-    /// Merges neighbouring runs, without the first `dropped` rows of a record in a run.
+    /// Merges neighbouring runs, without the first `dropped` rows of a record in each. `None` when
+    /// another process has removed one of them.
+    ///
+    /// Every block is read from a snapshot of its own: one for all would be held too long.
     pub(crate) fn merge_runs(
         &mut self,
-        tables: &dyn Tables,
         runs: &[Run],
-        dropped: &dyn Fn(RunId, RecordId) -> u32,
+        dropped: &dyn Fn(RecordId) -> u32,
         split: bool,
-    ) -> Result<Merged, PersistenceError> {
+    ) -> Result<Option<Merged>, PersistenceError> {
         let mut directories = Vec::with_capacity(runs.len());
-        for run in runs {
-            let directory = self.caches.directory(tables, run.id)?;
-            self.rank_all(tables, directory.iter().map(|extent| extent.record))?;
-            directories.push(directory);
+        {
+            let snapshot = self.engine.snapshot()?;
+            let tables = snapshot.tables()?;
+            for run in runs {
+                if tables.directory(run.id)?.is_none() {
+                    return Ok(None);
+                }
+                let directory = self.caches.directory(tables, run.id)?;
+                self.rank_all(tables, directory.iter().map(|extent| extent.record))?;
+                directories.push(directory);
+            }
         }
-        let drops: Vec<_> =
-            runs.iter().map(|run| move |record: RecordId| dropped(run.id, record)).collect();
-        let sources: Vec<Source<'_>> = directories
-            .iter()
-            .zip(&drops)
-            .map(|(directory, dropped)| Source { directory: directory.as_ref(), dropped })
-            .collect();
+        let sources: Vec<Source<'_>> =
+            directories.iter().map(|directory| Source { directory, dropped }).collect();
         let ranks = self.ranks.clone();
         let rank = |record| ranks.get(&record).copied().unwrap_or(u32::MAX);
         let layout = self.tuning.layout.clone();
@@ -205,19 +215,25 @@ impl<E: Engine> Folder<E> {
             &sources,
             &mut |source, number| -> Result<Columns, MergeError> {
                 self.between();
-                let directory: &Directory = &directories[source];
-                self.caches
-                    .read_block(tables, runs[source].id, directory, number)
-                    .map_err(MergeError::Other)
+                let (run, directory) = (runs[source].id, &directories[source]);
+                let snapshot = self.engine.snapshot()?;
+                let tables = snapshot.tables()?;
+                let block = self.caches.read_block(tables, run, directory, number);
+                if block.is_err() && tables.directory(run)?.is_none() {
+                    return Err(MergeError::Vanished);
+                }
+                Ok(block?)
             },
             &rank,
             &layout,
             split,
         );
-        merged.map_err(|error| match error {
-            MergeError::Format(error) => damaged(self.name, error),
-            MergeError::Other(error) => error,
-        })
+        match merged {
+            Ok(merged) => Ok(Some(merged)),
+            Err(MergeError::Vanished) => Ok(None),
+            Err(MergeError::Format(error)) => Err(damaged(self.name, error)),
+            Err(MergeError::Other(error)) => Err(error),
+        }
     }
 
     /// Sees to it that all these records have a rank.

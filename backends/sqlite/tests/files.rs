@@ -138,9 +138,9 @@ async fn the_log_is_copied_into_the_file_and_does_not_grow_for_ever() {
         noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'0' + (noise >> 58) as u8 % 64)
     };
+    let value = json!((0..100_000).map(|_| letter()).collect::<String>());
     for at in 0..1_000 {
-        let value: String = (0..100_000).map(|_| letter()).collect();
-        history.store("bulk", &json!(value), at).await.unwrap();
+        history.store("bulk", &value, at).await.unwrap();
     }
     let log = std::fs::metadata(folder.path().join("history.db-wal")).unwrap().len();
     let file = std::fs::metadata(&path).unwrap().len();
