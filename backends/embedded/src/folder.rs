@@ -17,9 +17,6 @@ use crate::tasks::{Task, Tasks};
 use crate::tuning::{Tuning, log_failure};
 use crate::writer::{Job, Reply};
 
-/// A head smaller than this is not worth two runs.
-const SPLIT_ROWS: usize = 16 << 10;
-
 /// The folding thread.
 pub(crate) struct Folder<E: Engine> {
     pub(crate) engine: Arc<E>,
@@ -151,7 +148,7 @@ impl<E: Engine> Folder<E> {
             drop(snapshot);
             let rank = |record| self.ranks.get(&record).copied().unwrap_or(u32::MAX);
             let columns = blocks.iter().map(|(_, block)| &**block);
-            let split = size.rows >= SPLIT_ROWS;
+            let split = size.rows as u64 >= self.tuning.split_rows;
             let merged = format::fold(columns, &rank, &self.tuning.layout, split)
                 .map_err(|error| damaged(self.name, error))?;
             let change = Change {
@@ -173,7 +170,7 @@ impl<E: Engine> Folder<E> {
         let Some(last) = due.last() else { return Ok(false) };
         let rows: u64 = due.iter().map(|run| run.rows).sum();
         // If another process is faster, there may be other runs to merge.
-        if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= SPLIT_ROWS as u64)? {
+        if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= self.tuning.split_rows)? {
             self.install(Change {
                 folded: None,
                 removed: due.iter().map(|run| run.id).collect(),

@@ -20,6 +20,8 @@ pub struct Tuning {
     pub class_bytes: [u64; 3],
     /// So many runs of a class are merged into one.
     pub merged_runs: usize,
+    /// A run with fewer rows is not worth splitting.
+    pub split_rows: u64,
     /// How runs are laid out.
     pub layout: Layout,
 }
@@ -33,6 +35,7 @@ impl Default for Tuning {
             class_rows: [8 << 10, 64 << 10, 512 << 10],
             class_bytes: [512 << 10, 4 << 20, 32 << 20],
             merged_runs: 8,
+            split_rows: 16 << 10,
             layout: Layout::default(),
         }
     }
