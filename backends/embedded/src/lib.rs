@@ -18,6 +18,7 @@ mod backend;
 mod cache;
 mod cleanup;
 mod config;
+mod convert;
 mod engine;
 mod folder;
 pub mod format;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use backend::Embedded;
 pub use config::{EmbeddedConfig, parse_bytes, parse_url};
+pub use convert::Conversion;
 pub use engine::{
     Engine, RecordId, Run, RunId, RunOrder, RunToWrite, Since, Snapshot, Tables, Transaction,
     Writer,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use annals_core::{Batch, PersistenceError, RecordName};
 
 use crate::cache::{Caches, damaged};
-use crate::engine::{RecordId, Run, RunId, RunOrder, RunToWrite, Since, Tables, Transaction, Writer};
+use crate::engine::{
+    RecordId, Run, RunId, RunOrder, RunToWrite, Since, Tables, Transaction, Writer,
+};
 use crate::format::{Columns, Directory, FormatError, NewRun};
 use crate::tuning::HeadSize;
 
@@ -77,7 +79,8 @@ impl<W: Writer> Store<W> {
                 }
             }
             if transaction.since() != Since::Nothing {
-                begin = Some(transaction.tables().head_bounds()?.map_or(u64::MAX, |(first, _)| first));
+                begin =
+                    Some(transaction.tables().head_bounds()?.map_or(u64::MAX, |(first, _)| first));
             }
             work(transaction, names)
         });
@@ -194,7 +197,8 @@ fn append(
     Ok((transaction.append(&encoded)?, Arc::new(block)))
 }
 
-fn add(
+/// Writes a run.
+pub(crate) fn add(
     engine: &'static str,
     transaction: &mut dyn Transaction,
     order: RunOrder,

@@ -23,6 +23,7 @@ mod error;
 mod read;
 mod schema;
 mod tables;
+mod v1;
 mod write;
 
 use std::path::Path;

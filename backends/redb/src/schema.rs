@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError};
-use annals_embedded::{RecordId, RunId};
+use annals_embedded::{RecordId, RunId, Tuning};
 use redb::{
     Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
     WriteTransaction,
 };
 
-use crate::ENGINE;
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
+use crate::write::RedbTransaction;
+use crate::{ENGINE, v1};
 
 /// Numbers of the file: its schema version, and the next numbers to be given.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
@@ -56,7 +57,7 @@ pub(crate) fn open(config: &RedbConfig) -> Result<Database, PersistenceError> {
     }
     create(&config.path)?;
     let mut builder = Database::builder();
-    prepared(builder.set_cache_size(config.cache_bytes).open(&config.path))
+    prepared(builder.set_cache_size(config.cache_bytes).open(&config.path), config)
 }
 
 /// Makes the file if there is none, all at once: a process that is killed while redb lays out a new
@@ -105,25 +106,39 @@ pub(crate) fn open_on(
     config: &RedbConfig,
 ) -> Result<Database, PersistenceError> {
     let mut builder = Database::builder();
-    prepared(builder.set_cache_size(config.cache_bytes).create_with_backend(storage))
+    prepared(builder.set_cache_size(config.cache_bytes).create_with_backend(storage), config)
 }
 
-fn prepared(opened: Result<Database, DatabaseError>) -> Result<Database, PersistenceError> {
+fn prepared(
+    opened: Result<Database, DatabaseError>,
+    config: &RedbConfig,
+) -> Result<Database, PersistenceError> {
     let database = opened.map_err(failed("open"))?;
-    prepare(&database)?;
+    prepare(&database, &config.shared.tuning)?;
     Ok(database)
 }
 
-fn prepare(database: &Database) -> Result<(), PersistenceError> {
+/// What a file holds before it is made ready.
+enum Found {
+    Nothing,
+    Version1,
+    Ready,
+}
+
+/// Creates or converts what is there, in one transaction.
+fn prepare(database: &Database, tuning: &Tuning) -> Result<(), PersistenceError> {
     let transaction = database.begin_write().map_err(failed("open"))?;
-    if is_ready(&transaction)? {
-        return transaction.abort().map_err(failed("open"));
-    }
+    let found = look(&transaction)?;
+    let next: &[&str] = match found {
+        Found::Nothing => &[NEXT_RECORD, NEXT_BLOCK, NEXT_RUN],
+        Found::Version1 => &[NEXT_BLOCK, NEXT_RUN],
+        Found::Ready => return transaction.abort().map_err(failed("open")),
+    };
     {
         let mut meta = transaction.open_table(META).map_err(failed("open"))?;
         meta.insert(SCHEMA_VERSION, VERSION).map_err(failed("open"))?;
-        for next in [NEXT_RECORD, NEXT_BLOCK, NEXT_RUN] {
-            meta.insert(next, 1).map_err(failed("open"))?;
+        for next in next {
+            meta.insert(*next, 1).map_err(failed("open"))?;
         }
         transaction.open_table(RECORDS).map_err(failed("open"))?;
         transaction.open_table(NAMES).map_err(failed("open"))?;
@@ -133,17 +148,21 @@ fn prepare(database: &Database) -> Result<(), PersistenceError> {
         transaction.open_table(BLOCKS).map_err(failed("open"))?;
         transaction.open_table(WRITERS).map_err(failed("open"))?;
     }
-    transaction.commit().map_err(|error| commit_failed("open", error))
+    let mut transaction = RedbTransaction::new(transaction);
+    if matches!(found, Found::Version1) {
+        v1::convert(database, &mut transaction, tuning)?;
+    }
+    transaction.into_inner().commit().map_err(|error| commit_failed("open", error))
 }
 
-/// Whether the tables are there; refuses a file with anybody else's.
-fn is_ready(transaction: &WriteTransaction) -> Result<bool, PersistenceError> {
+/// What is there; refuses a file with anybody else's tables.
+fn look(transaction: &WriteTransaction) -> Result<Found, PersistenceError> {
     let mut tables = Vec::new();
     for table in transaction.list_tables().map_err(failed("open"))? {
         tables.push(table.name().to_owned());
     }
     if tables.is_empty() {
-        return Ok(false);
+        return Ok(Found::Nothing);
     }
     if !tables.iter().any(|table| table == META.name()) {
         let message = format!("the file has tables that are not annals' ({})", tables.join(", "));
@@ -152,7 +171,8 @@ fn is_ready(transaction: &WriteTransaction) -> Result<bool, PersistenceError> {
     let meta = transaction.open_table(META).map_err(failed("open"))?;
     let version = meta.get(SCHEMA_VERSION).map_err(failed("open"))?.map(|version| version.value());
     match version {
-        Some(VERSION) => Ok(true),
+        Some(VERSION) => Ok(Found::Ready),
+        Some(1) => Ok(Found::Version1),
         Some(newer) if newer > VERSION => {
             let message = format!(
                 "the file has schema version {newer} and this program knows {VERSION}; use a newer \

@@ -4,10 +4,8 @@ use annals_core::{
     BackendError, BatchId, Clock, Durability, ErrorKind, PersistenceError, REMEMBERED_WRITERS,
     SystemClock,
 };
-use annals_embedded::{
-    RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer,
-};
-use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
+use annals_embedded::{RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer};
+use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
 
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
@@ -177,6 +175,22 @@ pub(crate) struct RedbTransaction {
 }
 
 impl RedbTransaction {
+    /// The first one on a file that was just opened.
+    pub(crate) fn new(transaction: WriteTransaction) -> Self {
+        Self { tables: RedbTables(transaction), since: Since::Reopened }
+    }
+
+    /// The transaction itself, to be ended.
+    pub(crate) fn into_inner(self) -> WriteTransaction {
+        let RedbTables(transaction) = self.tables;
+        transaction
+    }
+
+    /// Removes a table.
+    pub(crate) fn delete(&self, table: impl TableHandle) -> Result<(), PersistenceError> {
+        self.inner().delete_table(table).map(drop).map_err(failed("convert"))
+    }
+
     fn inner(&self) -> &WriteTransaction {
         let RedbTables(transaction) = &self.tables;
         transaction

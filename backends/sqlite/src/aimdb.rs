@@ -1,15 +1,18 @@
 //! Files written by AimDB's own SQLite backend: one table `record_history` with id, record_name,
 //! value_json and stored_at.
 
-use annals_core::{ErrorKind, MAX_TIMESTAMP, PersistenceError, RecordName};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Transaction};
+use std::collections::HashMap;
 
+use annals_core::{ErrorKind, MAX_TIMESTAMP, PersistenceError, RecordName};
+use annals_embedded::{Conversion, Tuning};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
+
+use crate::ENGINE;
 use crate::error::failed;
 use crate::schema::refused;
-
-/// Where the old table stands while its rows are read.
-const OLD: &str = "annals_aimdb_history";
+use crate::tables::SqliteTables;
+use crate::write::SqliteTransaction;
 
 /// Whether the file has AimDB's table.
 pub(crate) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
@@ -23,72 +26,60 @@ pub(crate) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(columns == 4)
 }
 
-/// Frees the name, which a view takes.
-pub(crate) fn set_aside(transaction: &Transaction<'_>) -> Result<(), PersistenceError> {
-    transaction
-        .execute_batch(&format!("ALTER TABLE record_history RENAME TO {OLD}"))
-        .map_err(failed("convert"))
-}
-
-/// Moves the rows over, in their order of arrival, and removes the old table.
+/// Moves the rows over, those of the same time in their order of arrival, and removes the old table,
+/// within the transaction that is open.
 ///
 /// Text that is not JSON any more is kept as it is: it is reported when it is read. A row that no
 /// backend would have taken stops the conversion, so that nothing is dropped in silence.
-pub(crate) fn convert(transaction: &Transaction<'_>) -> Result<(), PersistenceError> {
+pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), PersistenceError> {
     let failed = failed("convert");
-    check_rows(transaction)?;
-    transaction
-        .execute_batch(&format!(
-            "INSERT INTO records (name) SELECT DISTINCT record_name COLLATE BINARY FROM {OLD};
-             INSERT INTO history (record_id, stored_at, seq, value)
-                 SELECT records.id, stored_at,
-                     row_number() OVER (PARTITION BY records.id, stored_at ORDER BY old.id) - 1,
-                     CAST(value_json AS TEXT)
-                 FROM {OLD} AS old JOIN records ON records.name = old.record_name COLLATE BINARY
-                 ORDER BY 1, 2, 3;"
-        ))
-        .map_err(failed)?;
-    let missing: i64 = transaction
-        .query_row(
-            &format!("SELECT (SELECT count(*) FROM {OLD}) - (SELECT count(*) FROM history)"),
-            [],
-            |row| row.get(0),
+    let SqliteTables(connection) = tables;
+    let mut transaction = SqliteTransaction::new(tables);
+    let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);
+    let mut ids = HashMap::new();
+    let mut rows = connection
+        .prepare(
+            "SELECT id, record_name, stored_at, CAST(CAST(value_json AS TEXT) AS BLOB) FROM \
+             record_history ORDER BY stored_at, id",
         )
-        .map_err(failed)?;
-    if missing != 0 {
-        let message = format!("{missing} rows of AimDB's table were not found again");
-        return Err(refused(ErrorKind::Corrupt, message));
-    }
-    transaction.execute_batch(&format!("DROP TABLE {OLD}")).map_err(failed)
-}
-
-fn check_rows(transaction: &Transaction<'_>) -> Result<(), PersistenceError> {
-    let failed = failed("convert");
-    let wrong = |id: i64, what: &str| {
-        refused(
-            ErrorKind::Corrupt,
-            format!(
-                "row {id} of AimDB's table record_history has {what}; mend or delete it and open \
-                 the file again (the file is as it was)"
-            ),
-        )
-    };
-    let mut rows = transaction
-        .prepare(&format!("SELECT id, record_name, stored_at, value_json FROM {OLD}"))
         .map_err(failed)?;
     let mut rows = rows.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
-        let id = row.get(0).map_err(failed)?;
-        let name = row.get_ref(1).map_err(failed)?;
-        let name = name.as_str().map_err(|_| wrong(id, "a record name that is not text"))?;
-        RecordName::new(name).map_err(|error| wrong(id, &format!("an {error}")))?;
-        match row.get_ref(2).map_err(failed)? {
-            ValueRef::Integer(time) if (0..=MAX_TIMESTAMP as i64).contains(&time) => {}
-            _ => return Err(wrong(id, "a time that is not Unix milliseconds")),
-        }
-        if matches!(row.get_ref(3).map_err(failed)?, ValueRef::Null) {
-            return Err(wrong(id, "no value"));
-        }
+        let (name, stored_at, value) = check(row)?;
+        let record = match ids.get(name) {
+            Some(record) => *record,
+            None => {
+                let record = conversion.intern(name)?;
+                ids.insert(name.to_owned(), record);
+                record
+            }
+        };
+        conversion.push(record, stored_at, value)?;
     }
-    Ok(())
+    drop(rows);
+    conversion.finish()?;
+    connection.execute_batch("DROP TABLE record_history").map_err(failed)
+}
+
+/// A row's name, time and value, if they are such.
+fn check<'a>(row: &'a Row<'_>) -> Result<(&'a str, u64, &'a [u8]), PersistenceError> {
+    let failed = failed("convert");
+    let id: i64 = row.get(0).map_err(failed)?;
+    let wrong = |what: &str| {
+        let message = format!(
+            "row {id} of AimDB's table record_history has {what}; mend or delete it and open the \
+             file again (the file is as it was)"
+        );
+        refused(ErrorKind::Corrupt, message)
+    };
+    let name = row.get_ref(1).map_err(failed)?;
+    let name = name.as_str().map_err(|_| wrong("a record name that is not text"))?;
+    RecordName::new(name).map_err(|error| wrong(&format!("an {error}")))?;
+    let stored_at = match row.get_ref(2).map_err(failed)? {
+        ValueRef::Integer(time) => u64::try_from(time).ok().filter(|time| *time <= MAX_TIMESTAMP),
+        _ => None,
+    };
+    let stored_at = stored_at.ok_or_else(|| wrong("a time that is not Unix milliseconds"))?;
+    let value = row.get_ref(3).map_err(failed)?;
+    Ok((name, stored_at, value.as_blob().map_err(|_| wrong("no value"))?))
 }

@@ -17,8 +17,9 @@
 //! # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
 //! ```
 //!
-//! A file written by AimDB's own SQLite backend opens with its rows: it is converted in one
-//! transaction when it is opened, and stays as it was if that fails.
+//! A file written by AimDB's own SQLite backend opens with its rows, and so does one of this crate's
+//! first version: it is converted in one transaction when it is opened, and stays as it was if that
+//! fails.
 //!
 //! Rows lie in compressed blocks: `annals sql` answers SQL about them.
 
@@ -29,6 +30,7 @@ mod place;
 mod read;
 mod schema;
 mod tables;
+mod v1;
 mod write;
 
 use std::path::Path;

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, PersistenceError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::config::SqliteConfig;
 use crate::error::{classify, failed};
-use crate::{ENGINE, aimdb};
+use crate::tables::SqliteTables;
+use crate::{ENGINE, aimdb, v1};
 
 /// Written to `annals_meta`; a file with a greater one is refused.
 const SCHEMA_VERSION: i64 = 2;
@@ -29,9 +30,18 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// commit of another connection, so that more would not help.
 const READER_CACHE_KIBIBYTES: i64 = -16_384;
 
-const SCHEMA: &str = "
+/// What versions 1 and 2 have in common.
+const NAMES: &str = "
 CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
 CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE writers (
+    writer BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const ROWS: &str = "
 CREATE TABLE head (number INTEGER PRIMARY KEY AUTOINCREMENT, block BLOB NOT NULL) STRICT;
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -49,15 +59,10 @@ CREATE TABLE blocks (
     block BLOB NOT NULL,
     PRIMARY KEY (run, number)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE writers (
-    writer BLOB PRIMARY KEY,
-    number INTEGER NOT NULL,
-    touched_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens the file for writing and makes it ready.
-pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
+pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables, PersistenceError> {
     let version = rusqlite::version_number();
     if version < OLDEST_SQLITE {
         return Err(refused(
@@ -79,15 +84,16 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection, Persisten
     }
 }
 
-fn try_open_writer(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
+fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables, PersistenceError> {
     let failed = failed("open");
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, config.create);
-    let mut connection = connect(config, flags)?;
+    let tables = SqliteTables(connect(config, flags)?);
+    let SqliteTables(connection) = &tables;
     connection.busy_timeout(config.busy_timeout).map_err(failed)?;
-    keep_statements(&connection).map_err(failed)?;
-    check_utf8(&connection)?;
-    prepare(&mut connection, config.create)?;
+    keep_statements(connection).map_err(failed)?;
+    check_utf8(connection)?;
+    prepare(&tables, config)?;
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -102,7 +108,7 @@ fn try_open_writer(config: &SqliteConfig) -> Result<Connection, PersistenceError
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     let kibibytes = i64::try_from(config.cache_bytes >> 10).unwrap_or(i64::MAX).max(64);
     connection.pragma_update(None, "cache_size", -kibibytes).map_err(failed)?;
-    Ok(connection)
+    Ok(tables)
 }
 
 /// Opens a file that a writer has made ready, for reading.
@@ -170,17 +176,27 @@ fn check_utf8(connection: &Connection) -> Result<(), PersistenceError> {
     Ok(())
 }
 
+/// What a file holds before it is made ready.
+enum Found {
+    Nothing,
+    /// The table of AimDB's own backend.
+    Aimdb,
+    Version1,
+}
+
 /// Creates or converts what is there, in one transaction.
-fn prepare(connection: &mut Connection, create: bool) -> Result<(), PersistenceError> {
+fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), PersistenceError> {
     let failed = failed("open");
+    let SqliteTables(connection) = tables;
     if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
         return Ok(());
     }
     let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
     // Somebody else may have been faster; what counts is what is there under the lock.
-    match version(&transaction).map_err(failed)? {
+    let found = match version(connection).map_err(failed)? {
         Some(SCHEMA_VERSION) => return Ok(()),
+        Some(1) => Found::Version1,
         Some(newer) if newer > SCHEMA_VERSION => {
             let message = format!(
                 "the file has schema version {newer} and this program knows {SCHEMA_VERSION}; use \
@@ -189,38 +205,48 @@ fn prepare(connection: &mut Connection, create: bool) -> Result<(), PersistenceE
             return Err(refused(ErrorKind::NewerSchema, message));
         }
         Some(unknown) => {
-            return Err(refused(
-                ErrorKind::Corrupt,
-                format!("the file has schema version {unknown}, which never was one"),
-            ));
+            let message = format!("the file has schema version {unknown}, which never was one");
+            return Err(refused(ErrorKind::Corrupt, message));
         }
-        None => {}
-    }
-    let from_aimdb = aimdb::is_there(&transaction).map_err(failed)?;
-    if !create && !from_aimdb {
-        return Err(refused(ErrorKind::Corrupt, "the file is not a history of annals".to_owned()));
-    }
-    for table in ["records", "history", "writers", "record_history"] {
-        if exists(&transaction, table).map_err(failed)?
-            && !(table == "record_history" && from_aimdb)
-        {
-            return Err(refused(
-                ErrorKind::Corrupt,
-                format!("the file has a table \"{table}\" that is not annals'; use another file"),
-            ));
+        None if aimdb::is_there(connection).map_err(failed)? => Found::Aimdb,
+        None if config.create => Found::Nothing,
+        None => {
+            let message = "the file is not a history of annals".to_owned();
+            return Err(refused(ErrorKind::Corrupt, message));
         }
-    }
-    if from_aimdb {
-        aimdb::set_aside(&transaction)?;
-    }
-    transaction.execute_batch(SCHEMA).map_err(failed)?;
-    transaction
-        .execute("INSERT INTO annals_meta (schema_version) VALUES (?1)", [SCHEMA_VERSION])
-        .map_err(failed)?;
-    if from_aimdb {
-        aimdb::convert(&transaction)?;
+    };
+    match found {
+        Found::Version1 => {
+            connection.execute_batch(ROWS).map_err(failed)?;
+            v1::convert(tables, &config.shared.tuning)?;
+            let renumber = "UPDATE annals_meta SET schema_version = ?1";
+            connection.execute(renumber, [SCHEMA_VERSION]).map_err(failed)?;
+        }
+        Found::Nothing | Found::Aimdb => {
+            refuse_others_tables(connection, matches!(found, Found::Aimdb))?;
+            connection.execute_batch(NAMES).map_err(failed)?;
+            connection.execute_batch(ROWS).map_err(failed)?;
+            let number = "INSERT INTO annals_meta (schema_version) VALUES (?1)";
+            connection.execute(number, [SCHEMA_VERSION]).map_err(failed)?;
+            if matches!(found, Found::Aimdb) {
+                aimdb::convert(tables, &config.shared.tuning)?;
+            }
+        }
     }
     transaction.commit().map_err(failed)
+}
+
+fn refuse_others_tables(connection: &Connection, from_aimdb: bool) -> Result<(), PersistenceError> {
+    for table in ["records", "head", "runs", "blocks", "writers", "record_history"] {
+        if exists(connection, table).map_err(failed("open"))?
+            && !(table == "record_history" && from_aimdb)
+        {
+            let message =
+                format!("the file has a table \"{table}\" that is not annals'; use another file");
+            return Err(refused(ErrorKind::Corrupt, message));
+        }
+    }
+    Ok(())
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {

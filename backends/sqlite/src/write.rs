@@ -34,9 +34,8 @@ pub(crate) struct SqliteWriter {
 
 impl SqliteWriter {
     pub(crate) fn open(config: &SqliteConfig, readers: Idle) -> Result<Self, PersistenceError> {
-        let connection = schema::open_writer(config)?;
         Ok(Self {
-            tables: SqliteTables(connection),
+            tables: schema::open_writer(config)?,
             data_version: -1,
             broken: None,
             log_is_full: false,

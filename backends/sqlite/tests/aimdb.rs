@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use annals_core::{BackendError, ErrorKind, PersistenceBackend, PersistenceError, QueryParams};
+use annals_core::{
+    BackendError, ErrorKind, Grammar, Order, PersistenceBackend, PersistenceError, QueryParams,
+};
+use annals_embedded::Tuning;
 use annals_sqlite::{SqliteBackend, SqliteConfig};
 use rusqlite::{Connection, params};
 use serde_json::json;
@@ -72,16 +75,47 @@ async fn its_rows_are_there_in_their_order() {
             ("accuracy::vienna", json!("first of two"), 1_000),
         ]
     );
-    // It is annals' own from here on: written, closed, opened again, and read with plain SQL.
+    // It is annals' own from here on: written, closed and opened again.
     history.store("accuracy::vienna", &json!("third"), 1_000).await.unwrap();
     history.close().await.unwrap();
     let history = SqliteBackend::new(&path).unwrap();
     let rows = history.query("accuracy::vienna", QueryParams::range(0, 1_000)).await.unwrap();
-    assert_eq!(rows[0].value, json!("third"));
+    let values: Vec<_> = rows.iter().map(|row| row.value.clone()).collect();
+    assert_eq!(values, ["third", "second of two", "first of two"]);
     let connection = Connection::open(&path).unwrap();
-    let count: u64 =
-        connection.query_row("SELECT count(*) FROM record_history", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 5);
+    let left: u64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'record_history'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+/// More rows than one run takes, and text that is no JSON any more, or not even text.
+#[tokio::test]
+async fn many_rows_become_several_runs_and_damage_stays_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let rows: Vec<_> = (0..100).map(|at| (["a", "b"][at % 2], "1", (at / 4) as i64)).collect();
+    aimdb_file(&path, &rows);
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "UPDATE record_history SET value_json = id;
+             UPDATE record_history SET value_json = '{broken' WHERE id = 7;
+             UPDATE record_history SET value_json = x'22ff22' WHERE id = 9;",
+        )
+        .unwrap();
+    drop(connection);
+    let tuning = Tuning { class_rows: [1, 2, 12], split_rows: 1, ..Tuning::default() };
+    let history = SqliteBackend::open(SqliteConfig::new(&path).with_tuning(tuning)).unwrap();
+    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let values: Vec<_> = history.query("*", params).await.unwrap();
+    let values: Vec<_> = values.iter().map(|row| row.value.as_u64().unwrap()).collect();
+    let odd = (1..100).step_by(2).filter(|id| ![7, 9].contains(id));
+    assert_eq!(values, odd.chain((2..=100).step_by(2)).collect::<Vec<_>>());
+    let listed = history.records("*", Grammar::Glob).await.unwrap();
+    assert_eq!(listed.iter().map(|record| record.count).collect::<Vec<_>>(), [50, 50]);
 }
 
 #[test]
@@ -101,7 +135,7 @@ fn a_row_that_no_backend_would_have_taken_leaves_the_file_as_it_was() {
             .unwrap()
             .query_row(
                 "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'annals%' OR name IN \
-                 ('records', 'history', 'writers')",
+                 ('records', 'head', 'runs', 'blocks', 'writers')",
                 [],
                 |row| row.get(0),
             )

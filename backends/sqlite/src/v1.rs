@@ -1,0 +1,33 @@
+//! Files of schema version 1: every row a row of the table `history`, clustered by record and time.
+
+use annals_core::PersistenceError;
+use annals_embedded::{Conversion, Tuning};
+
+use crate::ENGINE;
+use crate::error::failed;
+use crate::tables::SqliteTables;
+use crate::write::SqliteTransaction;
+
+/// Moves the rows over and removes the old table, within the transaction that is open. Names, their
+/// ids and the writers' batch numbers stay as they are.
+pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), PersistenceError> {
+    let failed = failed("convert");
+    let SqliteTables(connection) = tables;
+    let mut transaction = SqliteTransaction::new(tables);
+    let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);
+    let mut rows = connection
+        .prepare(
+            "SELECT record_id, stored_at, CAST(value AS BLOB) FROM history ORDER BY stored_at, \
+             record_id, seq",
+        )
+        .map_err(failed)?;
+    let mut rows = rows.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (record, stored_at) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        let value = row.get_ref(2).and_then(|value| Ok(value.as_blob()?)).map_err(failed)?;
+        conversion.push(record, stored_at, value)?;
+    }
+    drop(rows);
+    conversion.finish()?;
+    connection.execute_batch("DROP VIEW record_history; DROP TABLE history").map_err(failed)
+}
