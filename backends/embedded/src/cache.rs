@@ -101,7 +101,10 @@ impl Caches {
         let encoded = tables.block(run, number)?.ok_or_else(|| missing(self.engine))?;
         let block = Columns::decode(&encoded).map_err(|found| damaged(self.engine, found))?;
         if block.len() != directory.block_rows(number).len() {
-            return Err(corrupt(self.engine, "a block has other rows than its run's directory says"));
+            return Err(corrupt(
+                self.engine,
+                "a block has other rows than its run's directory says",
+            ));
         }
         Ok(block)
     }

@@ -47,10 +47,7 @@ impl<'a> Sweep<'a> {
         folder: &mut Folder<E>,
         given_up: &dyn Fn() -> bool,
     ) -> Result<(), PersistenceError> {
-        let state = folder.state()?;
-        let cut_offs = self.cut_offs(&state)?;
-        if head_has_expired(&state, &cut_offs) {
-            drop(state);
+        if self.concerns_the_head(&folder.state()?)? {
             folder.fold(true)?;
         }
         // Once more from the beginning whenever another process has changed the runs meanwhile.
@@ -65,6 +62,14 @@ impl<'a> Sweep<'a> {
             store.writer.reclaim();
             Ok(())
         })
+    }
+
+    fn concerns_the_head<S: Snapshot>(&self, state: &State<S>) -> Result<bool, PersistenceError> {
+        let cut_offs = self.cut_offs(state)?;
+        let expired = |(record, first)| {
+            cut_offs.get(&record).is_some_and(|last_removed| first <= *last_removed)
+        };
+        Ok(state.head.iter().any(|segment| segment.firsts().any(expired)))
     }
 
     fn cut_offs<S: Snapshot>(&self, state: &State<S>) -> Result<CutOffs, PersistenceError> {
@@ -139,7 +144,8 @@ impl<'a> Sweep<'a> {
                 continue;
             }
             let all = (0, u64::MAX);
-            let mut rows = RecordRows::new(state, *record, all, Order::NewestFirst)?.remember_spent();
+            let mut rows =
+                RecordRows::new(state, *record, all, Order::NewestFirst)?.remember_spent();
             rows.pass_over(state, self.plan.keep_newest)?;
             kept.extend(rows.given().map(|(run, rows)| ((state.runs[run].id, *record), rows)));
         }
@@ -169,14 +175,6 @@ impl<'a> Sweep<'a> {
         drop(state);
         folder.ask(move |store| store.forget(nameless))
     }
-}
-
-fn head_has_expired<S: Snapshot>(state: &State<S>, cut_offs: &CutOffs) -> bool {
-    state.head.iter().any(|segment| {
-        segment.firsts().any(|(record, first)| {
-            cut_offs.get(&record).is_some_and(|last_removed| first <= *last_removed)
-        })
-    })
 }
 
 /// What goes of one run: of each record a prefix of its rows there.

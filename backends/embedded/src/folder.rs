@@ -134,7 +134,11 @@ impl<E: Engine> Folder<E> {
             let writer_waits = self.tasks.writer_waits();
             let Some((first, last)) = tables.head_bounds()? else {
                 // The writer may not know that others have folded.
-                return if writer_waits { self.install(Change::default()).map(drop) } else { Ok(()) };
+                return if writer_waits {
+                    self.install(Change::default()).map(drop)
+                } else {
+                    Ok(())
+                };
             };
             let blocks = self.caches.head.blocks(tables, first..=last)?;
             let size = size_of(&blocks);
@@ -274,10 +278,7 @@ impl<E: Engine> Folder<E> {
 /// The runs that stand where their sources stood.
 fn in_order(head: u64, merged: Merged) -> Vec<(RunOrder, format::NewRun)> {
     let parts = [(0, merged.main), (1, merged.fresh)];
-    parts
-        .into_iter()
-        .filter_map(|(part, run)| Some((RunOrder { head, part }, run?)))
-        .collect()
+    parts.into_iter().filter_map(|(part, run)| Some((RunOrder { head, part }, run?))).collect()
 }
 
 /// However the thread ends: the writer closes then, and nobody waits for what will not come.

@@ -176,7 +176,8 @@ impl HeadCache {
         let cached = found.len();
         for numbers in missing {
             tables.head(numbers, &mut |number, encoded| {
-                let block = Columns::decode(encoded).map_err(|found| damaged(self.engine, found))?;
+                let block =
+                    Columns::decode(encoded).map_err(|found| damaged(self.engine, found))?;
                 found.push((number, Arc::new(block)));
                 Ok(())
             })?;

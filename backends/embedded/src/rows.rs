@@ -81,8 +81,7 @@ impl RecordRows {
         newest: Self,
         state: &State<S>,
     ) -> Result<Self, PersistenceError> {
-        let mut open: Vec<Cursor> =
-            newest.spent.into_iter().flatten().chain(newest.open).collect();
+        let mut open: Vec<Cursor> = newest.spent.into_iter().flatten().chain(newest.open).collect();
         open.retain_mut(|cursor| {
             cursor.rows = cursor.rows.end..cursor.end;
             cursor.exact && !cursor.rows.is_empty()

@@ -88,9 +88,9 @@ impl<S: Snapshot> State<S> {
             // All of the extent in this block, at once.
             let begin = rows.start.max(extent.first_row + before + 1);
             let end = rows.end.min(extent.first_row + beyond);
-            let times = block.times().get((begin - rows.start) as usize..(end - rows.start) as usize);
             let times =
-                times.ok_or_else(|| corrupt(self.caches.engine, "a block lacks rows"))?;
+                block.times().get((begin - rows.start) as usize..(end - rows.start) as usize);
+            let times = times.ok_or_else(|| corrupt(self.caches.engine, "a block lacks rows"))?;
             let upto = begin + times.partition_point(|other| *other <= time) as u32;
             if upto > begin {
                 before = upto - 1 - extent.first_row;

@@ -263,8 +263,9 @@ async fn filled(disk: &Disk, rows: u64) {
         let record = NAMES[at as usize % NAMES.len()];
         store.store(record, &json!([at]), at).await.unwrap();
     }
-    // A cleanup that finds something folds everything first.
-    assert_eq!(store.cleanup(1).await.unwrap(), 1);
+    // A cleanup that finds something to remove in the head folds all of it first.
+    store.store("a", &json!([rows]), 0).await.unwrap();
+    assert_eq!(store.cleanup(1).await.unwrap(), 2);
     store.close().await.unwrap();
 }
 
