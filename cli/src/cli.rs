@@ -11,7 +11,9 @@ use crate::failure::Failure;
 #[cfg(feature = "mcp")]
 use crate::mcp;
 use crate::say::{complain, say};
-use crate::{cleanup, collect, conformance, import, query, records};
+#[cfg(feature = "sql")]
+use crate::sql;
+use crate::{cleanup, collect, conformance, export, import, query, records};
 
 /// Keep the history of live records, and ask for it.
 ///
@@ -92,7 +94,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
 pub(crate) enum Command {
     Collect(collect::Args),
     Import(import::Args),
+    Export(export::Args),
     Query(query::Args),
+    #[cfg(feature = "sql")]
+    Sql(sql::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
     #[cfg(feature = "mcp")]
@@ -117,6 +122,16 @@ impl From<Grammar> for annals::Grammar {
             Grammar::Topic => Self::Topic,
         }
     }
+}
+
+/// What `annals export` writes and `annals import` reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Exchange {
+    /// One JSON object a line
+    #[default]
+    Ndjson,
+    /// A header and one line a row, quoted as RFC 4180 has it; a value is its JSON text
+    Csv,
 }
 
 /// Prints what clap has to say: help and version on stdout (exit 0), wrong usage on stderr

@@ -5,6 +5,7 @@ mod cleanup;
 mod cli;
 mod collect;
 mod conformance;
+mod export;
 mod failure;
 mod import;
 #[cfg(feature = "mcp")]
@@ -16,6 +17,8 @@ mod records;
 mod say;
 mod signals;
 mod source;
+#[cfg(feature = "sql")]
+mod sql;
 mod store;
 mod warnings;
 
@@ -44,7 +47,10 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
     match command {
         Command::Collect(args) => block_on(collect::run(&backend.url, args)),
         Command::Import(args) => block_on(import::run(&backend.url, args)),
+        Command::Export(args) => block_on(export::run(&backend.url, args)),
         Command::Query(args) => block_on(query::run(backend, args)),
+        #[cfg(feature = "sql")]
+        Command::Sql(args) => block_on(sql::run(&backend.url, args)),
         Command::Records(args) => block_on(records::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
         #[cfg(feature = "mcp")]

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, now_ms};
-use crate::output::{Format, Printer, ValueLine, counted};
+use crate::output::{Format, Header, Printer, ValueLine, counted};
 use crate::source::Source;
 
 /// Print stored values
@@ -85,19 +85,28 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         grammar: args.grammar.into(),
     };
     let store = args.source.open(backend).await?;
-    let mut rows = store.stream_typed::<Box<RawValue>>(&args.pattern, params).await?;
-    let mut printer = Printer::new(args.output);
+    print(&*store, &args.pattern, params, args.output).await?;
+    store.close().await?;
+    Ok(())
+}
+
+/// Prints what a query finds while it is read.
+pub(crate) async fn print(
+    store: &dyn PersistenceBackend,
+    pattern: &str,
+    params: QueryParams,
+    output: Option<Format>,
+) -> Result<(), Failure> {
+    let mut rows = store.stream_typed::<Box<RawValue>>(pattern, params).await?;
+    let mut printer = Printer::new(output, Header::values());
     while let Some(row) = rows.next().await {
         let row = row?;
         printer.line(&ValueLine::new(&row.record, row.value, row.stored_at))?;
     }
-    printer.finish::<ValueLine>()?;
-    let skipped = rows.skipped();
-    drop(rows);
-    store.close().await?;
-    match skipped {
+    printer.finish()?;
+    match rows.skipped() {
         0 => Ok(()),
-        _ => Err(Failure::Failed(format!(
+        skipped => Err(Failure::Failed(format!(
             "{} left out: what is stored there is not JSON any more",
             counted(skipped, "row")
         ))),

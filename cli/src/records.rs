@@ -5,7 +5,7 @@ use clap::Parser;
 
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
-use crate::output::{Format, Printer};
+use crate::output::{Format, Header, Printer};
 use crate::source::Source;
 
 /// List records with their number of values and the first and last time
@@ -44,11 +44,11 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         None => ("#".to_owned(), Grammar::Topic),
     };
     let store = args.source.open(backend).await?;
-    let mut printer = Printer::new(args.output);
+    let mut printer = Printer::new(args.output, Header::records());
     for summary in store.records(&pattern, grammar.into()).await? {
         printer.line(&summary)?;
     }
-    printer.finish::<annals::RecordSummary>()?;
+    printer.finish()?;
     store.close().await?;
     Ok(())
 }

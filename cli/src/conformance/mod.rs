@@ -16,7 +16,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
-use crate::output::{CaseLine, Format, Printer, counted};
+use crate::output::{CaseLine, Format, Header, Printer, counted};
 use crate::signals::Signals;
 use places::{Gate, Kind, Places};
 
@@ -118,11 +118,11 @@ fn with_progress<T>(cases: usize, run: impl FnOnce(&mut dyn FnMut(&CaseResult)) 
 
 /// Prints the table, then every failure in full and the skips by reason, then the count.
 fn report(output: Format, results: &[CaseResult]) -> Result<(), Failure> {
-    let mut printer = Printer::new(Some(output)).without_count();
+    let mut printer = Printer::new(Some(output), Header::cases()).without_count();
     for result in results {
         printer.line(&CaseLine::new(result))?;
     }
-    printer.finish::<CaseLine<'_>>()?;
+    printer.finish()?;
     let failed = results.iter().filter(|result| matches!(result.outcome, Outcome::Failed(_)));
     let skipped = results.iter().filter(|result| matches!(result.outcome, Outcome::Skipped(_)));
     let (failed_count, skipped_count) = (failed.clone().count(), skipped.clone().count());

@@ -2,9 +2,9 @@
 
 use std::io::{self, BufRead};
 
-/// The longest line that is looked at. It is there so that a file without line ends cannot take
+/// The longest line that is looked at, and the longest record of several lines. It is there so that a file without line ends cannot take
 /// all memory; a value is refused far earlier.
-const MAX_LINE_BYTES: usize = 256 << 20;
+pub(super) const MAX_LINE_BYTES: usize = 256 << 20;
 
 /// Splits a reader into lines.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
-//! `annals import`: rows from NDJSON.
+//! `annals import`: rows from NDJSON or CSV.
 
 mod lines;
 mod progress;
 mod row;
 mod sink;
 mod source;
+mod table;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use annals::{Outcome, PersistenceBackend, PersistenceError};
 use clap::Parser;
 use tokio::sync::mpsc;
 
+use crate::cli::Exchange;
 use crate::failure::{Failure, stop_at_once};
 use crate::output::counted;
 use crate::say::complain;
@@ -25,17 +27,22 @@ use source::{BadLine, Numbered, Piece, Source};
 /// After so many lines that were left out, the rest is only counted.
 const LINES_SAID: u64 = 10;
 
-/// Store rows from a file of JSON lines
+/// Store rows from a file of JSON lines or CSV
 ///
 /// Each line is an object with the members `record` (the name), `value` (any JSON, kept letter for
-/// letter) and `stored_at` (Unix milliseconds; now, if it is missing) and no others. It is what
-/// `annals query --output ndjson` prints. Rows are stored in the order of the lines.
+/// letter) and `stored_at` (Unix milliseconds; now, if it is missing) and no others. In CSV the first
+/// line names the columns, in any order, and the value is its JSON text. It is what `annals export`
+/// and `annals query` print. Rows are stored in the order of the lines.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The file to read; - is stdin
     #[arg(default_value = "-", hide_default_value = true, value_name = "FILE")]
     file: PathBuf,
+
+    /// The form of the input [default: csv for a file *.csv, ndjson otherwise]
+    #[arg(long, value_enum, value_name = "FORM")]
+    input: Option<Exchange>,
 
     /// Leave lines out that cannot be stored, and say how many
     #[arg(long)]
@@ -45,6 +52,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   annals import history.ndjson
+  annals export --output csv | annals --backend redb:b.redb import --input csv
   annals --backend sqlite:a.db query '*' | annals --backend redb:b.redb import
   echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
 
@@ -56,6 +64,7 @@ could be stored. Blank lines, CRLF and a byte order mark are fine.";
 struct Import {
     sink: Sink,
     progress: Progress,
+    form: Exchange,
     skip_invalid: bool,
     skipped: u64,
     interrupted: bool,
@@ -64,16 +73,20 @@ struct Import {
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     // Before the store, so that a misspelt file name does not create one.
     let source = Source::open(&args.file)?;
+    let is_csv = args.file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
+    let by_name = if is_csv { Exchange::Csv } else { Exchange::Ndjson };
+    let form = args.input.unwrap_or(by_name);
     let mut signals = Signals::listen()?;
     let store = store::open(backend).await?;
     let mut import = Import {
         sink: Sink::new(store.clone()),
         progress: Progress::new(source.size),
+        form,
         skip_invalid: args.skip_invalid,
         skipped: 0,
         interrupted: false,
     };
-    let result = import.pump(source.start()?, &mut signals).await;
+    let result = import.pump(source.start(form)?, &mut signals).await;
     import.progress.clear();
     let closed = store.close().await;
     result?;
@@ -160,10 +173,13 @@ impl Import {
     fn pass_over(&mut self, bad: BadLine) -> Result<(), Failure> {
         let BadLine { line, why } = bad;
         if !self.skip_invalid {
+            let from_there = match self.form {
+                Exchange::Ndjson => format!("(tail -n +{line} FILE | annals import)"),
+                Exchange::Csv => "(without the lines before it, except the header)".to_owned(),
+            };
             return Err(Failure::Failed(format!(
                 "line {line} cannot be stored: {why}; {}; correct the line and go on from there \
-                 (tail -n +{line} FILE | annals import), or leave such lines out with \
-                 --skip-invalid",
+                 {from_there}, or leave such lines out with --skip-invalid",
                 self.before()
             )));
         }

@@ -1,4 +1,4 @@
-//! One line of NDJSON to one row.
+//! One row from what a line says.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
     u64::deserialize(deserializer).map(Some)
 }
 
-/// Reads one line; a blank one is no row. The value's text is kept letter for letter.
+/// Reads one line of NDJSON; a blank one is no row. The value's text is kept letter for letter.
 ///
 /// # Errors
 /// What is wrong with the line, for a person.
@@ -40,19 +40,50 @@ pub(super) fn parse(line: &[u8], now_ms: u64) -> Result<Option<Row>, String> {
         return Err("it is not a JSON object".to_owned());
     }
     let members: Members<'_> = serde_json::from_str(line).map_err(|error| explain(&error))?;
+    row(&members.record, members.value.get(), members.stored_at.unwrap_or(now_ms)).map(Some)
+}
+
+/// Makes a row of three texts, without a time as of now.
+///
+/// # Errors
+/// What is wrong with them, for a person.
+pub(super) fn of_texts(
+    record: &str,
+    value: &str,
+    stored_at: Option<&str>,
+    now_ms: u64,
+) -> Result<Row, String> {
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let stored_at = match stored_at {
+        None => now_ms,
+        Some(text) => {
+            Some(text).filter(digits).and_then(|text| text.parse().ok()).ok_or_else(|| {
+                format!("stored_at is no time in Unix milliseconds: \"{}\"", shown(text))
+            })?
+        }
+    };
+    row(record, value, stored_at)
+}
+
+fn row(record: &str, value: &str, stored_at: u64) -> Result<Row, String> {
     let row = || -> Result<Row, PersistenceError> {
         Ok(Row {
-            record: RecordName::new(&*members.record)?,
+            record: RecordName::new(record)?,
             // How large a value may be is the backend's to say.
-            value: JsonText::from_text(members.value.get(), usize::MAX)?,
-            stored_at: members.stored_at.unwrap_or(now_ms),
+            value: JsonText::from_text(value, usize::MAX)?,
+            stored_at,
         })
     };
-    row().map(Some).map_err(|error| match error {
+    row().map_err(|error| match error {
         // Its column counts from the beginning of the value.
         PersistenceError::Serialization { source } => format!("the value: {}", bare(&source)),
         error => error.to_string(),
     })
+}
+
+/// The beginning of a text, safe to show.
+fn shown(text: &str) -> String {
+    text.chars().take(30).flat_map(char::escape_debug).collect()
 }
 
 fn explain(error: &serde_json::Error) -> String {

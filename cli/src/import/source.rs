@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 use super::lines::{Line, Lines};
 use super::row;
+use super::table::{Columns, Record, next_record};
+use crate::cli::Exchange;
 use crate::failure::Failure;
 use crate::moment::now_ms;
 
@@ -71,9 +73,9 @@ impl Source {
     }
 
     /// Starts the thread. It ends with the input, or when nobody listens any more.
-    pub(super) fn start(self) -> Result<mpsc::Receiver<Piece>, Failure> {
+    pub(super) fn start(self, form: Exchange) -> Result<mpsc::Receiver<Piece>, Failure> {
         let (pieces, received) = mpsc::channel(BATCHES_AHEAD);
-        let work = move || read(self.input, &pieces);
+        let work = move || read(self.input, form, &pieces);
         match std::thread::Builder::new().name("import".to_owned()).spawn(work) {
             Ok(_detached) => Ok(received),
             Err(error) => Err(Failure::Failed(format!("a thread cannot be started: {error}"))),
@@ -81,19 +83,55 @@ impl Source {
     }
 }
 
-fn read(input: Box<dyn Read + Send>, pieces: &mpsc::Sender<Piece>) {
+/// A parsed line, or several: a row, nothing, or why it is no row. `None` is the end.
+type Parsed = Option<Result<Option<Row>, String>>;
+
+/// How rows are read of lines.
+enum Reader {
+    Ndjson,
+    /// Without columns until the header is read.
+    Csv(Option<Columns>),
+}
+
+impl Reader {
+    fn next<R: io::BufRead>(&mut self, lines: &mut Lines<R>, now: u64) -> io::Result<Parsed> {
+        let too_long = || Err("it is longer than any row can be".to_owned());
+        let Self::Csv(columns) = self else {
+            return Ok(lines.next()?.map(|line| match line {
+                Line::Whole(line) => row::parse(line, now),
+                Line::TooLong => too_long(),
+            }));
+        };
+        let record = next_record(lines)?;
+        Ok(match (record, columns.as_ref()) {
+            (None, _) => None,
+            (Some(Record::TooLong), _) => Some(too_long()),
+            (Some(Record::Open), _) => Some(Err("its quotes do not end".to_owned())),
+            (Some(Record::Whole(record)), Some(columns)) => Some(columns.parse(&record, now)),
+            (Some(Record::Whole(header)), None) => {
+                // Without a header nothing can be read.
+                let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+                *columns = Some(Columns::new(&header).map_err(invalid)?);
+                Some(Ok(None))
+            }
+        })
+    }
+}
+
+fn read(input: Box<dyn Read + Send>, form: Exchange, pieces: &mpsc::Sender<Piece>) {
     let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, input));
+    let mut reader = match form {
+        Exchange::Ndjson => Reader::Ndjson,
+        Exchange::Csv => Reader::Csv(None),
+    };
     let mut rows = Vec::new();
     let mut value_bytes = 0;
     let mut now = 0;
     loop {
-        let parsed = match lines.next() {
-            Ok(Some(Line::Whole(line))) => {
-                // Rows without a time keep their order if the wall clock steps back.
-                now = now_ms().max(now);
-                row::parse(line, now)
-            }
-            Ok(Some(Line::TooLong)) => Err("it is longer than any row can be".to_owned()),
+        // Rows without a time keep their order if the wall clock steps back.
+        now = now_ms().max(now);
+        let parsed = match reader.next(&mut lines, now) {
+            Ok(Some(parsed)) => parsed,
             Ok(None) => {
                 send_rows(pieces, rows, lines.bytes());
                 return;

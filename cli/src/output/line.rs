@@ -13,17 +13,67 @@ use crate::moment::{to_the_ms, to_the_second};
 
 /// A row of some output. Its members as JSON are what `Serialize` makes of it.
 pub(crate) trait Line: Serialize {
-    /// The members' names, in their order in JSON and CSV.
-    const MEMBERS: &'static [&'static str];
-    /// The table's columns; what is long comes last.
-    const COLUMNS: &'static [Column];
-
-    /// The members' values, exact, in the order of [`MEMBERS`](Self::MEMBERS).
+    /// The members' values, exact, in the order of the [members](Header::members).
     fn fields(&self) -> Vec<Cow<'_, str>>;
 
-    /// What to show in the table, safe for a terminal, in the order of
-    /// [`COLUMNS`](Self::COLUMNS).
+    /// What to show in the table, safe for a terminal, in the order of the
+    /// [columns](Header::columns).
     fn cells(&self) -> Vec<String>;
+}
+
+/// What the rows of one output have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    /// The members' names, in their order in CSV.
+    pub(super) members: Vec<Cow<'static, str>>,
+    /// The table's columns; what is long comes last.
+    pub(super) columns: Vec<Column>,
+}
+
+impl Header {
+    /// That of stored values.
+    pub(crate) fn values() -> Self {
+        let columns = [Column::name("record"), Column::fixed("stored_at"), Column::rest("value")];
+        Self::new(&["record", "value", "stored_at"], columns)
+    }
+
+    /// That of a listing of records.
+    pub(crate) fn records() -> Self {
+        let columns = [
+            Column::name("record"),
+            Column::number("count"),
+            Column::fixed("first"),
+            Column::fixed("last"),
+        ];
+        Self::new(&["record", "count", "first", "last"], columns)
+    }
+
+    /// That of cases of the conformance suite.
+    pub(crate) fn cases() -> Self {
+        let columns = [
+            Column::fixed("clause"),
+            Column::name("case"),
+            Column::fixed("result"),
+            Column::number("time"),
+        ];
+        Self::new(&["clause", "case", "result", "seconds", "message"], columns)
+    }
+
+    /// Members of any name and kind.
+    #[cfg(feature = "sql")]
+    pub(crate) fn of_members(names: &[String]) -> Self {
+        Self {
+            members: names.iter().cloned().map(Cow::Owned).collect(),
+            columns: Column::untyped(names.iter().map(|name| shown_name(name))),
+        }
+    }
+
+    fn new<const N: usize>(members: &[&'static str], columns: [Column; N]) -> Self {
+        Self {
+            members: members.iter().copied().map(Cow::Borrowed).collect(),
+            columns: columns.into(),
+        }
+    }
 }
 
 /// A stored value.
@@ -51,10 +101,6 @@ fn on_one_line(value: Box<RawValue>) -> Box<RawValue> {
 }
 
 impl Line for ValueLine<'_> {
-    const MEMBERS: &'static [&'static str] = &["record", "value", "stored_at"];
-    const COLUMNS: &'static [Column] =
-        &[Column::name("record"), Column::fixed("stored_at"), Column::rest("value")];
-
     fn fields(&self) -> Vec<Cow<'_, str>> {
         vec![self.record.into(), self.value.get().into(), self.stored_at.to_string().into()]
     }
@@ -65,14 +111,6 @@ impl Line for ValueLine<'_> {
 }
 
 impl Line for RecordSummary {
-    const MEMBERS: &'static [&'static str] = &["record", "count", "first", "last"];
-    const COLUMNS: &'static [Column] = &[
-        Column::name("record"),
-        Column::number("count"),
-        Column::fixed("first"),
-        Column::fixed("last"),
-    ];
-
     fn fields(&self) -> Vec<Cow<'_, str>> {
         let numbers = [self.count, self.first, self.last].map(|n| Cow::from(n.to_string()));
         [Cow::from(self.record.as_str())].into_iter().chain(numbers).collect()
@@ -110,14 +148,6 @@ impl<'a> CaseLine<'a> {
 }
 
 impl Line for CaseLine<'_> {
-    const MEMBERS: &'static [&'static str] = &["clause", "case", "result", "seconds", "message"];
-    const COLUMNS: &'static [Column] = &[
-        Column::fixed("clause"),
-        Column::name("case"),
-        Column::fixed("result"),
-        Column::number("time"),
-    ];
-
     fn fields(&self) -> Vec<Cow<'_, str>> {
         let seconds = format!("{:.3}", self.seconds);
         let message = self.message.unwrap_or_default();

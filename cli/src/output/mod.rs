@@ -7,9 +7,13 @@ mod table;
 
 use clap::ValueEnum;
 
-pub(crate) use line::{CaseLine, ValueLine};
+#[cfg(feature = "sql")]
+pub(crate) use line::Line;
+pub(crate) use line::{CaseLine, Header, ValueLine};
 pub(crate) use printer::Printer;
 pub(crate) use screen::shown_name;
+#[cfg(feature = "sql")]
+pub(crate) use screen::shown_value;
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use console::Term;
 
-use super::line::Line;
+use super::line::{Header, Line};
 use super::table::Table;
 use super::{Format, counted};
 use crate::failure::Failure;
@@ -16,13 +16,13 @@ const WIDTH_ELSEWHERE: usize = 80;
 /// Prints rows to stdout as they come, in one of the four forms.
 pub(crate) struct Printer {
     form: Form,
+    header: Header,
     lines: u64,
     says_count: bool,
 }
 
 enum Form {
-    /// The table is made with the first row, which knows its columns.
-    Table(BufWriter<StdoutLock<'static>>, Option<Table>),
+    Table(BufWriter<StdoutLock<'static>>, Table),
     Ndjson(BufWriter<StdoutLock<'static>>),
     Json(BufWriter<StdoutLock<'static>>),
     Csv(Box<csv::Writer<StdoutLock<'static>>>),
@@ -30,17 +30,19 @@ enum Form {
 
 impl Printer {
     /// Without a wish it is a table on a terminal and ndjson elsewhere.
-    pub(crate) fn new(format: Option<Format>) -> Self {
+    pub(crate) fn new(format: Option<Format>, header: Header) -> Self {
         let out = io::stdout().lock();
         let on_terminal = out.is_terminal();
         let default = if on_terminal { Format::Table } else { Format::Ndjson };
         let form = match format.unwrap_or(default) {
-            Format::Table => Form::Table(BufWriter::new(out), None),
+            Format::Table => {
+                Form::Table(BufWriter::new(out), Table::new(header.columns.clone(), width()))
+            }
             Format::Ndjson => Form::Ndjson(BufWriter::new(out)),
             Format::Json => Form::Json(BufWriter::new(out)),
             Format::Csv => Form::Csv(Box::new(csv::Writer::from_writer(out))),
         };
-        Self { form, lines: 0, says_count: on_terminal }
+        Self { form, header, lines: 0, says_count: on_terminal }
     }
 
     /// Does not say how many rows a table on a terminal had.
@@ -49,18 +51,15 @@ impl Printer {
         self
     }
 
-    pub(crate) fn line<L: Line>(&mut self, line: &L) -> Result<(), Failure> {
+    pub(crate) fn line(&mut self, line: &impl Line) -> Result<(), Failure> {
         self.write(line).map_err(Failure::Output)
     }
 
-    fn write<L: Line>(&mut self, line: &L) -> io::Result<()> {
+    fn write(&mut self, line: &impl Line) -> io::Result<()> {
         let first = self.lines == 0;
         self.lines += 1;
         match &mut self.form {
-            Form::Table(out, table) => {
-                let table = table.get_or_insert_with(|| Table::new(L::COLUMNS, width()));
-                table.row(out, line.cells())
-            }
+            Form::Table(out, table) => table.row(out, line.cells()),
             Form::Ndjson(out) => {
                 serde_json::to_writer(&mut *out, line)?;
                 out.write_all(b"\n")
@@ -71,7 +70,7 @@ impl Printer {
             }
             Form::Csv(out) => {
                 if first {
-                    out.write_record(L::MEMBERS).map_err(into_io)?;
+                    write_header(out, &self.header)?;
                 }
                 let fields = line.fields();
                 out.write_record(fields.iter().map(|field| field.as_bytes())).map_err(into_io)
@@ -80,18 +79,17 @@ impl Printer {
     }
 
     /// Ends the output and sends what is still buffered.
-    pub(crate) fn finish<L: Line>(mut self) -> Result<(), Failure> {
-        self.end::<L>().map_err(Failure::Output)?;
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        self.end().map_err(Failure::Output)?;
         if self.says_count && matches!(self.form, Form::Table(..)) {
             say(&format!("({})", counted(self.lines, "row")));
         }
         Ok(())
     }
 
-    fn end<L: Line>(&mut self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
         match &mut self.form {
             Form::Table(out, table) => {
-                let table = table.get_or_insert_with(|| Table::new(L::COLUMNS, width()));
                 table.finish(out)?;
                 out.flush()
             }
@@ -102,12 +100,16 @@ impl Printer {
             }
             Form::Csv(out) => {
                 if self.lines == 0 {
-                    out.write_record(L::MEMBERS).map_err(into_io)?;
+                    write_header(out, &self.header)?;
                 }
                 out.flush()
             }
         }
     }
+}
+
+fn write_header(out: &mut csv::Writer<StdoutLock<'static>>, header: &Header) -> io::Result<()> {
+    out.write_record(header.members.iter().map(|name| name.as_bytes())).map_err(into_io)
 }
 
 /// The error below, with its kind; what `csv` itself makes of it has lost that.

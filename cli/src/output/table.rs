@@ -1,5 +1,6 @@
 //! A table that is printed while its rows arrive.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
@@ -15,15 +16,15 @@ const LEAST_ROOM: usize = 16;
 const CUT: &str = "…";
 
 /// A column of a table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Column {
-    title: &'static str,
+    title: Cow<'static, str>,
     kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Gets what it needs up to its share of the width.
+    /// Gets what it needs up to its share of the width. Several of them give way alike.
     Name,
     /// Gets what it needs.
     Fixed,
@@ -35,19 +36,30 @@ enum Kind {
 
 impl Column {
     pub(crate) const fn name(title: &'static str) -> Self {
-        Self { title, kind: Kind::Name }
+        Self { title: Cow::Borrowed(title), kind: Kind::Name }
     }
 
     pub(crate) const fn fixed(title: &'static str) -> Self {
-        Self { title, kind: Kind::Fixed }
+        Self { title: Cow::Borrowed(title), kind: Kind::Fixed }
     }
 
     pub(crate) const fn number(title: &'static str) -> Self {
-        Self { title, kind: Kind::Number }
+        Self { title: Cow::Borrowed(title), kind: Kind::Number }
     }
 
     pub(crate) const fn rest(title: &'static str) -> Self {
-        Self { title, kind: Kind::Rest }
+        Self { title: Cow::Borrowed(title), kind: Kind::Rest }
+    }
+
+    /// Columns of which nothing is known but their titles.
+    #[cfg(feature = "sql")]
+    pub(crate) fn untyped(titles: impl ExactSizeIterator<Item = String>) -> Vec<Self> {
+        let last = titles.len().saturating_sub(1);
+        let kind = |place| if place == last { Kind::Rest } else { Kind::Name };
+        titles
+            .enumerate()
+            .map(|(place, title)| Self { title: title.into(), kind: kind(place) })
+            .collect()
     }
 }
 
@@ -55,7 +67,7 @@ impl Column {
 /// needs it, so that memory does not grow with the table.
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: &'static [Column],
+    columns: Vec<Column>,
     width: usize,
     /// What each column has needed so far.
     needed: Vec<usize>,
@@ -64,8 +76,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static [Column], width: usize) -> Self {
-        let needed = columns.iter().map(|column| measure_text_width(column.title)).collect();
+    pub(crate) fn new(columns: Vec<Column>, width: usize) -> Self {
+        let needed = columns.iter().map(|column| measure_text_width(&column.title)).collect();
         Self { columns, width, needed, sample: Some(Vec::new()) }
     }
 
@@ -89,7 +101,7 @@ impl Table {
 
     fn flush_sample(&mut self, out: &mut impl Write) -> io::Result<()> {
         let Some(rows) = self.sample.take() else { return Ok(()) };
-        let titles: Vec<_> = self.columns.iter().map(|column| column.title.to_owned()).collect();
+        let titles: Vec<_> = self.columns.iter().map(|column| column.title.to_string()).collect();
         self.print(out, &titles)?;
         rows.iter().try_for_each(|row| self.print(out, row))
     }
@@ -109,7 +121,7 @@ impl Table {
         writeln!(out, "{}", truncate_str(line.trim_end(), self.width, CUT))
     }
 
-    /// The widths that fit: fixed columns have what they need, the rest is shared. A name gives way
+    /// The widths that fit: fixed columns have what they need, the rest is shared. Names give way
     /// down to half of the shared room while the last column wants more than the other half.
     fn widths(&self) -> Vec<usize> {
         let of = |kind| {
@@ -120,11 +132,12 @@ impl Table {
         let fixed: usize = of(Kind::Fixed).chain(of(Kind::Number)).sum();
         let room = self.width.saturating_sub(fixed + gaps).max(LEAST_ROOM);
         let rest: usize = of(Kind::Rest).sum();
-        let name = of(Kind::Name).sum::<usize>().min((room / 2).max(room.saturating_sub(rest)));
+        let wanted: usize = of(Kind::Name).sum();
+        let names = wanted.min((room / 2).max(room.saturating_sub(rest)));
         let width = |column: &Column, needed: usize| match column.kind {
             Kind::Fixed | Kind::Number => needed,
-            Kind::Name => name,
-            Kind::Rest => room - name,
+            Kind::Name => needed * names / wanted.max(1),
+            Kind::Rest => room - names,
         };
         self.columns.iter().zip(&self.needed).map(|(column, n)| width(column, *n)).collect()
     }
@@ -134,12 +147,18 @@ impl Table {
 mod tests {
     use super::*;
 
-    const COLUMNS: &[Column] =
-        &[Column::name("record"), Column::fixed("at"), Column::rest("value")];
-
     fn table(width: usize, rows: &[[&str; 3]]) -> Vec<String> {
+        let columns = vec![Column::name("record"), Column::fixed("at"), Column::rest("value")];
+        table_of(columns, width, rows)
+    }
+
+    fn table_of<const N: usize>(
+        columns: Vec<Column>,
+        width: usize,
+        rows: &[[&str; N]],
+    ) -> Vec<String> {
         let mut out = Vec::new();
-        let mut table = Table::new(COLUMNS, width);
+        let mut table = Table::new(columns, width);
         for row in rows {
             table.row(&mut out, row.map(str::to_owned).to_vec()).unwrap();
         }
@@ -188,6 +207,24 @@ mod tests {
         let name = "n".repeat(29);
         let lines = table(40, &[[&name, "1", "x"]]);
         assert_eq!(lines[1], format!("{name}  1   x"));
+    }
+
+    #[cfg(feature = "sql")]
+    #[test]
+    fn untyped_columns_share_the_room() {
+        let columns = || Column::untyped(["a", "b", "c"].map(str::to_owned).into_iter());
+        let long = "x".repeat(100);
+        for row in [[&*long, "1", "2"], ["1", &*long, &*long], [&*long, &*long, &*long]] {
+            for line in table_of(columns(), 30, &[row]) {
+                assert!(measure_text_width(&line) <= 30, "{line}");
+            }
+        }
+        let lines = table_of(columns(), 30, &[["one", "two", "three"]]);
+        assert_eq!(lines, ["a    b    c", "one  two  three"]);
+        assert_eq!(
+            table_of(Column::untyped(["a".to_owned()].into_iter()), 9, &[["1"]]),
+            ["a", "1"]
+        );
     }
 
     #[test]

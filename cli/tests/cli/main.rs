@@ -5,9 +5,12 @@
 mod cleanup;
 mod collect;
 mod conformance;
+mod export;
 mod import;
 mod query;
 mod records;
+#[cfg(feature = "sql")]
+mod sql;
 mod support;
 #[cfg(unix)]
 mod terminal;

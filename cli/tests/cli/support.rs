@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 
+use annals_embedded::format::Columns;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -79,6 +80,26 @@ impl Place {
         let input: String = rows.iter().map(line).collect();
         let run = self.run_with_input(&["--backend", backend, "import"], input);
         assert_eq!(run.code, Some(0), "{run:?}");
+    }
+
+    /// Puts text that is no JSON in the place of the one value with this time, in history.db.
+    pub(crate) fn damage(&self, stored_at: u64) {
+        let file = rusqlite::Connection::open(self.path("history.db")).unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let mut select = file.prepare("SELECT number, block FROM head").unwrap();
+        let blocks: Vec<_> = select.query_map([], read).unwrap().map(Result::unwrap).collect();
+        let mut hits = 0;
+        for (number, block) in blocks {
+            let mut damaged = Columns::new();
+            for (record, time, json) in Columns::decode(&block).unwrap().iter() {
+                let hit = time == stored_at;
+                hits += usize::from(hit);
+                damaged.push(record, time, if hit { "{broken" } else { json });
+            }
+            let update = "UPDATE head SET block = ?1 WHERE number = ?2";
+            file.execute(update, (damaged.encode().unwrap(), number)).unwrap();
+        }
+        assert_eq!(hits, 1);
     }
 
     /// All rows, as `query` prints them.

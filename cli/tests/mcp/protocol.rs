@@ -53,10 +53,7 @@ async fn a_tool_that_is_not_there_is_an_error_of_the_protocol() {
 fn stdout_is_the_protocols_alone() {
     let place = Place::new();
     place.import(BACKEND, &[("a", "1", 1), ("a", "2", 2)]);
-    let file = rusqlite::Connection::open(place.path("history.db")).unwrap();
-    let broken = file.execute("UPDATE history SET value = '{broken' WHERE stored_at = 2", []);
-    assert_eq!(broken.unwrap(), 1);
-    drop(file);
+    place.damage(2);
 
     let mut command = place.command(&["mcp", "--backend", BACKEND]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -197,7 +197,7 @@ async fn what_a_backend_fails_with_is_told_without_secrets() {
     let file = place.path("history.db");
     let client = Client::start(place, &["--backend", url]).await;
     let database = rusqlite::Connection::open(file).unwrap();
-    database.execute_batch("ALTER TABLE history RENAME TO gone").unwrap();
+    database.execute_batch("ALTER TABLE head RENAME TO gone").unwrap();
     let message = client.refused("query_latest", json!({"pattern": "a"})).await;
     assert!(message.starts_with("sqlite: ") && !message.contains("durability"), "{message}");
 }

@@ -1,0 +1,73 @@
+//! `annals export`: a whole history in a form that `annals import` reads.
+
+use annals::{Order, PersistenceBackend, QueryParams};
+use clap::Parser;
+
+use crate::cli::{Exchange, Grammar};
+use crate::failure::Failure;
+use crate::moment::{Moment, now_ms};
+use crate::output::Format;
+use crate::{query, store};
+
+/// Print history in the form that `annals import` reads
+///
+/// Every row is a line with `record`, `value` and `stored_at` (Unix milliseconds), ordered by record
+/// name, then oldest first, with rows of the same time in their order of arrival: imported into an
+/// empty history, they come out as they were. It is one snapshot, and memory does not grow with the
+/// number of rows.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Which records [default: all]: * stands for any run of characters, everything else is literal
+    pattern: Option<String>,
+
+    /// Only values stored at T or later: Unix milliseconds, RFC 3339, or an age such as 24h
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    from: Option<Moment>,
+
+    /// Only values stored at T or earlier; the same forms as --from
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    to: Option<Moment>,
+
+    /// How the wildcards of PATTERN are read
+    #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
+    grammar: Grammar,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Exchange,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals export > history.ndjson
+  annals export 'host::*' --from 30d --output csv > month.csv
+  annals --backend redb:a.redb export | annals --backend postgres://me@host/db import
+
+If stored text turns out not to be JSON any more, its row is left out, the number of such rows is
+said at the end, and the exit code is 1.";
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    // Without a pattern every record is meant, whatever the grammar.
+    let (pattern, grammar) = match args.pattern {
+        Some(pattern) => (pattern, args.grammar),
+        None => ("*".to_owned(), Grammar::Glob),
+    };
+    // One now for both bounds.
+    let now = now_ms();
+    let params = QueryParams {
+        limit_per_record: None,
+        start_time: args.from.map(|from| from.at_or_after(now)),
+        end_time: args.to.map(|to| to.at_or_before(now)),
+        order: Order::OldestFirst,
+        grammar: grammar.into(),
+    };
+    let output = match args.output {
+        Exchange::Ndjson => Format::Ndjson,
+        Exchange::Csv => Format::Csv,
+    };
+    let store = store::open_existing(backend).await?;
+    query::print(&*store, &pattern, params, Some(output)).await?;
+    store.close().await?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Records of CSV to rows.
+
+use std::io;
+
+use annals::Row;
+
+use super::lines::{Line, Lines, MAX_LINE_BYTES};
+use super::row;
+
+/// Where the columns stand.
+#[derive(Debug)]
+pub(super) struct Columns {
+    count: usize,
+    record: usize,
+    value: usize,
+    stored_at: Option<usize>,
+}
+
+/// One record: its lines, as long as a quote is open.
+pub(super) enum Record {
+    Whole(Vec<u8>),
+    TooLong,
+    /// The input ends within quotes.
+    Open,
+}
+
+/// Reads the next record.
+pub(super) fn next_record<R: io::BufRead>(lines: &mut Lines<R>) -> io::Result<Option<Record>> {
+    let mut record = Vec::new();
+    let mut open = false;
+    loop {
+        match lines.next()? {
+            None if open => return Ok(Some(Record::Open)),
+            None => return Ok(None),
+            Some(Line::Whole(line)) if record.len() + line.len() < MAX_LINE_BYTES => {
+                // Quotes within quotes are doubled, so that they do not count.
+                open ^= line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+                record.extend_from_slice(line);
+                if !open {
+                    return Ok(Some(Record::Whole(record)));
+                }
+                record.push(b'\n');
+            }
+            Some(_) => return Ok(Some(Record::TooLong)),
+        }
+    }
+}
+
+/// The cells of a record; none if it is blank.
+fn cells(record: &[u8]) -> Result<csv::StringRecord, String> {
+    let mut cells = csv::StringRecord::new();
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .buffer_capacity(record.len().clamp(1, 1 << 16))
+        .from_reader(record);
+    reader.read_record(&mut cells).map_err(|error| match error.into_kind() {
+        csv::ErrorKind::Utf8 { err, .. } => {
+            format!("it is not UTF-8 in column {}", err.field() + 1)
+        }
+        kind => format!("{kind:?}"),
+    })?;
+    Ok(cells)
+}
+
+impl Columns {
+    /// Reads the header: `record` and `value` must be there, `stored_at` may, nothing else is
+    /// allowed.
+    pub(super) fn new(header: &[u8]) -> Result<Self, String> {
+        let names = cells(header)?;
+        let find = |wanted: &str| names.iter().position(|name| name == wanted);
+        let known = ["record", "value", "stored_at"];
+        for (place, name) in names.iter().enumerate() {
+            if !known.contains(&name) || find(name) != Some(place) {
+                return Err(format!(
+                    "the header may name record, value and stored_at once each, not \"{}\"",
+                    name.escape_debug()
+                ));
+            }
+        }
+        let missing = |name: &str| format!("the header has no column {name}");
+        Ok(Self {
+            count: names.len(),
+            record: find("record").ok_or_else(|| missing("record"))?,
+            value: find("value").ok_or_else(|| missing("value"))?,
+            stored_at: find("stored_at"),
+        })
+    }
+
+    /// Reads one record; a blank one is no row. The value's text is kept letter for letter.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub(super) fn parse(&self, record: &[u8], now_ms: u64) -> Result<Option<Row>, String> {
+        let cells = cells(record)?;
+        if cells.is_empty() {
+            return Ok(None);
+        }
+        if cells.len() != self.count {
+            return Err(format!("it has {} cells and the header {}", cells.len(), self.count));
+        }
+        let stored_at = self.stored_at.map(|column| &cells[column]);
+        row::of_texts(&cells[self.record], &cells[self.value], stored_at, now_ms).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Read = Result<(String, String, u64), String>;
+
+    fn rows(input: &str) -> Result<Vec<Read>, String> {
+        let mut lines = Lines::new(input.as_bytes());
+        let Some(Record::Whole(header)) = next_record(&mut lines).unwrap() else {
+            return Err("no header".to_owned());
+        };
+        let columns = Columns::new(&header)?;
+        let mut rows = Vec::new();
+        while let Some(record) = next_record(&mut lines).unwrap() {
+            match record {
+                Record::Whole(record) => {
+                    let row = columns.parse(&record, 77).transpose();
+                    rows.extend(row.map(|row| {
+                        row.map(|row| {
+                            let Row { record, value, stored_at } = row;
+                            (record.as_str().to_owned(), value.as_str().to_owned(), stored_at)
+                        })
+                    }));
+                }
+                _ => rows.push(Err("no record".to_owned())),
+            }
+        }
+        Ok(rows)
+    }
+
+    fn sound(input: &str) -> Vec<(String, String, u64)> {
+        rows(input).unwrap().into_iter().map(Result::unwrap).collect()
+    }
+
+    fn row(record: &str, value: &str, stored_at: u64) -> (String, String, u64) {
+        (record.to_owned(), value.to_owned(), stored_at)
+    }
+
+    #[test]
+    fn columns_come_in_any_order_and_without_a_time_it_is_now() {
+        assert_eq!(sound("stored_at,record,value\n5,a,1\n"), [row("a", "1", 5)]);
+        assert_eq!(sound("\u{feff}value,record\r\n1,a\r\n\r\n"), [row("a", "1", 77)]);
+    }
+
+    #[test]
+    fn cells_hold_anything_when_they_are_quoted() {
+        let input =
+            "record,value,stored_at\n\"a\n\"\"b,\r\n\",\"{\"\"k\"\":\n[1, 2]}\",5\nc,null,6";
+        assert_eq!(sound(input), [row("a\n\"b,\r\n", "{\"k\":\n[1, 2]}", 5), row("c", "null", 6)]);
+    }
+
+    #[test]
+    fn a_record_that_is_no_row_says_why_and_the_next_is_read() {
+        for (line, reason) in [
+            ("a,1", "it has 2 cells and the header 3"),
+            ("a,1,2,3", "it has 4 cells and the header 3"),
+            ("a,nonsense,5", "the value: "),
+            (",1,5", "it is empty"),
+            ("a,1,", "no time in Unix milliseconds"),
+            ("a,1,+5", "no time in Unix milliseconds: \"+5\""),
+            ("a,1,1e3", "no time"),
+            ("a,1,18446744073709551616", "no time"),
+        ] {
+            let rows = rows(&format!("record,value,stored_at\n{line}\nb,2,6\n")).unwrap();
+            let refusal = rows[0].as_ref().unwrap_err();
+            assert!(refusal.contains(reason), "{line}: {refusal}");
+            assert_eq!(rows[1], Ok(row("b", "2", 6)));
+        }
+        assert_eq!(rows("record,value\na,\"1\n").unwrap(), [Err("no record".to_owned())]);
+    }
+
+    #[test]
+    fn a_header_that_does_not_fit_is_refused() {
+        for (header, reason) in [
+            ("", "no header"),
+            ("record", "the header has no column value"),
+            ("value,stored_at", "the header has no column record"),
+            ("record,value,storedAt", "not \"storedAt\""),
+            ("record,value,value", "not \"value\""),
+            ("a,1,5", "not \"a\""),
+        ] {
+            let refusal = rows(header).unwrap_err();
+            assert!(refusal.contains(reason), "{header}: {refusal}");
+        }
+    }
+}

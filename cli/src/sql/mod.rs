@@ -1,0 +1,162 @@
+//! `annals sql`: plain SQL over a history of any backend.
+
+mod history;
+mod plan;
+mod row;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use annals::PersistenceBackend;
+use clap::Parser;
+use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Error, Row, Statement};
+use tokio::runtime::Handle;
+
+use crate::failure::Failure;
+use crate::output::{Format, Header, Printer};
+use crate::store;
+use history::History;
+use row::SqlRow;
+
+/// Ask a history in SQL
+///
+/// The history is the table record_history with the columns record_name (text), value_json (the
+/// value's JSON text) and stored_at (Unix milliseconds). The SQL is SQLite's, with its JSON
+/// functions; only queries are possible.
+///
+/// Conditions on record_name (= and IN, LIKE, GLOB) and on stored_at (=, <, <=, >, >=, BETWEEN) narrow
+/// what is read from the backend, and so does LIMIT where the rows come in order anyway: by
+/// record_name, then stored_at up or down, or by stored_at alone for one record_name. LIKE tells
+/// capital letters from small ones, as names do. Every table in FROM is read from a snapshot of its
+/// own.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// One SELECT
+    sql: String,
+
+    /// The form of the output [default: table on a terminal, ndjson otherwise]
+    ///
+    /// In json and ndjson text is a string, JSON text too: json(value_json) ->> '$.member' takes it
+    /// apart. A blob is its hexadecimal digits.
+    #[arg(long, value_enum, value_name = "FORM")]
+    output: Option<Format>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals sql 'SELECT record_name, count(*) AS n FROM record_history GROUP BY record_name'
+  annals sql \"SELECT datetime(stored_at / 1000, 'unixepoch') AS at, value_json ->> '\\$.celsius' AS celsius
+              FROM record_history WHERE record_name = 'weather::vienna' ORDER BY stored_at DESC LIMIT 5\"
+  annals --backend redb:history.redb sql --output csv \\
+      \"SELECT * FROM record_history WHERE record_name LIKE 'host::cpu%' AND stored_at > 1740081234000\"";
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    let store = store::open_existing(backend).await?;
+    let backend = store.clone();
+    let runtime = Handle::current();
+    let selected = tokio::task::spawn_blocking(move || select(backend, runtime, &args)).await;
+    selected.map_err(|error| Failure::Failed(format!("the query broke off: {error}")))??;
+    store.close().await?;
+    Ok(())
+}
+
+/// Runs on a thread that may block.
+fn select(
+    backend: Arc<dyn PersistenceBackend>,
+    runtime: Handle,
+    args: &Args,
+) -> Result<(), Failure> {
+    let history = History::new(backend, runtime);
+    let connection = connect(&history)
+        .map_err(|error| Failure::Failed(format!("SQLite does not start: {error}")))?;
+    let mut statement = connection.prepare(&args.sql).map_err(refused)?;
+    if !statement.readonly() || statement.column_count() == 0 {
+        let message = "only queries are possible: annals sql changes nothing";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    check_names(&names, args.output)?;
+    let mut printer = Printer::new(args.output, Header::of_members(&names));
+    print(&mut statement, &names, &history, &mut printer)?;
+    printer.finish()
+}
+
+fn connect(history: &Arc<History>) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    // A misspelt column in double quotes is an error and no text.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    // As record names compare.
+    connection.pragma_update(None, "case_sensitive_like", true)?;
+    history.attach(&connection)?;
+    Ok(connection)
+}
+
+fn print(
+    statement: &mut Statement<'_>,
+    names: &[String],
+    history: &History,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let failed = |error: Error| match history.error() {
+        Some(error) => error.into(),
+        None => Failure::Failed(format!("the query failed: {}", reason(&error))),
+    };
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let values = (0..names.len()).map(|column| value(row, column)).collect::<Result<_, _>>();
+        printer.line(&SqlRow { names, values: values.map_err(failed)? })?;
+    }
+    Ok(())
+}
+
+fn value(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {
+    // Text that SQL made of a blob need not be UTF-8.
+    row.get_ref(column).map(|value| match value {
+        rusqlite::types::ValueRef::Text(text) => {
+            Value::Text(String::from_utf8_lossy(text).into_owned())
+        }
+        other => other.try_into().unwrap_or(Value::Null),
+    })
+}
+
+/// A JSON object has each member once.
+fn check_names(names: &[String], output: Option<Format>) -> Result<(), Failure> {
+    if matches!(output, Some(Format::Csv | Format::Table)) {
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(Failure::Usage(format!(
+            "two columns are called {name}; give one another name with AS"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Why SQLite does not take the text.
+fn refused(error: Error) -> Failure {
+    Failure::Usage(match error {
+        Error::MultipleStatement => "one query at a time".to_owned(),
+        Error::NulError(_) => "SQL has no NUL characters".to_owned(),
+        Error::SqlInputError { msg, sql, offset, .. } => match usize::try_from(offset) {
+            Ok(offset) => {
+                // SQLite counts bytes.
+                let before = sql.get(..offset).map_or(offset, |before| before.chars().count());
+                format!("the SQL is wrong: {msg} (at character {})", before + 1)
+            }
+            Err(_) => format!("the SQL is wrong: {msg}"),
+        },
+        error => format!("the SQL is wrong: {}", reason(&error)),
+    })
+}
+
+/// What SQLite says of it, without its number.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::SqliteFailure(_, Some(message)) => message.clone(),
+        error => error.to_string(),
+    }
+}
