@@ -192,7 +192,7 @@ mod tests {
         const WIDE: &[Column] =
             &[Column::name("record"), Column::number("count"), Column::fixed("first")];
         let mut out = Vec::new();
-        let mut table = Table::new(WIDE, 30);
+        let mut table = Table::new(WIDE.to_vec(), 30);
         let cells = ["accuracy::vienna", "12", "2026-05-17 08:30:00"].map(str::to_owned);
         table.row(&mut out, cells.to_vec()).unwrap();
         table.finish(&mut out).unwrap();
