@@ -9,7 +9,7 @@ mod sweep;
 
 use settings::{
     a_bad_setting_is_named_and_ends_it, a_replica_starts_before_its_database,
-    the_password_may_come_from_a_file,
+    rows_that_are_left_behind_are_told_by_the_exit_code, the_password_may_come_from_a_file,
 };
 use survive::nothing_acknowledged_is_lost_or_doubled;
 use sweep::one_replica_sweeps_at_a_time;
@@ -19,5 +19,6 @@ annals_test_postgres::server_tests! {
     async one_replica_sweeps_at_a_time,
     async a_replica_starts_before_its_database,
     async the_password_may_come_from_a_file,
+    async rows_that_are_left_behind_are_told_by_the_exit_code,
     sync a_bad_setting_is_named_and_ends_it,
 }

@@ -1,4 +1,4 @@
-//! How the program takes its settings.
+//! How the program takes its settings, and what its exit code says.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -50,4 +50,27 @@ pub async fn the_password_may_come_from_a_file() {
     ]);
     replica.until_ready().await;
     assert!(!replica.log().contains(password), "{}", replica.log());
+}
+
+/// The database never comes back: what was accepted cannot be stored, and that is told.
+pub async fn rows_that_are_left_behind_are_told_by_the_exit_code() {
+    let server = LocalServer::start().unwrap();
+    server.crash().unwrap();
+    let replica = Replica::start(&[
+        ("ANNALS_DATABASE_URL", server.url()),
+        ("ANNALS_DRAIN_DELAY", "0s"),
+        ("ANNALS_REQUEST_TIMEOUT", "500ms"),
+        ("ANNALS_GRACE_PERIOD", "2s"),
+    ]);
+    let post = |preference| {
+        let request = reqwest::Client::new().post(format!("{}/v1/rows", replica.base));
+        let request =
+            request.header("prefer", preference).header("content-type", "application/json");
+        request.body(r#"{"record":"a","value":1}"#).send()
+    };
+    assert_eq!(post("respond-async").await.unwrap().status(), 202);
+    let refused = post("return=minimal").await.unwrap();
+    assert!(refused.status().is_server_error(), "{}", refused.status());
+    replica.terminate();
+    assert_eq!(replica.wait().await.code(), Some(3));
 }

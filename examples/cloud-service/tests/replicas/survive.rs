@@ -49,11 +49,11 @@ async fn survive() {
     let impatient = impatient_client(drained.base.clone(), now);
 
     let events = async {
-        progress.more(250).await;
+        progress.more(120).await;
         killed.kill();
-        progress.more(250).await;
+        progress.more(120).await;
         restart(&server).await;
-        progress.more(250).await;
+        progress.more(120).await;
         drained.terminate();
         // It says so before it lets go: nobody is to find the door shut.
         let mut seen = BTreeSet::new();
@@ -64,7 +64,7 @@ async fn survive() {
         let log = drained.log();
         let status = drained.wait().await;
         assert_eq!(status.code(), Some(0), "{log}");
-        progress.more(250).await;
+        progress.more(120).await;
         progress.stop.send_replace(true);
     };
     let (accounts, accepted, ()) = tokio::join!(join_all(clients), impatient, events);
