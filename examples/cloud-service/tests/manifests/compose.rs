@@ -1,4 +1,4 @@
-//! `docker-compose.yml` fits the program and the README.
+//! `docker-compose.yml` and the image fit the program, the workspace and the README.
 
 use std::fs;
 use std::time::Duration;
@@ -82,4 +82,29 @@ fn a_mistake_in_the_compose_file_is_found() {
         let found = found.expect_err(&format!("{wrong} goes unseen"));
         assert!(found.contains(says), "{wrong}: {found}");
     }
+}
+
+/// What the build of the image needs: every member of the workspace, for cargo reads them all.
+fn check_image(cargo: &str, ignored: &str, image: &str) -> Result<(), String> {
+    let members = cargo.split_once("members = [").and_then(|(_, rest)| rest.split_once(']'));
+    let (members, _) = members.ok_or("no members")?;
+    for member in members.split('"').skip(1).step_by(2).filter(|member| *member != ".") {
+        let folder = member.split('/').next().unwrap_or_default();
+        let sent = ignored.lines().any(|line| line.strip_prefix('!') == Some(folder));
+        ensure(sent, || format!("{folder} is kept from the build"))?;
+    }
+    let cli = root("cli/Cargo.toml");
+    let needed = cli.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let rust = format!("rust:{}-", needed.ok_or("no rust-version")?);
+    ensure(image.contains(&rust), || format!("the image is not built with {rust}"))
+}
+
+#[test]
+fn the_image_is_built_with_all_it_needs() {
+    let (cargo, ignored) = (root("Cargo.toml"), root(".dockerignore"));
+    check_image(&cargo, &ignored, &root("Dockerfile")).unwrap();
+    let found = check_image(&cargo, &ignored.replace("!testing", ""), &root("Dockerfile"));
+    assert!(found.unwrap_err().contains("testing"));
+    let found = check_image(&cargo, &ignored, &root("Dockerfile").replace("rust:1", "rust:0"));
+    assert!(found.unwrap_err().contains("rust:1"));
 }
