@@ -172,10 +172,10 @@ unsafe impl VTabCursor for Cursor {
     fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
         let Some(row) = &self.row else { return Ok(()) };
         match column {
-            RECORD_NAME => context.set_result(&&*row.record),
-            VALUE_JSON => context.set_result(&&*row.json),
-            STORED_AT => context.set_result(&row.stored_at),
-            _ => context.set_result(&self.place),
+            RECORD_NAME => context.set_result(&*row.record),
+            VALUE_JSON => context.set_result(&*row.json),
+            STORED_AT => context.set_result(row.stored_at),
+            _ => context.set_result(self.place),
         }
     }
 

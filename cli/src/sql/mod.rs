@@ -77,7 +77,7 @@ fn select(
         let message = "only queries are possible: annals sql changes nothing";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     check_names(&names, args.output)?;
     let mut printer = Printer::new(args.output, Header::of_members(&names));
     print(&mut statement, &names, &history, &mut printer)?;

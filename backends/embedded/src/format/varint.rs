@@ -108,7 +108,7 @@ mod tests {
         for number in NUMBERS {
             assert_eq!(reader.number().unwrap(), number);
         }
-        assert_eq!(reader.0, []);
+        assert!(reader.0.is_empty());
     }
 
     #[test]
