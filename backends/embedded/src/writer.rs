@@ -10,8 +10,10 @@ use crate::store::Store;
 use crate::tasks::{Failed, Tasks};
 use crate::tuning::Tuning;
 
-/// One transaction takes at most so many rows, so that none of its callers waits for ever.
+/// One transaction takes batches up to so many rows or bytes of text, so that none of its callers
+/// waits for ever and memory stays bounded.
 const GROUP_ROWS: usize = 16_384;
+const GROUP_BYTES: usize = 16 << 20;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, PersistenceError>>;
 
@@ -55,7 +57,7 @@ impl<W: Writer> Thread<W> {
             let mut closing = next.is_none();
             while let Some(job) = next {
                 closing |= self.take(job, &mut group);
-                let more = group.rows < GROUP_ROWS && !closing;
+                let more = !group.is_full() && !closing;
                 next = if more { self.jobs.try_recv().ok() } else { None };
             }
             if closing {
@@ -119,7 +121,7 @@ impl<W: Writer> Thread<W> {
         self.jobs.close();
         while let Ok(job) = self.jobs.try_recv() {
             self.take(job, group);
-            if group.rows >= GROUP_ROWS {
+            if group.is_full() {
                 group.commit(&mut self.store);
             }
         }
@@ -141,11 +143,17 @@ struct Group {
     batches: Vec<Batch>,
     replies: Vec<Reply<()>>,
     rows: usize,
+    bytes: usize,
 }
 
 impl Group {
+    fn is_full(&self) -> bool {
+        self.rows >= GROUP_ROWS || self.bytes >= GROUP_BYTES
+    }
+
     fn push(&mut self, batch: Batch, reply: Reply<()>) {
         self.rows += batch.rows().len();
+        self.bytes += batch.rows().iter().map(|row| row.value.len()).sum::<usize>();
         self.batches.push(batch);
         self.replies.push(reply);
     }
@@ -156,7 +164,7 @@ impl Group {
         }
         let stored = store.store(&self.batches);
         let alone = self.batches.len() > 1 && stored.as_ref().is_err_and(blames_a_batch);
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         for (batch, reply) in self.batches.drain(..).zip(self.replies.drain(..)) {
             // One batch that the engine refuses must not take its neighbours along.
             let stored = if alone { store.store(&[batch]) } else { stored.clone() };
@@ -165,7 +173,7 @@ impl Group {
     }
 
     fn refuse(&mut self, error: &PersistenceError) {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.batches.clear();
         for reply in self.replies.drain(..) {
             drop(reply.send(Err(error.clone())));

@@ -135,7 +135,8 @@ async fn the_log_is_copied_into_the_file_and_does_not_grow_for_ever() {
     // Text that zstd makes little of.
     let mut noise: u64 = 1;
     let mut letter = || {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise =
+            noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'0' + (noise >> 58) as u8 % 64)
     };
     let value = json!((0..100_000).map(|_| letter()).collect::<String>());

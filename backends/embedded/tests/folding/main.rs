@@ -311,7 +311,10 @@ async fn damage_is_an_error_and_never_a_wrong_answer() {
     filled(&disk, 300).await;
     let store = Disk::with(Arc::new(disk.data().damaged())).open(still());
     let error = store.query("*", QueryParams::default()).await.unwrap_err();
-    assert!(matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt), "{error}");
+    assert!(
+        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
+        "{error}"
+    );
     store.store("a", &json!([0]), 1_000_000).await.unwrap();
     // The newest row is in the head, which is sound.
     let newest = store.query("a", QueryParams::latest(1)).await.unwrap();
@@ -336,7 +339,10 @@ async fn a_head_that_cannot_be_folded_stops_growing() {
         }
         assert!(stored < 100);
     };
-    assert!(matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt), "{error}");
+    assert!(
+        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
+        "{error}"
+    );
     assert!(stored >= 10, "{stored}");
     store.close().await.unwrap();
 }

@@ -55,9 +55,8 @@ impl Harness for Files {
     ) -> HarnessResult<Option<()>> {
         let connection = Connection::open(location)?;
         let id: u32 =
-            connection.query_row("SELECT id FROM records WHERE name = ?1", [record], |row| {
-                row.get(0)
-            })?;
+            connection
+                .query_row("SELECT id FROM records WHERE name = ?1", [record], |row| row.get(0))?;
         let blocks: Vec<(Option<u64>, u64, Vec<u8>)> = connection
             .prepare("SELECT NULL, number, block FROM head UNION ALL SELECT run, number, block FROM blocks")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -119,9 +118,7 @@ impl Drop for FailingSyncs {
 impl Files {
     fn config(&self, location: &str) -> SqliteConfig {
         failing_vfs::register();
-        SqliteConfig::new(location)
-            .with_vfs(failing_vfs::NAME)
-            .with_tuning(self.tuning.clone())
+        SqliteConfig::new(location).with_vfs(failing_vfs::NAME).with_tuning(self.tuning.clone())
     }
 }
 
