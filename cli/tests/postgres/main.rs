@@ -49,6 +49,29 @@ fn an_import_keeps_the_text_and_names_the_bad_line() {
     );
 }
 
+fn sql_and_an_export_work_on_a_server() {
+    let url = server("sql");
+    let place = Place::new();
+    let rows =
+        [("b", "1.50e+02", 7), ("b", "-0.0", 7), ("B", "{\"n\":3}", 5), ("c", "\"x\\n\"", 9)];
+    place.import(&url, &rows);
+    // Both sides of the join are read at once.
+    let text = "SELECT one.record_name AS r, count(*) AS n FROM record_history AS one JOIN \
+                record_history AS other ON one.stored_at = other.stored_at WHERE one.record_name LIKE \
+                'b%' OR one.stored_at = 9 GROUP BY 1 ORDER BY 1";
+    let run = place.run(&["sql", text, "--backend", &url]).ok();
+    assert_eq!(run.out, "{\"r\":\"b\",\"n\":4}\n{\"r\":\"c\",\"n\":1}\n");
+    for form in ["ndjson", "csv"] {
+        let export =
+            |backend: &str| place.run(&["export", "--output", form, "--backend", backend]).ok().out;
+        let exported = export(&url);
+        let file = format!("redb:{form}.redb");
+        let import = ["import", "--input", form, "--backend", &file];
+        place.run_with_input(&import, &exported).ok();
+        assert_eq!(export(&file), exported);
+    }
+}
+
 fn the_suite_runs_in_schemas_of_its_own() {
     let url = server("conformance");
     let place = Place::new();
@@ -70,6 +93,7 @@ fn a_server_that_is_not_there_is_said_without_the_password() {
 annals_test_postgres::server_tests! {
     sync the_main_job_works_on_a_server,
     sync an_import_keeps_the_text_and_names_the_bad_line,
+    sync sql_and_an_export_work_on_a_server,
     sync the_suite_runs_in_schemas_of_its_own,
     sync a_server_that_is_not_there_is_said_without_the_password,
 }
