@@ -179,6 +179,9 @@ pub trait Snapshot: Send + 'static {
     fn tables(&self) -> Result<&dyn Tables, PersistenceError>;
 }
 
+/// Takes the number of a block of the head and the block.
+pub type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError> + 'a;
+
 /// The tables of one state of the store.
 pub trait Tables {
     /// The records that match, in byte order of their names. Some may have no rows.
@@ -200,7 +203,7 @@ pub trait Tables {
     fn head(
         &self,
         numbers: RangeInclusive<u64>,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), PersistenceError>;
 
     /// The runs, in any order.

@@ -36,7 +36,7 @@ pub use config::{EmbeddedConfig, parse_bytes, parse_url};
 pub use convert::Conversion;
 pub use engine::{
     Engine, RecordId, Run, RunId, RunOrder, RunToWrite, Since, Snapshot, Tables, Transaction,
-    Writer,
+    Visit, Writer,
 };
 #[doc(hidden)]
 pub use tuning::Tuning;

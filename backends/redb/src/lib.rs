@@ -1,4 +1,4 @@
-//! The history of live records in a redb file: pure Rust, nothing to link.
+//! The history of live records in a redb file.
 //!
 //! [`RedbBackend::new`] opens or creates the file, synchronously and without a runtime, and makes
 //! missing parent folders. One thread writes, with group commit; readers have snapshots of their

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use annals_core::{Pattern, PersistenceError};
-use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables};
+use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables, Visit};
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value,
     WriteTransaction,
@@ -90,7 +90,7 @@ impl<T: Source> Tables for RedbTables<T> {
     fn head(
         &self,
         numbers: RangeInclusive<u64>,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), PersistenceError> {
         for entry in self.open(HEAD)?.range(numbers).map_err(failed("query"))? {
             let (number, block) = entry.map_err(failed("query"))?;

@@ -29,15 +29,14 @@ pub struct SqliteConfig {
 }
 
 impl SqliteConfig {
-    /// The defaults: full durability, values up to 16 MiB, 64 MiB of page cache for the writer,
+    /// The defaults: full durability, values up to 16 MiB, 16 MiB of page cache for the writer,
     /// five seconds of patience with other processes.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
             durability: Durability::PowerLoss,
-            // A commit touches a leaf for every record in it; with less than this their pages
-            // are read again for every commit.
-            cache_bytes: 64 << 20,
+            // Blocks are written once; what is looked up again are names.
+            cache_bytes: 16 << 20,
             busy_timeout: Duration::from_secs(5),
             vfs: None,
             create: true,

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use annals_core::{Pattern, PersistenceError};
-use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables};
+use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables, Visit};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::error::failed;
@@ -60,7 +60,7 @@ impl Tables for SqliteTables {
     fn head(
         &self,
         numbers: RangeInclusive<u64>,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), PersistenceError> {
         let failed = failed("query");
         let last = i64::try_from(*numbers.end()).unwrap_or(i64::MAX);

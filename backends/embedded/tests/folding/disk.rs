@@ -11,7 +11,7 @@ use annals_core::{
 };
 use annals_embedded::{
     Embedded, EmbeddedConfig, Engine, RecordId, Run, RunId, RunToWrite, Since, Snapshot, Tables,
-    Transaction, Tuning, Writer,
+    Transaction, Tuning, Visit, Writer,
 };
 
 type Bytes = Arc<[u8]>;
@@ -161,7 +161,7 @@ impl Tables for View {
     fn head(
         &self,
         numbers: RangeInclusive<u64>,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), PersistenceError> {
         self.disk.call()?;
         self.data.head.range(numbers).try_for_each(|(number, block)| visit(*number, block))

@@ -1,6 +1,8 @@
 //! Folding, merging and cleaning up change where rows lie and nothing else, whenever a store is
 //! killed, whatever fails, and whoever else folds the same file.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod disk;
 
 use std::collections::BTreeSet;

@@ -121,7 +121,7 @@ fn folder(location: &str) -> PathBuf {
 /// Changes every block of a table; answers how many rows were changed.
 fn rewrite<T: Copy, K: for<'a> Key<SelfType<'a> = T> + 'static>(
     table: &mut Table<'_, K, &'static [u8]>,
-    change: &dyn Fn(&[u8]) -> HarnessResult<(Vec<u8>, usize)>,
+    change: impl Fn(&[u8]) -> HarnessResult<(Vec<u8>, usize)>,
 ) -> HarnessResult<usize> {
     let mut blocks = Vec::new();
     for entry in table.iter()? {
