@@ -62,11 +62,6 @@ impl Capture {
         );
     }
 
-    /// Counts a value that panicked while the buffer cloned it.
-    pub(crate) fn panicked(&self) {
-        self.missed(1, "it panicked while it was cloned");
-    }
-
     fn missed(&self, values: u64, why: &str) {
         self.record.add_lost(values);
         tell(&self.missed, values, |values| {

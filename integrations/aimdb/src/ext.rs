@@ -82,6 +82,10 @@ pub trait RecordRegistrarPersistExt<'r> {
     /// # Buffers of one's own
     /// A buffer must not wake its readers while it holds a lock that reading takes. AimDB's own do
     /// not.
+    ///
+    /// # Panics of values
+    /// A value that panics while it is serialized is counted as lagged. One that panics while the
+    /// buffer clones it ends the persistence of its record, which is said as an error.
     fn persist(&'r mut self, record_name: impl Into<String>) -> &'r mut Self;
 
     /// Sets the buffer, as `.buffer(cfg)` does, and persists every value that is pushed into it

@@ -1,8 +1,7 @@
 //! Reading AimDB's buffers into the recorder.
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -28,8 +27,6 @@ pub(crate) enum Read<T> {
     Lagged(u64),
     Nothing,
     Closed,
-    /// A value panicked while it was cloned, and is gone.
-    Panicked,
 }
 
 /// A subscription to a buffer, of either AimDB line.
@@ -83,7 +80,7 @@ impl<S: Source> Tap<S> {
                     }
                     if buffer == Buffer::Closed { return } else { continue }
                 }
-                read = recv(&mut self.source) => read,
+                read = self.source.recv() => read,
             };
             let buffer = match self.take(read) {
                 Buffer::Closed => return,
@@ -100,8 +97,7 @@ impl<S: Source> Tap<S> {
     /// Reads what the buffer holds, `most` values at most.
     fn read(&mut self, most: usize) -> Buffer {
         for _ in 0..most {
-            let read = catch_unwind(AssertUnwindSafe(|| self.source.try_recv()));
-            let read = read.unwrap_or(Read::Panicked);
+            let read = self.source.try_recv();
             match self.take(read) {
                 Buffer::Filled => {}
                 other => return other,
@@ -126,24 +122,10 @@ impl<S: Source> Tap<S> {
                 self.capture.lagged(values);
                 Buffer::Filled
             }
-            Read::Panicked => {
-                self.capture.panicked();
-                Buffer::Filled
-            }
             Read::Nothing => Buffer::Empty,
             Read::Closed => Buffer::Closed,
         }
     }
-}
-
-/// The next value. Subscriptions clone values, and whoever pushes is not to blame for that.
-async fn recv<S: Source>(source: &mut S) -> Read<S::Value> {
-    let mut receiving = pin!(source.recv());
-    poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| receiving.as_mut().poll(context)));
-        polled.unwrap_or(Poll::Ready(Read::Panicked))
-    })
-    .await
 }
 
 /// Pending once; the next poll is on another thread.

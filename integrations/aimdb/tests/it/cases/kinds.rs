@@ -1,13 +1,12 @@
 //! Buffers that overwrite without a word.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt};
 use annals_core::MemoryBackend;
 use serde::{Serialize, Serializer};
 
-use super::line::{self, CLONES_OF_A_PUSH, Cfg};
+use super::line::{self, Cfg};
 use crate::fixture::{How, Reading, WEEK};
 
 const PUSHED: u64 = 5_000;
@@ -57,42 +56,6 @@ impl Serialize for Touchy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         assert!(self.0.is_multiple_of(2), "as expected");
         serializer.serialize_u64(self.0)
-    }
-}
-
-/// What a subscriber gets is a clone; number 1 has none but those that a push makes itself.
-#[derive(Debug)]
-struct Unique {
-    n: u64,
-    clones: Arc<AtomicUsize>,
-}
-
-impl Clone for Unique {
-    fn clone(&self) -> Self {
-        let before = self.clones.fetch_add(1, Ordering::Relaxed);
-        assert!(self.n != 1 || before < CLONES_OF_A_PUSH, "as expected");
-        Self { n: self.n, clones: self.clones.clone() }
-    }
-}
-
-impl Serialize for Unique {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.n)
-    }
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn a_value_that_panics_while_it_is_cloned_is_counted_and_ends_nothing() {
-    for (name, cfg) in [("ring", Cfg::SpmcRing { capacity: 8 }), ("latest", Cfg::SingleLatest)] {
-        let backend = Arc::new(MemoryBackend::new());
-        let mut builder = line::builder().with_persistence(backend, WEEK);
-        line::persist::<Unique>(&mut builder, name, cfg, How::Tap);
-        let db = line::start(builder).await;
-        let pusher = line::pusher::<Unique>(&db, name);
-        (0..4).for_each(|n| pusher.push(Unique { n, clones: Arc::default() }));
-        db.persistence().unwrap().flush().await.unwrap();
-        assert_eq!(db.query_latest::<u64>(name, 9).await.unwrap(), [3, 2, 0], "{name}");
-        assert_eq!(db.persistence_stats().unwrap().records[name].lagged, 1, "{name}");
     }
 }
 

@@ -19,9 +19,6 @@ pub(crate) use aimdb_core_2::buffer::BufferCfg as Cfg;
 /// Whether `.persist` may miss the first values of a `.source()` when there are several threads.
 pub(crate) const MAY_MISS_THE_FIRST: bool = false;
 
-/// How many clones a push makes of a value before the buffer has it.
-pub(crate) const CLONES_OF_A_PUSH: usize = 0;
-
 /// How this line's names are made, and its pattern for all of them.
 pub(crate) const SEPARATOR: &str = ".";
 
