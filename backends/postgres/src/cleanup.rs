@@ -6,13 +6,14 @@ mod rows;
 use std::sync::Arc;
 
 use annals_core::{CleanupPlan, ErrorKind, Pattern, PersistenceError, Swept};
-use tokio_postgres::{SimpleQueryMessage, Statement};
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::types::Type;
 
 use crate::engine::Engine;
 use crate::layout::Layout;
 use crate::partitions;
 use crate::read::{NamePages, Named};
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 use parts::Which;
 
 const OPERATION: &str = "cleanup";
@@ -132,8 +133,7 @@ impl Sweep<'_> {
         let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
         let session = self.step().await?;
         let client = session.client();
-        let select = session.run(client.prepare_cached(&sql.empty_records)).await?;
-        let seen = select_ids(&session, &select, &ids).await?;
+        let seen = select_ids(&session, &sql.empty_records, &ids).await?;
         if !seen.is_empty() {
             match session.run(client.batch_execute(&sql.lock_names)).await {
                 // Somebody's store takes long. Names without rows are not listed: another time
@@ -147,12 +147,13 @@ impl Sweep<'_> {
                 locked => locked?,
             }
             // Rows may have come until the lock was there.
-            let still = select_ids(&session, &select, &seen).await?;
+            let still = select_ids(&session, &sql.empty_records, &seen).await?;
             if !still.is_empty() {
+                let still: [Parameter<'_>; 1] = [(&still, Type::INT8_ARRAY)];
                 if let Some(unplace) = &sql.unplace {
-                    session.run(client.execute(unplace, &[&still])).await?;
+                    session.run(client.execute_typed(unplace, &still)).await?;
                 }
-                session.run(client.execute(&sql.prune, &[&still])).await?;
+                session.run(client.execute_typed(&sql.prune, &still)).await?;
                 session.run(client.batch_execute(&sql.raise_generation)).await?;
             }
         }
@@ -164,10 +165,11 @@ impl Sweep<'_> {
 
 async fn select_ids(
     session: &Session,
-    select: &Statement,
+    select: &str,
     ids: &Vec<i64>,
 ) -> Result<Vec<i64>, PersistenceError> {
-    let rows = session.run(session.client().query(select, &[ids])).await?;
+    let ids: [Parameter<'_>; 1] = [(ids, Type::INT8_ARRAY)];
+    let rows = session.run(session.client().query_typed(select, &ids)).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

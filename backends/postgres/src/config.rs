@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use annals_core::{DEFAULT_MAX_VALUE_BYTES, Durability, PersistenceError};
 
+use crate::connect::Server;
 use crate::error;
 
 mod storage;
@@ -47,26 +48,54 @@ const FIELD_BYTES: usize = 1 << 30;
 /// | `writers` | 1 | connections for writing, beside those for reading |
 /// | `durability` | `power-loss` | `process`: see [`with_durability`](Self::with_durability) |
 /// | `wait_timeout` | 30 s | the longest wait for a free connection or a place in the queue |
-/// | `connect_timeout` | 10 s | the longest time to connect and log in, for each host |
+/// | `connect_timeout` | 10 s | the longest time to connect and log in, for each host's every address |
 /// | `statement_timeout` | 60 s | the longest time for one step of work on the server |
 /// | `timescale` | `auto` | `require`, `off`: see [`with_timescale`](Self::with_timescale) |
 /// | `chunk_interval` | 1 d | what one chunk of a hypertable holds |
 /// | `compress_after` | 7 d | how old a chunk is when TimescaleDB compresses it; or `off` |
 /// | `partition_interval` | none | see [`with_partition_interval`](Self::with_partition_interval) |
 /// | `distribute` | `off` | `require`: see [`with_distribution`](Self::with_distribution) |
+/// | `read_url` | | another server to read from, see below |
 ///
 /// Times are written as `500ms`, `30s` or `2min`. A plain number means what it means to
 /// PostgreSQL: seconds for `connect_timeout`, milliseconds for the others. Intervals need a unit
-/// and may have `h` and `d` as well. The options that libpq
-/// knows (`host`, `port`, `user`, `password`, `dbname`, `application_name`, `options`, `sslmode`,
-/// `target_session_attrs`, `load_balance_hosts`, `keepalives…`, `tcp_user_timeout`) work too, and
-/// several hosts with commas between them; anything else is refused.
+/// and may have `h` and `d` as well.
 ///
-/// There is no TLS yet: `sslmode=require`, `verify-ca` and `verify-full` are refused, `prefer` (the
-/// default) connects without.
+/// Several hosts may be given with commas between them; they are tried in order. The options below
+/// have the meanings that libpq documents, and so have `host`, `hostaddr`, `port`, `user`,
+/// `password`, `dbname`, `application_name`, `options`, `load_balance_hosts`, `channel_binding`,
+/// `sslnegotiation`, `keepalives…` and `tcp_user_timeout`; anything else is refused.
+///
+/// | option | default | |
+/// |---|---|---|
+/// | `target_session_attrs` | `any` | `read-write`, `read-only`, `primary`, `standby`, `prefer-standby`: which of the hosts will do |
+/// | `sslmode` | `prefer` | `disable`, `prefer`, `require`, `verify-ca`, `verify-full`; `allow` is `prefer` |
+/// | `sslrootcert` | | a file of certificates in PEM, or `system`, which is what `verify-full` takes by itself; without `sslmode` it means `verify-full` |
+/// | `sslcert`, `sslkey` | | our own certificate and its key, files in PEM; the key is not encrypted and nobody else can read it |
+/// | `password_file` | | a file that has the password and nothing else |
+/// | `passfile` | `~/.pgpass` | libpq's password file, which nobody else can read |
+///
+/// Only `verify-full` knows who the server is; as with libpq, the others keep out those who listen
+/// at most. Certificates have the host in their `subjectAltName`; the common name does not count.
+///
+/// A password that is not in the URL is looked for in `password_file`, the variable `PGPASSWORD`,
+/// and `passfile` or the variable `PGPASSFILE`. All files are read again for every connection:
+/// passwords and certificates can be replaced under a running program.
+///
+/// # Reading from replicas
+///
+/// `read_url` is a second URL (percent-encoded, with the options of the second table only), whose
+/// server answers `query`, `query_stream` and `records`. Everything else, cleanup among it, goes to
+/// the first. A replica shows what it has replayed: rows that were acknowledged a moment ago may not
+/// be there yet, and two queries may meet replicas that are not equally far. Each query still sees
+/// one snapshot.
+///
+/// When no replica answers, reads fail: the primary was not meant to carry them. Where it is, name
+/// it last: `…replica1,replica2,primary/plant?target_session_attrs=prefer-standby`.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    pub(crate) server: tokio_postgres::Config,
+    pub(crate) server: Server,
+    pub(crate) read_server: Option<Server>,
     pub(crate) schema: String,
     pub(crate) max_value_bytes: usize,
     pub(crate) pool_size: usize,
@@ -93,9 +122,14 @@ impl PostgresConfig {
 
     /// Starts from a configuration of the driver's own, with the defaults for all else.
     pub fn from_server(server: tokio_postgres::Config) -> Self {
-        let connect_timeout = server.get_connect_timeout().copied();
+        Self::with_server(Server::from(server))
+    }
+
+    fn with_server(server: Server) -> Self {
+        let connect_timeout = server.driver.get_connect_timeout().copied();
         Self {
             server,
+            read_server: None,
             schema: "annals".to_owned(),
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
             pool_size: 8,
@@ -106,6 +140,16 @@ impl PostgresConfig {
             statement_timeout: Duration::from_secs(60),
             storage: Storage::default(),
         }
+    }
+
+    /// Sets the server that queries go to, by a URL that says only how to reach it: see
+    /// [above](Self#reading-from-replicas).
+    ///
+    /// # Errors
+    /// As [`from_url`](Self::from_url).
+    pub fn with_read_url(mut self, url: &str) -> Result<Self, PersistenceError> {
+        self.read_server = Some(url::read_server(url)?);
+        Ok(self)
     }
 
     /// Sets the schema that all tables live in. It is created if it is missing. Any name of 1 to
@@ -264,29 +308,15 @@ impl PostgresConfig {
             return Err(error::config("`writers` is at least 1"));
         }
         self.storage.check()?;
-        if self.server.get_hosts().is_empty() && self.server.get_hostaddrs().is_empty() {
-            return Err(error::config("no host: write postgres://user:password@host/database"));
-        }
-        if self.server.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
-            return Err(error::config(
-                "TLS is not supported yet, and `sslmode` asks for it; a tunnel or \
-                 `sslmode=prefer` on a network you trust are the ways around it",
-            ));
-        }
-        Ok(())
+        std::iter::once(&self.server).chain(&self.read_server).try_for_each(Server::check)
     }
 }
 
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The driver's own `Debug` hides the password too, but not `options`, where people put
-        // what they should not.
         f.debug_struct("PostgresConfig")
-            .field("hosts", &self.server.get_hosts())
-            .field("ports", &self.server.get_ports())
-            .field("user", &self.server.get_user())
-            .field("password", &self.server.get_password().map(|_| "…"))
-            .field("database", &self.server.get_dbname())
+            .field("server", &self.server)
+            .field("read_server", &self.read_server)
             .field("schema", &self.schema)
             .field("max_value_bytes", &self.max_value_bytes)
             .field("pool_size", &self.pool_size)

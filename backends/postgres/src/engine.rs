@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{Durability, ErrorKind, PersistenceError};
-use deadpool_postgres::{
-    Hook, Manager, ManagerConfig, Pool, PoolBuilder, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool::Runtime;
+use deadpool::managed::{Hook, Timeouts};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::PostgresConfig;
+use crate::connect::{Connector, Server};
 use crate::error::{self, Native, Phase};
-use crate::hosts::{self, HostByHost};
 use crate::layout::Layout;
-use crate::schema::{self, Server};
+use crate::schema;
 use crate::session::Session;
 use crate::sql::Sql;
 use crate::write::NameCache;
@@ -22,16 +21,22 @@ use crate::write::NameCache;
 /// The client waits a little longer than the server, whose own limit gives the better message.
 const GRACE: Duration = Duration::from_secs(2);
 
+type Pool = deadpool::managed::Pool<Connector>;
+type PoolBuilder = deadpool::managed::PoolBuilder<Connector>;
+
 pub(crate) struct Engine {
     config: PostgresConfig,
     pub(crate) sql: Sql,
-    /// For reading, sweeping and everything but storing.
+    /// For everything but storing.
     readers: Option<Pool>,
+    /// For queries, if they have a server of their own.
+    replicas: Option<Pool>,
     /// For storing alone: no reader can hold these.
     writers: Option<Pool>,
     /// Streams may wait for their reader for ever, so that one connection is kept from them.
     streams: Arc<Semaphore>,
-    ready: OnceCell<Server>,
+    ready: OnceCell<schema::Server>,
+    readable: OnceCell<()>,
     pub(crate) names: Arc<NameCache>,
 }
 
@@ -50,14 +55,22 @@ impl Engine {
         // With sizes beyond reason a pool takes all memory. The check's error comes with the first
         // call.
         let sound = config.check().is_ok();
-        let pool = |size| sound.then(|| pool(&config, size));
+        let pool = |server, size| sound.then(|| pool(&config, server, size));
         let build = |builder: PoolBuilder| builder.build().ok();
         Self {
             sql,
-            readers: pool(config.pool_size).and_then(build),
-            writers: pool(config.writers).map(|pool| pool.post_create(connected)).and_then(build),
+            readers: pool(&config.server, config.pool_size).and_then(build),
+            replicas: config
+                .read_server
+                .as_ref()
+                .and_then(|server| pool(server, config.pool_size))
+                .and_then(build),
+            writers: pool(&config.server, config.writers)
+                .map(|pool| pool.post_create(connected))
+                .and_then(build),
             streams: Arc::new(Semaphore::new(streams)),
             ready: OnceCell::new(),
+            readable: OnceCell::new(),
             names,
             config,
         }
@@ -90,7 +103,36 @@ impl Engine {
         self.ready.get_or_try_init(|| schema::prepare(self)).await.map(drop)
     }
 
-    /// A connection for anything but storing.
+    /// As [`ready`](Self::ready), for queries: where they have a server of their own, the other one
+    /// may be away.
+    pub(crate) async fn readable(&self) -> Result<(), PersistenceError> {
+        if self.config.read_server.is_none() {
+            return self.ready().await;
+        }
+        let checked = self.readable.get_or_try_init(|| async {
+            if !schema::is_on_replica(self).await? {
+                self.ready().await?;
+                // Replayed meanwhile, or the next call will see.
+                if !schema::is_on_replica(self).await? {
+                    let message = "the tables have not reached the server of `read_url` yet";
+                    return Err(error::own(error::INITIALIZE, ErrorKind::Busy, message));
+                }
+            }
+            Ok(())
+        });
+        checked.await.map(drop)
+    }
+
+    /// A connection for queries.
+    pub(crate) async fn querier(
+        &self,
+        operation: &'static str,
+    ) -> Result<Session, PersistenceError> {
+        let pool = if self.config.read_server.is_some() { &self.replicas } else { &self.readers };
+        self.session(operation, pool.as_ref()).await
+    }
+
+    /// A connection for anything but storing and queries.
     pub(crate) async fn reader(
         &self,
         operation: &'static str,
@@ -136,36 +178,31 @@ impl Engine {
     }
 
     pub(crate) async fn health(&self) -> Result<(), PersistenceError> {
+        const OPERATION: &str = "health";
         self.ready().await?;
-        let session = self.reader("health").await?;
-        session.run(session.client().query_one(&self.sql.health, &[])).await?;
-        session.release();
+        let mut sessions = vec![self.reader(OPERATION).await?];
+        if self.config.read_server.is_some() {
+            sessions.push(self.querier(OPERATION).await?);
+        }
+        for session in sessions {
+            session.run(session.client().simple_query(&self.sql.health)).await?;
+            session.release();
+        }
         Ok(())
     }
 }
 
-fn pool(config: &PostgresConfig, size: usize) -> PoolBuilder {
-    let mut server = config.server.clone();
-    // The driver's limit is for each address, `HostByHost`'s for each host, and the pool's, below,
-    // for all of it.
-    server.connect_timeout(config.connect_timeout);
-    if server.get_application_name().is_none() {
-        server.application_name("annals");
+fn pool(config: &PostgresConfig, server: &Server, size: usize) -> PoolBuilder {
+    let mut server = server.clone();
+    let driver = &mut server.driver;
+    if driver.get_application_name().is_none() {
+        driver.application_name("annals");
     }
-    keep_alive(&mut server);
-    let hosts = u32::try_from(hosts::count(&server)).unwrap_or(u32::MAX).max(1);
-    let create = config.connect_timeout.saturating_mul(hosts);
-    let manager = Manager::from_connect(
-        server,
-        HostByHost { limit: config.connect_timeout },
-        ManagerConfig { recycling_method: RecyclingMethod::Fast },
-    );
-    let timeouts = Timeouts {
-        wait: Some(config.wait_timeout),
-        create: Some(create),
-        recycle: Some(config.connect_timeout),
-    };
-    Pool::builder(manager).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1)
+    keep_alive(driver);
+    // Making a connection has limits of its own, for each host.
+    let timeouts = Timeouts { wait: Some(config.wait_timeout), ..Timeouts::default() };
+    let connector = Connector::new(server, config.connect_timeout);
+    Pool::builder(connector).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1)
 }
 
 /// A server that is gone without a word is noticed within a minute, unless somebody chose other

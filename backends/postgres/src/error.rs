@@ -4,8 +4,10 @@ use std::error::Error as _;
 use std::io;
 
 use annals_core::{BackendError, ErrorKind, Outcome, PersistenceError};
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool::managed::{PoolError, TimeoutType};
 use tokio_postgres::error::{Severity, SqlState};
+
+use crate::connect::ConnectError;
 
 /// How this backend calls itself in errors.
 pub(crate) const ENGINE: &str = "postgres";
@@ -136,6 +138,13 @@ pub(crate) fn driver(
     reported(operation, error, kind, outcome)
 }
 
+/// An error of the driver while a connection was made.
+pub(crate) fn connecting(error: tokio_postgres::Error) -> ConnectError {
+    let (kind, _) = classify(reduce(&error), Phase::Before);
+    let message = message(&error);
+    ConnectError { kind: without_rows(kind), message, source: Some(Box::new(error)) }
+}
+
 /// The kind of an error that no row can have caused.
 fn without_rows(kind: ErrorKind) -> ErrorKind {
     if kind == ErrorKind::Other { ErrorKind::Config } else { kind }
@@ -147,22 +156,26 @@ fn reported(
     kind: ErrorKind,
     outcome: Outcome,
 ) -> PersistenceError {
-    let message = match error.as_db_error() {
-        Some(reported) => {
-            let advice = advice(reported.code().code());
-            format!("{} (SQLSTATE {}){advice}", reported.message(), reported.code().code())
-        }
-        None => with_sources(&error),
-    };
-    let message = message.replace('\n', " ");
-    BackendError::new(ENGINE, operation, kind, message)
+    BackendError::new(ENGINE, operation, kind, message(&error))
         .with_outcome(outcome)
         .with_source(error)
         .into()
 }
 
+/// In one line, what was reported and what to do about it.
+fn message(error: &tokio_postgres::Error) -> String {
+    let message = match error.as_db_error() {
+        Some(reported) => {
+            let advice = advice(reported.code().code());
+            format!("{} (SQLSTATE {}){advice}", reported.message(), reported.code().code())
+        }
+        None => with_sources(error),
+    };
+    message.replace('\n', " ")
+}
+
 /// `error connecting to server: Connection refused (os error 111)`
-fn with_sources(error: &tokio_postgres::Error) -> String {
+pub(crate) fn with_sources(error: &tokio_postgres::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -194,6 +207,7 @@ fn advice(code: &str) -> &'static str {
         "25006" | "0A000" => {
             "; `target_session_attrs=read-write` finds the primary among several hosts"
         }
+        "28000" => "; `sslmode`, `sslcert` and the server's pg_hba.conf have to fit together",
         "26000" | "42P05" => POOLER_ADVICE,
         "42P07" => "; the schema has a table of that name already: choose another with `schema=`",
         _ => "",
@@ -210,23 +224,22 @@ pub(crate) fn no_partition(error: &PersistenceError) -> bool {
 }
 
 /// An error of the pool during `operation`; nothing has been sent then.
-pub(crate) fn pool(operation: &'static str, error: PoolError) -> PersistenceError {
+pub(crate) fn pool(operation: &'static str, error: PoolError<ConnectError>) -> PersistenceError {
     let (native, message) = match error {
         PoolError::Backend(error) => {
-            let (kind, outcome) = classify(reduce(&error), Phase::Before);
-            return reported(operation, error, without_rows(kind), outcome);
+            let reported = BackendError::new(ENGINE, operation, error.kind, error.message);
+            return match error.source {
+                Some(source) => reported.with_source(*source).into(),
+                None => reported.into(),
+            };
         }
         PoolError::Closed => return PersistenceError::BackendShutdown,
         PoolError::Timeout(TimeoutType::Wait) => {
-            (Native::Wait, "no connection became free within `wait_timeout`".to_owned())
+            (Native::Wait, "no connection became free within `wait_timeout`")
         }
-        PoolError::Timeout(_) => {
-            (Native::Timeout, "the server did not let us in within `connect_timeout`".to_owned())
-        }
-        other => (Native::Driver, other.to_string()),
+        _ => (Native::Driver, "the pool of connections does not work"),
     };
-    let (kind, outcome) = classify(native, Phase::Before);
-    BackendError::new(ENGINE, operation, kind, message).with_outcome(outcome).into()
+    timeout(operation, native, Phase::Before, message)
 }
 
 /// A limit of the client's own ran out.

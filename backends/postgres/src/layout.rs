@@ -117,7 +117,7 @@ pub(crate) async fn find(
         "SELECT relkind = 'p', {hypertable}, {distributed} FROM pg_catalog.pg_class \
          WHERE oid = {relation}::regclass"
     );
-    let row = session.run(session.client().query_one(&select, &[])).await?;
+    let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     Ok(match (row.get(0), row.get(1), row.get(2)) {
         (_, _, true) => Layout::Distributed,
         (_, true, _) => Layout::Hypertable,

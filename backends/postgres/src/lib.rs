@@ -33,10 +33,10 @@
 
 mod cleanup;
 mod config;
+mod connect;
 mod ddl;
 mod engine;
 mod error;
-mod hosts;
 mod layout;
 mod migrate;
 mod partitions;

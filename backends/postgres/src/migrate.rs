@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use annals_core::{ErrorKind, PersistenceError};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use crate::ddl;
 use crate::engine::Engine;
@@ -16,7 +16,7 @@ use crate::error::{self, Phase};
 use crate::layout::{self, Extensions, Layout};
 use crate::partitions;
 use crate::schema;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 
 const OPERATION: &str = "migrate";
 
@@ -144,7 +144,8 @@ impl Moving<'_> {
         let select = format!(
             "SELECT DISTINCT stored_at - stored_at % {interval} FROM {s}.history ORDER BY 1"
         );
-        let rows = unlimited(Phase::Before, self.session.client().query(&select, &[])).await?;
+        let rows =
+            unlimited(Phase::Before, self.session.client().query_typed(&select, &[])).await?;
         let times: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         // Newest first: should there be too many, it is the oldest that share a partition.
         let times: Vec<i64> = times.into_iter().rev().collect();
@@ -164,8 +165,9 @@ impl Moving<'_> {
              WHERE (record_id, stored_at, seq) > ($1, $2, $3) \
              ORDER BY record_id, stored_at, seq OFFSET {SLICE} LIMIT 1"
         );
-        let key: [&(dyn ToSql + Sync); 3] = [&after.0, &after.1, &after.2];
-        let next = unlimited(Phase::Before, client.query_opt(&next, &key)).await?;
+        let mut key: Vec<Parameter<'_>> =
+            [&after.0, &after.1, &after.2].map(|part| (part as _, Type::INT8)).into();
+        let next = unlimited(Phase::Before, client.query_typed_opt(&next, &key)).await?;
         let last = next.map(|row| (row.get(0), row.get(1), row.get(2)));
         let (id, time, seq) = last.unwrap_or((i64::MAX, i64::MAX, i64::MAX));
         let insert = format!(
@@ -174,8 +176,8 @@ impl Moving<'_> {
              WHERE (record_id, stored_at, seq) > ($1, $2, $3) \
              AND (record_id, stored_at, seq) <= ($4, $5, $6)"
         );
-        let keys: [&(dyn ToSql + Sync); 6] = [&after.0, &after.1, &after.2, &id, &time, &seq];
-        let count = unlimited(Phase::Before, client.execute(&insert, &keys)).await?;
+        key.extend([&id, &time, &seq].map(|part| (part as _, Type::INT8)));
+        let count = unlimited(Phase::Before, client.execute_typed(&insert, &key)).await?;
         Ok((count, last))
     }
 
@@ -189,7 +191,8 @@ impl Moving<'_> {
             format!("pg_get_serial_sequence({relation}, 'seq')")
         };
         let old = format!("SELECT {}", sequence("history"));
-        let row = unlimited(Phase::Before, self.session.client().query_one(&old, &[])).await?;
+        let row =
+            unlimited(Phase::Before, self.session.client().query_typed_one(&old, &[])).await?;
         let old: String = row.get(0);
         let swap = format!(
             "SELECT setval({new}, last_value, is_called) FROM {old}; \
@@ -210,7 +213,7 @@ impl Moving<'_> {
 
     async fn count(&self, table: &str) -> Result<u64, PersistenceError> {
         let select = format!("SELECT count(*) FROM {}.{table}", self.engine.sql.schema);
-        let count = self.session.client().query_one(&select, &[]);
+        let count = self.session.client().query_typed_one(&select, &[]);
         let row = unlimited(Phase::Before, count).await?;
         Ok(row.get::<_, i64>(0).cast_unsigned())
     }

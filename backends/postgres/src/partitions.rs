@@ -53,7 +53,7 @@ pub(crate) async fn list(
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE i.inhparent = {parent}::regclass ORDER BY c.oid"
     );
-    let rows = session.run(session.client().query(&select, &[])).await?;
+    let rows = session.run(session.client().query_typed(&select, &[])).await?;
     let partitions = rows.iter().filter_map(|row| {
         let name = format!("{}.{}", quote(row.get(0)), quote(row.get(1)));
         // Somebody's DEFAULT partition has no range, and is left alone.
@@ -78,7 +78,7 @@ pub(crate) async fn make_ahead(engine: &Engine, session: &Session) -> Result<(),
          FROM {}.meta",
         engine.sql.schema
     );
-    let row = session.run(session.client().query_one(&select, &[])).await?;
+    let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     let (now, Some(interval)) = (row.get::<_, i64>(0), row.get::<_, Option<i64>>(1)) else {
         // Somebody else's partitions, who sees to them himself.
         return Ok(());

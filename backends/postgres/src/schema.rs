@@ -1,6 +1,7 @@
 //! Checking the server, and creating or upgrading what is on it.
 
 use annals_core::{ErrorKind, PersistenceError};
+use tokio_postgres::types::Type;
 
 use crate::ddl;
 use crate::engine::Engine;
@@ -70,10 +71,25 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     Ok(Server { syncs: found.syncs, layout, one_snapshot })
 }
 
+/// Whether the server that queries go to has the tables as they are to be. Nothing is created
+/// there; it may be behind.
+pub(crate) async fn is_on_replica(engine: &Engine) -> Result<bool, PersistenceError> {
+    let session = engine.querier(OPERATION).await?;
+    let found = look(engine, &session).await?;
+    let there = found.meta && version(engine, &session).await? == VERSION && {
+        let config = engine.config();
+        let layout = layout::find(config, &session, &found.extensions).await?;
+        layout::accept(OPERATION, &config.storage, layout).is_ok()
+    };
+    session.release();
+    Ok(there)
+}
+
 pub(crate) async fn look(engine: &Engine, session: &Session) -> Result<Found, PersistenceError> {
     let client = session.client();
     let schema = &engine.config().schema;
-    let row = session.run(client.query_one(&engine.sql.probe, &[schema])).await?;
+    let row =
+        session.run(client.query_typed_one(&engine.sql.probe, &[(schema, Type::TEXT)])).await?;
     let (version, encoding): (i32, String) = (row.get(0), row.get(1));
     if version < OLDEST_SERVER {
         let message = format!("PostgreSQL 14 or newer is needed, this is {}", version / 10_000);
@@ -92,7 +108,7 @@ pub(crate) async fn look(engine: &Engine, session: &Session) -> Result<Found, Pe
 
 /// The version of the tables that are there, 1 to [`VERSION`].
 async fn version(engine: &Engine, session: &Session) -> Result<i32, PersistenceError> {
-    let rows = session.run(session.client().query(&engine.sql.version, &[])).await?;
+    let rows = session.run(session.client().query_typed(&engine.sql.version, &[])).await?;
     let version: Option<i32> = rows.first().and_then(|row| row.try_get(0).ok());
     let schema = &engine.sql.schema;
     match version {
@@ -151,7 +167,7 @@ pub(crate) async fn create_or_upgrade(
 /// The interval is a matter of the whole history, not of each program.
 async fn check_interval(engine: &Engine, session: &Session) -> Result<(), PersistenceError> {
     let select = format!("SELECT partition_interval FROM {}.meta", engine.sql.schema);
-    let row = session.run(session.client().query_one(&select, &[])).await?;
+    let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     match (engine.config().storage.partition_interval, row.get::<_, Option<i64>>(0)) {
         (Some(asked), Some(kept)) if asked != kept => {
             let message = format!(
@@ -169,7 +185,7 @@ async fn check_interval(engine: &Engine, session: &Session) -> Result<(), Persis
 async fn nodes(engine: &Engine, session: &Session) -> Result<i64, PersistenceError> {
     let select = "SELECT citus_is_coordinator(), greatest(1, (SELECT count(*) FROM pg_dist_node \
                   WHERE shouldhaveshards AND noderole = 'primary'))";
-    let row = session.run(session.client().query_one(select, &[])).await?;
+    let row = session.run(session.client().query_typed_one(select, &[])).await?;
     if !row.get::<_, bool>(0) {
         let message = format!(
             "this is a worker of the Citus cluster; connect to its coordinator (schema {})",

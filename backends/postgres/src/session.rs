@@ -5,17 +5,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::PersistenceError;
-use deadpool_postgres::{ClientWrapper, Object};
+use deadpool::managed::Object;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 
+use crate::connect::Connector;
 use crate::error::{self, Native, Phase};
+
+/// A value of a statement's, and its type.
+///
+/// Statements have no names (`query_typed`): behind a transaction pooler the next one may run in a
+/// session that does not know the name, or knows another statement by it.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A pooled connection that goes back to its pool only when it is [released](Self::release): one
 /// that is dropped on the way is closed, because nobody knows what is still under way on it.
 pub(crate) struct Session {
-    client: Option<Object>,
+    client: Option<Object<Connector>>,
     operation: &'static str,
     limit: Duration,
     /// The server works on something whose answer was not seen.
@@ -23,7 +31,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(client: Object, operation: &'static str, limit: Duration) -> Self {
+    pub(crate) fn new(client: Object<Connector>, operation: &'static str, limit: Duration) -> Self {
         Self { client: Some(client), operation, limit, busy: AtomicBool::new(false) }
     }
 
@@ -31,10 +39,10 @@ impl Session {
         self.operation
     }
 
-    pub(crate) fn client(&self) -> &ClientWrapper {
+    pub(crate) fn client(&self) -> &Client {
         // Only `release` and `drop` take it out, and both end the session.
         #[expect(clippy::expect_used, reason = "an invariant of this type")]
-        self.client.as_ref().expect("a session has its connection until it ends")
+        &self.client.as_ref().expect("a session has its connection until it ends").client
     }
 
     /// Waits for the server within the limit, before anything is committed.
@@ -82,12 +90,7 @@ impl Drop for Session {
             && let Ok(runtime) = Handle::try_current()
         {
             // The server notices a closed socket only when it next writes to it.
-            let cancel = client.cancel_token();
-            let limit = self.limit;
-            runtime.spawn(async move {
-                // In vain if the server is gone, and then there is nothing to stop either.
-                let _ = timeout(limit, cancel.cancel_query(NoTls)).await;
-            });
+            runtime.spawn(timeout(self.limit, client.cancel()));
         }
         drop(Object::take(client));
     }

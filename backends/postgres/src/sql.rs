@@ -153,8 +153,7 @@ impl Sql {
                  SET LOCAL tcp_keepalives_count = 3; {plan}"
             ),
             begin_sweep: format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {plan} {unpack} \
-                 SET LOCAL plan_cache_mode = force_custom_plan"
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {plan} {unpack}"
             ),
             take_turn: format!("SELECT pg_advisory_xact_lock({sweep_lock})"),
             try_turn: format!("SELECT pg_try_advisory_xact_lock({sweep_lock})"),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use annals_core::{ErrorKind, PersistenceError};
 use tokio::time::sleep;
+use tokio_postgres::types::Type;
 
 use super::{OPERATION, Stop, Sweep};
 use crate::layout::Layout;
 use crate::partitions;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 use crate::sql::literal;
 
 /// How long one that is to go is waited for. Stores and queries queue up behind such a wait.
@@ -93,7 +94,8 @@ impl Sweep<'_> {
                       FROM timescaledb_information.chunks \
                       WHERE hypertable_schema = $1 AND hypertable_name = 'history' ORDER BY 2";
         let schema = &self.engine.config().schema;
-        let rows = session.run(session.client().query(select, &[schema])).await?;
+        let rows =
+            session.run(session.client().query_typed(select, &[(schema, Type::TEXT)])).await?;
         session.release();
         let parts = rows.iter().map(|row| {
             let end: i64 = row.get(2);
@@ -189,7 +191,8 @@ impl Sweep<'_> {
         let extension = "SELECT format('%I', n.nspname) FROM pg_catalog.pg_extension e \
                          JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
                          WHERE e.extname = 'timescaledb'";
-        let extension: String = session.run(client.query_one(extension, &[])).await?.get(0);
+        let extension = session.run(client.query_typed_one(extension, &[])).await?;
+        let extension: &str = extension.get(0);
         let drop_chunks = format!(
             "SELECT {extension}.drop_chunks({}::regclass, older_than => {}::bigint, \
              newer_than => {}::bigint)",
@@ -197,7 +200,7 @@ impl Sweep<'_> {
             part.last.saturating_add(1),
             part.first
         );
-        let dropped = session.run(client.query(&drop_chunks, &[])).await?;
+        let dropped = session.run(client.query_typed(&drop_chunks, &[])).await?;
         // The chunk was there and locked; anything else would make the count a lie.
         Ok((dropped.len() == 1).then_some(count))
     }
@@ -215,7 +218,8 @@ impl Sweep<'_> {
                  AND c.relname ~ '^{DETACHED}[0-9]+$' LIMIT 1"
             );
             let schema = &self.engine.config().schema;
-            let found = session.run(client.query_opt(&select, &[schema])).await?;
+            let parameters: [Parameter<'_>; 1] = [(schema, Type::TEXT)];
+            let found = session.run(client.query_typed_opt(&select, &parameters)).await?;
             let Some(name) = found.map(|row| row.get::<_, String>(0)) else {
                 session.run(client.batch_execute("COMMIT")).await?;
                 session.release();
@@ -237,12 +241,12 @@ async fn count(session: &Session, table: &str) -> Result<u64, PersistenceError> 
     let scan = "SET LOCAL enable_seqscan = on";
     session.run(session.client().batch_execute(scan)).await?;
     let select = format!("SELECT count(*) FROM {table}");
-    let row = session.run(session.client().query_one(&select, &[])).await?;
+    let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     Ok(row.get::<_, i64>(0).cast_unsigned())
 }
 
 async fn has_rows(session: &Session, table: &str) -> Result<bool, PersistenceError> {
     let select = format!("SELECT EXISTS (SELECT FROM {table})");
-    let row = session.run(session.client().query_one(&select, &[])).await?;
+    let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     Ok(row.get(0))
 }

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use annals_core::{CleanupPlan, PersistenceError};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use super::{STEP, Stop, Sweep};
 use crate::read::Named;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 
 /// What goes of some records: the rows up to a time and, at that time, up to a `seq`.
 #[derive(Default)]
@@ -54,7 +54,8 @@ impl Sweep<'_> {
         let session = self.step().await?;
         let client = session.client();
         let bounds = &self.engine.sql.keep_bounds;
-        let rows = session.run(client.query(bounds, &[&ids, &keep])).await?;
+        let parameters: [Parameter<'_>; 2] = [(&ids, Type::INT8_ARRAY), (&keep, Type::INT8)];
+        let rows = session.run(client.query_typed(bounds, &parameters)).await?;
         session.run(client.batch_execute("COMMIT")).await?;
         session.release();
         for row in rows {
@@ -73,10 +74,13 @@ impl Sweep<'_> {
         while !spans.ids.is_empty() {
             let session = self.step().await?;
             let client = session.client();
-            let step = session.run(client.prepare_cached(&self.engine.sql.sweep_step)).await?;
             let Spans { ids, from_time, last_time, last_seq } = &spans;
-            let parameters: [&(dyn ToSql + Sync); 5] = [ids, from_time, last_time, last_seq, &STEP];
-            let row = session.run(client.query_one(&step, &parameters)).await?;
+            let columns = [ids, from_time, last_time, last_seq];
+            let mut parameters: Vec<Parameter<'_>> =
+                columns.map(|column| (column as _, Type::INT8_ARRAY)).into();
+            parameters.push((&STEP, Type::INT8));
+            let step = client.query_typed_one(&self.engine.sql.sweep_step, &parameters);
+            let row = session.run(step).await?;
             session.commit().await?;
             session.release();
             let (gone, doomed): (i64, i64) = (row.get(0), row.get(1));
@@ -99,7 +103,8 @@ impl Sweep<'_> {
         let session = self.step().await?;
         let client = session.client();
         let select = &self.engine.sql.expired_records;
-        let rows = session.run(client.query(select, &[&spans.ids, last])).await?;
+        let parameters: [Parameter<'_>; 2] = [(&spans.ids, Type::INT8_ARRAY), (last, Type::INT8)];
+        let rows = session.run(client.query_typed(select, &parameters)).await?;
         let expired: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
         session.run(client.batch_execute("COMMIT")).await?;
         session.release();
@@ -137,16 +142,15 @@ impl Sweep<'_> {
     ) -> Result<(u64, Option<i64>), PersistenceError> {
         let sql = &self.engine.sql;
         let client = session.client();
-        let bound = session.run(client.prepare_cached(&sql.record_bound)).await?;
-        let delete = session.run(client.prepare_cached(&sql.record_delete)).await?;
-        let key: [&(dyn ToSql + Sync); 5] = [&id, &from, &last_time, &last_seq, &most];
-        let bound = session.run(client.query_opt(&bound, &key)).await?;
+        let int8 = |value| -> Parameter<'_> { (value, Type::INT8) };
+        let key = [int8(&id), int8(&from), int8(&last_time), int8(&last_seq), int8(&most)];
+        let bound = session.run(client.query_typed_opt(&sql.record_bound, &key)).await?;
         let (time, seq) = match &bound {
             Some(row) => (row.get(0), row.get(1)),
             None => (last_time, last_seq),
         };
-        let key: [&(dyn ToSql + Sync); 4] = [&id, &from, &time, &seq];
-        let count = session.run(client.execute(&delete, &key)).await?;
+        let key = [int8(&id), int8(&from), int8(&time), int8(&seq)];
+        let count = session.run(client.execute_typed(&sql.record_delete, &key)).await?;
         Ok((count, bound.map(|_| time)))
     }
 }

@@ -1,15 +1,17 @@
 //! Reading the URL.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use annals_core::{Durability, PersistenceError};
 
 use super::{PostgresConfig, Timescale, storage};
+use crate::connect::{Passwords, Roots, Server, SslMode, Target, Tls};
 use crate::error;
 
-/// Options of libpq that the driver understands.
-const DRIVER_OPTIONS: [&str; 18] = [
+/// Options of libpq that the driver understands and this crate leaves to it.
+const DRIVER_OPTIONS: [&str; 16] = [
     "application_name",
     "channel_binding",
     "dbname",
@@ -23,61 +25,45 @@ const DRIVER_OPTIONS: [&str; 18] = [
     "options",
     "password",
     "port",
-    "sslmode",
     "sslnegotiation",
-    "target_session_attrs",
     "tcp_user_timeout",
     "user",
 ];
 
-/// Takes this crate's options out of the query part and leaves the rest to the driver.
-///
-/// The driver's own complaints are not passed on: they may quote what they did not understand,
-/// and a password with an unescaped `@` or `/` in it is exactly that.
+/// Options that say how to reach one server and that the driver does not know, or knows less of.
+const SERVER_OPTIONS: [&str; 7] = [
+    "passfile",
+    "password_file",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+];
+
+/// Options of the history as a whole.
+const OWN_OPTIONS: [&str; 14] = [
+    "chunk_interval",
+    "compress_after",
+    "connect_timeout",
+    "distribute",
+    "durability",
+    "max_value_bytes",
+    "partition_interval",
+    "pool_size",
+    "read_url",
+    "schema",
+    "statement_timeout",
+    "timescale",
+    "wait_timeout",
+    "writers",
+];
+
+type Options = Vec<(&'static str, String)>;
+
 pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
-    let unreadable = || {
-        error::config(
-            "the URL cannot be read; it is postgres://user:password@host:port/database?option=\
-             value, with special characters in each part percent-encoded (`@` as `%40`)",
-        )
-    };
-    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
-    let rest = rest.ok_or_else(unreadable)?;
-    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = base.split_once('/').unwrap_or((base, ""));
-    // Otherwise half a password would be taken for a host or a database, and shown in messages.
-    if path.contains(['@', '/']) || query.contains('@') || authority.matches('@').count() > 1 {
-        return Err(error::config(
-            "an `@`, `/` or `?` in a part of the URL must be percent-encoded (`%40`, `%2F`, `%3F`)",
-        ));
-    }
-    let mut own = Vec::new();
-    let mut driver = String::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            error::config("every option in the URL is written as name=value, with `&` between them")
-        })?;
-        match key {
-            "schema" | "max_value_bytes" | "pool_size" | "writers" | "durability"
-            | "wait_timeout" | "connect_timeout" | "statement_timeout" | "timescale"
-            | "chunk_interval" | "compress_after" | "partition_interval" | "distribute" => {
-                own.push((key, decode(key, value)?));
-            }
-            "sslmode" => driver.push_str(&format!("&sslmode={}", ssl_mode(value)?)),
-            key if key.starts_with("ssl") && !DRIVER_OPTIONS.contains(&key) => {
-                return Err(error::config(format!("`{key}`: TLS is not supported yet")));
-            }
-            key if DRIVER_OPTIONS.contains(&key) => driver.push_str(&format!("&{pair}")),
-            key => {
-                let shown: String = key.chars().take(40).flat_map(char::escape_debug).collect();
-                return Err(error::config(format!("`{shown}` is not an option of the URL")));
-            }
-        }
-    }
-    let driver = driver.strip_prefix('&').map(|query| format!("?{query}")).unwrap_or_default();
-    let server = tokio_postgres::Config::from_str(&format!("postgres://{base}{driver}"))
-        .map_err(|_| unreadable())?;
-    let mut config = PostgresConfig::from_server(server);
+    let (server, own) = split(url)?;
+    let mut config = PostgresConfig::with_server(server);
     for (key, value) in own {
         match key {
             "schema" => config.schema = value,
@@ -87,6 +73,7 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
             "durability" => config.durability = durability(&value)?,
             "wait_timeout" => config.wait_timeout = duration(key, &value, 1)?,
             "connect_timeout" => config.connect_timeout = duration(key, &value, 1_000)?,
+            "read_url" => config.read_server = Some(read_server(&value)?),
             "timescale" => config.storage.timescale = Timescale::parse(&value)?,
             "chunk_interval" => {
                 config.storage.chunk_interval = Some(storage::interval(key, &value)?);
@@ -104,15 +91,135 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
     Ok(config)
 }
 
-fn ssl_mode(value: &str) -> Result<&'static str, PersistenceError> {
-    match value {
-        "disable" => Ok("disable"),
-        "allow" | "prefer" => Ok("prefer"),
-        "require" | "verify-ca" | "verify-full" => Err(error::config(format!(
-            "TLS is not supported yet, and `sslmode={value}` asks for it; a tunnel or \
-             `sslmode=prefer` on a network you trust are the ways around it"
-        ))),
-        _ => Err(error::config("`sslmode` is disable, prefer, require, verify-ca or verify-full")),
+/// A URL that says only how to reach a server.
+pub(super) fn read_server(url: &str) -> Result<Server, PersistenceError> {
+    let (server, own) =
+        split(url).map_err(|error| error::config(format!("`read_url`: {error}")))?;
+    match own.first() {
+        None => Ok(server),
+        Some((key, _)) => {
+            let message = format!("`{key}` belongs into the URL itself, not into its `read_url`");
+            Err(error::config(message))
+        }
+    }
+}
+
+/// Takes a URL apart into how to reach the server and the options of the history.
+///
+/// The driver's own complaints are not passed on: they may quote what they did not understand,
+/// and a password with an unescaped `@` or `/` in it is exactly that.
+fn split(url: &str) -> Result<(Server, Options), PersistenceError> {
+    let unreadable = || {
+        error::config(
+            "the URL cannot be read; it is postgres://user:password@host:port/database?option=\
+             value, with special characters in each part percent-encoded (`@` as `%40`)",
+        )
+    };
+    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+    let rest = rest.ok_or_else(unreadable)?;
+    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = base.split_once('/').unwrap_or((base, ""));
+    // Otherwise half a password would be taken for a host or a database, and shown in messages.
+    if path.contains(['@', '/']) || query.contains('@') || authority.matches('@').count() > 1 {
+        return Err(error::config(
+            "an `@`, `/` or `?` in a part of the URL must be percent-encoded (`%40`, `%2F`, `%3F`)",
+        ));
+    }
+    let (mut own, mut server) = (Options::new(), Options::new());
+    let mut driver = String::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            error::config("every option in the URL is written as name=value, with `&` between them")
+        })?;
+        let known = |options: &[&'static str]| options.iter().copied().find(|known| *known == key);
+        if let Some(key) = known(&OWN_OPTIONS) {
+            own.push((key, decode(key, value)?));
+        } else if let Some(key) = known(&SERVER_OPTIONS) {
+            server.push((key, decode(key, value)?));
+        } else if known(&DRIVER_OPTIONS).is_some() {
+            driver.push_str(&format!("&{pair}"));
+        } else {
+            let shown: String = key.chars().take(40).flat_map(char::escape_debug).collect();
+            return Err(error::config(format!("`{shown}` is not an option of the URL")));
+        }
+    }
+    let driver = driver.strip_prefix('&').map(|query| format!("?{query}")).unwrap_or_default();
+    let driver = tokio_postgres::Config::from_str(&format!("postgres://{base}{driver}"))
+        .map_err(|_| unreadable())?;
+    Ok((server_options(driver, server)?, own))
+}
+
+/// The last one of an option given twice counts, as with the driver's own.
+fn server_options(
+    driver: tokio_postgres::Config,
+    options: Options,
+) -> Result<Server, PersistenceError> {
+    let given = |wanted: &str| {
+        let mut given = options.iter().rev().filter(|(key, _)| *key == wanted);
+        given.next().map(|(_, value)| value.as_str())
+    };
+    let file = |option: &str| match given(option) {
+        Some("") => Err(error::config(format!("`{option}` is the path of a file"))),
+        path => Ok(path.map(PathBuf::from)),
+    };
+    let passwords =
+        Passwords { password_file: file("password_file")?, passfile: file("passfile")? };
+    if driver.get_password().is_some() && passwords.password_file.is_some() {
+        return Err(error::config("there is a password already: leave out `password_file`"));
+    }
+    let certificate = match (file("sslcert")?, file("sslkey")?) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        _ => return Err(error::config("`sslcert` and `sslkey` belong together")),
+    };
+    let (mode, roots) = verification(given("sslmode"), given("sslrootcert"))?;
+    let target = Target::parse(given("target_session_attrs").unwrap_or("any"));
+    let target = target.ok_or_else(|| {
+        error::config(
+            "`target_session_attrs` is any, read-write, read-only, primary, standby or \
+             prefer-standby",
+        )
+    })?;
+    Ok(Server { driver, tls: Tls { mode, roots, certificate }, passwords, target })
+}
+
+/// What is verified, and by whose signatures.
+fn verification(
+    mode: Option<&str>,
+    roots: Option<&str>,
+) -> Result<(SslMode, Option<Roots>), PersistenceError> {
+    let mode = match mode {
+        // Whoever names roots wants to know who answers.
+        None if roots.is_some() => SslMode::VerifyFull,
+        None | Some("allow" | "prefer") => SslMode::Prefer,
+        Some("disable") => SslMode::Disable,
+        Some("require") => SslMode::Require,
+        Some("verify-ca") => SslMode::VerifyCa,
+        Some("verify-full") => SslMode::VerifyFull,
+        Some(_) => {
+            return Err(error::config(
+                "`sslmode` is disable, allow, prefer, require, verify-ca or verify-full",
+            ));
+        }
+    };
+    match (mode, roots) {
+        (_, Some("")) => Err(error::config("`sslrootcert` is the path of a file, or `system`")),
+        (SslMode::Disable | SslMode::Prefer, Some(_)) => Err(error::config(
+            "`sslrootcert` would not be looked at: it takes `sslmode=verify-full` or `verify-ca`",
+        )),
+        (SslMode::Require | SslMode::VerifyCa, Some("system")) => Err(error::config(
+            "`sslrootcert=system` takes `sslmode=verify-full`: anybody can get a certificate of \
+             those, for his own name",
+        )),
+        (SslMode::VerifyCa, None) => Err(error::config(
+            "`sslmode=verify-ca` takes an `sslrootcert`, the file with the certificate that \
+             signed the server's",
+        )),
+        (SslMode::VerifyFull, None | Some("system")) => Ok((mode, Some(Roots::System))),
+        // As with libpq: with roots it is more than asked for.
+        (SslMode::Require, Some(path)) => Ok((SslMode::VerifyCa, Some(Roots::File(path.into())))),
+        (_, Some(path)) => Ok((mode, Some(Roots::File(path.into())))),
+        (_, None) => Ok((mode, None)),
     }
 }
 

@@ -10,9 +10,10 @@ use annals_core::{
 };
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::types::Type;
 
 use crate::engine::Engine;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 use crate::worker::Worker;
 
 pub(crate) use names::{NamePages, Named};
@@ -98,7 +99,7 @@ async fn fetch(
     pages: &mpsc::Sender<Message>,
 ) -> Result<(), PersistenceError> {
     const OPERATION: &str = "query";
-    engine.ready().await?;
+    engine.readable().await?;
     let _permit = match reader {
         Reader::Stream => Some(engine.stream_permit(OPERATION).await?),
         Reader::Prompt => None,
@@ -130,7 +131,7 @@ async fn begin(
     pattern: &Pattern,
 ) -> Result<(Session, NamePages, Vec<Named>), PersistenceError> {
     let attempt = || async {
-        let session = engine.reader(operation).await?;
+        let session = engine.querier(operation).await?;
         let mut names = NamePages::new(pattern.clone());
         let first = names.begin(engine, &session).await?;
         Ok((session, names, first))
@@ -154,17 +155,18 @@ pub(crate) async fn records(
     pattern: Pattern,
 ) -> Result<Vec<RecordSummary>, PersistenceError> {
     let mut summaries = Vec::new();
-    engine.ready().await?;
+    engine.readable().await?;
     if !pattern.can_match() {
         return Ok(summaries);
     }
     let (session, mut names, mut records) = begin(&engine, "records", &pattern).await?;
     let client = session.client();
-    let statement = session.run(client.prepare_cached(&engine.sql.summaries)).await?;
     while !records.is_empty() {
         for records in records.chunks(SUMMARIES) {
             let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
-            let rows = session.run(client.query(&statement, &[&ids])).await?;
+            let parameters: [Parameter<'_>; 1] = [(&ids, Type::INT8_ARRAY)];
+            let rows = client.query_typed(&engine.sql.summaries, &parameters);
+            let rows = session.run(rows).await?;
             for row in rows {
                 let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or(0);
                 // Records without rows have no times.

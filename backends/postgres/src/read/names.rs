@@ -5,10 +5,10 @@ use std::sync::Arc;
 use annals_core::{MAX_NAME_BYTES, Pattern, PersistenceError};
 use futures_util::future::join;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use crate::engine::Engine;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 
 /// Names per statement.
 const PAGE: usize = 2000;
@@ -37,32 +37,16 @@ impl NamePages {
         Self { pattern, after: String::new(), below, done: false }
     }
 
-    /// Begins a reading transaction and returns the first page; both in one round trip once the
-    /// statements are prepared.
+    /// Begins a reading transaction and returns the first page, both in one round trip.
     pub(super) async fn begin(
         &mut self,
         engine: &Engine,
         session: &Session,
     ) -> Result<Vec<Named>, PersistenceError> {
-        let client = session.client();
-        let sql = if self.pattern.exact().is_some() {
-            &engine.sql.name_exact
-        } else {
-            &engine.sql.names_page
-        };
-        let statement = session.run(client.prepare_cached(sql)).await?;
-        let begin = client.batch_execute(&engine.sql.begin_read);
+        let begin = session.client().batch_execute(&engine.sql.begin_read);
         let both = async {
             // Each sends when it is first polled, and `join` polls in this order.
-            let (begun, rows) = match self.pattern.exact() {
-                Some(name) => join(begin, client.query(&statement, &[&name])).await,
-                None => {
-                    let (prefix, limit) = (self.pattern.literal_prefix(), PAGE as i64);
-                    let range: [&(dyn ToSql + Sync); 4] =
-                        [&prefix, &self.after, &self.below, &limit];
-                    join(begin, client.query(&statement, &range)).await
-                }
-            };
+            let (begun, rows) = join(begin, self.ask(engine, session)).await;
             begun.and(rows)
         };
         let rows = session.run(both).await?;
@@ -86,20 +70,30 @@ impl NamePages {
         session: &Session,
         mut found: Vec<Named>,
     ) -> Result<Vec<Named>, PersistenceError> {
-        let client = session.client();
         while !self.done && found.len() < ENOUGH {
-            let rows = if let Some(name) = self.pattern.exact() {
-                let statement = session.run(client.prepare_cached(&engine.sql.name_exact)).await?;
-                session.run(client.query(&statement, &[&name])).await?
-            } else {
-                let statement = session.run(client.prepare_cached(&engine.sql.names_page)).await?;
-                let (prefix, limit) = (self.pattern.literal_prefix(), PAGE as i64);
-                let range: [&(dyn ToSql + Sync); 4] = [&prefix, &self.after, &self.below, &limit];
-                session.run(client.query(&statement, &range)).await?
-            };
+            let rows = session.run(self.ask(engine, session)).await?;
             self.take(rows, &mut found);
         }
         Ok(found)
+    }
+
+    async fn ask(
+        &self,
+        engine: &Engine,
+        session: &Session,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let client = session.client();
+        if let Some(name) = self.pattern.exact() {
+            return client.query_typed(&engine.sql.name_exact, &[(&name, Type::TEXT)]).await;
+        }
+        let (prefix, limit) = (self.pattern.literal_prefix(), PAGE as i64);
+        let range: [Parameter<'_>; 4] = [
+            (&prefix, Type::TEXT),
+            (&self.after, Type::TEXT),
+            (&self.below, Type::TEXT),
+            (&limit, Type::INT8),
+        ];
+        client.query_typed(&engine.sql.names_page, &range).await
     }
 
     fn take(&mut self, rows: Vec<Row>, found: &mut Vec<Named>) {

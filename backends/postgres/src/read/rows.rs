@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::{Message, Named};
 use crate::engine::Engine;
 use crate::error;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 
 /// Rows per FETCH and per page.
 const PAGE_ROWS: usize = 1000;
@@ -42,8 +42,6 @@ pub(super) async fn fetch(
         (Order::OldestFirst, Some(_)) => &engine.sql.newest_ascending,
     };
     let declare = format!("DECLARE {CURSOR} NO SCROLL CURSOR FOR {select}");
-    let types = [Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8];
-    let declare = session.run(client.prepare_typed_cached(&declare, &types)).await?;
     let fetch_page = format!("FETCH FORWARD {PAGE_ROWS} FROM {CURSOR}");
     let no_parameters = || std::iter::empty::<(&(dyn ToSql + Sync), Type)>();
 
@@ -51,8 +49,13 @@ pub(super) async fn fetch(
     let Ok(mut room) = pages.reserve().await else { return Ok(()) };
     let opening = async {
         // Each sends when it is first polled, and `join` polls in this order.
-        let parameters: [&(dyn ToSql + Sync); 4] = [&ids, &from, &to, &limit];
-        let declared = client.execute(&declare, &parameters);
+        let parameters: [Parameter<'_>; 4] = [
+            (&ids, Type::INT8_ARRAY),
+            (&from, Type::INT8),
+            (&to, Type::INT8),
+            (&limit, Type::INT8),
+        ];
+        let declared = client.execute_typed(&declare, &parameters);
         let fetched = client.query_typed_raw(&fetch_page, no_parameters());
         let (declared, fetched) = join(declared, fetched).await;
         declared?;

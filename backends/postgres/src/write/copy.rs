@@ -4,9 +4,8 @@ use std::pin::pin;
 
 use annals_core::Batch;
 use bytes::{BufMut, Bytes, BytesMut};
-use deadpool_postgres::ClientWrapper;
 use futures_util::SinkExt;
-use tokio_postgres::CopyInSink;
+use tokio_postgres::{Client, CopyInSink};
 
 /// Sent as soon as so many bytes are together.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -16,10 +15,10 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// Sends the rows with their record ids, in a transaction that is known to have begun.
 ///
-/// The statement is prepared within it: a COPY cannot have a condition that keeps it from running
-/// where it should not, and behind an old pooler one prepared before may be somebody else's.
+/// The driver gives the statement a name, and forgets it on the server before the commit is sent:
+/// within a transaction a pooler does not come between the two.
 pub(super) async fn send(
-    client: &ClientWrapper,
+    client: &Client,
     sql: &str,
     batches: &[&Batch],
     ids: &[i64],

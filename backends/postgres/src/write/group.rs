@@ -2,15 +2,15 @@
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
 use futures_util::future::join3;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, SimpleQueryMessage, Statement};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::copy;
 use super::names;
 use crate::engine::Engine;
 use crate::error::{self, Phase};
 use crate::partitions;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 
 /// From so many rows on COPY is used instead of arrays. `examples/throughput.rs`, one run each on a
 /// quiet machine, arrays against COPY in thousands of rows/s: 1,024 rows 292 against 247, 2,048 rows
@@ -129,19 +129,21 @@ async fn inserted(
 ) -> Result<Attempt, PersistenceError> {
     let sql = &engine.sql;
     let client = session.client();
-    let statement = session.run(client.prepare_cached(&sql.insert)).await?;
-    let claim = claims.prepare(engine, session).await?;
-
     let rows = || batches.iter().flat_map(|batch| batch.rows());
     // `Batch::validate` and `Row` refuse what is beyond i64.
     let times: Vec<i64> = rows().map(|row| row.stored_at.cast_signed()).collect();
     let values: Vec<&str> = rows().map(|row| row.value.as_str()).collect();
-    let parameters: [&(dyn ToSql + Sync); 4] = [&ids, &times, &values, &generation];
+    let parameters: [Parameter<'_>; 4] = [
+        (&ids, Type::INT8_ARRAY),
+        (&times, Type::INT8_ARRAY),
+        (&values, Type::TEXT_ARRAY),
+        (&generation, Type::INT8),
+    ];
     // Each future sends when it is first polled, and `join` polls in this order. (`tokio::join`
     // does not.) All of them are answered before anything is decided: nothing is left under way.
     let begin = client.batch_execute(&sql.begin_write);
-    let insert = client.execute(&statement, &parameters);
-    let Some(claim) = claim else {
+    let insert = client.execute_typed(&sql.insert, &parameters);
+    if claims.writers.is_empty() {
         let commit = client.batch_execute("COMMIT");
         let all = async {
             let (begun, inserted, committed) = join3(begin, insert, commit).await;
@@ -156,9 +158,9 @@ async fn inserted(
             true => Attempt::Stored,
             false => Attempt::StaleNames(generation),
         });
-    };
+    }
     let all = async {
-        let (begun, claimed, inserted) = join3(begin, claims.send(session, &claim), insert).await;
+        let (begun, claimed, inserted) = join3(begin, claims.send(engine, session), insert).await;
         begun?;
         let claimed = claimed?;
         Ok((claimed, inserted?))
@@ -179,12 +181,11 @@ async fn copied(
 ) -> Result<Attempt, PersistenceError> {
     let sql = &engine.sql;
     let client = session.client();
-    let claim = claims.prepare(engine, session).await?;
     session.run(client.batch_execute(&sql.begin_write)).await?;
     let claim = async {
-        match &claim {
-            Some(statement) => claims.send(session, statement).await.map(Some),
-            None => Ok(None),
+        match claims.writers.is_empty() {
+            true => Ok(None),
+            false => claims.send(engine, session).await.map(Some),
         }
     };
     let check = client.simple_query(&sql.generation);
@@ -242,28 +243,14 @@ impl Claims {
         Ok(claims)
     }
 
-    /// The statement that claims them, if there are any.
-    async fn prepare(
-        &self,
-        engine: &Engine,
-        session: &Session,
-    ) -> Result<Option<Statement>, PersistenceError> {
-        if self.writers.is_empty() {
-            return Ok(None);
-        }
-        session.run(session.client().prepare_cached(&engine.sql.claim)).await.map(Some)
-    }
-
     /// Raises each writer's number. A transaction that raised the same one and has not ended holds
     /// this up: a retry meets the end of the attempt before it.
     /// The answer is for [`refused`](Self::refused).
-    async fn send(
-        &self,
-        session: &Session,
-        statement: &Statement,
-    ) -> Result<Row, tokio_postgres::Error> {
+    async fn send(&self, engine: &Engine, session: &Session) -> Result<Row, tokio_postgres::Error> {
         let writers: Vec<&[u8]> = self.writers.iter().map(|writer| &writer[..]).collect();
-        session.client().query_one(statement, &[&writers, &self.numbers]).await
+        let parameters: [Parameter<'_>; 2] =
+            [(&writers, Type::BYTEA_ARRAY), (&self.numbers, Type::INT8_ARRAY)];
+        session.client().query_typed_one(&engine.sql.claim, &parameters).await
     }
 
     /// The places of the batches whose number was not above the last.

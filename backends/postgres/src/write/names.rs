@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
 use futures_util::future::join4;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use crate::engine::Engine;
 use crate::error;
-use crate::session::Session;
+use crate::session::{Parameter, Session};
 
 /// Beyond this the cache starts anew: about 100 MB of names.
 const MOST_NAMES: usize = 1_000_000;
@@ -105,26 +105,20 @@ pub(super) async fn resolve(
             Err(missing) => missing,
         };
         let missing: Vec<&str> = missing.iter().map(|name| &**name).collect();
-        let add = session.run(client.prepare_cached(&engine.sql.add_names)).await?;
-        let place = match &engine.sql.place_names {
-            Some(place) => Some(session.run(client.prepare_cached(place)).await?),
-            None => None,
-        };
-        let find = session.run(client.prepare_cached(&engine.sql.find_names)).await?;
         let epoch = engine.names.epoch();
         let begin = client.batch_execute(&engine.sql.begin_names);
-        let parameters: [&(dyn ToSql + Sync); 1] = [&missing];
+        let parameters: [Parameter<'_>; 1] = [(&missing, Type::TEXT_ARRAY)];
+        let add = client.execute_typed(&engine.sql.add_names, &parameters);
+        let find = client.query_typed(&engine.sql.find_names, &parameters);
         let all = async {
-            let added = client.execute(&add, &parameters);
             let placed = async {
-                match &place {
-                    Some(place) => client.execute(place, &parameters).await.map(drop),
+                match &engine.sql.place_names {
+                    Some(place) => client.execute_typed(place, &parameters).await.map(drop),
                     None => Ok(()),
                 }
             };
             // Each sends when it is first polled, and `join4` polls in this order.
-            let (begun, added, placed, rows) =
-                join4(begin, added, placed, client.query(&find, &parameters)).await;
+            let (begun, added, placed, rows) = join4(begin, add, placed, find).await;
             begun?;
             added?;
             placed?;

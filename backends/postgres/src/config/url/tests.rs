@@ -8,10 +8,10 @@ fn every_option_is_read() {
          &statement_timeout=2min&application_name=x&sslmode=disable",
     )
     .unwrap();
-    assert_eq!(config.server.get_password(), Some(&b"s@crit"[..]));
-    assert_eq!(config.server.get_hosts().len(), 2);
-    assert_eq!(config.server.get_dbname(), Some("plant"));
-    assert_eq!(config.server.get_application_name(), Some("x"));
+    assert_eq!(config.server.driver.get_password(), Some(&b"s@crit"[..]));
+    assert_eq!(config.server.driver.get_hosts().len(), 2);
+    assert_eq!(config.server.driver.get_dbname(), Some("plant"));
+    assert_eq!(config.server.driver.get_application_name(), Some("x"));
     assert_eq!(config.schema, "a \"b\"");
     assert_eq!((config.max_value_bytes, config.pool_size, config.writers), (10, 3, 2));
     assert_eq!(config.durability, Durability::Process);
@@ -42,9 +42,20 @@ fn what_cannot_work_is_refused_and_says_why() {
     for (url, reason) in [
         ("mysql://u:hunter2@h/db", "cannot be read"),
         ("postgres://u:hunter2@h:port/db", "cannot be read"),
-        ("postgres://u:hunter2@h/db?sslmode=require", "TLS"),
-        ("postgres://u:hunter2@h/db?sslmode=verify-full", "TLS"),
-        ("postgres://u:hunter2@h/db?sslrootcert=/x", "TLS"),
+        ("postgres://u:hunter2@h/db?sslmode=verify-ca", "`sslrootcert`"),
+        ("postgres://u:hunter2@h/db?sslmode=verify-ca&sslrootcert=system", "verify-full"),
+        ("postgres://u:hunter2@h/db?sslmode=prefer&sslrootcert=/x", "not be looked at"),
+        ("postgres://u:hunter2@h/db?sslrootcert=", "path of a file"),
+        ("postgres://u:hunter2@h/db?sslcert=/x", "belong together"),
+        ("postgres://u:hunter2@h/db?sslpassword=hunter2", "`sslpassword`"),
+        ("postgres://u:hunter2@h/db?password_file=/x", "`password_file`"),
+        ("postgres://u@h/db?passfile=", "`passfile`"),
+        ("postgres://u:hunter2@h/db?target_session_attrs=both", "prefer-standby"),
+        ("postgres://u:hunter2@h1:1,h2:2,h3/db?port=1,2", "one port"),
+        ("postgres://u:hunter2@h/db?read_url=mysql://h", "`read_url`"),
+        ("postgres://u:hunter2@h/db?read_url=postgres:///db", "no host"),
+        ("postgres://u:hunter2@h/db?read_url=postgres://h/db?schema=x", "`schema`"),
+        ("postgres://u@h/db?read_url=postgres://u:hun%252Fter2%40h/x%2Fy", "percent-encoded"),
         ("postgres://u:hunter2@h/db?sslmode=maybe", "sslmode"),
         ("postgres://u:hunter2@h/db?colour=red", "`colour`"),
         ("postgres://u:hunter2@h/db?schema", "name=value"),

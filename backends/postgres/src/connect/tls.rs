@@ -1,0 +1,354 @@
+//! TLS by rustls: `sslmode`, `sslrootcert`, `sslcert` and `sslkey` with libpq's meanings.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use annals_core::ErrorKind;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct};
+use rustls::{RootCertStore, SignatureScheme};
+use tokio_postgres::config::SslNegotiation;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::ConnectError;
+use super::password::unreadable;
+use crate::error;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SslMode {
+    Disable,
+    /// Encrypted if the server can; whoever it is.
+    Prefer,
+    /// Encrypted; whoever the server is.
+    Require,
+    /// The server's certificate is signed by one of `sslrootcert`.
+    VerifyCa,
+    /// And is for the host's name.
+    VerifyFull,
+}
+
+/// Whose signatures are trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// Those that the operating system trusts.
+    System,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    pub(crate) mode: SslMode,
+    /// There are some if, and only if, the server's certificate is verified.
+    pub(crate) roots: Option<Roots>,
+    /// The files of our own certificate and its key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// Makes what a handshake needs. The files are read for each connection, so that certificates may
+/// be renewed; what the operating system trusts is read once.
+pub(super) struct Handshakes {
+    tls: Tls,
+    system: OnceLock<RootCertStore>,
+}
+
+impl Handshakes {
+    pub(super) fn new(tls: Tls) -> Self {
+        Self { tls, system: OnceLock::new() }
+    }
+
+    pub(super) fn connector(
+        &self,
+        negotiation: SslNegotiation,
+    ) -> Result<MakeRustlsConnect, ConnectError> {
+        let unusable = |error: &dyn fmt::Display| {
+            ConnectError::new(ErrorKind::Config, format!("TLS cannot be used: {error}"))
+        };
+        let provider = Arc::new(ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match &self.tls.roots {
+            None => Arc::new(Anybody(provider.clone())),
+            Some(roots) => {
+                let roots = Arc::new(self.trusted(roots)?);
+                let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+                let verifier = verifier.build().map_err(|error| unusable(&error))?;
+                match self.tls.mode {
+                    SslMode::VerifyFull => verifier,
+                    _ => Arc::new(AnyName(verifier)),
+                }
+            }
+        };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &self.tls.certificate {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = certificates("sslcert", certificate)?;
+                config.with_client_auth_cert(chain, private_key(key)?).map_err(|error| {
+                    let (certificate, key) = (certificate.display(), key.display());
+                    let message =
+                        format!("`sslcert` {certificate} and `sslkey` {key} do not fit: {error}");
+                    ConnectError::new(ErrorKind::Config, message)
+                })?
+            }
+        };
+        if negotiation == SslNegotiation::Direct {
+            config.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        Ok(MakeRustlsConnect::new(config))
+    }
+
+    fn trusted(&self, roots: &Roots) -> Result<RootCertStore, ConnectError> {
+        let mut store = RootCertStore::empty();
+        match roots {
+            Roots::File(path) => {
+                for certificate in certificates("sslrootcert", path)? {
+                    store.add(certificate).map_err(|error| {
+                        let message = format!("`sslrootcert` {}: {error}", path.display());
+                        ConnectError::new(ErrorKind::Config, message)
+                    })?;
+                }
+            }
+            Roots::System => {
+                if let Some(store) = self.system.get() {
+                    return Ok(store.clone());
+                }
+                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if store.is_empty() {
+                    let message = "`sslrootcert=system`: this system has no certificates that it \
+                                   trusts; name a file instead";
+                    return Err(ConnectError::new(ErrorKind::Config, message));
+                }
+                store = self.system.get_or_init(|| store).clone();
+            }
+        }
+        Ok(store)
+    }
+}
+
+impl Tls {
+    /// What an error of a connection with TLS means.
+    pub(super) fn explain(&self, error: tokio_postgres::Error) -> ConnectError {
+        let explained = match reason(&error) {
+            Some(reason) => self.meaning(reason),
+            // The driver's own error for it has no type.
+            None if error.to_string().contains("TLS handshake") => {
+                let message = format!("{}; `sslmode` asks for TLS", error::with_sources(&error));
+                Some((ErrorKind::Config, message))
+            }
+            None => None,
+        };
+        match explained {
+            Some((kind, message)) => ConnectError { kind, message, source: Some(Box::new(error)) },
+            None => error::connecting(error),
+        }
+    }
+
+    fn meaning(&self, reason: &rustls::Error) -> Option<(ErrorKind, String)> {
+        use AlertDescription as Alert;
+        let message = match reason {
+            rustls::Error::InvalidCertificate(problem) => {
+                let roots = match &self.roots {
+                    Some(Roots::File(path)) => format!("`sslrootcert` {}", path.display()),
+                    _ => "`sslrootcert=system`".to_owned(),
+                };
+                match problem {
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                        format!("the server's certificate is not signed by any in {roots}")
+                    }
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. } => format!(
+                        "{reason}; `sslmode=verify-full` wants the host's name in it, \
+                         `sslmode=verify-ca` does not"
+                    ),
+                    _ => format!("the server's certificate does not do: {reason}"),
+                }
+            }
+            rustls::Error::AlertReceived(
+                Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::DecryptError,
+            ) => {
+                let message = match &self.certificate {
+                    Some((path, _)) => {
+                        format!("the server refused `sslcert` {}: {reason}", path.display())
+                    }
+                    None => format!("{reason}; the server may want `sslcert` and `sslkey`"),
+                };
+                return Some((ErrorKind::Permission, message));
+            }
+            rustls::Error::NoCertificatesPresented | rustls::Error::PeerIncompatible(_) => {
+                format!("the server and this client find no TLS that both know: {reason}")
+            }
+            // What the medium garbles may go better next time.
+            _ => return Some((ErrorKind::Connection, format!("TLS: {reason}"))),
+        };
+        Some((ErrorKind::Config, message))
+    }
+}
+
+/// Whether `sslmode=prefer` tries without TLS after this: the handshake failed, or the server lets
+/// nobody in that way.
+pub(super) fn may_go_without(error: &ConnectError) -> bool {
+    // Without one it is about our own files.
+    let Some(source) = &error.source else { return false };
+    reason(source).is_some()
+        || source.to_string().contains("TLS handshake")
+        || source.code().is_some_and(|code| code.code().starts_with("28"))
+}
+
+/// What rustls found, if it was that.
+fn reason(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        // Its `source` passes over what it holds.
+        let held = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let held = held.and_then(|held| held.downcast_ref());
+        if let Some(reason) = inner.downcast_ref().or(held) {
+            return Some(reason);
+        }
+        source = inner.source();
+    }
+    None
+}
+
+fn certificates(
+    option: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let text = fs::read(path).map_err(|error| unreadable(option, path, &error))?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => {
+            let message = format!("`{option}` {} has no certificates in PEM", path.display());
+            Err(ConnectError::new(ErrorKind::Config, message))
+        }
+    }
+}
+
+/// The key. The parser's own words are not passed on: they may quote it.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConnectError> {
+    let refused = |kind, why: &str| {
+        Err(ConnectError::new(kind, format!("`sslkey` {} {why}", path.display())))
+    };
+    let text = fs::read(path).map_err(|error| unreadable("sslkey", path, &error))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path).map_err(|error| unreadable("sslkey", path, &error))?;
+        // A key of root's may be readable by a group, which then has this process in it.
+        let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+        if metadata.mode() & others != 0 {
+            let why = "can be read by others; its mode has to be 0600, or 0640 if it is root's";
+            return refused(ErrorKind::Permission, why);
+        }
+    }
+    match PrivateKeyDer::from_pem_slice(&text) {
+        Ok(key) => Ok(key),
+        Err(_) if text.windows(9).any(|word| word == b"ENCRYPTED") => {
+            refused(ErrorKind::Config, "is encrypted, which is not supported")
+        }
+        Err(_) => refused(ErrorKind::Config, "has no private key in PEM"),
+    }
+}
+
+/// Takes every certificate. The handshake still shows that the server has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Verifies all but the host's name, which is what is looked at last.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            result => result,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
