@@ -101,15 +101,41 @@ fn hypertable(s: &str, table: &str, storage: &Storage, extensions: &Extensions) 
          SELECT {e}.set_integer_now_func({relation}::regclass, {now}::regproc);"
     );
     if let (Some(age), false) = (storage.compress_after(), extensions.apache) {
-        ddl.push_str(&format!(
-            " ALTER TABLE {s}.{table} SET (timescaledb.compress, \
-                timescaledb.compress_segmentby = 'record_id', \
-                timescaledb.compress_orderby = 'stored_at DESC, seq DESC'); \
-              SELECT {e}.add_compression_policy({relation}::regclass, \
-                compress_after => {age}::bigint);"
-        ));
+        ddl.push_str(&compression(s, table, e, age));
     }
     ddl
+}
+
+/// Not TimescaleDB's own policy: at the end of each chunk that waits for everybody who reads it,
+/// and every other query waits behind it. With `truncate_or_delete` it asks again and again, and
+/// deletes the rows in the end.
+fn compression(s: &str, table: &str, e: &str, age: i64) -> String {
+    let relation = literal(&format!("{s}.history"));
+    let job = literal(&format!("{s}.compress_old"));
+    let body = literal(&format!(
+        "DECLARE chunk regclass; \
+         BEGIN \
+           PERFORM set_config('timescaledb.compress_truncate_behaviour', 'truncate_or_delete', \
+             false); \
+           FOR chunk IN SELECT {e}.show_chunks({relation}::regclass, \
+             older_than => {s}.now_ms() - {age}::bigint) \
+           LOOP \
+             BEGIN \
+               PERFORM {e}.compress_chunk(chunk, if_not_compressed => true); \
+             EXCEPTION WHEN OTHERS THEN \
+               RAISE WARNING 'chunk % stays as it is for now: %', chunk, SQLERRM; \
+             END; \
+             COMMIT; \
+           END LOOP; \
+         END"
+    ));
+    format!(
+        " ALTER TABLE {s}.{table} SET (timescaledb.compress, \
+            timescaledb.compress_segmentby = 'record_id', \
+            timescaledb.compress_orderby = 'stored_at DESC, seq DESC'); \
+          CREATE PROCEDURE {s}.compress_old(job integer, config jsonb) LANGUAGE plpgsql AS {body}; \
+          SELECT {e}.add_job({job}::regproc, '1 hour'::interval);"
+    )
 }
 
 /// `placements` has the ids once more, distributed as the history is: a join with it stays on each

@@ -109,7 +109,7 @@ pub(crate) async fn find(
     let distributed = match extensions.citus {
         true => format!(
             "EXISTS (SELECT FROM pg_catalog.pg_dist_partition \
-             WHERE logicalrel = {relation}::regclass)"
+             WHERE logicalrelid = {relation}::regclass)"
         ),
         false => "false".to_owned(),
     };

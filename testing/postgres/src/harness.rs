@@ -5,18 +5,25 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::{SKIP_VARIABLE, skip_requested};
+use crate::{Extension, SKIP_VARIABLE, TestServer, skip_requested};
 
 /// The `main` of such a binary (`harness = false`); use it through
 /// [`server_tests!`](crate::server_tests).
 ///
 /// A test that panics has failed. With `ANNALS_TEST_SKIP=postgres` every test is listed as ignored,
-/// with the reason.
-pub fn run_tests(tests: impl IntoIterator<Item = (&'static str, fn())>) -> ExitCode {
-    let trials = tests.into_iter().map(|(name, test)| {
+/// with the reason, and so is one for an extension that the server does not have.
+pub fn run_tests(
+    tests: impl IntoIterator<Item = (&'static str, Option<Extension>, fn())>,
+) -> ExitCode {
+    let trials = tests.into_iter().map(|(name, extension, test)| {
         Trial::ignorable_test(name, move || {
             if skip_requested() {
                 return Ok(Completion::ignored_with(format!("{SKIP_VARIABLE} names postgres")));
+            }
+            if let Some(extension) = extension
+                && let Some(reason) = TestServer::lacks(extension)?
+            {
+                return Ok(Completion::ignored_with(reason));
             }
             test();
             Ok(Completion::Completed)
@@ -37,13 +44,24 @@ pub fn block_on(test: impl Future<Output = ()>) {
     }
 }
 
-/// Makes a test binary of functions: `server_tests! { async one, sync other }`.
+/// Makes a test binary of functions: `server_tests! { async one, sync other, async third with Citus
+/// }`. The last one runs where the server has that [`Extension`].
 #[macro_export]
 macro_rules! server_tests {
-    ($($kind:ident $name:ident),+ $(,)?) => {
+    ($($kind:ident $name:ident $(with $extension:ident)?),+ $(,)?) => {
         fn main() -> ::std::process::ExitCode {
-            $crate::run_tests([$((stringify!($name), $crate::server_tests!(@ $kind $name))),+])
+            $crate::run_tests([$((
+                stringify!($name),
+                $crate::server_tests!(@ extension $($extension)?),
+                $crate::server_tests!(@ $kind $name),
+            )),+])
         }
+    };
+    (@ extension) => {
+        None
+    };
+    (@ extension $extension:ident) => {
+        Some($crate::Extension::$extension)
     };
     (@ sync $name:ident) => {
         $name as fn()

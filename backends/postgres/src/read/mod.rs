@@ -21,6 +21,10 @@ pub(crate) use names::{NamePages, Named};
 /// So many records are counted in one statement.
 const SUMMARIES: usize = 200;
 
+/// So many records at once are read to their end from several shards: the coordinator gathers and
+/// sorts their rows before it sends the first.
+const GATHERED: usize = 50;
+
 /// Who reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
@@ -111,9 +115,8 @@ async fn fetch(
     }
     let mut records = first;
     while !records.is_empty() {
-        // The server gathers what several shards give before it sends the first row.
         let gathered = engine.config().storage.distribute && query.limit.is_none();
-        for some in records.chunks(if gathered { 1 } else { records.len() }) {
+        for some in records.chunks(if gathered { GATHERED } else { records.len() }) {
             rows::fetch(engine, &session, query, some, pages).await?;
         }
         records = names.next(engine, &session).await?;

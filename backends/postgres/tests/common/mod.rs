@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use annals_core::{Batch, Row};
 use annals_postgres::{PostgresBackend, PostgresConfig};
-use annals_test_postgres::{Locale, TestServer};
+use annals_test_postgres::{Extension, Locale, TestServer};
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
@@ -15,21 +15,42 @@ use tokio_postgres::{Client, NoTls};
 pub struct Place {
     pub url: String,
     pub schema: String,
+    /// Of the URL: `partition_interval=1s`, say.
+    pub options: &'static str,
 }
 
 impl Place {
     /// In the database whose locale sorts unlike bytes, where mistakes show.
     pub fn new() -> Self {
+        Self::at(TestServer::get().unwrap().database(Locale::Icu).unwrap(), "")
+    }
+
+    /// As [`new`](Self::new), with options of the URL.
+    pub fn with_options(options: &'static str) -> Self {
+        Self { options, ..Self::new() }
+    }
+
+    /// In a database with an extension, with options of the URL.
+    pub fn with(extension: Extension, options: &'static str) -> Self {
+        Self::at(TestServer::get().unwrap().database_with(extension).unwrap(), options)
+    }
+
+    fn at(url: String, options: &'static str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let url = TestServer::get().unwrap().database(Locale::Icu).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let schema = format!("t{}_{count}_{now}", std::process::id());
-        Self { url, schema }
+        Self { url, schema, options }
     }
 
     pub fn config(&self) -> PostgresConfig {
-        PostgresConfig::from_url(&self.url).unwrap().with_schema(&self.schema)
+        self.config_with(self.options)
+    }
+
+    /// With other options.
+    pub fn config_with(&self, options: &str) -> PostgresConfig {
+        let url = format!("{}?{options}", self.url);
+        PostgresConfig::from_url(&url).unwrap().with_schema(&self.schema)
     }
 
     pub fn backend(&self) -> PostgresBackend {
@@ -38,9 +59,8 @@ impl Place {
 
     /// A backend whose sessions the server lists under [`application`](Self::application).
     pub fn named_backend(&self) -> PostgresBackend {
-        let url = format!("{}?application_name={}", self.url, self.application());
-        let config = PostgresConfig::from_url(&url).unwrap();
-        PostgresBackend::new(config.with_schema(&self.schema))
+        let options = format!("application_name={}&{}", self.application(), self.options);
+        PostgresBackend::new(self.config_with(&options))
     }
 
     /// The server cuts names off at 63 bytes.
@@ -58,6 +78,12 @@ impl Place {
     /// The schema's name as an identifier.
     pub fn quoted(&self) -> String {
         format!("\"{}\"", self.schema.replace('"', "\"\""))
+    }
+
+    /// Runs statements; `{s}` stands for the schema.
+    pub async fn execute(&self, sql: &str) {
+        let sql = sql.replace("{s}", &self.quoted());
+        self.client().await.batch_execute(&sql).await.unwrap();
     }
 
     /// A number out of the database; `{s}` stands for the schema.

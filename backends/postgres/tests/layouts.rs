@@ -1,0 +1,449 @@
+//! Partitions, chunks and shards: what goes as a whole, what is counted, what a query reads.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use annals_core::{
+    Batch, CleanupPlan, CleanupRule, ErrorKind, Grammar, Pattern, PersistenceBackend,
+    PersistenceError, QueryExt, QueryParams,
+};
+use annals_postgres::PostgresBackend;
+use annals_test_postgres::Extension;
+use common::{Place, batch, row};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use serde_json::json;
+
+const PARTITIONS: &str =
+    "SELECT count(*) FROM pg_inherits WHERE inhparent = '{s}.history'::regclass";
+/// Of rows from the time 0 on; those made ahead are far away.
+const OLD_PARTITIONS: &str = "SELECT count(*) FROM pg_class c JOIN pg_inherits ON inhrelid = c.oid \
+                              WHERE inhparent = '{s}.history'::regclass AND length(relname) < 30";
+
+fn partitioned() -> Place {
+    Place::with_options("partition_interval=1s")
+}
+
+fn hypertable() -> Place {
+    Place::with(Extension::Timescale, "timescale=require&chunk_interval=1s")
+}
+
+fn apache_hypertable() -> Place {
+    Place::with(Extension::TimescaleApache, "chunk_interval=1s")
+}
+
+fn distributed() -> Place {
+    Place::with(Extension::Citus, "distribute=require")
+}
+
+async fn sixteen_initialize_at_once(place: Place) {
+    let backends: Vec<PostgresBackend> = (0..16).map(|_| place.backend()).collect();
+    let initialized = join_all(backends.iter().map(|backend| async {
+        backend.initialize().await?;
+        backend.store("a", &json!(1), 1).await?;
+        backend.store("b", &json!(1), 500_000).await
+    }));
+    for result in initialized.await {
+        result.unwrap();
+    }
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 32);
+    assert_eq!(place.number("SELECT count(*) FROM {s}.meta").await, 1);
+}
+
+async fn sixteen_initialize_partitions_at_once() {
+    sixteen_initialize_at_once(partitioned()).await;
+}
+
+async fn sixteen_initialize_a_hypertable_at_once() {
+    sixteen_initialize_at_once(hypertable()).await;
+}
+
+async fn sixteen_initialize_a_cluster_at_once() {
+    sixteen_initialize_at_once(distributed()).await;
+}
+
+/// Every layout, against the reference: rows in no order, the ends of time, plans of every kind.
+async fn agrees_with_the_reference(place: Place) {
+    let backend = place.backend();
+    let reference = annals_core::MemoryBackend::new();
+    let mut rows: Vec<_> =
+        (0..3_000).map(|i| row(&format!("r{}", i % 7), i, (i * 7_919 % 12_000) as u64)).collect();
+    rows.extend([0, i64::MAX as u64, 1 << 40, i64::MAX as u64 - 1].map(|at| row("odd", 1, at)));
+    for rows in rows.chunks(500) {
+        let batch = Batch::new(rows.to_vec());
+        backend.store_batch(&batch).await.unwrap();
+        reference.store_batch(&batch).await.unwrap();
+    }
+    let rule = |pattern: &str, older_than| CleanupRule {
+        pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
+        older_than,
+    };
+    for plan in [
+        CleanupPlan::older_than(0),
+        CleanupPlan::older_than(2_500),
+        CleanupPlan {
+            rules: vec![rule("r1", Some(6_000)), rule("*", Some(3_000))],
+            keep_newest: 0,
+        },
+        CleanupPlan { rules: vec![rule("r2", None), rule("*", Some(5_000))], keep_newest: 0 },
+        CleanupPlan { rules: vec![rule("r*", Some(9_000))], keep_newest: 40 },
+        CleanupPlan { rules: vec![rule("*", Some(u64::MAX))], keep_newest: 3 },
+        CleanupPlan::older_than(i64::MAX as u64),
+        CleanupPlan::older_than(u64::MAX),
+    ] {
+        let expected = reference.cleanup_plan(&plan).await.unwrap();
+        assert_eq!(backend.cleanup_plan(&plan).await.unwrap(), expected, "{plan:?}");
+        assert_eq!(backend.cleanup_plan(&plan).await.unwrap(), 0, "{plan:?}");
+        for params in [QueryParams::default(), QueryParams::latest(2)] {
+            let expected = reference.query("*", params).await.unwrap();
+            assert_eq!(backend.query("*", params).await.unwrap(), expected, "{plan:?}");
+        }
+        let expected = reference.records("*", Grammar::Glob).await.unwrap();
+        assert_eq!(backend.records("*", Grammar::Glob).await.unwrap(), expected, "{plan:?}");
+    }
+}
+
+async fn partitions_agree_with_the_reference() {
+    agrees_with_the_reference(partitioned()).await;
+}
+
+async fn chunks_agree_with_the_reference() {
+    agrees_with_the_reference(hypertable()).await;
+}
+
+async fn chunks_agree_with_the_reference_under_the_apache_licence() {
+    agrees_with_the_reference(apache_hypertable()).await;
+}
+
+async fn shards_agree_with_the_reference() {
+    agrees_with_the_reference(distributed()).await;
+}
+
+/// Rows keep arriving in what is being taken away: each is counted once, by one of the sweeps.
+async fn counts_are_exact_while_others_write(place: Place) {
+    let sweeper = place.backend();
+    sweeper.initialize().await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let sweeps = tokio::spawn({
+        let done = done.clone();
+        async move {
+            let mut removed = 0;
+            while !done.load(Ordering::Relaxed) {
+                removed += sweeper.cleanup(10_000).await.unwrap();
+            }
+            removed + sweeper.cleanup(10_000).await.unwrap()
+        }
+    });
+    let writers = (0..3).map(|writer| {
+        let backend = place.backend();
+        async move {
+            for i in 0..60_u64 {
+                let at = [i * 100 % 9_000, 20_000 + i];
+                let rows = at.map(|at| row(&format!("w{writer}"), 1, at));
+                while let Err(error) = backend.store_batch(&Batch::new(rows.clone())).await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+            }
+        }
+    });
+    join_all(writers).await;
+    done.store(true, Ordering::Relaxed);
+    assert_eq!(sweeps.await.unwrap(), 180, "each expired row was counted once");
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 180);
+}
+
+async fn partitions_are_counted_while_others_write() {
+    counts_are_exact_while_others_write(partitioned()).await;
+}
+
+async fn chunks_are_counted_while_others_write() {
+    counts_are_exact_while_others_write(hypertable()).await;
+}
+
+async fn shards_are_counted_while_others_write() {
+    counts_are_exact_while_others_write(distributed()).await;
+}
+
+async fn expired_partitions_are_gone_and_others_are_made() {
+    let place = partitioned();
+    let backend = place.backend();
+    backend.initialize().await.unwrap();
+    let ahead = place.number(PARTITIONS).await;
+    assert!(ahead >= 3, "for now and the next intervals: {ahead}");
+    backend.store_batch(&batch(10, 100_000)).await.unwrap();
+    assert_eq!(place.number(OLD_PARTITIONS).await, 10);
+    assert_eq!(backend.cleanup(5_500).await.unwrap(), 55_000);
+    assert_eq!(
+        place.number(OLD_PARTITIONS).await,
+        5,
+        "the one that is half expired is still there"
+    );
+    // Nothing but what belongs there is left behind.
+    let tables = format!(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE 'removed%'",
+        place.schema
+    );
+    assert_eq!(place.number(&tables).await, 0);
+    // An old row finds no partition, and gets one.
+    backend.store("late", &json!(1), 100).await.unwrap();
+    assert_eq!(place.number(OLD_PARTITIONS).await, 6);
+    assert_eq!(backend.cleanup(5_500).await.unwrap(), 1);
+    assert_eq!(place.number(OLD_PARTITIONS).await, 5);
+    // What was emptied row by row goes too.
+    let newest = CleanupPlan { keep_newest: 1, ..CleanupPlan::older_than(9_000) };
+    backend.cleanup_plan(&newest).await.unwrap();
+    assert_eq!(place.number(OLD_PARTITIONS).await, 1);
+}
+
+/// A reader of the whole history holds every partition: the sweep takes the rows instead, and the
+/// partitions another time.
+async fn a_reader_holds_up_neither_sweep_nor_store(place: Place, parts: &str) {
+    let backend = place.backend();
+    backend.store_batch(&batch(10, 30_000)).await.unwrap();
+    let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
+    assert!(stream.next().await.unwrap().is_ok());
+    let sweep = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.cleanup(2_000).await.unwrap() }
+    });
+    let mut at = 100_000;
+    while !sweep.is_finished() {
+        at += 1;
+        backend.store("r0", &json!(at), at).await.unwrap();
+    }
+    assert_eq!(sweep.await.unwrap(), 20_000);
+    let before = place.number(parts).await;
+    // The snapshot is whole: the rows that went meanwhile are in it, the new ones are not.
+    let mut rows = 1;
+    while let Some(row) = stream.next().await {
+        row.unwrap();
+        rows += 1;
+    }
+    assert_eq!(rows, 30_000);
+    assert_eq!(backend.cleanup(2_000).await.unwrap(), 0);
+    assert_eq!(place.number(parts).await, before - 2);
+}
+
+async fn a_reader_of_partitions_holds_up_nobody() {
+    a_reader_holds_up_neither_sweep_nor_store(partitioned(), OLD_PARTITIONS).await;
+}
+
+async fn a_reader_of_chunks_holds_up_nobody() {
+    a_reader_holds_up_neither_sweep_nor_store(hypertable(), PARTITIONS).await;
+}
+
+/// As a sweep leaves it that dies between the two steps.
+async fn what_a_dead_sweep_detached_is_counted_by_the_next() {
+    let place = partitioned();
+    let backend = place.backend();
+    backend.store_batch(&batch(10, 30_000)).await.unwrap();
+    let detach = "ALTER TABLE {s}.history DETACH PARTITION {s}.history_0_1000; \
+                  ALTER TABLE {s}.history_0_1000 RENAME TO removed_42";
+    place.execute(detach).await;
+    backend.store("r0", &json!(1), 5).await.unwrap();
+    assert_eq!(backend.cleanup(1_500).await.unwrap(), 15_001);
+}
+
+/// A flood of absurd times must not make a partition for each row.
+async fn times_all_over_the_range_make_few_partitions() {
+    let place = partitioned();
+    let backend = place.backend();
+    let step = i64::MAX as u64 / 3_000;
+    let rows: Vec<_> = (0..3_000).map(|i| row("a", i, i as u64 * step)).collect();
+    backend.store_batch(&Batch::new(rows)).await.unwrap();
+    assert!(place.number(PARTITIONS).await < 2_500);
+    let back: Vec<i64> = backend.query_latest("a", 3_000).await.unwrap();
+    assert_eq!(back, (0..3_000).rev().collect::<Vec<_>>());
+}
+
+async fn partitions_of_somebody_else_are_used_as_they_are() {
+    let place = partitioned();
+    place.backend().initialize().await.unwrap();
+    place.execute("UPDATE {s}.meta SET partition_interval = NULL").await;
+    place
+        .execute("CREATE TABLE {s}.theirs PARTITION OF {s}.history FOR VALUES FROM (0) TO (50)")
+        .await;
+    let backend = PostgresBackend::new(place.config_with(""));
+    backend.store("a", &json!(1), 49).await.unwrap();
+    let error = backend.store("a", &json!(1), 50).await.unwrap_err();
+    let PersistenceError::Backend(reported) = &error else { panic!("{error:?}") };
+    assert_eq!(reported.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("partition_interval"), "{error}");
+    assert_eq!(backend.cleanup(51).await.unwrap(), 1);
+}
+
+/// Rows that the server read from any table of the history, with its index or without.
+const READ: &str = "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint \
+                    FROM pg_stat_all_tables WHERE relid IN ({tables})";
+
+async fn rows_read(place: &Place, tables: &str) -> i64 {
+    // The statistics of a session arrive when it ends.
+    let sessions = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'",
+        place.application()
+    );
+    while place.number(&sessions).await > 0 {}
+    place.number(&READ.replace("{tables}", tables)).await
+}
+
+async fn latest_is_a_seek(place: &Place, tables: &str) {
+    for end in [None, Some(5_500), Some(1_200)] {
+        let before = rows_read(place, tables).await;
+        let backend = place.named_backend();
+        let params = QueryParams { end_time: end, ..QueryParams::latest(5) };
+        assert_eq!(backend.query("*", params).await.unwrap().len(), 50);
+        backend.close().await.unwrap();
+        let read = rows_read(place, tables).await - before;
+        assert!(read <= 500, "{read} rows were read for 50, up to {end:?}");
+    }
+}
+
+async fn latest_n_is_a_seek_in_partitions() {
+    let place = partitioned();
+    place.backend().store_batch(&batch(10, 100_000)).await.unwrap();
+    let tables = "SELECT inhrelid FROM pg_inherits WHERE inhparent = '{s}.history'::regclass";
+    latest_is_a_seek(&place, tables).await;
+}
+
+/// Over chunks of which the older ones are compressed.
+async fn latest_n_is_a_seek_in_compressed_chunks() {
+    let place = hypertable();
+    place.backend().store_batch(&batch(10, 100_000)).await.unwrap();
+    // As the job does by itself within the hour; all rows are from 1970.
+    place.execute("CALL {s}.compress_old(0, NULL)").await;
+    let compressed = format!(
+        "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed \
+         AND hypertable_schema = '{}'",
+        place.schema
+    );
+    assert!(place.number(&compressed).await >= 6);
+    let tables = "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
+                  JOIN _timescaledb_catalog.chunk k \
+                  ON k.schema_name = nspname AND k.table_name = relname \
+                  WHERE hypertable_id IN (SELECT unnest(ARRAY[id, compressed_hypertable_id]) \
+                    FROM _timescaledb_catalog.hypertable \
+                    WHERE format('%I.%I', schema_name, table_name)::regclass \
+                      = '{s}.history'::regclass)";
+    latest_is_a_seek(&place, tables).await;
+    // Rows of compressed chunks are removed exactly, and old ones can still be added.
+    let backend = place.backend();
+    assert_eq!(backend.cleanup(2_500).await.unwrap(), 25_000);
+    backend.store("r1", &json!(1), 2_600).await.unwrap();
+    backend.store("late", &json!(1), 100).await.unwrap();
+    assert_eq!(backend.cleanup(4_000).await.unwrap(), 15_002);
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 60_000);
+}
+
+async fn under_the_apache_licence_nothing_is_compressed() {
+    let place = apache_hypertable();
+    let backend = place.backend();
+    backend.store_batch(&batch(10, 30_000)).await.unwrap();
+    let tables = "SELECT inhrelid FROM pg_inherits WHERE inhparent = '{s}.history'::regclass";
+    assert_eq!(rows_read(&place, tables).await, 0);
+    let kept = format!(
+        "SELECT count(*) FROM timescaledb_information.hypertables \
+         WHERE hypertable_schema = '{}' AND NOT compression_enabled",
+        place.schema
+    );
+    assert_eq!(place.number(&kept).await, 1);
+}
+
+/// A database with the extension is used by default, and not at all when that is asked for.
+async fn timescale_is_used_where_it_is() {
+    let hypertables = "SELECT count(*) FROM timescaledb_information.hypertables \
+                       WHERE hypertable_schema = '{name}'";
+    for (options, expected) in [("", 1), ("timescale=auto", 1), ("timescale=off", 0)] {
+        let place = Place::with(Extension::Timescale, options);
+        place.backend().store("a", &json!(1), 1).await.unwrap();
+        let hypertables = hypertables.replace("{name}", &place.schema);
+        assert_eq!(place.number(&hypertables).await, expected, "{options}");
+    }
+}
+
+async fn an_extension_that_is_not_there_is_refused() {
+    for (options, extension) in
+        [("timescale=require", "timescaledb"), ("distribute=require", "citus")]
+    {
+        let place = Place::with_options(options);
+        let error = place.backend().initialize().await.unwrap_err();
+        let PersistenceError::Backend(reported) = &error else { panic!("{error:?}") };
+        assert_eq!(reported.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains(&format!("CREATE EXTENSION {extension}")), "{error}");
+        let made = "SELECT count(*) FROM pg_namespace WHERE nspname = '{name}'";
+        assert_eq!(place.number(&made.replace("{name}", &place.schema)).await, 0);
+    }
+}
+
+/// One record's query is answered by one shard, and the latest of all by a seek in each.
+async fn a_query_of_one_record_goes_to_one_shard() {
+    let place = distributed();
+    place.backend().store_batch(&batch(10, 20_000)).await.unwrap();
+    let client = place.client().await;
+    // Statistics of shards, which are hidden otherwise.
+    client.batch_execute("SET citus.override_table_visibility = off").await.unwrap();
+    let shards = async |column: &str| -> i64 {
+        while place
+            .number(&format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'",
+                place.application()
+            ))
+            .await
+            > 0
+        {}
+        let select = format!(
+            "SELECT coalesce(sum({column}), 0)::bigint FROM pg_stat_all_tables \
+             WHERE schemaname = $1 AND relname ~ '^history_[0-9]+$'"
+        );
+        client.query_one(&select, &[&place.schema]).await.unwrap().get(0)
+    };
+    let touched = "(idx_scan > 0 OR seq_scan > 0)::int";
+    let rows = "seq_tup_read + coalesce(idx_tup_fetch, 0)";
+    client.execute("SELECT pg_stat_reset()", &[]).await.unwrap();
+    let before = shards(rows).await;
+    let one = place.named_backend();
+    assert_eq!(one.query_latest::<i64>("r3", 7).await.unwrap().len(), 7);
+    one.close().await.unwrap();
+    assert_eq!(shards(touched).await, 1, "shards were asked");
+    let all = place.named_backend();
+    assert_eq!(all.query_latest::<i64>("*", 5).await.unwrap().len(), 50);
+    all.close().await.unwrap();
+    let read = shards(rows).await - before;
+    assert!(read <= 200, "{read} rows were read for 57");
+}
+
+async fn a_distributed_history_is_not_mistaken_for_a_plain_one() {
+    let place = distributed();
+    place.backend().store("a", &json!(1), 1).await.unwrap();
+    let error = PostgresBackend::new(place.config_with("")).initialize().await.unwrap_err();
+    assert!(error.to_string().contains("add `distribute=require`"), "{error}");
+    assert!(place.backend().guarantees().atomic_batches);
+}
+
+annals_test_postgres::server_tests! {
+    async sixteen_initialize_partitions_at_once,
+    async sixteen_initialize_a_hypertable_at_once with Timescale,
+    async sixteen_initialize_a_cluster_at_once with Citus,
+    async partitions_agree_with_the_reference,
+    async chunks_agree_with_the_reference with Timescale,
+    async chunks_agree_with_the_reference_under_the_apache_licence with TimescaleApache,
+    async shards_agree_with_the_reference with Citus,
+    async partitions_are_counted_while_others_write,
+    async chunks_are_counted_while_others_write with Timescale,
+    async shards_are_counted_while_others_write with Citus,
+    async expired_partitions_are_gone_and_others_are_made,
+    async a_reader_of_partitions_holds_up_nobody,
+    async a_reader_of_chunks_holds_up_nobody with Timescale,
+    async what_a_dead_sweep_detached_is_counted_by_the_next,
+    async times_all_over_the_range_make_few_partitions,
+    async partitions_of_somebody_else_are_used_as_they_are,
+    async latest_n_is_a_seek_in_partitions,
+    async latest_n_is_a_seek_in_compressed_chunks with Timescale,
+    async under_the_apache_licence_nothing_is_compressed with TimescaleApache,
+    async timescale_is_used_where_it_is with Timescale,
+    async an_extension_that_is_not_there_is_refused,
+    async a_query_of_one_record_goes_to_one_shard with Citus,
+    async a_distributed_history_is_not_mistaken_for_a_plain_one with Citus,
+}

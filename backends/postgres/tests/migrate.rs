@@ -1,0 +1,141 @@
+//! Converting a plain history, and upgrading an older one.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use annals_core::{
+    Batch, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+};
+use annals_postgres::{MigrationProgress, PostgresBackend};
+use annals_test_postgres::Extension;
+use common::{Place, batch, row};
+use futures_util::future::join_all;
+use serde_json::json;
+
+fn config_error(error: &PersistenceError, word: &str) {
+    let PersistenceError::Backend(reported) = error else { panic!("{error:?}") };
+    assert_eq!(reported.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains(word), "{error}");
+}
+
+/// From a plain table to `options`, in a schema with an odd name, with backends that stay open.
+async fn converts(mut place: Place, options: &'static str, to: &str) {
+    place.schema = format!("\"; x'%_ {}", place.schema).chars().take(60).collect();
+    place.options = "timescale=off";
+    let before = place.backend();
+    before.store_batch(&batch(50, 60_000)).await.unwrap();
+    let same = Batch::new((0..20).map(|i| row("same", i, 77)).collect::<Vec<_>>());
+    before.store_batch(&same).await.unwrap();
+    before.store("odd times", &json!(1), 0).await.unwrap();
+    before.store("odd times", &json!(2), i64::MAX as u64).await.unwrap();
+    let expected = before.query("*", QueryParams::default()).await.unwrap();
+    let records = before.records("*", Grammar::Glob).await.unwrap();
+
+    // Asked for, but not converted: refused, and nothing changes.
+    let error = PostgresBackend::new(place.config_with(options)).initialize().await.unwrap_err();
+    config_error(&error, "annals migrate");
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let progress = {
+        let seen = seen.clone();
+        move |progress: MigrationProgress| seen.lock().unwrap().push(progress)
+    };
+    let migration = PostgresBackend::migrate(place.config_with(options), progress).await.unwrap();
+    assert_eq!((migration.from, migration.to), ("plain table", to));
+    assert_eq!(migration.rows, 60_022);
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.len() > 1 && seen.is_sorted_by_key(|progress| progress.moved), "{seen:?}");
+    assert_eq!(seen.last().map(|last| (last.moved, last.total)), Some((60_022, 60_022)));
+
+    let again = PostgresBackend::migrate(place.config_with(options), |_| {}).await.unwrap();
+    assert_eq!((again.from, again.to, again.rows), (to, to, 0));
+
+    place.options = options;
+    let after = place.backend();
+    assert_eq!(after.query("*", QueryParams::default()).await.unwrap(), expected);
+    assert_eq!(after.records("*", Grammar::Glob).await.unwrap(), records);
+    // Equal times stay in order of arrival: the numbers go on.
+    after.store("same", &json!(20), 77).await.unwrap();
+    let latest: Vec<i64> = after.query_latest("same", 3).await.unwrap();
+    assert_eq!(latest, [20, 19, 18]);
+    // One that was open all the time has ids and statements of the old table.
+    before.store("same", &json!(21), 5_000_000).await.unwrap();
+    before.store("new", &json!(1), 9_000_000).await.unwrap();
+    assert_eq!(after.query_latest::<i64>("same", 1).await.unwrap(), [21]);
+    assert_eq!(after.cleanup(1_000).await.unwrap(), 50_000 + 21 + 1);
+    assert_eq!(after.cleanup(u64::MAX).await.unwrap(), 60_000 + 2 + 20 + 3 - 50_022);
+    let view = place.number("SELECT count(*) FROM {s}.record_history").await;
+    assert_eq!(view, 0);
+}
+
+async fn a_plain_history_becomes_partitioned() {
+    converts(Place::new(), "partition_interval=1min", "partitioned table").await;
+}
+
+async fn a_plain_history_becomes_a_hypertable() {
+    let place = Place::with(Extension::Timescale, "");
+    converts(place, "timescale=require&chunk_interval=1min", "hypertable").await;
+}
+
+async fn a_plain_history_becomes_a_hypertable_under_the_apache_licence() {
+    let place = Place::with(Extension::TimescaleApache, "");
+    converts(place, "timescale=require&chunk_interval=1min", "hypertable").await;
+}
+
+async fn a_plain_history_becomes_distributed() {
+    converts(Place::with(Extension::Citus, ""), "distribute=require", "distributed table").await;
+}
+
+async fn what_cannot_be_converted_is_refused_and_stays() {
+    let place = Place::new();
+    let migrate = |options| PostgresBackend::migrate(place.config_with(options), |_| {});
+    config_error(&migrate("partition_interval=1s").await.unwrap_err(), "no history");
+    let backend = place.backend();
+    backend.store_batch(&batch(3, 30)).await.unwrap();
+    config_error(&migrate("timescale=require").await.unwrap_err(), "CREATE EXTENSION timescaledb");
+    config_error(&migrate("distribute=require").await.unwrap_err(), "CREATE EXTENSION citus");
+    assert_eq!(migrate("").await.unwrap().rows, 0);
+    // Somebody's view would lose its table.
+    place.execute("CREATE VIEW {s}.theirs AS SELECT count(*) FROM {s}.history").await;
+    migrate("partition_interval=1s").await.unwrap_err();
+    assert_eq!(backend.query("*", QueryParams::default()).await.unwrap().len(), 30);
+    place.execute("DROP VIEW {s}.theirs").await;
+    assert_eq!(migrate("partition_interval=1s").await.unwrap().rows, 30);
+    config_error(&migrate("timescale=off").await.unwrap_err(), "only a plain table");
+    assert_eq!(backend.query("*", QueryParams::default()).await.unwrap().len(), 30);
+}
+
+async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
+    let place = Place::new();
+    place.backend().store("a", &json!(1), 1).await.unwrap();
+    let first = "ALTER TABLE {s}.meta DROP COLUMN partition_interval; \
+                 UPDATE {s}.meta SET schema_version = 1";
+    place.execute(first).await;
+    let backends: Vec<_> = (0..16).map(|_| place.backend()).collect();
+    for result in join_all(backends.iter().map(|backend| backend.initialize())).await {
+        result.unwrap();
+    }
+    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 2);
+    assert_eq!(backends[3].query_latest::<i64>("*", 9).await.unwrap(), [1]);
+}
+
+async fn the_interval_of_a_history_is_not_changed_in_passing() {
+    let place = Place::with_options("partition_interval=1h");
+    place.backend().store("a", &json!(1), 1).await.unwrap();
+    PostgresBackend::new(place.config_with("")).store("a", &json!(2), 2).await.unwrap();
+    let other = PostgresBackend::new(place.config_with("partition_interval=2h"));
+    config_error(&other.store("a", &json!(3), 3).await.unwrap_err(), "3600000ms");
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 2);
+}
+
+annals_test_postgres::server_tests! {
+    async a_plain_history_becomes_partitioned,
+    async a_plain_history_becomes_a_hypertable with Timescale,
+    async a_plain_history_becomes_a_hypertable_under_the_apache_licence with TimescaleApache,
+    async a_plain_history_becomes_distributed with Citus,
+    async what_cannot_be_converted_is_refused_and_stays,
+    async an_older_schema_is_upgraded_by_whoever_comes_first,
+    async the_interval_of_a_history_is_not_changed_in_passing,
+}
