@@ -18,9 +18,12 @@ pub(crate) const INITIALIZE: &str = "initialize";
 /// A native error, reduced to what its meaning depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Native<'a> {
-    /// The server, or a pooler before it, reported a SQLSTATE. `aborted`: the server itself said
-    /// that this is an ERROR, after which a transaction is rolled back and the connection goes on.
+    /// The server reported a SQLSTATE. `aborted`: that this is an ERROR, after which a transaction
+    /// is rolled back and the connection goes on.
     Server { code: &'a str, aborted: bool },
+    /// A pooler before it spoke for itself. PgBouncer has one SQLSTATE for nearly everything,
+    /// 08P01. `refused`: it will not do what it was asked for, however often it is asked.
+    Pooler { code: &'a str, refused: bool },
     /// The connection ended without a word.
     Closed,
     /// The operating system reported something about the connection.
@@ -46,6 +49,10 @@ pub(crate) enum Phase {
 pub(crate) fn classify(native: Native<'_>, phase: Phase) -> (ErrorKind, Outcome) {
     let kind = match native {
         Native::Server { code, .. } => kind_of_code(code),
+        Native::Pooler { refused: true, .. } => ErrorKind::Config,
+        // Its server is away or starting, or it waits for one that is free.
+        Native::Pooler { code: "08P01", .. } => ErrorKind::Connection,
+        Native::Pooler { code, .. } => kind_of_code(code),
         Native::Closed => ErrorKind::Connection,
         Native::Io(io::ErrorKind::TimedOut) | Native::Timeout => ErrorKind::Timeout,
         Native::Io(io::ErrorKind::PermissionDenied) => ErrorKind::Permission,
@@ -108,10 +115,17 @@ fn kind_of_code(code: &str) -> ErrorKind {
 /// Reduces an error of the driver.
 pub(crate) fn reduce(error: &tokio_postgres::Error) -> Native<'_> {
     if let Some(reported) = error.as_db_error() {
-        // From the field that is never translated. PostgreSQL always sends it; PgBouncer, when it
+        let code = reported.code().code();
+        // The field that is never translated. PostgreSQL always sends it; PgBouncer, when it
         // speaks for itself, does not.
-        let aborted = reported.parsed_severity() == Some(Severity::Error);
-        return Native::Server { code: reported.code().code(), aborted };
+        return match reported.parsed_severity() {
+            Some(severity) => Native::Server { code, aborted: severity == Severity::Error },
+            None => {
+                let refusals = ["unsupported startup parameter", "statement pooling mode"];
+                let refused = refusals.iter().any(|refusal| reported.message().contains(refusal));
+                Native::Pooler { code, refused }
+            }
+        };
     }
     if error.is_closed() {
         return Native::Closed;
@@ -166,8 +180,12 @@ fn reported(
 fn message(error: &tokio_postgres::Error) -> String {
     let message = match error.as_db_error() {
         Some(reported) => {
-            let advice = advice(reported.code().code());
-            format!("{} (SQLSTATE {}){advice}", reported.message(), reported.code().code())
+            let code = reported.code().code();
+            let advice = match reduce(error) {
+                Native::Pooler { refused: true, .. } => POOLER_ADVICE,
+                _ => advice(code),
+            };
+            format!("{} (SQLSTATE {code}){advice}", reported.message())
         }
         None => with_sources(error),
     };
@@ -185,10 +203,8 @@ pub(crate) fn with_sources(error: &tokio_postgres::Error) -> String {
     message
 }
 
-/// The driver names prepared statements by counting them, and two clients of an old pooler meet
-/// under the same name in one session.
-const POOLER_ADVICE: &str = "; behind PgBouncer in transaction mode prepared statements need its \
-                             version 1.21 with `max_prepared_statements`";
+const POOLER_ADVICE: &str = "; PgBouncer has to pool transactions or sessions, not statements, and \
+                             takes no `options` in the URL unless it is told to ignore them";
 
 /// The server did not do what it was sent, and did not say why.
 pub(crate) fn not_obeyed(operation: &'static str) -> PersistenceError {
@@ -208,7 +224,8 @@ fn advice(code: &str) -> &'static str {
             "; `target_session_attrs=read-write` finds the primary among several hosts"
         }
         "28000" => "; `sslmode`, `sslcert` and the server's pg_hba.conf have to fit together",
-        "26000" | "42P05" => POOLER_ADVICE,
+        // COPY has a name for a moment, and a server's session may know it from somebody else.
+        "26000" | "42P05" => "; something else uses this pooler with prepared statements",
         "42P07" => "; the schema has a table of that name already: choose another with `schema=`",
         _ => "",
     }
@@ -300,6 +317,10 @@ mod tests {
             (error("08007"), Connection, Unknown),
             (fatal("08006"), Connection, Unknown),
             (fatal("08P01"), Config, Unknown),
+            (Native::Pooler { code: "08P01", refused: false }, Connection, Unknown),
+            (Native::Pooler { code: "08P01", refused: true }, Config, Unknown),
+            (Native::Pooler { code: "28P01", refused: false }, Permission, Unknown),
+            (Native::Pooler { code: "53300", refused: false }, Full, Unknown),
             (error("40003"), Busy, Unknown),
             (error("40001"), Busy, NotApplied),
             (fatal("40001"), Busy, Unknown),

@@ -28,8 +28,12 @@
 //! create tables in. People find their history in the view `record_history` there.
 //!
 //! All work happens on a thread of the backend's own, so that any executor may drive the futures
-//! and dropping one never leaves a connection half used. Prepared statements are used: behind
-//! PgBouncer in transaction mode that takes its version 1.21 with `max_prepared_statements`.
+//! and dropping one never leaves a connection half used.
+//!
+//! Poolers in transaction mode will do, such as PgBouncer of any version: no statement has a name,
+//! and nothing is left to a session but its transaction. A stream that is open takes one of the
+//! pooler's connections to the server. For direct connections there is TLS; for that, several
+//! hosts, files with passwords and reading from replicas see [`PostgresConfig`].
 
 mod cleanup;
 mod config;

@@ -1,6 +1,6 @@
-//! PostgreSQL is held to the contract, in a database that sorts by bytes and in one that does not,
-//! and in every layout of the history: partitioned always, with an extension where the server that
-//! `ANNALS_TEST_POSTGRES_URL` names has it.
+//! PostgreSQL is held to the contract: in a database that sorts by bytes and in one that does not,
+//! in every layout of the history (partitioned always, with an extension where the server that
+//! `ANNALS_TEST_POSTGRES_URL` names has it), and behind PgBouncer in transaction mode.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use annals_conformance::{Guard, Harness, HarnessResult, Suite, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_postgres::{PostgresBackend, PostgresConfig};
-use annals_test_postgres::{Extension, Locale, SKIP_VARIABLE, TestServer, skip_requested};
+use annals_test_postgres::{Extension, Locale, Pooler, SKIP_VARIABLE, TestServer, skip_requested};
 use tokio_postgres::{Client, NoTls};
 
 /// Where the schemas of a suite are.
@@ -18,11 +18,14 @@ enum Database {
     With(Extension),
 }
 
-/// One schema for each store; its location is the URL with the schema in it, and options.
+/// One schema for each store. Its location is two URLs with the schema in them: that of the backend,
+/// with its options, and that of this harness, which goes past any pooler.
+#[derive(Clone, Copy)]
 struct Schemas {
     name: &'static str,
     database: Database,
     options: &'static str,
+    pooled: bool,
 }
 
 #[async_trait]
@@ -37,11 +40,13 @@ impl Harness for Schemas {
             Database::Sorted(locale) => server.database(locale)?,
             Database::With(extension) => server.database_with(extension)?,
         };
-        Ok(format!("{url}?schema={}{}", unique_name("suite"), self.options))
+        let schema = unique_name("suite");
+        let way = if self.pooled { Pooler::get()?.url(&url)? } else { url.clone() };
+        Ok(format!("{way}?schema={schema}{} {url}?schema={schema}", self.options))
     }
 
     async fn open(&self, location: &str) -> HarnessResult<Arc<dyn PersistenceBackend>> {
-        Ok(Arc::new(PostgresBackend::new(PostgresConfig::from_url(location)?)))
+        Ok(Arc::new(PostgresBackend::new(config(location)?)))
     }
 
     async fn remove(&self, location: &str) -> HarnessResult<()> {
@@ -60,7 +65,7 @@ impl Harness for Schemas {
         location: &str,
         max_value_bytes: usize,
     ) -> HarnessResult<Option<Arc<dyn PersistenceBackend>>> {
-        let config = PostgresConfig::from_url(location)?.with_max_value_bytes(max_value_bytes);
+        let config = config(location)?.with_max_value_bytes(max_value_bytes);
         Ok(Some(Arc::new(PostgresBackend::new(config))))
     }
 
@@ -126,36 +131,55 @@ impl Harness for Schemas {
     }
 }
 
+/// What a backend opens: the first part.
+fn config(location: &str) -> HarnessResult<PostgresConfig> {
+    let (url, _) = location.split_once(' ').ok_or("a location of one part")?;
+    Ok(PostgresConfig::from_url(url)?)
+}
+
+/// Past any pooler.
 async fn connect(location: &str) -> HarnessResult<(Client, String)> {
-    let (url, options) = location.split_once("?schema=").ok_or("a location without a schema")?;
-    let schema = options.split('&').next().unwrap_or_default();
+    let (_, direct) = location.split_once(' ').ok_or("a location of one part")?;
+    let (url, schema) = direct.split_once("?schema=").ok_or("a location without a schema")?;
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok((client, schema.to_owned()))
 }
 
-fn suite(name: &'static str, database: Database, options: &'static str) -> Suite {
+fn suite(schemas: Schemas) -> Suite {
     if skip_requested() {
-        return Suite::unavailable(name, format!("{SKIP_VARIABLE} names postgres"));
+        return Suite::unavailable(schemas.name, format!("{SKIP_VARIABLE} names postgres"));
     }
-    if let Database::With(extension) = database {
+    if let Database::With(extension) = schemas.database {
         // An error is for the cases to fail with.
         if let Ok(Some(reason)) = TestServer::lacks(extension) {
-            return Suite::unavailable(name, reason);
+            return Suite::unavailable(schemas.name, reason);
         }
     }
-    Suite::new(Schemas { name, database, options })
+    if schemas.pooled
+        && let Err(reason) = Pooler::find()
+    {
+        return Suite::unavailable(schemas.name, reason);
+    }
+    Suite::new(schemas)
 }
 
 fn main() -> ExitCode {
+    let direct =
+        |name, database, options| suite(Schemas { name, database, options, pooled: false });
+    let pooled = |name, database, options| suite(Schemas { name, database, options, pooled: true });
+    let (bytes, icu) = (Database::Sorted(Locale::C), Database::Sorted(Locale::Icu));
+    // So short that most cases have rows in several, and some in too many.
+    let partitions = "&partition_interval=1s";
     let chunks = "&timescale=require&chunk_interval=10min";
     annals_conformance::main([
-        suite("postgres", Database::Sorted(Locale::C), ""),
-        suite("postgres_icu", Database::Sorted(Locale::Icu), ""),
-        // So short that most cases have rows in several, and some in too many.
-        suite("postgres_partitioned", Database::Sorted(Locale::Icu), "&partition_interval=1s"),
-        suite("postgres_timescale", Database::With(Extension::Timescale), chunks),
-        suite("postgres_timescale_apache", Database::With(Extension::TimescaleApache), chunks),
-        suite("postgres_citus", Database::With(Extension::Citus), "&distribute=require"),
+        direct("postgres", bytes, ""),
+        direct("postgres_icu", icu, ""),
+        direct("postgres_partitioned", icu, partitions),
+        direct("postgres_timescale", Database::With(Extension::Timescale), chunks),
+        direct("postgres_timescale_apache", Database::With(Extension::TimescaleApache), chunks),
+        direct("postgres_citus", Database::With(Extension::Citus), "&distribute=require"),
+        pooled("postgres_pgbouncer", bytes, ""),
+        pooled("postgres_pgbouncer_partitioned", bytes, partitions),
     ])
 }

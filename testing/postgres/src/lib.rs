@@ -26,6 +26,8 @@ mod database;
 mod extension;
 mod harness;
 mod local;
+mod pooler;
+mod proxy;
 mod watch;
 
 use std::collections::HashMap;
@@ -33,8 +35,10 @@ use std::env;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub use extension::Extension;
-pub use harness::{block_on, run_tests};
+pub use harness::{Done, block_on, run_tests};
 pub use local::LocalServer;
+pub use pooler::Pooler;
+pub use proxy::{Fault, Proxy};
 
 /// Names a server to use instead of starting one.
 pub const URL_VARIABLE: &str = "ANNALS_TEST_POSTGRES_URL";

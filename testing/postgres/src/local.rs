@@ -202,11 +202,12 @@ impl LocalServer {
         self.signal("CONT")
     }
 
-    /// The first process first: it starts no others then.
+    /// The first process first: it starts no others then. Of the others one may just have ended.
     fn signal(&self, signal: &str) -> Result<(), String> {
         let file = self.data().join("postmaster.pid");
         let script = "read -r pid <\"$2\" && kill -\"$1\" \"$pid\" && \
-                      kill -\"$1\" $(cat /proc/\"$pid\"/task/\"$pid\"/children)";
+                      for child in $(cat /proc/\"$pid\"/task/\"$pid\"/children); do \
+                      kill -\"$1\" \"$child\" || true; done";
         let arguments = ["-c", script, "signal", signal].map(OsStr::new);
         let arguments = [&arguments[..], &[file.as_os_str()]].concat();
         self.run("/bin/sh", &arguments)
@@ -306,7 +307,7 @@ fn major_version(folder: &Path) -> Option<u32> {
 }
 
 /// A folder that its owner alone can read, with parents that everyone can pass.
-fn temporary_folder() -> Result<TempDir, String> {
+pub(crate) fn temporary_folder() -> Result<TempDir, String> {
     let builder = || tempfile::Builder::new().prefix("annals-postgres-").rand_bytes(8).to_owned();
     let parent = std::env::temp_dir();
     let passable = parent
@@ -316,13 +317,13 @@ fn temporary_folder() -> Result<TempDir, String> {
     folder.map_err(|error| format!("no temporary folder: {error}"))
 }
 
-fn owner_of(path: &Path) -> Result<(u32, u32), String> {
+pub(crate) fn owner_of(path: &Path) -> Result<(u32, u32), String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     Ok((metadata.uid(), metadata.gid()))
 }
 
 /// User and group id of somebody who is not root: `postgres` where that user exists.
-fn unprivileged_user() -> Result<(u32, u32), String> {
+pub(crate) fn unprivileged_user() -> Result<(u32, u32), String> {
     let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
     let ids = |wanted: &str| {
         users.lines().find_map(|line| {
@@ -341,7 +342,7 @@ fn unprivileged_user() -> Result<(u32, u32), String> {
         .ok_or_else(|| "PostgreSQL refuses to run as root, and there is no other user".to_owned())
 }
 
-fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }

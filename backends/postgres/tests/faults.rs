@@ -1,0 +1,464 @@
+//! What goes wrong around the server, and what is then true of the rows.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals_core::{
+    Batch, BatchId, ErrorKind, Outcome, PersistenceBackend, PersistenceError, QueryExt,
+    QueryParams, Recorder, RecorderConfig, RetryPolicy,
+};
+use annals_postgres::{PostgresBackend, PostgresConfig};
+use annals_test_postgres::{Fault, LocalServer, Pooler, Proxy};
+use common::{Place, row};
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio_postgres::{Client, NoTls};
+
+/// The seed of the cuts. A failure shows itself again with the same one, if it is not a race.
+const SEED: u64 = 20_261_124;
+
+async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn kind(error: &PersistenceError) -> ErrorKind {
+    match error {
+        PersistenceError::Backend(error) => error.kind(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Retries at once, so that a test with many outages is not one of many pauses.
+fn recorder(backend: &PostgresBackend) -> Recorder {
+    let delays = (Duration::from_millis(1), Duration::from_millis(50));
+    let retry = RetryPolicy::default().with_delays(delays.0, delays.1);
+    Recorder::new(Arc::new(backend.clone()), RecorderConfig::default().with_retry(retry))
+}
+
+/// What became of a batch without an id.
+enum Fate {
+    Stored,
+    NotApplied,
+    Unknown,
+}
+
+/// Three writers with ids that send again until they are answered, two without that do not, and a
+/// recorder, through a proxy that cuts every connection after a random number of bytes.
+async fn cuts_at_random_lose_nothing_and_double_nothing() {
+    const CUTS: u64 = 220;
+    let place = Place::new();
+    place.backend().initialize().await.unwrap();
+    let proxy = Proxy::start(&place.url).unwrap();
+    proxy.set(Fault::Cut { seed: SEED, most: 30_000 });
+    let url = proxy.url(&place.url).unwrap();
+    let url = format!("{url}?application_name={}&writers=3", place.application());
+    let config = PostgresConfig::from_url(&url).unwrap().with_schema(&place.schema);
+    let backend = PostgresBackend::new(config);
+
+    let size = |number: u64| [1, 3, 50, 400, 2100][(number % 5) as usize];
+    let batch = |record: &str, number: u64| {
+        let rows = (0..size(number)).map(|i| row(record, i, number));
+        Batch::new(rows.collect::<Vec<_>>())
+    };
+    let enough = || proxy.cuts() >= CUTS;
+    let retrying = |writer: u64| {
+        let (backend, record) = (&backend, format!("retried::{writer}"));
+        async move {
+            let mut number = 0;
+            while !enough() {
+                number += 1;
+                let id = BatchId { writer: u128::from(writer), number };
+                let batch = batch(&record, number).with_id(id);
+                while let Err(error) = backend.store_batch(&batch).await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+            }
+            (record, (1..=number).map(|_| Fate::Stored).collect::<Vec<_>>())
+        }
+    };
+    let once = |writer: u64| {
+        let (backend, record) = (&backend, format!("once::{writer}"));
+        async move {
+            let mut fates = Vec::new();
+            while !enough() {
+                let number = fates.len() as u64 + 1;
+                fates.push(match backend.store_batch(&batch(&record, number)).await {
+                    Ok(()) => Fate::Stored,
+                    Err(error) => {
+                        assert!(error.is_retryable(), "{error:?}");
+                        match error.outcome() {
+                            Outcome::NotApplied => Fate::NotApplied,
+                            Outcome::Unknown => Fate::Unknown,
+                        }
+                    }
+                });
+            }
+            (record, fates)
+        }
+    };
+    let recorder = recorder(&backend);
+    let recording = async {
+        let mut recorded = 0;
+        while !enough() {
+            recorder.record_at("recorded", &recorded, recorded).await.unwrap();
+            recorded += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        recorded
+    };
+    let writers = join_all((1..=3).map(retrying));
+    let others = join_all((1..=2).map(once));
+    let (mut ends, others, recorded) = tokio::join!(writers, others, recording);
+    ends.extend(others);
+    recorder.flush().await.unwrap();
+    recorder.close().await.unwrap();
+    backend.close().await.unwrap();
+    assert!(proxy.cuts() >= CUTS);
+
+    // Whatever the server had received before a cut may still be on its way.
+    drop(proxy);
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+    let observer = place.client().await;
+    let sessions = observer.prepare(sessions).await.unwrap();
+    let name = place.application();
+    while observer.query_one(&sessions, &[&name]).await.unwrap().get::<_, i64>(0) > 0 {}
+
+    let direct = place.backend();
+    let mut unknown = 0;
+    for (record, fates) in ends {
+        let mut found: HashMap<u64, Vec<i64>> = HashMap::new();
+        for row in direct.query(&record, QueryParams::default()).await.unwrap() {
+            found.entry(row.stored_at).or_default().push(row.value.as_i64().unwrap());
+        }
+        for (number, fate) in (1..).zip(fates) {
+            let rows = found.remove(&number).unwrap_or_default();
+            let whole = (0..size(number)).rev().collect::<Vec<_>>();
+            match fate {
+                Fate::Stored => assert_eq!(rows, whole, "{record} {number}"),
+                Fate::NotApplied => assert!(rows.is_empty(), "{record} {number}: {rows:?}"),
+                Fate::Unknown => {
+                    unknown += 1;
+                    assert!(rows.is_empty() || rows == whole, "{record} {number}: {rows:?}");
+                }
+            }
+        }
+        assert!(found.is_empty(), "{record}: rows that nobody sent");
+    }
+    assert!(unknown > 0, "no cut met a commit");
+    let back: Vec<u64> = direct.query_latest("recorded", usize::MAX).await.unwrap();
+    assert_eq!(back, (0..recorded).rev().collect::<Vec<_>>());
+}
+
+/// Records until told to stop, one row a millisecond; returns how many.
+async fn record_while(recorder: &Recorder, work: impl Future<Output = ()>) -> u64 {
+    let mut work = std::pin::pin!(work);
+    let mut recorded = 0;
+    let mut going_on = 0;
+    // Some before, some meanwhile, some after.
+    while going_on < 50 {
+        recorder.record_at("a", &recorded, recorded).await.unwrap();
+        recorded += 1;
+        if recorded < 50 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        } else if going_on > 0 {
+            going_on += 1;
+        } else if tokio::time::timeout(Duration::from_millis(1), &mut work).await.is_ok() {
+            going_on = 1;
+        }
+    }
+    recorder.flush().await.unwrap();
+    recorded
+}
+
+async fn blocking(work: impl FnOnce() + Send + 'static) {
+    tokio::task::spawn_blocking(work).await.unwrap();
+}
+
+async fn a_recorder_outlives_restarts_of_the_server() {
+    let server = Arc::new(LocalServer::start().unwrap());
+    let backend = PostgresBackend::connect(server.url()).await.unwrap();
+    let recorder = recorder(&backend);
+    let restarts = async {
+        for _ in 0..3 {
+            let server = server.clone();
+            blocking(move || {
+                server.crash().unwrap();
+                server.resume().unwrap();
+            })
+            .await;
+        }
+    };
+    let recorded = record_while(&recorder, restarts).await;
+    let back: Vec<u64> = backend.query_latest("a", usize::MAX).await.unwrap();
+    assert_eq!(back, (0..recorded).rev().collect::<Vec<_>>());
+    assert!(recorder.stats().total.balances());
+}
+
+/// The standby is a synchronous one, as it has to be for acknowledged rows to be there as well.
+async fn a_recorder_follows_a_failover() {
+    let primary = LocalServer::start().unwrap();
+    let standby = Arc::new(primary.standby().unwrap());
+    let admin = client(primary.url()).await;
+    admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
+    primary.reload().unwrap();
+    let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    while admin.query_one(synchronous, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    let (password, first, second) = (primary.password(), primary.port(), standby.port());
+    let url = format!(
+        "postgres://annals:{password}@127.0.0.1:{first},127.0.0.1:{second}/postgres\
+         ?target_session_attrs=primary"
+    );
+    let backend = PostgresBackend::connect(&url).await.unwrap();
+    let recorder = recorder(&backend);
+    let failover = async {
+        let standby = standby.clone();
+        blocking(move || {
+            primary.crash().unwrap();
+            standby.promote().unwrap();
+            // It must not come back on its port while the test goes on.
+            drop(primary);
+        })
+        .await;
+    };
+    let recorded = record_while(&recorder, failover).await;
+    let there = PostgresBackend::connect(standby.url()).await.unwrap();
+    let back: Vec<u64> = there.query_latest("a", usize::MAX).await.unwrap();
+    assert_eq!(back, (0..recorded).rev().collect::<Vec<_>>());
+}
+
+async fn too_many_connections_pass_by_themselves() {
+    let server = LocalServer::start().unwrap();
+    server.configure("max_connections = 6\nsuperuser_reserved_connections = 1").unwrap();
+    server.crash().unwrap();
+    server.resume().unwrap();
+    client(server.url()).await.batch_execute("CREATE ROLE plain LOGIN PASSWORD 'x'").await.unwrap();
+    let url = server.url().replace(&format!("annals:{}", server.password()), "plain:x");
+    let admin = client(server.url()).await;
+    admin.batch_execute("GRANT CREATE ON DATABASE postgres TO plain").await.unwrap();
+    drop(admin);
+    let mut held = Vec::new();
+    while let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await {
+        held.push((client, tokio::spawn(connection)));
+    }
+    let backend = PostgresBackend::new(PostgresConfig::from_url(&url).unwrap());
+    let error = backend.store("a", &json!(1), 1).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Full, "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("53300"), "{error}");
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    let recorder = recorder(&backend);
+    recorder.record_at("a", &2, 2).await.unwrap();
+    for (client, connection) in held {
+        drop(client);
+        let _ = connection.await;
+    }
+    recorder.flush().await.unwrap();
+    assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [2]);
+}
+
+/// Streams hold all connections but one, and a sweep that waits for a lock holds that.
+async fn an_exhausted_pool_is_a_timeout_that_may_pass() {
+    let place = Place::new();
+    let backend = place.backend();
+    backend.store_batch(&common::batch(1, 3000)).await.unwrap();
+    let limit = Duration::from_millis(200);
+    let config = place.config().with_pool_size(2).with_wait_timeout(limit);
+    let small = PostgresBackend::new(config);
+    let stream = small.query_stream("*", QueryParams::default()).await.unwrap();
+    let error = small.query_stream("*", QueryParams::default()).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("`pool_size`"), "{error}");
+    // This lock lets others read.
+    let locker = place.client().await;
+    let lock = format!("BEGIN; LOCK TABLE {}.history IN EXCLUSIVE MODE", place.quoted());
+    locker.batch_execute(&lock).await.unwrap();
+    let waiting = tokio::spawn({
+        let small = small.clone();
+        async move { small.cleanup(u64::MAX).await }
+    });
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                   AND query LIKE '%{s}.history%' AND pid <> pg_backend_pid()";
+    while place.number(blocked).await == 0 {}
+    let error = small.query("a", QueryParams::latest(1)).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
+    assert!(error.to_string().contains("`wait_timeout`"), "{error}");
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    locker.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), 3000);
+    drop(stream);
+}
+
+/// Its processes are halted: connections stay open, new ones are taken by the kernel alone.
+async fn a_server_that_hangs_is_waited_for_within_the_limits() {
+    let server = LocalServer::start().unwrap();
+    let config = PostgresConfig::from_url(server.url()).unwrap();
+    let config = config
+        .with_statement_timeout(Duration::from_millis(500))
+        .with_connect_timeout(Duration::from_millis(500))
+        .with_wait_timeout(Duration::from_millis(500));
+    let backend = PostgresBackend::new(config.clone());
+    backend.store("a", &json!(1), 1).await.unwrap();
+    let fresh = PostgresBackend::new(config);
+    server.halt().unwrap();
+    // Far more than the limits come to, and far less than for ever.
+    let within = Duration::from_secs(60);
+    let begun = Instant::now();
+    let error = backend.store("a", &json!(2), 2).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
+    assert_eq!(error.outcome(), Outcome::Unknown, "the commit was sent");
+    let error = backend.query_latest::<i64>("a", 1).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
+    let error = fresh.store("a", &json!(3), 3).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
+    assert!(error.to_string().contains("`connect_timeout`"), "{error}");
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    // With work in the queue.
+    let stores = (0..20).map(|i| {
+        let backend = backend.clone();
+        tokio::spawn(async move { backend.store("a", &json!(i), 4).await })
+    });
+    let stores: Vec<_> = stores.collect();
+    tokio::task::yield_now().await;
+    backend.close().await.unwrap();
+    for store in stores {
+        store.await.unwrap().unwrap_err();
+    }
+    blocking(move || drop(fresh)).await;
+    assert!(begun.elapsed() < within, "{:?}", begun.elapsed());
+    server.go_on().unwrap();
+    let back = PostgresBackend::connect(server.url()).await.unwrap();
+    back.store("b", &json!(1), 1).await.unwrap();
+}
+
+/// A cable that was pulled: nothing comes, not even an end.
+async fn a_connection_that_falls_silent_is_given_up() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.url).unwrap();
+    let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
+    let config = config
+        .with_schema(&place.schema)
+        .with_statement_timeout(Duration::from_secs(1))
+        .with_connect_timeout(Duration::from_secs(2));
+    let backend = PostgresBackend::new(config);
+    proxy.set(Fault::Delay(Duration::from_millis(5)));
+    backend.store("a", &json!(1), 1).await.unwrap();
+    proxy.set(Fault::Silence);
+    let error = backend.store("a", &json!(2), 2).await.unwrap_err();
+    assert_eq!((kind(&error), error.outcome()), (ErrorKind::Timeout, Outcome::Unknown));
+    let error = backend.store("a", &json!(3), 3).await.unwrap_err();
+    assert_eq!((kind(&error), error.outcome()), (ErrorKind::Timeout, Outcome::NotApplied));
+    assert_eq!(kind(&backend.query_latest::<i64>("a", 1).await.unwrap_err()), ErrorKind::Timeout);
+    proxy.cut();
+    proxy.set(Fault::None);
+    backend.store("a", &json!(4), 4).await.unwrap();
+    let back: Vec<i64> = backend.query_latest("a", 9).await.unwrap();
+    assert!(back == [4, 1] || back == [4, 2, 1], "{back:?}");
+}
+
+/// A file system of its own for the tables, which only root can make.
+async fn a_full_disk_passes_when_there_is_room_again() -> Result<(), String> {
+    let mount = |arguments: &[&str]| {
+        let output = Command::new("mount").args(arguments).output();
+        output.ok().filter(|output| output.status.success()).map(drop)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    mount(&["-t", "tmpfs", "-o", "size=3m", "tmpfs", &path])
+        .ok_or("no small file system can be mounted here: that takes root")?;
+    struct Mounted(String);
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").args(["-l", &self.0]).status();
+        }
+    }
+    let mounted = Mounted(path.clone());
+    let server = LocalServer::start().unwrap();
+    let place = Path::new(&path).join("tables");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let owner = std::fs::metadata(server.data()).unwrap();
+    let (user, group) = {
+        use std::os::unix::fs::MetadataExt;
+        (owner.uid(), owner.gid())
+    };
+    std::os::unix::fs::chown(&place, Some(user), Some(group)).unwrap();
+    let create = format!("CREATE TABLESPACE small LOCATION '{}'", place.display());
+    client(server.url()).await.batch_execute(&create).await.unwrap();
+    let url = format!("{}?options=-c%20default_tablespace%3Dsmall", server.url());
+    let backend = PostgresBackend::connect(&url).await.unwrap();
+    let filling = |number: u64| {
+        let rows = (0..100).map(|i| {
+            // Not to be compressed.
+            let noise: Vec<u64> =
+                (0..50).map(|j| (number * 7919 + i * 104_729 + j).pow(2)).collect();
+            annals_core::Row::new("a", &json!(noise), number).unwrap()
+        });
+        Batch::new(rows.collect::<Vec<_>>())
+    };
+    let mut stored = 0;
+    let error = loop {
+        match backend.store_batch(&filling(stored)).await {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 1000, "3 MiB are never full");
+    };
+    assert_eq!(kind(&error), ErrorKind::Full, "{error}");
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    assert!(error.is_retryable());
+    let count = || async { backend.query("a", QueryParams::default()).await.unwrap().len() as u64 };
+    assert_eq!(count().await, stored * 100, "what was acknowledged and nothing else");
+    mount(&["-o", "remount,size=64m", &path]).ok_or("it cannot be made larger")?;
+    backend.store_batch(&filling(stored)).await.unwrap();
+    assert_eq!(count().await, (stored + 1) * 100);
+    drop(backend);
+    drop(server);
+    drop(mounted);
+    Ok(())
+}
+
+/// PgBouncer says nearly everything by the same code, what passes and what does not.
+async fn what_a_pooler_says_is_told_apart() -> Result<(), String> {
+    Pooler::find()?;
+    let place = Place::new();
+    let pooler = Pooler::start(&place.url, 1, "query_wait_timeout = 1").unwrap();
+    let url = pooler.url(&place.url).unwrap();
+    let backend = |options: &str| {
+        let config = PostgresConfig::from_url(&format!("{url}?{options}")).unwrap();
+        PostgresBackend::new(config.with_schema(&place.schema))
+    };
+    let error = backend("options=-c%20jit%3Doff").initialize().await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("options"), "{error}");
+
+    let pooled = backend("");
+    pooled.store_batch(&common::batch(1, 3000)).await.unwrap();
+    let stream = pooled.query_stream("*", QueryParams::default()).await.unwrap();
+    // The only connection is the stream's.
+    let error = pooled.store("a", &json!(1), 1).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Connection, "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("query_wait_timeout"), "{error}");
+    drop(stream);
+    // Until the pooler has noticed.
+    while pooled.store("a", &json!(1), 1).await.is_err() {}
+    Ok(())
+}
+
+annals_test_postgres::server_tests! {
+    async cuts_at_random_lose_nothing_and_double_nothing,
+    async a_recorder_outlives_restarts_of_the_server,
+    async a_recorder_follows_a_failover,
+    async too_many_connections_pass_by_themselves,
+    async an_exhausted_pool_is_a_timeout_that_may_pass,
+    async a_server_that_hangs_is_waited_for_within_the_limits,
+    async a_connection_that_falls_silent_is_given_up,
+    async a_full_disk_passes_when_there_is_room_again,
+    async what_a_pooler_says_is_told_apart,
+}
