@@ -3,6 +3,7 @@
 //! `cargo run --release -p annals-benches -- all`, or a subset by name. Every workload ends with a
 //! count of what it wrote: no figure stands for rows that a query does not find.
 
+mod copy;
 mod idle;
 mod latest;
 mod peer;
@@ -61,6 +62,9 @@ struct Options {
     /// Records into a store and prints what that took; used by `recorder`, for the same reason.
     #[arg(long, hide = true)]
     record_and_measure: Option<String>,
+    /// Records into PostgreSQL and prints how many rows; used by `copy`, for several processes.
+    #[arg(long, hide = true)]
+    copy_and_measure: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,6 +79,8 @@ enum Workload {
     Recorder,
     /// What a row costs with 100,000 records.
     Records,
+    /// Rows a second through a recorder into PostgreSQL, against COPY by hand.
+    Copy,
     /// The latest 5 of every record, over a history and one ten times as long.
     Latest,
     /// One record read whole: typed, as text, streamed.
@@ -113,6 +119,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if let Some(url) = &options.record_and_measure {
         return recorder::record_and_measure(url, options).await;
     }
+    if let Some(url) = &options.copy_and_measure {
+        return copy::record_and_measure(url, options).await;
+    }
     let wanted = |workload| {
         options.workloads.contains(&workload) || options.workloads.contains(&Workload::All)
     };
@@ -128,6 +137,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Records) {
         recorder::many_records(options, &mut report)?;
+    }
+    if wanted(Workload::Copy) && options.engines.iter().any(|engine| engine == "postgres") {
+        copy::run(options, &mut report).await?;
     }
     if wanted(Workload::Latest) {
         latest::run(options, &mut report).await?;

@@ -75,8 +75,9 @@ const FIELD_BYTES: usize = 1 << 30;
 /// | `password_file` | | a file that has the password and nothing else |
 /// | `passfile` | `~/.pgpass` | libpq's password file, which nobody else can read |
 ///
-/// Only `verify-full` knows who the server is; as with libpq, the others keep out those who listen
-/// at most. Certificates have the host in their `subjectAltName`; the common name does not count.
+/// `verify-full` alone makes sure who the server is, and `verify-ca` who signed for it; the others
+/// keep out at most those who only listen. Certificates have the host in their `subjectAltName`; the
+/// common name does not count.
 ///
 /// A password that is not in the URL is looked for in `password_file`, the variable `PGPASSWORD`,
 /// and `passfile` or the variable `PGPASSFILE`. All files are read again for every connection:

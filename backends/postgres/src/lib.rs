@@ -30,6 +30,11 @@
 //! All work happens on a thread of the backend's own, so that any executor may drive the futures
 //! and dropping one never leaves a connection half used.
 //!
+//! Every step on the server has a limit, so that a server that hangs ends in
+//! [`ErrorKind::Timeout`](annals_core::ErrorKind::Timeout): see `statement_timeout`,
+//! `connect_timeout` and `wait_timeout` in [`PostgresConfig`]. Closing waits for what was accepted,
+//! at most those times for each transaction that is left.
+//!
 //! Poolers in transaction mode will do, such as PgBouncer of any version: no statement has a name,
 //! and nothing is left to a session but its transaction. A stream that is open takes one of the
 //! pooler's connections to the server. For direct connections there is TLS; for that, several

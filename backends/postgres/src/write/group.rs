@@ -12,8 +12,8 @@ use crate::error::{self, Phase};
 use crate::partitions;
 use crate::session::{Parameter, Session};
 
-/// From so many rows on COPY is used instead of arrays. `examples/throughput.rs`, one run each on a
-/// quiet machine, arrays against COPY in thousands of rows/s: 1,024 rows 292 against 247, 2,048 rows
+/// From so many rows on COPY is used instead of arrays. One run each of batch after batch on a quiet
+/// machine, arrays against COPY in thousands of rows/s: 1,024 rows 292 against 247, 2,048 rows
 /// 298 against 358, 4,096 rows 312 against 346. On a busy machine the difference drowns in noise.
 const COPY_ROWS: usize = 2048;
 /// Arrays are one message, which has to be in memory whole, here and on the server.

@@ -18,6 +18,45 @@ fn every_option_is_read() {
     assert_eq!(config.wait_timeout, Duration::from_millis(1500));
     assert_eq!(config.connect_timeout, Duration::from_secs(7));
     assert_eq!(config.statement_timeout, Duration::from_secs(120));
+    assert_eq!(config.server.tls.mode, SslMode::Disable);
+    assert!(config.read_server.is_none());
+}
+
+#[test]
+fn what_says_how_to_get_in_is_read_for_both_servers() {
+    let config = PostgresConfig::from_url(
+        "postgres://ada@h1,h2/plant?target_session_attrs=primary&sslmode=verify-ca\
+         &sslrootcert=%2Fca%20s.crt&sslcert=c.crt&sslkey=c.key&password_file=/run/secret\
+         &passfile=/p&read_url=postgres%3A%2F%2Fbob%3As%2540crit%40r%2Fplant%3Fsslmode%3Drequire\
+         %26target_session_attrs%3Dprefer-standby",
+    )
+    .unwrap();
+    let server = &config.server;
+    assert_eq!(server.tls.mode, SslMode::VerifyCa);
+    assert_eq!(server.tls.roots, Some(Roots::File("/ca s.crt".into())));
+    assert_eq!(server.tls.certificate, Some(("c.crt".into(), "c.key".into())));
+    assert_eq!(server.passwords.password_file, Some("/run/secret".into()));
+    assert_eq!(server.passwords.passfile, Some("/p".into()));
+    assert_eq!(Some(server.target), Target::parse("primary"));
+    let read = config.read_server.unwrap();
+    assert_eq!(read.driver.get_password(), Some(&b"s@crit"[..]));
+    assert_eq!((read.tls.mode, read.tls.roots), (SslMode::Require, None));
+    assert_eq!(read.target, Target::PreferStandby);
+}
+
+#[test]
+fn roots_decide_what_is_verified() {
+    let verified = |options: &str| {
+        let config = PostgresConfig::from_url(&format!("postgres://u@h/db?{options}")).unwrap();
+        (config.server.tls.mode, config.server.tls.roots)
+    };
+    let file = || Some(Roots::File("/ca".into()));
+    assert_eq!(verified(""), (SslMode::Prefer, None));
+    assert_eq!(verified("sslmode=allow"), (SslMode::Prefer, None));
+    assert_eq!(verified("sslmode=verify-full"), (SslMode::VerifyFull, Some(Roots::System)));
+    assert_eq!(verified("sslrootcert=system"), (SslMode::VerifyFull, Some(Roots::System)));
+    assert_eq!(verified("sslrootcert=/ca"), (SslMode::VerifyFull, file()));
+    assert_eq!(verified("sslmode=require&sslrootcert=/ca"), (SslMode::VerifyCa, file()));
 }
 
 #[test]
