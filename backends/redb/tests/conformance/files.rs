@@ -70,8 +70,8 @@ impl Harness for Files {
                 }
                 Ok((damaged.encode()?, changed))
             };
-            let changed = rewrite(&mut transaction.open_table(HEAD)?, &corrupt)?
-                + rewrite(&mut transaction.open_table(BLOCKS)?, &corrupt)?;
+            let changed = rewrite(&mut transaction.open_table(HEAD)?, corrupt)?
+                + rewrite(&mut transaction.open_table(BLOCKS)?, corrupt)?;
             assert_eq!(changed, 1, "exactly one row to corrupt");
         }
         transaction.commit()?;
