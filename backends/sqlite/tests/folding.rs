@@ -1,4 +1,5 @@
 //! What folding has to cope with: large values, many records, several processes.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use annals_core::{
     Batch, CleanupPlan, CleanupRule, Grammar, Pattern, PersistenceBackend, QueryParams, Row,
