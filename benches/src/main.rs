@@ -15,6 +15,7 @@ mod raw;
 mod recorder;
 mod reopen;
 mod report;
+mod retention;
 mod store;
 mod stream;
 mod waits;
@@ -89,6 +90,8 @@ enum Workload {
     Waits,
     /// From opening a history to its first answer.
     Reopen,
+    /// A million expired rows, as whole partitions and chunks and row by row.
+    Retention,
     /// Memory of a process that reads the whole history as a stream.
     Stream,
     /// Cost against rows and against records, drawn into `benches/plots`.
@@ -152,6 +155,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Reopen) {
         reopen::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Retention) {
+        retention::run(options, &mut report).await?;
     }
     if wanted(Workload::Stream) {
         stream::run(options, &mut report).await?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::{Batch, PersistenceBackend, QueryExt, Row, Value};
-use annals_test_postgres::{Locale, TestServer};
+use annals_test_postgres::{Extension, Locale, TestServer};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -24,15 +24,24 @@ impl Place {
     pub(crate) fn new(engine: &str) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let url = match engine {
-            "postgres" => {
-                let database = TestServer::get()?.database(Locale::C)?;
-                let separator = if database.contains('?') { '&' } else { '?' };
-                let name = folder.path().file_name().unwrap_or_default().to_string_lossy();
-                let schema = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-                format!("{database}{separator}schema=bench_{schema}")
-            }
+            "postgres" => schema(&TestServer::get()?.database(Locale::C)?, &folder),
             engine => format!("{engine}:{}", folder.path().join("history").display()),
         };
+        Ok(Self { url, folder })
+    }
+
+    /// In a schema with options of the URL, in a database with an extension.
+    pub(crate) fn on_postgres(
+        extension: Option<Extension>,
+        options: &str,
+    ) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let server = TestServer::get()?;
+        let database = match extension {
+            Some(extension) => server.database_with(extension)?,
+            None => server.database(Locale::C)?,
+        };
+        let url = format!("{}&{options}", schema(&database, &folder));
         Ok(Self { url, folder })
     }
 
@@ -53,6 +62,14 @@ impl Place {
 
 fn bytes_in(folder: &Path) -> Result<u64, Failure> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+/// The URL with a schema of its own.
+fn schema(database: &str, folder: &TempDir) -> String {
+    let separator = if database.contains('?') { '&' } else { '?' };
+    let name = folder.path().file_name().unwrap_or_default().to_string_lossy();
+    let schema = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    format!("{database}{separator}schema=bench_{schema}")
 }
 
 /// What is stored: 44 to 46 bytes of JSON.

@@ -10,6 +10,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, Value
 use crate::failure::Failure;
 #[cfg(feature = "mcp")]
 use crate::mcp;
+#[cfg(feature = "postgres")]
+use crate::migrate;
 use crate::say::{complain, say};
 #[cfg(feature = "sql")]
 use crate::sql;
@@ -100,6 +102,8 @@ pub(crate) enum Command {
     Sql(sql::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
+    #[cfg(feature = "postgres")]
+    Migrate(migrate::Args),
     #[cfg(feature = "mcp")]
     Mcp(mcp::Args),
     Conformance(conformance::Args),

@@ -10,6 +10,8 @@ mod failure;
 mod import;
 #[cfg(feature = "mcp")]
 mod mcp;
+#[cfg(feature = "postgres")]
+mod migrate;
 mod moment;
 mod output;
 mod query;
@@ -53,6 +55,8 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Sql(args) => block_on(sql::run(&backend.url, args)),
         Command::Records(args) => block_on(records::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
+        #[cfg(feature = "postgres")]
+        Command::Migrate(args) => block_on(migrate::run(&backend.url, args)),
         #[cfg(feature = "mcp")]
         Command::Mcp(args) => block_on(mcp::run(backend, args)),
         Command::Conformance(_) if backend.named_by == NamedBy::Option => Err(Failure::Usage(

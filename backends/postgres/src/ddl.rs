@@ -140,11 +140,16 @@ fn compression(s: &str, table: &str, e: &str, age: i64) -> String {
 
 /// `placements` has the ids once more, distributed as the history is: a join with it stays on each
 /// shard, which one with the names, of which every node has all, does not when it is limited.
+///
+/// A program that was started before the history was distributed adds names without `placed`: that
+/// fails, where a name without a placement would never be read again.
 fn distributed(s: &str, table: &str) -> String {
     let relation = |table: &str| literal(&format!("{s}.{table}"));
     let (history, placements) = (relation(table), relation("placements"));
     format!(
-        "CREATE TABLE {s}.placements (record_id bigint PRIMARY KEY); \
+        "ALTER TABLE {s}.records ADD COLUMN placed boolean NOT NULL DEFAULT true; \
+         ALTER TABLE {s}.records ALTER COLUMN placed DROP DEFAULT; \
+         CREATE TABLE {s}.placements (record_id bigint PRIMARY KEY); \
          SELECT create_reference_table({names}); \
          SELECT create_distributed_table({history}, 'record_id', colocate_with => 'none'); \
          SELECT create_distributed_table({placements}, 'record_id', colocate_with => {history});",

@@ -93,7 +93,8 @@ fn kind_of_code(code: &str) -> ErrorKind {
         "25006" | "0A000" | "42501" => ErrorKind::Permission,
         // A setting's value; a sequence that has come to its end. And the protocol: that is
         // something between us and the server, which no retry mends.
-        "22023" | "2200H" | "08P01" => ErrorKind::Config,
+        // So is a column that wants more than is ever sent.
+        "22023" | "2200H" | "08P01" | "23502" => ErrorKind::Config,
         // Tables or columns that are not there, or are something else.
         "42P01" | "42703" | "42809" | "42804" => ErrorKind::Corrupt,
         _ => match code.get(..2) {
@@ -224,6 +225,7 @@ fn advice(code: &str) -> &'static str {
             "; `target_session_attrs=read-write` finds the primary among several hosts"
         }
         "28000" => "; `sslmode`, `sslcert` and the server's pg_hba.conf have to fit together",
+        "23502" => "; was the history distributed meanwhile? `distribute=require` says so",
         // COPY has a name for a moment, and a server's session may know it from somebody else.
         "26000" | "42P05" => "; something else uses this pooler with prepared statements",
         "42P07" => "; the schema has a table of that name already: choose another with `schema=`",
@@ -342,6 +344,7 @@ mod tests {
             (error("22021"), Other, NotApplied),
             (error("22023"), Config, NotApplied),
             (error("2200H"), Config, NotApplied),
+            (error("23502"), Config, NotApplied),
             (error("23505"), Other, NotApplied),
             (error("54000"), Other, NotApplied),
             (error("25001"), Config, NotApplied),

@@ -194,17 +194,21 @@ impl Moving<'_> {
         let row =
             unlimited(Phase::Before, self.session.client().query_typed_one(&old, &[])).await?;
         let old: String = row.get(0);
-        let swap = format!(
-            "SELECT setval({new}, last_value, is_called) FROM {old}; \
-             DROP VIEW {s}.record_history; DROP TABLE {s}.history; \
-             ALTER TABLE {s}.{NEW} RENAME TO history; \
-             {view} \
-             UPDATE {s}.meta SET partition_interval = {interval}, \
-               names_generation = names_generation + 1",
-            new = sequence(NEW),
-            view = ddl::view(s),
-        );
-        self.execute(&swap).await
+        // One by one: Citus passes the text of a message on as one statement.
+        for statement in [
+            format!("SELECT setval({}, last_value, is_called) FROM {old}", sequence(NEW)),
+            format!("DROP VIEW {s}.record_history"),
+            format!("DROP TABLE {s}.history"),
+            format!("ALTER TABLE {s}.{NEW} RENAME TO history"),
+            ddl::view(s),
+            format!(
+                "UPDATE {s}.meta SET partition_interval = {interval}, \
+                 names_generation = names_generation + 1"
+            ),
+        ] {
+            self.execute(&statement).await?;
+        }
+        Ok(())
     }
 
     async fn execute(&self, sql: &str) -> Result<(), PersistenceError> {

@@ -62,7 +62,14 @@ async fn converts(mut place: Place, options: &'static str, to: &str) {
     assert_eq!(latest, [20, 19, 18]);
     // One that was open all the time has ids and statements of the old table.
     before.store("same", &json!(21), 5_000_000).await.unwrap();
-    before.store("new", &json!(1), 9_000_000).await.unwrap();
+    let new = before.store("new", &json!(1), 9_000_000).await;
+    if options.contains("distribute") {
+        // Its names would be found by nobody.
+        config_error(&new.unwrap_err(), "distribute=require");
+        after.store("new", &json!(1), 9_000_000).await.unwrap();
+    } else {
+        new.unwrap();
+    }
     assert_eq!(after.query_latest::<i64>("same", 1).await.unwrap(), [21]);
     assert_eq!(after.cleanup(1_000).await.unwrap(), 50_000 + 21 + 1);
     assert_eq!(after.cleanup(u64::MAX).await.unwrap(), 60_000 + 2 + 20 + 3 - 50_022);

@@ -72,6 +72,29 @@ fn sql_and_an_export_work_on_a_server() {
     }
 }
 
+fn a_plain_history_is_converted_with_all_its_rows() {
+    let url = server("migrate \"x; é").replace(' ', "%20").replace('"', "%22");
+    let place = Place::new();
+    let input: String = (0..3_000)
+        .map(|i| format!("{{\"record\":\"r{}\",\"value\":{i},\"stored_at\":{i}}}\n", i % 7))
+        .collect();
+    place.run_with_input(&["import", "--backend", &url], &input).ok();
+    let rows = place.rows(&url);
+    let partitioned = format!("{url}&partition_interval=1s");
+    place.run(&["records", "--backend", &partitioned]).refused(1, "annals migrate");
+    let run = place.run(&["migrate", "--backend", &partitioned]).ok();
+    assert_eq!(run.out, "the plain table is a partitioned table now, with 3000 rows\n");
+    let run = place.run(&["migrate", "--backend", &partitioned]).ok();
+    assert_eq!(run.out, "the history is a partitioned table already\n");
+    assert_eq!(place.rows(&partitioned), rows);
+    let run = place.run(&["cleanup", "--older-than", "1500", "--backend", &partitioned]).ok();
+    assert_eq!(run.out, "1500\n");
+    place.run(&["migrate", "--backend", "sqlite:x.db"]).refused(2, "PostgreSQL");
+    place
+        .run(&["migrate", "--backend", &url.replace("schema=cli", "schema=none")])
+        .refused(1, "no history");
+}
+
 fn the_suite_runs_in_schemas_of_its_own() {
     let url = server("conformance");
     let place = Place::new();
@@ -94,6 +117,7 @@ annals_test_postgres::server_tests! {
     sync the_main_job_works_on_a_server,
     sync an_import_keeps_the_text_and_names_the_bad_line,
     sync sql_and_an_export_work_on_a_server,
+    sync a_plain_history_is_converted_with_all_its_rows,
     sync the_suite_runs_in_schemas_of_its_own,
     sync a_server_that_is_not_there_is_said_without_the_password,
 }

@@ -16,6 +16,12 @@ pub(super) fn apply(sql: &mut Sql) {
            ORDER BY stored_at DESC, seq DESC LIMIT $4::bigint) h \
          WHERE p.record_id = ANY ($1::bigint[])"
     );
+    sql.add_names = format!(
+        "INSERT INTO {s}.records (name, placed) SELECT u.name, true \
+         FROM unnest($1::text[]) AS u (name) \
+         LEFT JOIN {s}.records r ON r.name = u.name COLLATE \"C\" WHERE r.name IS NULL \
+         ORDER BY u.name COLLATE \"C\" ON CONFLICT (name) DO NOTHING"
+    );
     sql.place_names = Some(format!(
         "INSERT INTO {s}.placements SELECT id FROM {s}.records WHERE name = ANY ($1::text[]) \
          ON CONFLICT DO NOTHING"
