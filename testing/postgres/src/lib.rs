@@ -26,6 +26,7 @@ mod database;
 mod extension;
 mod harness;
 mod local;
+mod machine;
 mod pooler;
 mod proxy;
 mod watch;

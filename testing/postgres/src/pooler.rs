@@ -15,7 +15,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use crate::TestServer;
-use crate::local::{free_port, owner_of, temporary_folder, unprivileged_user};
+use crate::machine::{free_port, owner_of, temporary_folder, unprivileged_user};
 use crate::watch::Watcher;
 
 /// A PgBouncer in transaction mode, which gives each transaction whatever session is free. It is

@@ -4,6 +4,7 @@ mod hosts;
 mod password;
 mod role;
 mod tls;
+mod verifiers;
 
 use std::fmt;
 use std::future::Future;
