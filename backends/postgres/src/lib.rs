@@ -21,6 +21,13 @@
 //!   connection of its pool and nobody's writes.
 //! * Latest-N costs one index seek per record.
 //!
+//! # What it grows into
+//!
+//! The history of a schema that is created is one table, unless the URL asks for more or the
+//! database has TimescaleDB: native partitions, a hypertable, or a table that Citus distributes.
+//! [`PostgresConfig`] has the options, [`PostgresBackend::migrate`] converts a plain table, and
+//! `docs/scaling.md` says when to do so.
+//!
 //! # What it needs
 //!
 //! A database with the encoding UTF8; any locale. The role needs `CREATE` on the database the first

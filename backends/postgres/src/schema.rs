@@ -55,7 +55,14 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
         Layout::Plain => {}
         Layout::Partitioned => {
             check_interval(engine, &session).await?;
-            partitions::make_ahead(engine, &session).await?;
+            match partitions::make_ahead(engine, &session).await {
+                // A standby, or a role that may only read and store: others make them.
+                Err(PersistenceError::Backend(error)) if error.kind() == ErrorKind::Permission => {
+                    tracing::debug!(%error, "no partitions were made ahead");
+                    session.run(session.client().batch_execute("ROLLBACK")).await?;
+                }
+                made => made?,
+            }
         }
         Layout::Hypertable => {
             if found.extensions.apache && config.storage.compress_after().is_some() {

@@ -81,7 +81,7 @@ fn a_plain_history_is_converted_with_all_its_rows() {
     place.run_with_input(&["import", "--backend", &url], &input).ok();
     let rows = place.rows(&url);
     let partitioned = format!("{url}&partition_interval=1s");
-    place.run(&["records", "--backend", &partitioned]).refused(1, "annals migrate");
+    place.run(&["records", "--backend", &partitioned]).refused(2, "annals migrate");
     let run = place.run(&["migrate", "--backend", &partitioned]).ok();
     assert_eq!(run.out, "the plain table is a partitioned table now, with 3000 rows\n");
     let run = place.run(&["migrate", "--backend", &partitioned]).ok();
@@ -92,7 +92,7 @@ fn a_plain_history_is_converted_with_all_its_rows() {
     place.run(&["migrate", "--backend", "sqlite:x.db"]).refused(2, "PostgreSQL");
     place
         .run(&["migrate", "--backend", &url.replace("schema=cli", "schema=none")])
-        .refused(1, "no history");
+        .refused(2, "no history");
 }
 
 fn the_suite_runs_in_schemas_of_its_own() {
