@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::lines::{Line, Lines};
 use super::row;
-use super::table::{Columns, Record, next_record};
+use super::table::{Columns, Record, Splitter, next_record};
 use crate::cli::Exchange;
 use crate::failure::Failure;
 use crate::moment::now_ms;
@@ -90,13 +90,13 @@ type Parsed = Option<Result<Option<Row>, String>>;
 enum Reader {
     Ndjson,
     /// Without columns until the header is read.
-    Csv(Option<Columns>),
+    Csv(Splitter, Option<Columns>),
 }
 
 impl Reader {
     fn next<R: io::BufRead>(&mut self, lines: &mut Lines<R>, now: u64) -> io::Result<Parsed> {
         let too_long = || Err("it is longer than any row can be".to_owned());
-        let Self::Csv(columns) = self else {
+        let Self::Csv(splitter, columns) = self else {
             return Ok(lines.next()?.map(|line| match line {
                 Line::Whole(line) => row::parse(line, now),
                 Line::TooLong => too_long(),
@@ -107,11 +107,13 @@ impl Reader {
             (None, _) => None,
             (Some(Record::TooLong), _) => Some(too_long()),
             (Some(Record::Open), _) => Some(Err("its quotes do not end".to_owned())),
-            (Some(Record::Whole(record)), Some(columns)) => Some(columns.parse(&record, now)),
+            (Some(Record::Whole(record)), Some(columns)) => {
+                Some(columns.parse(&record, splitter, now))
+            }
             (Some(Record::Whole(header)), None) => {
                 // Without a header nothing can be read.
                 let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-                *columns = Some(Columns::new(&header).map_err(invalid)?);
+                *columns = Some(Columns::new(&header, splitter).map_err(invalid)?);
                 Some(Ok(None))
             }
         })
@@ -122,7 +124,7 @@ fn read(input: Box<dyn Read + Send>, form: Exchange, pieces: &mpsc::Sender<Piece
     let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, input));
     let mut reader = match form {
         Exchange::Ndjson => Reader::Ndjson,
-        Exchange::Csv => Reader::Csv(None),
+        Exchange::Csv => Reader::Csv(Splitter::new(), None),
     };
     let mut rows = Vec::new();
     let mut value_bytes = 0;

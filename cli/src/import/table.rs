@@ -3,6 +3,7 @@
 use std::io;
 
 use annals::Row;
+use csv_core::{ReadRecordResult, Reader};
 
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use super::row;
@@ -16,7 +17,7 @@ pub(super) struct Columns {
     stored_at: Option<usize>,
 }
 
-/// One record: its lines, as long as a quote is open.
+/// One record: its lines, as long as a quote is open, each with its end.
 pub(super) enum Record {
     Whole(Vec<u8>),
     TooLong,
@@ -36,41 +37,68 @@ pub(super) fn next_record<R: io::BufRead>(lines: &mut Lines<R>) -> io::Result<Op
                 // Quotes within quotes are doubled, so that they do not count.
                 open ^= line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
                 record.extend_from_slice(line);
+                record.push(b'\n');
                 if !open {
                     return Ok(Some(Record::Whole(record)));
                 }
-                record.push(b'\n');
             }
             Some(_) => return Ok(Some(Record::TooLong)),
         }
     }
 }
 
-/// The cells of a record; none if it is blank.
-fn cells(record: &[u8]) -> Result<csv::StringRecord, String> {
-    let mut cells = csv::StringRecord::new();
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .buffer_capacity(record.len().clamp(1, 1 << 16))
-        .from_reader(record);
-    reader.read_record(&mut cells).map_err(|error| match error.into_kind() {
-        csv::ErrorKind::Utf8 { err, .. } => {
-            format!("it is not UTF-8 in column {}", err.field() + 1)
+/// Splits records into cells. Making a reader takes longer than reading a row, so that one is kept.
+pub(super) struct Splitter {
+    reader: Reader,
+    text: Vec<u8>,
+}
+
+impl Splitter {
+    pub(super) fn new() -> Self {
+        let mut reader = Reader::new();
+        // It would take a mark at the beginning of whatever it reads first for one of a file.
+        reader.read_record(b"\n", &mut [0], &mut [0]);
+        Self { reader, text: Vec::new() }
+    }
+
+    /// The cells of a record; none if it is blank.
+    fn split(&mut self, record: &[u8]) -> Result<Vec<&str>, String> {
+        if record.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            return Ok(Vec::new());
         }
-        kind => format!("{kind:?}"),
-    })?;
-    Ok(cells)
+        self.text.resize(record.len(), 0);
+        // One more than a header can name.
+        let mut ends = [0; 4];
+        let (result, read, _, count) = self.reader.read_record(record, &mut self.text, &mut ends);
+        let refusal = match result {
+            ReadRecordResult::Record if matches!(&record[read..], b"" | b"\n") => None,
+            ReadRecordResult::OutputEndsFull => Some("it has too many cells"),
+            _ => Some("its quotes are not where they belong"),
+        };
+        if let Some(refusal) = refusal {
+            // It stopped half-way.
+            *self = Self::new();
+            return Err(refusal.to_owned());
+        }
+        let mut start = 0;
+        let cell = |(column, end): (usize, &usize)| {
+            let cell = std::str::from_utf8(&self.text[start..*end]);
+            start = *end;
+            cell.map_err(|_| format!("it is not UTF-8 in column {}", column + 1))
+        };
+        ends[..count].iter().enumerate().map(cell).collect()
+    }
 }
 
 impl Columns {
     /// Reads the header: `record` and `value` must be there, `stored_at` may, nothing else is
     /// allowed.
-    pub(super) fn new(header: &[u8]) -> Result<Self, String> {
-        let names = cells(header)?;
-        let find = |wanted: &str| names.iter().position(|name| name == wanted);
+    pub(super) fn new(header: &[u8], splitter: &mut Splitter) -> Result<Self, String> {
+        let names = splitter.split(header).map_err(|reason| format!("the header: {reason}"))?;
+        let find = |wanted: &str| names.iter().position(|name| *name == wanted);
         let known = ["record", "value", "stored_at"];
         for (place, name) in names.iter().enumerate() {
-            if !known.contains(&name) || find(name) != Some(place) {
+            if !known.contains(name) || find(name) != Some(place) {
                 return Err(format!(
                     "the header may name record, value and stored_at once each, not \"{}\"",
                     name.escape_debug()
@@ -90,16 +118,21 @@ impl Columns {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    pub(super) fn parse(&self, record: &[u8], now_ms: u64) -> Result<Option<Row>, String> {
-        let cells = cells(record)?;
+    pub(super) fn parse(
+        &self,
+        record: &[u8],
+        splitter: &mut Splitter,
+        now_ms: u64,
+    ) -> Result<Option<Row>, String> {
+        let cells = splitter.split(record)?;
         if cells.is_empty() {
             return Ok(None);
         }
         if cells.len() != self.count {
             return Err(format!("it has {} cells and the header {}", cells.len(), self.count));
         }
-        let stored_at = self.stored_at.map(|column| &cells[column]);
-        row::of_texts(&cells[self.record], &cells[self.value], stored_at, now_ms).map(Some)
+        let stored_at = self.stored_at.map(|column| cells[column]);
+        row::of_texts(cells[self.record], cells[self.value], stored_at, now_ms).map(Some)
     }
 }
 
@@ -114,12 +147,13 @@ mod tests {
         let Some(Record::Whole(header)) = next_record(&mut lines).unwrap() else {
             return Err("no header".to_owned());
         };
-        let columns = Columns::new(&header)?;
+        let mut splitter = Splitter::new();
+        let columns = Columns::new(&header, &mut splitter)?;
         let mut rows = Vec::new();
         while let Some(record) = next_record(&mut lines).unwrap() {
             match record {
                 Record::Whole(record) => {
-                    let row = columns.parse(&record, 77).transpose();
+                    let row = columns.parse(&record, &mut splitter, 77).transpose();
                     rows.extend(row.map(|row| {
                         row.map(|row| {
                             let Row { record, value, stored_at } = row;
@@ -154,11 +188,22 @@ mod tests {
         assert_eq!(sound(input), [row("a\n\"b,\r\n", "{\"k\":\n[1, 2]}", 5), row("c", "null", 6)]);
     }
 
+    /// Only the first line of a file may begin with a mark that is none of its text.
+    #[test]
+    fn a_name_may_begin_with_a_mark() {
+        let input = "record,value\n\u{feff}a,1\nbad,line,of,four,cells\n\u{feff}b,2\n";
+        let names: Vec<_> = rows(input).unwrap().into_iter().flatten().map(|row| row.0).collect();
+        assert_eq!(names, ["\u{feff}a", "\u{feff}b"]);
+    }
+
     #[test]
     fn a_record_that_is_no_row_says_why_and_the_next_is_read() {
         for (line, reason) in [
             ("a,1", "it has 2 cells and the header 3"),
             ("a,1,2,3", "it has 4 cells and the header 3"),
+            ("a,1,2,3,4", "it has too many cells"),
+            ("a\"b,\"1,5", "its quotes are not where they belong"),
+            ("a\"\nb,2,6\"", "its quotes are not where they belong"),
             ("a,nonsense,5", "the value: "),
             (",1,5", "it is empty"),
             ("a,1,", "no time in Unix milliseconds"),
@@ -182,6 +227,8 @@ mod tests {
             ("value,stored_at", "the header has no column record"),
             ("record,value,storedAt", "not \"storedAt\""),
             ("record,value,value", "not \"value\""),
+            ("record,value,stored_at,place", "not \"place\""),
+            ("record,value,a,b,c", "the header: it has too many cells"),
             ("a,1,5", "not \"a\""),
         ] {
             let refusal = rows(header).unwrap_err();

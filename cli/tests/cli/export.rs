@@ -10,6 +10,7 @@ const ROWS: &[(&str, &str, u64)] = &[
     ("é\u{1f980}\u{202e}", "\"\u{1f980}\\u0000\"", 0),
     ("=1+1", "null", 5),
     ("record", "\"value\"", 5),
+    ("\u{feff}mark", "1", 5),
 ];
 
 fn export(place: &Place, backend: &str, more: &[&str]) -> String {
