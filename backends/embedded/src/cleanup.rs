@@ -59,7 +59,7 @@ impl<'a> Sweep<'a> {
             return Ok(());
         }
         folder.ask(|store| {
-            store.writer.reclaim();
+            store.writer.settle(true);
             Ok(())
         })
     }

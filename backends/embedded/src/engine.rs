@@ -102,9 +102,10 @@ pub trait Writer: Send + 'static {
     /// remember and to report with the next call.
     fn maintain(&mut self, idle: bool);
 
-    /// After a cleanup: lets the space that came free be used, and the log begin anew. Failures as
-    /// with [`maintain`](Self::maintain).
-    fn reclaim(&mut self);
+    /// Housekeeping at a time when the folding holds no snapshot: a log can begin anew. After a
+    /// cleanup space is wanted back now rather than later. Failures as with
+    /// [`maintain`](Self::maintain).
+    fn settle(&mut self, after_cleanup: bool);
 
     /// Lets go of the store after the last transaction.
     ///

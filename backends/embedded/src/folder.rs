@@ -101,8 +101,14 @@ impl<E: Engine> Folder<E> {
         })
     }
 
+    /// Has the writer apply a change; answers false if another process was faster. Best called
+    /// without a snapshot, for the log's sake.
     pub(crate) fn install(&mut self, change: Change) -> Result<bool, PersistenceError> {
-        let installed = self.ask(move |store| store.install(&change))?;
+        let installed = self.ask(move |store| {
+            let installed = store.install(&change);
+            store.writer.settle(false);
+            installed
+        })?;
         self.may_merge |= installed;
         Ok(installed)
     }
@@ -133,6 +139,7 @@ impl<E: Engine> Folder<E> {
             let tables = snapshot.tables()?;
             let writer_waits = self.tasks.writer_waits();
             let Some((first, last)) = tables.head_bounds()? else {
+                drop(snapshot);
                 // The writer may not know that others have folded.
                 return if writer_waits {
                     self.install(Change::default()).map(drop)

@@ -140,8 +140,8 @@ impl Writer for RedbWriter {
         }
     }
 
-    fn reclaim(&mut self) {
-        self.swept = true;
+    fn settle(&mut self, after_cleanup: bool) {
+        self.swept |= after_cleanup;
     }
 
     fn close(mut self) -> Result<(), PersistenceError> {

@@ -74,22 +74,23 @@ impl SqliteWriter {
         }
     }
 
-    /// Passive: it copies what no reader needs any more and waits for nobody.
-    fn checkpoint(&mut self) {
+    fn checkpoint_if(&mut self, is_due: impl FnOnce(&Log) -> bool) {
         if self.broken.is_some() {
             return;
         }
-        self.log_is_full = false;
         let SqliteTables(connection) = &self.tables;
-        let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let copied = log(connection).and_then(|log| {
+            if !is_due(&log) && !self.log_is_full {
+                return Ok(());
+            }
+            // Passive: it copies what no reader needs any more and waits for nobody.
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        });
+        self.log_is_full = false;
         if let Err(error) = copied {
-            self.checkpoint_failed(error);
+            let error = self.failed_on_medium("checkpoint", error);
+            tracing::error!(%error, "the write-ahead log could not be copied into the file");
         }
-    }
-
-    fn checkpoint_failed(&mut self, error: rusqlite::Error) {
-        let error = self.failed_on_medium("checkpoint", error);
-        tracing::error!(%error, "the write-ahead log could not be copied into the file");
     }
 
     /// The error of a commit or a checkpoint. After a failed sync every call answers with it.
@@ -143,16 +144,13 @@ impl Writer for SqliteWriter {
     }
 
     fn maintain(&mut self, _idle: bool) {
-        let SqliteTables(connection) = &self.tables;
-        match wal_pages(connection) {
-            Ok(pages) if pages < CHECKPOINT_PAGES && !self.log_is_full => {}
-            Ok(_) => self.checkpoint(),
-            Err(error) => self.checkpoint_failed(error),
-        }
+        self.checkpoint_if(|log| log.pages - log.copied >= CHECKPOINT_PAGES);
     }
 
-    fn reclaim(&mut self) {
-        self.checkpoint();
+    fn settle(&mut self, after_cleanup: bool) {
+        // All of it, so that the next write begins it anew: a snapshot of the folding may have been
+        // in the way before.
+        self.checkpoint_if(|log| after_cleanup || log.pages >= CHECKPOINT_PAGES);
     }
 
     fn close(self) -> Result<(), PersistenceError> {
@@ -164,11 +162,16 @@ impl Writer for SqliteWriter {
     }
 }
 
-/// How many pages the write-ahead log has that are not in the file yet.
-fn wal_pages(connection: &Connection) -> rusqlite::Result<i64> {
+/// The write-ahead log: how many pages it has, and how many of them are in the file as well.
+struct Log {
+    pages: i64,
+    copied: i64,
+}
+
+fn log(connection: &Connection) -> rusqlite::Result<Log> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
-        .query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+        .query_row([], |row| Ok(Log { pages: row.get(1)?, copied: row.get(2)? }))
 }
 
 /// A transaction that holds the write lock.

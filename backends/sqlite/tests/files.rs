@@ -145,7 +145,9 @@ async fn the_log_is_copied_into_the_file_and_does_not_grow_for_ever() {
     }
     let log = std::fs::metadata(folder.path().join("history.db-wal")).unwrap().len();
     let file = std::fs::metadata(&path).unwrap().len();
-    assert!(log < 40 << 20, "the log has {log} bytes");
+    // Four times as much went through it. One merge may write 32 MiB on top of the 16 at which it is
+    // copied.
+    assert!(log < 60 << 20, "the log has {log} bytes");
     assert!(file > 50 << 20, "the file has {file} bytes");
 }
 

@@ -1,6 +1,8 @@
 //! What folding has to cope with: large values, many records, several processes.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use annals_core::{
     Batch, CleanupPlan, CleanupRule, Grammar, Pattern, PersistenceBackend, QueryParams, Row,
     StoredValue,

@@ -216,7 +216,7 @@ impl Writer for DiskWriter {
 
     fn maintain(&mut self, _idle: bool) {}
 
-    fn reclaim(&mut self) {}
+    fn settle(&mut self, _after_cleanup: bool) {}
 
     fn close(self) -> Result<(), PersistenceError> {
         Ok(())
