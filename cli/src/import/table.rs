@@ -49,13 +49,13 @@ pub(super) fn next_record<R: io::BufRead>(lines: &mut Lines<R>) -> io::Result<Op
 
 /// Splits records into cells. Making a reader takes longer than reading a row, so that one is kept.
 pub(super) struct Splitter {
-    reader: Reader,
+    reader: Box<Reader>,
     text: Vec<u8>,
 }
 
 impl Splitter {
     pub(super) fn new() -> Self {
-        let mut reader = Reader::new();
+        let mut reader = Box::new(Reader::new());
         // It would take a mark at the beginning of whatever it reads first for one of a file.
         reader.read_record(b"\n", &mut [0], &mut [0]);
         Self { reader, text: Vec::new() }
