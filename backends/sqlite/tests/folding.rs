@@ -1,5 +1,4 @@
 //! What folding has to cope with: large values, many records, several processes.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
