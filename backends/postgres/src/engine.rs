@@ -13,6 +13,7 @@ use crate::config::PostgresConfig;
 use crate::connect::{Connector, Server};
 use crate::error::{self, Native, Phase};
 use crate::layout::Layout;
+use crate::pools::{PoolPurpose, PoolState};
 use crate::schema;
 use crate::session::Session;
 use crate::sql::Sql;
@@ -90,6 +91,24 @@ impl Engine {
     pub(crate) fn one_snapshot(&self) -> bool {
         let server = self.ready.get();
         server.map_or(!self.config.storage.distribute, |server| server.one_snapshot)
+    }
+
+    /// What is to be seen of the pools.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        let state = |purpose, pool: &Option<Pool>| {
+            let status = pool.as_ref()?.status();
+            let (limit, open) = (status.max_size, status.size);
+            let (idle, waiting) = (status.available, status.waiting);
+            Some(PoolState { purpose, limit, open, idle, waiting })
+        };
+        [
+            (PoolPurpose::Write, &self.writers),
+            (PoolPurpose::Read, &self.readers),
+            (PoolPurpose::Replica, &self.replicas),
+        ]
+        .into_iter()
+        .filter_map(|(purpose, pool)| state(purpose, pool))
+        .collect()
     }
 
     /// How the history was found to lie on the server, once it is [ready](Self::ready).

@@ -56,6 +56,7 @@ mod error;
 mod layout;
 mod migrate;
 mod partitions;
+mod pools;
 mod read;
 mod schema;
 mod session;
@@ -75,6 +76,7 @@ use serde_json::Value;
 
 pub use config::{PostgresConfig, Timescale};
 pub use migrate::{Migration, MigrationProgress};
+pub use pools::{PoolPurpose, PoolState};
 
 use crate::worker::Worker;
 
@@ -150,6 +152,12 @@ impl PostgresBackend {
     /// The configuration it works with.
     pub fn config(&self) -> &PostgresConfig {
         self.worker.config()
+    }
+
+    /// The pools of connections as they are now, for metrics. None of them is open before the first
+    /// call that needs it.
+    pub fn pools(&self) -> Vec<PoolState> {
+        self.worker.engine().pools()
     }
 }
 

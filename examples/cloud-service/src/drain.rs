@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annals::postgres::PostgresBackend;
 use annals::{PersistenceBackend, PersistenceError};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
@@ -24,7 +25,8 @@ pub enum Ending {
     },
 }
 
-/// Serves until `stop` resolves, then drains and ends within the grace period.
+/// Serves until `stop` resolves, then drains and ends within the grace period. The connections of
+/// `pools`, if given, are among what is measured.
 ///
 /// 1. `/readyz` says 503, and requests are still answered, for the drain delay: whoever sends them
 ///    has to hear of it first.
@@ -37,10 +39,11 @@ pub enum Ending {
 pub async fn run(
     listener: TcpListener,
     history: Arc<dyn PersistenceBackend>,
+    pools: Option<PostgresBackend>,
     config: &Config,
     stop: impl Future<Output = ()>,
 ) -> Result<Ending, PersistenceError> {
-    let service = Service::new(history, config)?;
+    let service = Service::new(history, pools, config)?;
     let sweeps = service.retention.clone().map(|retention| retention.spawn());
     let connections = GracefulShutdown::new();
     let accepting =

@@ -50,12 +50,12 @@ async fn serve(config: Config) -> Result<Ending, Box<dyn std::error::Error>> {
     tracing::info!(address = %listener.local_addr()?, "listening");
     // Connects when it is first used: the service starts before its database does, and is not
     // ready until it is there.
-    let history = Arc::new(PostgresBackend::new(config.database.clone()));
+    let history = PostgresBackend::new(config.database.clone());
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    Ok(run(listener, history, &config, stop).await?)
+    Ok(run(listener, Arc::new(history.clone()), Some(history), &config, stop).await?)
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::{self, Write};
 
+use annals::postgres::{PoolState, PostgresBackend};
 use annals::{Recorder, Retention};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
 };
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -173,6 +175,33 @@ impl Collector for Account {
             ("retention_failures", "Sweeps that failed", stats.failures),
         ] {
             counter(&mut encoder, name, help, count)?;
+        }
+        Ok(())
+    }
+}
+
+/// The connections to the database, read when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Pools(pub(crate) PostgresBackend);
+
+impl Collector for Pools {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let pools = self.0.pools();
+        for (name, help, value) in [
+            (
+                "pool_limit",
+                "Connections there may be",
+                (|pool| pool.limit) as fn(&PoolState) -> usize,
+            ),
+            ("pool_open", "Connections there are", |pool| pool.open),
+            ("pool_idle", "Connections that nobody uses", |pool| pool.idle),
+            ("pool_waiting", "Operations that wait for a connection", |pool| pool.waiting),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for pool in &pools {
+                let labels = [("pool", pool.purpose.as_str())];
+                ConstGauge::new(value(pool) as u64).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

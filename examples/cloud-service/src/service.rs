@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use annals::postgres::PostgresBackend;
 use annals::{PersistenceBackend, PersistenceError, Recorder, RecorderConfig, Retention};
 use annals::{RetentionPolicy, SystemClock};
 use prometheus_client::registry::Registry;
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::metered::Metered;
-use crate::metrics::{Account, Metrics};
+use crate::metrics::{Account, Metrics, Pools};
 
 /// One replica's history, recorder, limits and metrics.
 #[derive(Debug)]
@@ -33,13 +34,15 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over `history`; nothing is asked of it yet.
+    /// A service over `history`; nothing is asked of it yet. The connections of `pools`, if given,
+    /// are among what is measured.
     ///
     /// # Errors
     /// [`Unsupported`](PersistenceError::Unsupported) when the backend cannot sweep by the
     /// configured retention.
     pub fn new(
         history: Arc<dyn PersistenceBackend>,
+        pools: Option<PostgresBackend>,
         config: &Config,
     ) -> Result<Arc<Self>, PersistenceError> {
         let mut registry = Registry::with_prefix("annals");
@@ -60,6 +63,9 @@ impl Service {
         };
         let account = Account::new(recorder.clone(), config.queue_rows, retention.clone());
         registry.register_collector(Box::new(account));
+        if let Some(pools) = pools {
+            registry.register_collector(Box::new(Pools(pools)));
+        }
         Ok(Arc::new(Self {
             history,
             recorder,

@@ -45,7 +45,7 @@ impl Running {
             let stopped = async {
                 stopped.await.unwrap();
             };
-            run(listener, history, &config, stopped).await.unwrap()
+            run(listener, history, None, &config, stopped).await.unwrap()
         });
         Self { backend, base, client: Client::new(), stop: Some(stop), ending }
     }

@@ -88,6 +88,9 @@ async fn survive() {
     assert!(once.iter().all(|(batch, _)| *batch <= accepted.last));
     assert_eq!(survivor.probe("/readyz").await, Some(200), "{}", survivor.log());
     assert_eq!(survivor.figure("annals_retention_removed_rows_total").await, 0);
+    assert_eq!(survivor.figure(r#"annals_pool_open{pool="write"}"#).await, 1);
+    let limit = survivor.figure(r#"annals_pool_limit{pool="read"}"#).await;
+    assert!((1..=limit).contains(&survivor.figure(r#"annals_pool_open{pool="read"}"#).await));
 }
 
 async fn restart(server: &Arc<LocalServer>) {
