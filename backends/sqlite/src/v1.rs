@@ -29,5 +29,7 @@ pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), Pers
     }
     drop(rows);
     conversion.finish()?;
-    connection.execute_batch("DROP VIEW record_history; DROP TABLE history").map_err(failed)
+    connection
+        .execute_batch("DROP VIEW IF EXISTS record_history; DROP TABLE history")
+        .map_err(failed)
 }

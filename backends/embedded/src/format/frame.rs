@@ -50,6 +50,8 @@ thread_local! {
 /// Compresses what `write` appends.
 pub(super) fn compress(write: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, FormatError> {
     COMPRESS.with_borrow_mut(|context| {
+        // A call that failed may have left something.
+        context.tidy();
         context.content.push(VERSION);
         write(&mut context.content);
         let Context { zstd, content, packed } = context;
