@@ -121,7 +121,11 @@ async fn after_a_crash(data: &Arc<Data>) -> Vec<StoredValue> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Out-of-order rows and equal times across head, runs and merges, against the reference; and
     /// a crash after any transaction loses and adds nothing.
