@@ -101,13 +101,14 @@ impl Sweep<'_> {
         let sql = &self.engine.sql;
         let session = self.engine.reader(OPERATION).await?;
         let client = session.client();
+        let begin = self.engine.begin(&sql.begin_sweep);
         match self.turn {
             Turn::Awaited => {
-                let begin = format!("{}; {}", sql.begin_sweep, sql.take_turn);
+                let begin = format!("{begin}; {}", sql.take_turn);
                 session.run(client.batch_execute(&begin)).await?;
             }
             Turn::Left => {
-                let begin = format!("{}; {}", sql.begin_sweep, sql.try_turn);
+                let begin = format!("{begin}; {}", sql.try_turn);
                 let answer = session.run(client.simple_query(&begin)).await?;
                 let ours = answer.iter().any(|message| match message {
                     SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),

@@ -107,16 +107,16 @@ fn hypertable(s: &str, table: &str, storage: &Storage, extensions: &Extensions) 
 }
 
 /// Not TimescaleDB's own policy: at the end of each chunk that waits for everybody who reads it,
-/// and every other query waits behind it. With `truncate_or_delete` it asks again and again, and
-/// deletes the rows in the end.
+/// and every other query waits behind it. This gives up after a moment and comes back in an hour.
+/// (`truncate_or_delete`, which does not wait, is no way out: a statement that was planned before it
+/// misses the rows.)
 fn compression(s: &str, table: &str, e: &str, age: i64) -> String {
     let relation = literal(&format!("{s}.history"));
     let job = literal(&format!("{s}.compress_old"));
     let body = literal(&format!(
         "DECLARE chunk regclass; \
          BEGIN \
-           PERFORM set_config('timescaledb.compress_truncate_behaviour', 'truncate_or_delete', \
-             false); \
+           PERFORM set_config('lock_timeout', '100ms', false); \
            FOR chunk IN SELECT {e}.show_chunks({relation}::regclass, \
              older_than => {s}.now_ms() - {age}::bigint) \
            LOOP \

@@ -1,5 +1,6 @@
 //! What all operations share: the pools, the statements, and what is known about the server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::layout::Layout;
 use crate::pools::{PoolPurpose, PoolState};
 use crate::schema;
 use crate::session::Session;
-use crate::sql::Sql;
+use crate::sql::{Sql, UNPACK};
 use crate::write::NameCache;
 
 /// The client waits a little longer than the server, whose own limit gives the better message.
@@ -114,6 +115,14 @@ impl Engine {
     /// How the history was found to lie on the server, once it is [ready](Self::ready).
     pub(crate) fn layout(&self) -> Layout {
         self.ready.get().map_or(Layout::Plain, |server| server.layout)
+    }
+
+    /// A statement that begins a transaction that writes, and what the layout wants besides.
+    pub(crate) fn begin<'a>(&self, begin: &'a str) -> Cow<'a, str> {
+        match self.layout() {
+            Layout::Hypertable => format!("{begin}; {UNPACK}").into(),
+            Layout::Plain | Layout::Partitioned | Layout::Distributed => begin.into(),
+        }
     }
 
     /// Checks the server and creates what is missing, once; a failure is tried again by the next

@@ -78,13 +78,13 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     Ok(Server { syncs: found.syncs, layout, one_snapshot })
 }
 
-/// Whether the server that queries go to has the tables as they are to be. Nothing is created
-/// there; it may be behind.
+/// Whether the server that queries go to has the tables as they are to be: it may be behind, and
+/// nothing is created there.
 pub(crate) async fn is_on_replica(engine: &Engine) -> Result<bool, PersistenceError> {
     let session = engine.querier(OPERATION).await?;
+    let config = engine.config();
     let found = look(engine, &session).await?;
     let there = found.meta && version(engine, &session).await? == VERSION && {
-        let config = engine.config();
         let layout = layout::find(config, &session, &found.extensions).await?;
         layout::accept(OPERATION, &config.storage, layout).is_ok()
     };

@@ -73,6 +73,12 @@ pub(crate) struct Sql {
     pub(crate) version: String,
 }
 
+/// Old rows of many records may go into compressed chunks, whose neighbours are unpacked to compare
+/// keys; the group's size, or the step's, bounds that already. Only where the history is a
+/// hypertable: older releases of TimescaleDB refuse what they do not know.
+pub(crate) const UNPACK: &str =
+    "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0";
+
 /// How long a sweep that wants to remove names waits for stores, which wait for it meanwhile.
 const PRUNE_LOCK_TIMEOUT: &str = "200ms";
 
@@ -105,11 +111,11 @@ impl Sql {
                     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
                     SET LOCAL enable_sort = off; SET LOCAL jit = off; \
                     SET LOCAL max_parallel_workers_per_gather = 0;";
-        // Old rows of many records may go into compressed chunks, whose neighbours are unpacked to
-        // compare keys; the group's size bounds that already. Without TimescaleDB it is a word.
-        let unpack = match config.storage.distribute {
-            true => "",
-            false => "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0;",
+        // Before the snapshot is taken: none keeps the rows of a partition, a chunk or a table that
+        // is dropped as a whole. Citus does not do that, and would lock every shard.
+        let keep = match config.storage.distribute {
+            true => String::new(),
+            false => format!("LOCK TABLE {s}.history IN ACCESS SHARE MODE"),
         };
         // Citus otherwise refuses to change what it has read from several shards at once.
         let sequential = match config.storage.distribute {
@@ -133,7 +139,7 @@ impl Sql {
             ),
             begin_write: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-                 {limits} {commit} {unpack} SET LOCAL annals.tx = {tx}; \
+                 {limits} {commit} SET LOCAL annals.tx = {tx}; \
                  SELECT pg_advisory_xact_lock_shared({names_lock})"
             ),
             // Ids are cached, and must not outlive a crash of the server that the names do not.
@@ -150,10 +156,11 @@ impl Sql {
                  SET LOCAL idle_in_transaction_session_timeout = 0; \
                  SET LOCAL tcp_keepalives_idle = 30; \
                  SET LOCAL tcp_keepalives_interval = 10; \
-                 SET LOCAL tcp_keepalives_count = 3; {plan}"
+                 SET LOCAL tcp_keepalives_count = 3; {plan} {keep}"
             ),
             begin_sweep: format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {plan} {unpack}"
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {}",
+                plan.trim_end_matches(';')
             ),
             take_turn: format!("SELECT pg_advisory_xact_lock({sweep_lock})"),
             try_turn: format!("SELECT pg_try_advisory_xact_lock({sweep_lock})"),

@@ -141,7 +141,8 @@ async fn inserted(
     ];
     // Each future sends when it is first polled, and `join` polls in this order. (`tokio::join`
     // does not.) All of them are answered before anything is decided: nothing is left under way.
-    let begin = client.batch_execute(&sql.begin_write);
+    let begin = engine.begin(&sql.begin_write);
+    let begin = client.batch_execute(&begin);
     let insert = client.execute_typed(&sql.insert, &parameters);
     if claims.writers.is_empty() {
         let commit = client.batch_execute("COMMIT");
@@ -181,7 +182,7 @@ async fn copied(
 ) -> Result<Attempt, PersistenceError> {
     let sql = &engine.sql;
     let client = session.client();
-    session.run(client.batch_execute(&sql.begin_write)).await?;
+    session.run(client.batch_execute(&engine.begin(&sql.begin_write))).await?;
     let claim = async {
         match claims.writers.is_empty() {
             true => Ok(None),
