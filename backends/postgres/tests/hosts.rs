@@ -4,13 +4,14 @@
 mod common;
 
 use std::fs;
+use std::future::ready;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use annals_core::{
-    ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+    Batch, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams, Row,
 };
 use annals_postgres::{PostgresBackend, PostgresConfig};
 use annals_test_postgres::LocalServer;
@@ -64,6 +65,12 @@ async fn caught_up(pair: &Pair) {
     let position: String = position.get(0);
     let reached = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn";
     while !standby.query_one(reached, &[&position]).await.unwrap().get::<_, bool>(0) {}
+}
+
+/// Of one record, one a millisecond.
+fn rows(count: u64) -> Batch {
+    let row = |time: u64| Row::new("a", &json!(time), time).unwrap();
+    Batch::new((0..count).map(row).collect::<Vec<_>>())
 }
 
 fn write(path: &Path, text: &str, mode: u32) {
@@ -266,6 +273,79 @@ async fn queries_go_to_the_replica_and_nothing_else_does() {
     assert_eq!(named.query_latest::<i64>("a", 1).await.unwrap(), [3]);
 }
 
+/// The standby is stopped at the moment before a migration: it has the rows, but not as the
+/// configuration says they lie.
+async fn a_replica_that_a_migration_has_not_reached_is_waited_for() {
+    let pair = Pair::start();
+    let config = |options: &str| {
+        let url = format!("{}?schema=late&{options}", pair.primary.url());
+        PostgresConfig::from_url(&url).unwrap().with_read_url(pair.standby.url()).unwrap()
+    };
+    let plain = PostgresBackend::new(config(""));
+    plain.store_batch(&rows(10)).await.unwrap();
+    caught_up(&pair).await;
+    assert_eq!(plain.query_latest::<u64>("a", 99).await.unwrap().len(), 10);
+    let standby = client(&pair.standby).await;
+    standby.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
+    let partitioned = config("partition_interval=1s");
+    PostgresBackend::migrate(partitioned.clone(), |_| {}).await.unwrap();
+    let partitioned = PostgresBackend::new(partitioned);
+    partitioned.store("b", &json!(1), 100_000).await.unwrap();
+    let error = partitioned.query_latest::<u64>("a", 1).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("`read_url`"), "{error}");
+    // Whoever began before reads on, there as well as afterwards.
+    assert_eq!(plain.query_latest::<u64>("a", 99).await.unwrap().len(), 10);
+    standby.batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
+    caught_up(&pair).await;
+    for backend in [&partitioned, &plain] {
+        assert_eq!(backend.query_latest::<u64>("a", 99).await.unwrap().len(), 10);
+        assert_eq!(backend.query_latest::<u64>("b", 99).await.unwrap(), [1]);
+    }
+    // The right layout on the primary is not enough for a wrong wish.
+    let wrong = PostgresBackend::new(config("timescale=require"));
+    let (kind, text) = kind_and_text(wrong.query_latest::<u64>("a", 1).await.unwrap_err());
+    assert_eq!(kind, ErrorKind::Config, "{text}");
+}
+
+/// How long replaying waits for those who read what it is to drop: `-1` is for ever.
+async fn wait_for_readers(standby: &LocalServer, delay: &str) {
+    let setting = "max_standby_streaming_delay";
+    standby.configure(&format!("{setting} = {delay}")).unwrap();
+    standby.reload().unwrap();
+    let show = format!("SELECT current_setting('{setting}')");
+    while client(standby).await.query_one(&show, &[]).await.unwrap().get::<_, &str>(0) != delay {}
+}
+
+/// Nobody reads on the primary, so that the sweep drops partitions there at once.
+async fn a_partition_that_is_dropped_stays_for_the_readers_of_a_replica() {
+    let pair = Pair::start();
+    wait_for_readers(&pair.standby, "-1").await;
+    let url = format!("{}?schema=parts&partition_interval=10s", pair.primary.url());
+    let config = PostgresConfig::from_url(&url).unwrap();
+    let backend = PostgresBackend::new(config.with_read_url(pair.standby.url()).unwrap());
+    backend.store_batch(&rows(30_000)).await.unwrap();
+    caught_up(&pair).await;
+    let open = || backend.query_stream("*", QueryParams::default());
+    let mut stream = open().await.unwrap();
+    assert!(stream.next().await.unwrap().is_ok());
+    assert_eq!(backend.cleanup(20_000).await.unwrap(), 20_000);
+    assert_eq!(stream.by_ref().filter(|row| ready(row.is_ok())).count().await, 29_999);
+    drop(stream);
+    caught_up(&pair).await;
+    assert_eq!(open().await.unwrap().count().await, 10_000);
+
+    // Where the replica does not wait for its readers, they are told to come again.
+    wait_for_readers(&pair.standby, "0").await;
+    let mut stream = open().await.unwrap();
+    assert!(stream.next().await.unwrap().is_ok());
+    assert_eq!(backend.cleanup(40_000).await.unwrap(), 10_000);
+    caught_up(&pair).await;
+    let last = stream.collect::<Vec<_>>().await.pop().unwrap();
+    let error = last.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert_eq!(backend.records("*", Grammar::Glob).await.unwrap(), []);
+}
+
 annals_test_postgres::server_tests! {
     async the_password_is_read_from_its_file_for_each_connection,
     async the_passfile_of_libpq_has_passwords_too,
@@ -274,4 +354,6 @@ annals_test_postgres::server_tests! {
     async without_the_role_the_error_tells_of_every_host,
     async writing_to_a_standby_is_refused_and_says_what_helps,
     async queries_go_to_the_replica_and_nothing_else_does,
+    async a_replica_that_a_migration_has_not_reached_is_waited_for,
+    async a_partition_that_is_dropped_stays_for_the_readers_of_a_replica,
 }
