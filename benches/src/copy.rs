@@ -110,7 +110,7 @@ async fn raw(options: &Options) -> Result<f64, Failure> {
     let (url, schema) = place.url.split_once("?schema=").ok_or("a place without a schema")?;
     let (mut client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
-    let copy = format!("COPY {schema}.history (record_id, stored_at, value) FROM STDIN BINARY");
+    let copy = format!("COPY \"{schema}\".history (record_id, stored_at, value) FROM STDIN BINARY");
     let begun = Instant::now();
     let end = begun + Duration::from_secs(options.seconds);
     let mut rows = 0;
@@ -119,7 +119,7 @@ async fn raw(options: &Options) -> Result<f64, Failure> {
         rows += BATCH;
     }
     let elapsed = begun.elapsed().as_secs_f64();
-    let count = format!("SELECT count(*) FROM {schema}.history");
+    let count = format!("SELECT count(*) FROM \"{schema}\".history");
     let found: i64 = client.query_one(&count, &[]).await?.get(0);
     match u64::try_from(found) {
         Ok(found) if found == rows => Ok(rows as f64 / elapsed),
