@@ -47,7 +47,7 @@ impl Pooler {
     /// What [`TestServer::get`] and [`start`](Self::start) report.
     pub fn get() -> Result<&'static Self, String> {
         static POOLER: OnceLock<Result<Pooler, String>> = OnceLock::new();
-        let start = || Self::start(TestServer::get()?.url(), 20, "");
+        let start = || Self::start(TestServer::get()?.url(), 10, "");
         POOLER.get_or_init(start).as_ref().map_err(Clone::clone)
     }
 
