@@ -190,7 +190,8 @@ async fn check_interval(engine: &Engine, session: &Session) -> Result<(), Persis
 /// How many nodes have shards, at least one. Every program connects to the coordinator: advisory
 /// locks and the tables that are not distributed are there.
 async fn nodes(engine: &Engine, session: &Session) -> Result<i64, PersistenceError> {
-    let select = "SELECT (SELECT groupid = 0 FROM pg_dist_local_group), greatest(1, (SELECT count(*) FROM pg_dist_node \
+    let select = "SELECT (SELECT groupid = 0 FROM pg_dist_local_group), \
+                  greatest(1, (SELECT count(*) FROM pg_dist_node \
                   WHERE shouldhaveshards AND noderole = 'primary'))";
     let row = session.run(session.client().query_typed_one(select, &[])).await?;
     if !row.get::<_, bool>(0) {

@@ -16,9 +16,9 @@ mod distributed;
 /// * `history (record_id, stored_at, seq, value)`: the rows, keyed by the first three. `seq` comes
 ///   from a sequence, so that equal times stay in order of arrival.
 /// * `writers (writer, number, touched_at)`: the last batch of each writer.
-/// * `meta (schema_version, names_generation, partition_interval)`: one row. Whoever removes a name raises the
-///   generation; whoever has cached ids compares it before he commits. It begins at a random
-///   number, so that ids of a schema that was dropped do not fit the one made in its place.
+/// * `meta (schema_version, names_generation, partition_interval)`: one row. Whoever removes a name
+///   raises the generation; whoever has cached ids compares it before he commits. It begins at a
+///   random number, so that ids of a schema that was dropped do not fit the one made in its place.
 pub(crate) struct Sql {
     /// The schema's name as an identifier.
     pub(crate) schema: String,

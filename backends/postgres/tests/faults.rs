@@ -301,7 +301,7 @@ async fn a_server_that_hangs_is_waited_for_within_the_limits() {
     let config = PostgresConfig::from_url(server.url()).unwrap();
     let config = config
         .with_statement_timeout(Duration::from_millis(500))
-        .with_connect_timeout(Duration::from_millis(500))
+        .with_connect_timeout(Duration::from_secs(3))
         .with_wait_timeout(Duration::from_millis(500));
     let backend = PostgresBackend::new(config.clone());
     backend.store("a", &json!(1), 1).await.unwrap();

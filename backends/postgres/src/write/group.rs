@@ -86,7 +86,7 @@ pub(super) async fn store(
     ))
 }
 
-/// The generation of names, asked without a prepared statement.
+/// The generation of names, in the simple protocol, in which no pooler mixes statements up.
 async fn current(engine: &Engine, session: &Session) -> Result<Option<i64>, PersistenceError> {
     let answer = session.run(session.client().simple_query(&engine.sql.generation)).await?;
     Ok(generation(&answer))
@@ -102,8 +102,8 @@ fn generation(answer: &[SimpleQueryMessage]) -> Option<i64> {
 /// One transaction. What can be sent without waiting is sent at once: everything, if neither ids
 /// nor a COPY are in it, and else everything up to the commit, which goes out when all before it
 /// is right. What is sent behind a BEGIN that fails does nothing by its own condition; a COPY
-/// cannot have one, and waits for BEGIN. Unless all is stored, the transaction is left open or has done nothing, and is to be
-/// rolled back.
+/// cannot have one, and waits for BEGIN. Unless all is stored, the transaction is left open or has
+/// done nothing, and is to be rolled back.
 async fn attempt(
     engine: &Engine,
     session: &Session,
