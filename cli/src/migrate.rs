@@ -14,8 +14,9 @@ use crate::output::counted;
 /// The history has to be a plain table. With partition_interval in the URL it becomes a partitioned
 /// table, with timescale=require a hypertable, with distribute=require a table distributed by
 /// Citus. All of it is one transaction: an interrupted migration leaves everything as it was.
-/// Queries go on meanwhile, stores wait, and the rows take their space twice until the end. Grants,
-/// triggers and indexes that were added to the table are not taken along.
+/// Queries go on meanwhile (not on the way to Citus), stores wait, and the rows take their space
+/// twice until the end. Grants, triggers and indexes that were added to the table are not taken
+/// along.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}

@@ -118,9 +118,9 @@ impl PostgresBackend {
     /// Converts the plain history of a schema to what `config` asks for: a partitioned table, a
     /// hypertable or a distributed table. `progress` is called on the backend's thread.
     ///
-    /// Queries go on meanwhile and stores wait; the history takes its space twice until the end.
-    /// Grants and triggers on it have to be given again. Programs that run may go on, except when
-    /// the history is distributed, which their URL then has to say.
+    /// Queries go on meanwhile, except on the way to Citus, and stores wait; the history takes its
+    /// space twice until the end. Grants and triggers on it have to be given again. Programs that
+    /// run may go on, except when the history is distributed, which their URL then has to say.
     ///
     /// # Errors
     /// A configuration that asks for what the server does not have, a history that is not there or

@@ -1,8 +1,8 @@
 //! Converting a plain history to what the configuration asks for.
 //!
 //! In one transaction: whatever ends it leaves the history as it was, nobody ever sees half of it,
-//! and what is counted is what there is. The price is that stores wait meanwhile (queries do not),
-//! and that the history takes its space twice until the end.
+//! and what is counted is what there is. The price is that stores wait meanwhile (queries only on
+//! the way to Citus), and that the history takes its space twice until the end.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -99,8 +99,14 @@ impl Moving<'_> {
     ) -> Result<u64, PersistenceError> {
         let s = &self.engine.sql.schema;
         let storage = &self.engine.config().storage;
-        // Queries go on; stores and sweeps wait.
-        self.execute(&format!("LOCK TABLE {s}.history IN SHARE ROW EXCLUSIVE MODE")).await?;
+        let mode = match to {
+            // Citus will lock the names against everybody. A query has the history locked when it
+            // asks for them, and would wait for us while we wait for it.
+            Layout::Distributed => "ACCESS EXCLUSIVE",
+            // Queries go on; stores and sweeps wait.
+            _ => "SHARE ROW EXCLUSIVE",
+        };
+        self.execute(&format!("LOCK TABLE {s}.history IN {mode} MODE")).await?;
         let total = self.count("history").await?;
         self.execute(&ddl::history(s, NEW, to, storage, extensions)).await?;
         match (to, storage.partition_interval) {

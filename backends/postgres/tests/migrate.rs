@@ -95,6 +95,39 @@ async fn a_plain_history_becomes_distributed() {
     converts(Place::with(Extension::Citus, ""), "distribute=require", "distributed table").await;
 }
 
+/// By a program that knows of no migration. What it cannot read afterwards is its configuration.
+async fn migrates_under_queries(mut place: Place, options: &'static str) {
+    place.options = "timescale=off";
+    let backend = place.backend();
+    backend.store_batch(&batch(10, 60_000)).await.unwrap();
+    let migration = tokio::spawn(PostgresBackend::migrate(place.config_with(options), |_| {}));
+    while !migration.is_finished() {
+        let query = |record| backend.query(record, QueryParams::latest(5));
+        for answer in join_all(["r1", "r2", "r3"].map(query)).await {
+            match answer {
+                Ok(rows) => assert_eq!(rows.len(), 5),
+                Err(error) => {
+                    assert!(options.contains("distribute") && !error.is_retryable(), "{error}");
+                }
+            }
+        }
+    }
+    assert_eq!(migration.await.unwrap().unwrap().rows, 60_000);
+}
+
+async fn queries_go_on_while_a_history_becomes_partitioned() {
+    migrates_under_queries(Place::new(), "partition_interval=1s").await;
+}
+
+async fn queries_go_on_while_a_history_becomes_a_hypertable() {
+    let place = Place::with(Extension::Timescale, "");
+    migrates_under_queries(place, "timescale=require&chunk_interval=1s").await;
+}
+
+async fn queries_wait_while_a_history_becomes_distributed() {
+    migrates_under_queries(Place::with(Extension::Citus, ""), "distribute=require").await;
+}
+
 async fn what_cannot_be_converted_is_refused_and_stays() {
     let place = Place::new();
     let migrate = |options| PostgresBackend::migrate(place.config_with(options), |_| {});
@@ -142,6 +175,9 @@ annals_test_postgres::server_tests! {
     async a_plain_history_becomes_a_hypertable with Timescale,
     async a_plain_history_becomes_a_hypertable_under_the_apache_licence with TimescaleApache,
     async a_plain_history_becomes_distributed with Citus,
+    async queries_go_on_while_a_history_becomes_partitioned,
+    async queries_go_on_while_a_history_becomes_a_hypertable with Timescale,
+    async queries_wait_while_a_history_becomes_distributed with Citus,
     async what_cannot_be_converted_is_refused_and_stays,
     async an_older_schema_is_upgraded_by_whoever_comes_first,
     async the_interval_of_a_history_is_not_changed_in_passing,
