@@ -23,11 +23,14 @@ const TICK: Duration = Duration::from_millis(10);
 /// The longest a tick may be late.
 const LATE: Duration = Duration::from_millis(50);
 
-/// How long the lock is held.
+/// How long the lock is held. Who waits for it on the executor's thread is late by as much.
 const LOCKED: Duration = Duration::from_millis(1_000);
 
+/// The longest a tick may be late meanwhile.
+const LATE_BESIDE_A_LOCK: Duration = Duration::from_millis(250);
+
 /// A busy machine may be late by itself, but not every time.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 8;
 
 /// Ticks until `until` is done, and says by how much the latest tick was late.
 async fn ticking<T>(until: impl Future<Output = T>) -> (T, Duration) {
@@ -137,14 +140,14 @@ async fn concurrent_3_the_executor_runs_on_while_the_database_is_locked(cx: &Con
             drop(guard);
         }
         least = least.min(joined(inside.await)??);
-        if least < LATE {
+        if least < LATE_BESIDE_A_LOCK {
             break;
         }
     }
     ensure(
-        least < LATE,
+        least < LATE_BESIDE_A_LOCK,
         format!("how late the executor's clock is while the database is locked for {LOCKED:?}"),
-        format!("less than {LATE:?}"),
+        format!("less than {LATE_BESIDE_A_LOCK:?}"),
         least,
     )
 }
