@@ -11,8 +11,8 @@ use crate::error;
 mod storage;
 mod url;
 
-pub(crate) use storage::Storage;
 pub use storage::Timescale;
+pub(crate) use storage::{Storage, shown_interval};
 
 /// PostgreSQL cuts longer identifiers off, so that two schemas would become one.
 const MAX_SCHEMA_BYTES: usize = 63;

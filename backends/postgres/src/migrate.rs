@@ -66,12 +66,13 @@ pub(crate) async fn run(
     let from = layout::find(config, &session, &found.extensions).await?;
     if from == to {
         session.run(client.batch_execute("ROLLBACK")).await?;
+        schema::check_interval(OPERATION, &engine, &session).await?;
         session.release();
         return Ok(Migration { from: from.as_str(), to: to.as_str(), rows: 0 });
     }
     if from != Layout::Plain {
         let message = format!(
-            "the history is a {}, and only a plain table can be converted; `annals query` and \
+            "the history is a {}, and only a plain table can be converted; `annals export` and \
              `annals import` take it to another schema",
             from.as_str()
         );

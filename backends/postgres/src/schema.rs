@@ -3,6 +3,7 @@
 use annals_core::{ErrorKind, PersistenceError};
 use tokio_postgres::types::Type;
 
+use crate::config::shown_interval;
 use crate::ddl;
 use crate::engine::Engine;
 use crate::error;
@@ -54,7 +55,7 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     match layout {
         Layout::Plain => {}
         Layout::Partitioned => {
-            check_interval(engine, &session).await?;
+            check_interval(OPERATION, engine, &session).await?;
             match partitions::make_ahead(engine, &session).await {
                 // A standby, or a role that may only read and store: others make them.
                 Err(PersistenceError::Backend(error)) if error.kind() == ErrorKind::Permission => {
@@ -172,16 +173,21 @@ pub(crate) async fn create_or_upgrade(
 }
 
 /// The interval is a matter of the whole history, not of each program.
-async fn check_interval(engine: &Engine, session: &Session) -> Result<(), PersistenceError> {
+pub(crate) async fn check_interval(
+    operation: &'static str,
+    engine: &Engine,
+    session: &Session,
+) -> Result<(), PersistenceError> {
     let select = format!("SELECT partition_interval FROM {}.meta", engine.sql.schema);
     let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     match (engine.config().storage.partition_interval, row.get::<_, Option<i64>>(0)) {
         (Some(asked), Some(kept)) if asked != kept => {
+            let (asked, kept) = (shown_interval(asked), shown_interval(kept));
             let message = format!(
-                "`partition_interval` asks for {asked} ms, and the history is partitioned by \
-                 {kept} ms: leave the option out, or write {kept}ms"
+                "`partition_interval` asks for {asked}, and the history is partitioned by {kept}: \
+                 leave the option out, or write {kept}"
             );
-            Err(error::own(OPERATION, ErrorKind::Config, message))
+            Err(error::own(operation, ErrorKind::Config, message))
         }
         _ => Ok(()),
     }

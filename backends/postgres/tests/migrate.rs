@@ -166,7 +166,13 @@ async fn the_interval_of_a_history_is_not_changed_in_passing() {
     place.backend().store("a", &json!(1), 1).await.unwrap();
     PostgresBackend::new(place.config_with("")).store("a", &json!(2), 2).await.unwrap();
     let other = PostgresBackend::new(place.config_with("partition_interval=2h"));
-    config_error(&other.store("a", &json!(3), 3).await.unwrap_err(), "3600000ms");
+    config_error(
+        &other.store("a", &json!(3), 3).await.unwrap_err(),
+        "asks for 2h, and the history is partitioned by 1h: leave",
+    );
+    let options = place.config_with("partition_interval=2h");
+    let error = PostgresBackend::migrate(options, |_| {}).await.unwrap_err();
+    config_error(&error, "or write 1h");
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 2);
 }
 

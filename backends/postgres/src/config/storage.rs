@@ -115,6 +115,15 @@ pub(crate) fn millis(interval: Duration) -> i64 {
     i64::try_from(interval.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// As [`interval`] reads it, in the largest unit that it is a whole number of.
+pub(crate) fn shown_interval(millis: i64) -> String {
+    let units = [(DAY, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    match units.into_iter().find(|(unit, _)| millis % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
+    }
+}
+
 /// An interval such as `1d`, `12h`, `30min`, `90s` or `500ms`; the unit is needed.
 pub(super) fn interval(key: &str, value: &str) -> Result<i64, PersistenceError> {
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
