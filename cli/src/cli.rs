@@ -80,14 +80,15 @@ fn read(matches: ArgMatches) -> Result<(Backend, Command), clap::Error> {
 
 const EXAMPLES: &str = "\
 Examples:
-  annals collect host --for 10s               Record this machine's metrics for ten seconds
-  annals query 'host::cpu*' --latest 3        The newest three values of every CPU
-  annals query 'host::*' --from 1h > h.ndjson The last hour, one JSON object a line
-  annals records                              What is there
+  annals collect host --for 10s         Record this machine's metrics
+  annals query 'host::cpu*' --latest 3  The newest three values of every CPU
+  annals query 'host::*' --from 1h      The values of the last hour
+  annals records                        What is there
+  annals export 'host::*' > h.ndjson
   annals --backend redb:copy.redb import h.ndjson
   annals cleanup --older-than 30d
 
-Quote patterns, or the shell takes the * for file names. A pattern that begins with a dash goes
+Quote patterns, or the shell takes the * for file names. A pattern that begins with a dash goes \
 after --, as in: annals query --latest 1 -- '-odd*'
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
@@ -173,6 +174,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_examples_fit_80_columns_and_the_text_around_them_wraps() {
+        let root = Cli::command();
+        let mut commands = vec![&root];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for (line, next) in text.lines().zip(text.lines().skip(1)) {
+                let shown = format!("{}: {line}", command.get_name());
+                if line.starts_with(' ') {
+                    assert!(line.chars().count() <= 80, "{shown}");
+                } else {
+                    assert!(line.is_empty() || line.ends_with(':') || next.is_empty(), "{shown}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -42,9 +42,9 @@ const EXAMPLES: &str = "\
 Examples:
   annals export > history.ndjson
   annals export 'host::*' --from 30d --output csv > month.csv
-  annals --backend redb:a.redb export | annals --backend postgres://me@host/db import
+  annals --backend redb:a.redb export | annals --backend sqlite:b.db import
 
-If stored text turns out not to be JSON any more, its row is left out, the number of such rows is
+If stored text turns out not to be JSON any more, its row is left out, the number of such rows is \
 said at the end, and the exit code is 1.";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {

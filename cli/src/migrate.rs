@@ -24,13 +24,13 @@ pub(crate) struct Args {}
 const EXAMPLES: &str = "\
 Examples:
   annals migrate --backend 'postgres://me@host/plant?partition_interval=1d'
-  annals migrate --backend 'postgres://me@host/plant?timescale=require&chunk_interval=12h'
+  annals migrate --backend 'postgres://me@host/plant?timescale=require'
   annals migrate --backend 'postgres://me@coordinator/plant?distribute=require'";
 
 pub(crate) async fn run(backend: &str, _: Args) -> Result<(), Failure> {
     let Some(("postgres" | "postgresql", _)) = backend.split_once(':') else {
         let message = "only a PostgreSQL history can be converted; name one with --backend. \
-                       `annals query` and `annals import` take rows from one store to another";
+                       `annals export` and `annals import` take rows from one store to another";
         return Err(Failure::Usage(message.to_owned()));
     };
     let config = PostgresConfig::from_url(backend)?;

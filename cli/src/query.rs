@@ -67,7 +67,7 @@ Examples:
   annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
   annals query -- '-a name that begins with a dash'
 
-If stored text turns out not to be JSON any more, its row is left out, the number of such rows is
+If stored text turns out not to be JSON any more, its row is left out, the number of such rows is \
 said at the end, and the exit code is 1.";
 
 fn count(text: &str) -> Result<usize, String> {

@@ -39,8 +39,8 @@ enum Source {
 ///   host::network::NAME     {"received_bytes_per_s","sent_bytes_per_s",
 ///                           "received_bytes","sent_bytes"}
 ///
-/// Percentages are averages over at least 200 ms up to the tick, rates over the time since the
-/// tick before.
+/// Percentages are averages over at least 200 ms up to the tick, rates over the
+/// time since the tick before.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, verbatim_doc_comment)]
 struct HostArgs {
@@ -64,8 +64,8 @@ Examples:
   annals collect host --every 1s --keep 7d
   annals collect host --backend redb:host.redb
 
-A duration is a number with its unit: 250ms, 30s, 5m, 1h30m, 7d. Ctrl-C (or SIGTERM) ends it in
-good order: what is recorded gets stored, then the account is printed. A second Ctrl-C does not
+A duration is a number with its unit: 250ms, 30s, 5m, 1h30m, 7d. Ctrl-C (or SIGTERM) ends it in \
+good order: what is recorded gets stored, then the account is printed. A second Ctrl-C does not \
 wait. The exit code is 1 if any value was rejected or dropped.";
 
 fn tick(text: &str) -> Result<Duration, String> {

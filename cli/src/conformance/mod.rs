@@ -46,7 +46,7 @@ Examples:
   annals conformance 'redb:history.redb?durability=volatile'
   annals conformance postgres://me@db.example/plant --filter range
 
-The exit code is 1 if a case fails. A case that cannot be run against this backend is listed as
+The exit code is 1 if a case fails. A case that cannot be run against this backend is listed as \
 skipped.";
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {

@@ -53,11 +53,11 @@ const EXAMPLES: &str = "\
 Examples:
   annals import history.ndjson
   annals export --output csv | annals --backend redb:b.redb import --input csv
-  annals --backend sqlite:a.db query '*' | annals --backend redb:b.redb import
+  annals --backend redb:b.redb import --skip-invalid old.csv
   echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
 
-A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows
-before it are stored, nothing after it is. With --skip-invalid the exit code is 1 only when no line
+A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows \
+before it are stored, nothing after it is. With --skip-invalid the exit code is 1 only when no line \
 could be stored. Blank lines, CRLF and a byte order mark are fine.";
 
 /// An import under way.

@@ -47,11 +47,14 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  annals sql 'SELECT record_name, count(*) AS n FROM record_history GROUP BY record_name'
-  annals sql \"SELECT datetime(stored_at / 1000, 'unixepoch') AS at, value_json ->> '\\$.celsius' AS celsius
-              FROM record_history WHERE record_name = 'weather::vienna' ORDER BY stored_at DESC LIMIT 5\"
+  annals sql 'SELECT record_name, count(*) AS n FROM record_history GROUP BY 1'
+  annals sql \"SELECT datetime(stored_at / 1000, 'unixepoch') AS at,
+                     value_json ->> '\\$.celsius' AS celsius
+              FROM record_history WHERE record_name = 'weather::vienna'
+              ORDER BY stored_at DESC LIMIT 5\"
   annals --backend redb:history.redb sql --output csv \\
-      \"SELECT * FROM record_history WHERE record_name LIKE 'host::cpu%' AND stored_at > 1740081234000\"";
+      \"SELECT * FROM record_history
+       WHERE record_name LIKE 'host::cpu%' AND stored_at > 1740081234000\"";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let store = store::open_existing(backend).await?;
