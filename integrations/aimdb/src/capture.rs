@@ -67,7 +67,8 @@ impl Capture {
         tell(&self.missed, values, |values| {
             let record = self.record.name().as_str();
             if unheard() {
-                eprintln!("annals-aimdb: {record}: {values} values missed: {why}");
+                let plural = if values == 1 { "" } else { "s" };
+                eprintln!("annals-aimdb: {record}: {values} value{plural} missed: {why}");
             } else {
                 tracing::warn!(record, values, why, "values missed: they are not in the history");
             }
