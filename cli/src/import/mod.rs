@@ -174,7 +174,9 @@ impl Import {
         let BadLine { line, why } = bad;
         if !self.skip_invalid {
             let from_there = match self.form {
-                Exchange::Ndjson => format!("(tail -n +{line} FILE | annals import)"),
+                Exchange::Ndjson => {
+                    format!("(tail -n +{line} FILE, into the same command)")
+                }
                 Exchange::Csv => "(without the lines before it, except the header)".to_owned(),
             };
             return Err(Failure::Failed(format!(
