@@ -128,6 +128,10 @@ pub(crate) fn corrupt(engine: &'static str, what: &str) -> PersistenceError {
     BackendError::new(engine, "query", ErrorKind::Corrupt, message).into()
 }
 
+pub(crate) fn is_corrupt(error: &PersistenceError) -> bool {
+    matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Corrupt)
+}
+
 fn missing(engine: &'static str) -> PersistenceError {
     corrupt(engine, "a part of a run is missing")
 }

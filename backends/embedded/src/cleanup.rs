@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use annals_core::{CleanupPlan, Order, Pattern, PersistenceError};
 
-use crate::engine::{Engine, RecordId, RunId, Snapshot, Writer};
+use crate::cache::is_corrupt;
+use crate::engine::{Engine, RecordId, Run, RunId, Snapshot, Writer};
 use crate::folder::Folder;
 use crate::format::Directory;
 use crate::rows::RecordRows;
@@ -16,6 +17,8 @@ use crate::store::{Change, Nameless};
 pub(crate) struct Sweep<'a> {
     plan: &'a CleanupPlan,
     removed: u64,
+    /// Why a run could not be cleaned up.
+    damage: Option<PersistenceError>,
 }
 
 /// The records that the plan is for, and up to which time their rows go, inclusive.
@@ -33,7 +36,7 @@ struct Share {
 
 impl<'a> Sweep<'a> {
     pub(crate) fn new(plan: &'a CleanupPlan) -> Self {
-        Self { plan, removed: 0 }
+        Self { plan, removed: 0, damage: None }
     }
 
     /// How many rows are removed so far.
@@ -55,13 +58,13 @@ impl<'a> Sweep<'a> {
         if !given_up() {
             self.forget_names(folder)?;
         }
-        if self.removed == 0 {
-            return Ok(());
+        if self.removed > 0 {
+            folder.ask(|store| {
+                store.writer.settle(true);
+                Ok(())
+            })?;
         }
-        folder.ask(|store| {
-            store.writer.settle(true);
-            Ok(())
-        })
+        self.damage.take().map_or(Ok(()), Err)
     }
 
     fn concerns_the_head<S: Snapshot>(&self, state: &State<S>) -> Result<bool, PersistenceError> {
@@ -99,29 +102,47 @@ impl<'a> Sweep<'a> {
             if given_up() {
                 return Ok(true);
             }
-            // A snapshot each: one for all would keep the log from being copied into the file.
-            let state = folder.state()?;
-            let place = state.runs.iter().position(|other| other.id == run.id);
-            let Some(place) = place else { return Ok(false) };
-            let directory = state.directory(place)?;
-            let share = share(&state, place, &directory, &cut_offs, &kept)?;
-            drop(state);
-            if share.rows == 0 {
-                continue;
+            match self.sweep_run(folder, run, &cut_offs, &kept) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // What expires elsewhere goes all the same: the file must not grow for ever.
+                Err(error) if is_corrupt(&error) => self.damage = Some(error),
+                Err(error) => return Err(error),
             }
-            let mut change = Change { removed: vec![run.id], ..Change::default() };
-            if share.rows < run.rows {
-                let dropped = |record| share.by_record.get(&record).copied().unwrap_or(0);
-                let merged = folder.merge_runs(&[run], &dropped, false)?;
-                let Some(merged) = merged else { return Ok(false) };
-                change.added.extend(merged.main.map(|rest| (run.order, rest)));
-            }
-            if !folder.install(change)? {
-                return Ok(false);
-            }
-            self.removed += share.rows;
         }
         Ok(true)
+    }
+
+    /// Removes what expires of one run. Answers false when it is not there any more.
+    fn sweep_run<E: Engine>(
+        &mut self,
+        folder: &mut Folder<E>,
+        run: Run,
+        cut_offs: &CutOffs,
+        kept: &Kept,
+    ) -> Result<bool, PersistenceError> {
+        // A snapshot each: one for all would keep the log from being copied into the file.
+        let state = folder.state()?;
+        let place = state.runs.iter().position(|other| other.id == run.id);
+        let Some(place) = place else { return Ok(false) };
+        let directory = state.directory(place)?;
+        let share = share(&state, place, &directory, cut_offs, kept)?;
+        drop(state);
+        if share.rows == 0 {
+            return Ok(true);
+        }
+        let mut change = Change { removed: vec![run.id], ..Change::default() };
+        if share.rows < run.rows {
+            let dropped = |record| share.by_record.get(&record).copied().unwrap_or(0);
+            let merged = folder.merge_runs(&[run], &dropped, false)?;
+            let Some(merged) = merged else { return Ok(false) };
+            change.added.extend(merged.main.map(|rest| (run.order, rest)));
+        }
+        let installed = folder.install(change)?;
+        if installed {
+            self.removed += share.rows;
+        }
+        Ok(installed)
     }
 
     /// How many of a record's rows in a run stay whatever their age, since they are among its

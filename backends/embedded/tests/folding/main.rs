@@ -327,6 +327,29 @@ async fn damage_is_an_error_and_never_a_wrong_answer() {
     assert_eq!(newest[0].stored_at, 1_000_000);
 }
 
+/// A cleanup that meets a damaged run says so, and removes what expires in the others.
+#[tokio::test]
+async fn a_damaged_run_keeps_no_others_from_being_cleaned_up() {
+    let disk = Disk::default();
+    let store = disk.open(still());
+    for time in [0, 1, 1_000] {
+        store.store("a", &json!([time]), time).await.unwrap();
+    }
+    assert_eq!(store.cleanup(1).await.unwrap(), 1);
+    store.close().await.unwrap();
+    let disk = Disk::with(Arc::new(disk.data().damaged()));
+    let store = disk.open(Tuning { fold_rows: 10, ..still() });
+    for at in 0..100 {
+        store.store("b", &json!([at]), at).await.unwrap();
+    }
+    let error = store.cleanup(90).await.unwrap_err();
+    assert!(
+        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
+        "{error}"
+    );
+    assert_eq!(store.query("b", QueryParams::default()).await.unwrap().len(), 10);
+}
+
 /// When the head cannot be folded, stores fail with the reason before it takes all memory, and go
 /// on once it can.
 #[tokio::test]
