@@ -3,6 +3,7 @@
 //! Blocks and runs never change, and their numbers are not given twice, so that nothing here goes
 //! stale; it only becomes useless.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError};
@@ -22,6 +23,8 @@ const BLOCK_BYTES: u64 = 6 << 20;
 pub(crate) struct Caches {
     pub(crate) engine: &'static str,
     pub(crate) head: HeadCache,
+    /// How often everything was forgotten.
+    opening: AtomicU64,
     directories: Kept<RunId, Directory>,
     blocks: Kept<(RunId, u32), Columns>,
 }
@@ -48,6 +51,7 @@ impl Caches {
         Self {
             engine,
             head: HeadCache::new(engine),
+            opening: AtomicU64::new(0),
             directories: Mutex::new(Cache::with_weighter(256, DIRECTORY_BYTES, Weight)),
             blocks: Mutex::new(Cache::with_weighter(64, BLOCK_BYTES, Weight)),
         }
@@ -55,9 +59,16 @@ impl Caches {
 
     /// Forgets everything: numbers may be given a second time.
     pub(crate) fn clear(&self) {
+        self.opening.fetch_add(1, Ordering::SeqCst);
         self.head.clear();
         lock(&self.directories).clear();
         lock(&self.blocks).clear();
+    }
+
+    /// What was read under another opening must not decide about what is there now. Asked for before
+    /// the snapshot is taken.
+    pub(crate) fn opening(&self) -> u64 {
+        self.opening.load(Ordering::SeqCst)
     }
 
     pub(crate) fn directory(

@@ -91,6 +91,7 @@ impl<'a> Sweep<'a> {
         folder: &mut Folder<E>,
         given_up: &dyn Fn() -> bool,
     ) -> Result<bool, PersistenceError> {
+        let opening = folder.caches.opening();
         let state = folder.state()?;
         let cut_offs = self.cut_offs(&state)?;
         let Some(latest) = cut_offs.values().max().copied() else { return Ok(true) };
@@ -102,7 +103,8 @@ impl<'a> Sweep<'a> {
             if given_up() {
                 return Ok(true);
             }
-            match self.sweep_run(folder, run, &cut_offs, &kept) {
+            let change = Change { opening, removed: vec![run.id], ..Change::default() };
+            match self.sweep_run(folder, run, change, &cut_offs, &kept) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 // What expires elsewhere goes all the same: the file must not grow for ever.
@@ -113,11 +115,12 @@ impl<'a> Sweep<'a> {
         Ok(true)
     }
 
-    /// Removes what expires of one run. Answers false when it is not there any more.
+    /// Removes what expires of one run, with a change that removes the run. Answers false when it is not there any more.
     fn sweep_run<E: Engine>(
         &mut self,
         folder: &mut Folder<E>,
         run: Run,
+        mut change: Change,
         cut_offs: &CutOffs,
         kept: &Kept,
     ) -> Result<bool, PersistenceError> {
@@ -131,7 +134,6 @@ impl<'a> Sweep<'a> {
         if share.rows == 0 {
             return Ok(true);
         }
-        let mut change = Change { removed: vec![run.id], ..Change::default() };
         if share.rows < run.rows {
             let dropped = |record| share.by_record.get(&record).copied().unwrap_or(0);
             let merged = folder.merge_runs(&[run], &dropped, false)?;
@@ -175,6 +177,7 @@ impl<'a> Sweep<'a> {
 
     /// Removes names that have no rows any more.
     fn forget_names<E: Engine>(&self, folder: &mut Folder<E>) -> Result<(), PersistenceError> {
+        let opening = folder.caches.opening();
         let state = folder.state()?;
         let mut records: HashSet<RecordId> = self.cut_offs(&state)?.into_keys().collect();
         for place in 0..state.runs.len() {
@@ -189,6 +192,7 @@ impl<'a> Sweep<'a> {
             records.retain(|record| segment.rows_of(*record).is_empty());
         }
         let nameless = Nameless {
+            opening,
             records,
             runs: state.runs.iter().map(|run| run.id).collect(),
             last_block: state.tables()?.head_bounds()?.map(|(_, last)| last),

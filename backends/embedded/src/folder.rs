@@ -135,6 +135,7 @@ impl<E: Engine> Folder<E> {
     /// Makes a run, or two, of the head.
     pub(crate) fn fold(&mut self, whatever_its_size: bool) -> Result<(), PersistenceError> {
         loop {
+            let opening = self.caches.opening();
             let snapshot = self.engine.snapshot()?;
             let tables = snapshot.tables()?;
             let writer_waits = self.tasks.writer_waits();
@@ -163,6 +164,7 @@ impl<E: Engine> Folder<E> {
             let merged = format::fold(columns, &rank, &self.tuning.layout, split)
                 .map_err(|error| damaged(self.name, error))?;
             let change = Change {
+                opening,
                 folded: Some((first, last)),
                 removed: Vec::new(),
                 added: in_order(last, merged),
@@ -176,6 +178,7 @@ impl<E: Engine> Folder<E> {
 
     /// Merges what is due; answers whether anything was.
     fn merge(&mut self) -> Result<bool, PersistenceError> {
+        let opening = self.caches.opening();
         let runs = runs_in_order(self.engine.snapshot()?.tables()?)?;
         let Some(due) = self.tuning.due_merge(&runs) else { return Ok(false) };
         let Some(last) = due.last() else { return Ok(false) };
@@ -183,6 +186,7 @@ impl<E: Engine> Folder<E> {
         // If another process is faster, there may be other runs to merge.
         if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= self.tuning.split_rows)? {
             self.install(Change {
+                opening,
                 folded: None,
                 removed: due.iter().map(|run| run.id).collect(),
                 added: in_order(last.order.head, merged),

@@ -31,6 +31,8 @@ pub(crate) struct Store<W> {
 /// What folding, merging and cleaning up come to: all of it, or nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
+    /// The [opening](Caches::opening) in which it was worked out.
+    pub(crate) opening: u64,
     /// The blocks of the head that are in `added` now: from the first of all, both inclusive.
     pub(crate) folded: Option<(u64, u64)>,
     pub(crate) removed: Vec<RunId>,
@@ -40,6 +42,8 @@ pub(crate) struct Change {
 /// Names that had no row in a certain state.
 #[derive(Debug)]
 pub(crate) struct Nameless {
+    /// The [opening](Caches::opening) of that state.
+    pub(crate) opening: u64,
     pub(crate) records: HashSet<RecordId>,
     /// The runs of that state.
     pub(crate) runs: HashSet<RunId>,
@@ -67,7 +71,7 @@ impl<W: Writer> Store<W> {
             &mut HashMap<RecordName, RecordId>,
         ) -> Result<T, PersistenceError>,
     ) -> Result<T, PersistenceError> {
-        let Self { writer, caches, names, .. } = self;
+        let Self { writer, caches, names, appended, head } = self;
         let mut begin = None;
         let done = writer.transaction(operation, |transaction| {
             match transaction.since() {
@@ -76,6 +80,9 @@ impl<W: Writer> Store<W> {
                 Since::Reopened => {
                     names.clear();
                     caches.clear();
+                    // Some of it is lost, and its numbers come again.
+                    appended.clear();
+                    *head = HeadSize::default();
                 }
             }
             if transaction.since() != Since::Nothing {
@@ -136,8 +143,9 @@ impl<W: Writer> Store<W> {
     /// Applies a change; answers false, and has done nothing, if another process was faster.
     pub(crate) fn install(&mut self, change: &Change) -> Result<bool, PersistenceError> {
         let engine = self.caches.engine;
+        let caches = self.caches.clone();
         let done = self.transaction("fold", |transaction, _| {
-            if !still_fits(transaction.tables(), change)? {
+            if change.opening != caches.opening() || !still_fits(transaction.tables(), change)? {
                 return Ok(false);
             }
             if let Some((_, last)) = change.folded {
@@ -161,8 +169,12 @@ impl<W: Writer> Store<W> {
     /// Removes those of the names that have no row now, and writers that stored long ago.
     pub(crate) fn forget(&mut self, nameless: Nameless) -> Result<(), PersistenceError> {
         let engine = self.caches.engine;
+        let caches = self.caches.clone();
         let forgotten = self.transaction("cleanup", |transaction, _| {
             transaction.forget_writers()?;
+            if nameless.opening != caches.opening() {
+                return Ok(HashSet::new());
+            }
             let records = still_without_rows(engine, transaction.tables(), nameless)?;
             for record in &records {
                 transaction.remove_name(*record)?;
@@ -239,7 +251,7 @@ fn still_without_rows(
     tables: &dyn Tables,
     nameless: Nameless,
 ) -> Result<HashSet<RecordId>, PersistenceError> {
-    let Nameless { mut records, runs, last_block } = nameless;
+    let Nameless { mut records, runs, last_block, .. } = nameless;
     if records.is_empty() {
         return Ok(records);
     }

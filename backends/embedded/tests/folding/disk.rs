@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals_core::{
@@ -72,6 +72,8 @@ pub(crate) struct Disk {
     fuse: Arc<AtomicU64>,
     /// Failing goes on after every so many calls.
     every: Arc<AtomicU64>,
+    /// The writer is to be told that the file was opened anew.
+    reopened: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -81,6 +83,12 @@ impl Disk {
 
     pub(crate) fn data(&self) -> Arc<Data> {
         self.data.lock().unwrap().clone()
+    }
+
+    /// Loses what was committed since, as an engine does that opens its file anew.
+    pub(crate) fn fall_back_to(&self, data: Arc<Data>) {
+        *self.data.lock().unwrap() = data;
+        self.reopened.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn note(&self, note: usize) {
@@ -198,7 +206,11 @@ impl Writer for DiskWriter {
         self.disk.call()?;
         let mut data = self.disk.data.lock().unwrap();
         let alone = self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &data));
-        let since = if alone { Since::Nothing } else { Since::OthersWrote };
+        let since = match self.disk.reopened.swap(false, Ordering::SeqCst) {
+            true => Since::Reopened,
+            false if alone => Since::Nothing,
+            false => Since::OthersWrote,
+        };
         let view = View { disk: self.disk.clone(), data: Data::clone(&data) };
         let mut change = Change { view, since };
         let done = work(&mut change)?;
