@@ -36,6 +36,8 @@ pub(crate) struct RedbWriter {
     config: Option<RedbConfig>,
     /// redb refuses every call after a failure of the medium, until the file is opened again.
     stuck: Option<PersistenceError>,
+    /// Why acknowledged transactions did not get onto the medium, until a store has been told.
+    lost: Option<PersistenceError>,
 }
 
 impl RedbWriter {
@@ -48,6 +50,7 @@ impl RedbWriter {
             since: Since::Nothing,
             config,
             stuck: None,
+            lost: None,
         }
     }
 
@@ -60,9 +63,18 @@ impl RedbWriter {
             _ => return Err(stuck.clone()),
         }
         self.since = Since::Reopened;
-        tracing::info!("there is room again: the file was opened anew");
+        tracing::info!("the file was opened anew after the disk was full");
         self.stuck = None;
         Ok(())
+    }
+
+    /// After a failed write redb refuses reads as well, though those want no room on the disk.
+    fn let_readers_in(&mut self) {
+        if self.stuck.as_ref().is_some_and(PersistenceError::is_retryable)
+            && let Err(error) = self.unstick()
+        {
+            tracing::error!(%error, "the file could not be opened anew");
+        }
     }
 
     /// Keeps a failure after which redb refuses to go on.
@@ -110,7 +122,14 @@ impl RedbWriter {
                 let unwritten = durability == Durability::Volatile;
                 self.unwritten = if unwritten { self.unwritten + 1 } else { 0 };
             }
-            Err(error) => self.remember(error),
+            Err(error) => {
+                self.remember(error);
+                // What is not on the medium is gone once the file is opened anew: a store tells.
+                let gone = self.stuck.is_some() && std::mem::take(&mut self.unwritten) > 0;
+                if gone && operation != "store" {
+                    self.lost = Some(error.clone());
+                }
+            }
         }
         done
     }
@@ -122,7 +141,14 @@ impl Writer for RedbWriter {
         operation: &'static str,
         work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
     ) -> Result<T, PersistenceError> {
-        self.run(operation, self.durability, work)
+        if operation == "store"
+            && let Some(lost) = self.lost.take()
+        {
+            return Err(lost);
+        }
+        let done = self.run(operation, self.durability, work);
+        self.let_readers_in();
+        done
     }
 
     fn health(&mut self) -> Result<(), PersistenceError> {
@@ -134,8 +160,8 @@ impl Writer for RedbWriter {
             let written = self.run("sync", Durability::PowerLoss, |_| Ok(()));
             if let Err(error) = written {
                 tracing::error!(%error, "committed rows could not be written to the medium");
-                // Reported once; redb itself refuses every later call.
                 self.unwritten = 0;
+                self.let_readers_in();
             }
         }
     }
