@@ -29,7 +29,6 @@ type Range = (i64, Option<i64>);
 pub(crate) struct Partition {
     /// With its schema, as an identifier.
     pub(crate) name: String,
-    pub(crate) oid: u32,
     range: Range,
 }
 
@@ -48,7 +47,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Partition>, PersistenceError> {
     let parent = literal(&format!("{}.{table}", engine.sql.schema));
     let select = format!(
-        "SELECT n.nspname, c.relname, c.oid, pg_catalog.pg_get_expr(c.relpartbound, c.oid) \
+        "SELECT n.nspname, c.relname, pg_catalog.pg_get_expr(c.relpartbound, c.oid) \
          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE i.inhparent = {parent}::regclass ORDER BY c.oid"
@@ -57,7 +56,7 @@ pub(crate) async fn list(
     let partitions = rows.iter().filter_map(|row| {
         let name = format!("{}.{}", quote(row.get(0)), quote(row.get(1)));
         // Somebody's DEFAULT partition has no range, and is left alone.
-        Some(Partition { name, oid: row.get(2), range: range(row.get(3))? })
+        Some(Partition { name, range: range(row.get(2))? })
     });
     Ok(partitions.collect())
 }

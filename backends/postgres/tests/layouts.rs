@@ -167,6 +167,32 @@ async fn shards_are_counted_while_others_write() {
     counts_are_exact_while_others_write(distributed()).await;
 }
 
+/// Each lists what is there before it is its turn, and finds that another was first.
+async fn sweeps_at_once_share_the_parts(place: Place) {
+    let backends: Vec<PostgresBackend> = (0..3).map(|_| place.backend()).collect();
+    // Without a cut-off for all records it is the emptied ones that go.
+    for kept in [Some(i64::MAX as u64), None] {
+        let rows: Vec<_> = (0..24).map(|i| row("a", i, i as u64 * 1_000)).collect();
+        backends[0].store_batch(&Batch::new(rows)).await.unwrap();
+        let rules = [("b", kept), ("*", Some(i64::MAX as u64))].map(|(pattern, older_than)| {
+            let pattern = Pattern::new(pattern, Grammar::Glob).unwrap();
+            CleanupRule { pattern, older_than }
+        });
+        let plan = CleanupPlan { rules: rules.into(), keep_newest: 0 };
+        let swept = join_all(backends.iter().map(|backend| backend.cleanup_plan(&plan))).await;
+        let removed: u64 = swept.into_iter().map(Result::unwrap).sum();
+        assert_eq!(removed, 24, "each row was counted once");
+    }
+}
+
+async fn sweeps_at_once_share_the_partitions() {
+    sweeps_at_once_share_the_parts(partitioned()).await;
+}
+
+async fn sweeps_at_once_share_the_chunks() {
+    sweeps_at_once_share_the_parts(hypertable()).await;
+}
+
 async fn expired_partitions_are_gone_and_others_are_made() {
     let place = partitioned();
     let backend = place.backend();
@@ -474,6 +500,8 @@ annals_test_postgres::server_tests! {
     async partitions_are_counted_while_others_write,
     async chunks_are_counted_while_others_write with Timescale,
     async shards_are_counted_while_others_write with Citus,
+    async sweeps_at_once_share_the_partitions,
+    async sweeps_at_once_share_the_chunks with Timescale,
     async expired_partitions_are_gone_and_others_are_made,
     async a_reader_of_partitions_holds_up_nobody,
     async a_reader_of_chunks_holds_up_nobody with Timescale,

@@ -36,8 +36,6 @@ pub(super) enum Which {
 struct Part {
     /// With its schema, as an identifier.
     name: String,
-    /// What it is called when it is detached.
-    detached: String,
     first: i64,
     last: i64,
 }
@@ -58,7 +56,7 @@ impl Sweep<'_> {
         };
         for part in parts.iter().filter(|part| part.last <= last) {
             let empty = matches!(which, Which::Empty(_));
-            if empty && self.has_rows(part).await? {
+            if empty && !self.is_empty(part).await? {
                 continue;
             }
             let Some(removed) = self.remove_part(part, empty).await? else {
@@ -79,8 +77,6 @@ impl Sweep<'_> {
         session.release();
         let part = |partition: partitions::Partition| Part {
             last: partition.last(),
-            // Another of the same range may be made before this one is counted.
-            detached: format!("{DETACHED}{}", partition.oid),
             first: 0,
             name: partition.name,
         };
@@ -101,24 +97,33 @@ impl Sweep<'_> {
             let end: i64 = row.get(2);
             // The last chunk of all holds the last time too.
             let last = if end == i64::MAX { end } else { end - 1 };
-            Part { name: row.get(0), detached: String::new(), first: row.get(1), last }
+            Part { name: row.get(0), first: row.get(1), last }
         });
         Ok(parts.collect())
     }
 
-    async fn has_rows(&self, part: &Part) -> Result<bool, PersistenceError> {
-        let session = self.engine.reader(OPERATION).await?;
-        let has = has_rows(&session, &part.name).await?;
+    /// Whether it is there and has no rows.
+    async fn is_empty(&self, part: &Part) -> Result<bool, Stop> {
+        let session = self.step().await?;
+        let there = oid(&session, &part.name).await?.is_some();
+        let empty = there && !has_rows(&session, &part.name).await?;
+        session.run(session.client().batch_execute("COMMIT")).await?;
         session.release();
-        Ok(has)
+        Ok(empty)
     }
 
     /// Makes steps until one gets its locks. `None`: it stayed in use, or is not empty.
     async fn remove_part(&self, part: &Part, empty: bool) -> Result<Option<u64>, Stop> {
         for _ in 0..ATTEMPTS {
             let session = self.step().await?;
+            let Some(oid) = oid(&session, &part.name).await? else {
+                // Another sweep was first, and counted it.
+                session.run(session.client().batch_execute("ROLLBACK")).await?;
+                session.release();
+                return Ok(Some(0));
+            };
             let result = match self.engine.layout() {
-                Layout::Partitioned => self.detach(&session, part, empty).await,
+                Layout::Partitioned => self.detach(&session, part, oid, empty).await,
                 _ => self.drop_chunk(&session, part, empty).await,
             };
             match result {
@@ -149,10 +154,11 @@ impl Sweep<'_> {
         &self,
         session: &Session,
         part: &Part,
+        oid: u32,
         empty: bool,
     ) -> Result<Option<u64>, PersistenceError> {
         let s = &self.engine.sql.schema;
-        let Part { name, detached, .. } = part;
+        let name = &part.name;
         // The partition first: who stores rows of today waits for the second lock only. Whether
         // this survives a crash is for the count's commit to say, so that none waits for a sync.
         let lock = format!(
@@ -163,9 +169,10 @@ impl Sweep<'_> {
         if empty && has_rows(session, name).await? {
             return Ok(None);
         }
+        // By its oid: another of the same range may be made before this one is counted.
         let detach = format!(
             "ALTER TABLE {s}.history DETACH PARTITION {name}; \
-             ALTER TABLE {name} RENAME TO {detached}"
+             ALTER TABLE {name} RENAME TO {DETACHED}{oid}"
         );
         session.run(session.client().batch_execute(&detach)).await?;
         Ok(Some(0))
@@ -243,6 +250,15 @@ async fn count(session: &Session, table: &str) -> Result<u64, PersistenceError> 
     let select = format!("SELECT count(*) FROM {table}");
     let row = session.run(session.client().query_typed_one(&select, &[])).await?;
     Ok(row.get::<_, i64>(0).cast_unsigned())
+}
+
+/// What stands behind the name now: parts are listed before it is the sweep's turn.
+async fn oid(session: &Session, table: &str) -> Result<Option<u32>, PersistenceError> {
+    // Locking pg_class is what lets the session see what others renamed and dropped.
+    let select = "SELECT max(oid) FROM pg_catalog.pg_class WHERE oid = to_regclass($1)";
+    let row =
+        session.run(session.client().query_typed_one(select, &[(&table, Type::TEXT)])).await?;
+    Ok(row.get(0))
 }
 
 async fn has_rows(session: &Session, table: &str) -> Result<bool, PersistenceError> {
