@@ -1,8 +1,6 @@
 //! CONCURRENT-3: a clock that ticks on the only thread there is shows who blocks it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use annals_core::{PersistenceBackend, QueryParams};
@@ -28,47 +26,11 @@ const LATE: Duration = Duration::from_millis(50);
 /// How long the lock is held.
 const LOCKED: Duration = Duration::from_millis(1_000);
 
-/// A busy machine may be late by itself, but not every time.
-const ATTEMPTS: usize = 4;
+/// A busy machine may be late by itself, but not every time; a backend that blocks is.
+const ATTEMPTS: usize = 8;
 
-/// A clock on a thread that no backend can block: what it is late is the machine's doing.
-struct Control {
-    enough: Arc<AtomicBool>,
-    thread: JoinHandle<Duration>,
-}
-
-impl Control {
-    fn start() -> Self {
-        let enough = Arc::new(AtomicBool::new(false));
-        let seen = enough.clone();
-        let thread = thread::spawn(move || {
-            let mut latest = Duration::ZERO;
-            while !seen.load(Ordering::Relaxed) {
-                let begun = Instant::now();
-                thread::sleep(TICK);
-                latest = latest.max(begun.elapsed().saturating_sub(TICK));
-            }
-            latest
-        });
-        Self { enough, thread }
-    }
-
-    /// By how much its latest tick was late.
-    fn stop(self) -> Duration {
-        self.enough.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_default()
-    }
-}
-
-/// Ticks until `until` is done, and says by how much the latest tick was late, beyond what the
-/// machine was by itself.
+/// Ticks until `until` is done, and says by how much the latest tick was late.
 async fn ticking<T>(until: impl Future<Output = T>) -> (T, Duration) {
-    let control = Control::start();
-    let (output, latest) = ticks(until).await;
-    (output, latest.saturating_sub(control.stop()))
-}
-
-async fn ticks<T>(until: impl Future<Output = T>) -> (T, Duration) {
     let mut latest = Duration::ZERO;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
