@@ -1,7 +1,7 @@
 //! Cleaning up: whole runs go, and runs that hold what stays as well are written anew without the
 //! rest.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use annals_core::{CleanupPlan, Order, Pattern, PersistenceError};
 
@@ -9,6 +9,7 @@ use crate::cache::is_corrupt;
 use crate::engine::{Engine, RecordId, Run, RunId, Snapshot, Writer};
 use crate::folder::Folder;
 use crate::format::Directory;
+use crate::map::Map;
 use crate::rows::RecordRows;
 use crate::state::State;
 use crate::store::{Change, Nameless};
@@ -22,16 +23,16 @@ pub(crate) struct Sweep<'a> {
 }
 
 /// The records that the plan is for, and up to which time their rows go, inclusive.
-type CutOffs = HashMap<RecordId, u64>;
+type CutOffs = Map<RecordId, u64>;
 
 /// How many of a record's rows in a run stay whatever their age.
-type Kept = HashMap<(RunId, RecordId), u32>;
+type Kept = Map<(RunId, RecordId), u32>;
 
 /// What goes of one run.
 struct Share {
     rows: u64,
     /// By record the first so many; records without are not in it.
-    by_record: HashMap<RecordId, u32>,
+    by_record: Map<RecordId, u32>,
 }
 
 impl<'a> Sweep<'a> {
@@ -78,7 +79,7 @@ impl<'a> Sweep<'a> {
     fn cut_offs<S: Snapshot>(&self, state: &State<S>) -> Result<CutOffs, PersistenceError> {
         let names = state.tables()?.records(&Pattern::all())?;
         let cut_off = |(record, name)| {
-            let name: std::sync::Arc<str> = name;
+            let name: Arc<str> = name;
             Some((record, self.plan.last_removed(&name)?))
         };
         Ok(names.into_iter().filter_map(cut_off).collect())
@@ -155,7 +156,7 @@ impl<'a> Sweep<'a> {
         state: &State<E::Snapshot>,
         cut_offs: &CutOffs,
     ) -> Result<Kept, PersistenceError> {
-        let mut kept = Kept::new();
+        let mut kept = Kept::default();
         if self.plan.keep_newest == 0 {
             return Ok(kept);
         }
@@ -179,7 +180,10 @@ impl<'a> Sweep<'a> {
     fn forget_names<E: Engine>(&self, folder: &mut Folder<E>) -> Result<(), PersistenceError> {
         let opening = folder.caches.opening();
         let state = folder.state()?;
-        let mut records: HashSet<RecordId> = self.cut_offs(&state)?.into_keys().collect();
+        let names = state.tables()?.records(&Pattern::all())?;
+        let concerns = |name: &str| self.plan.last_removed(name).is_some();
+        let mut records: Map<RecordId, Arc<str>> =
+            names.into_iter().filter(|(_, name)| concerns(name)).collect();
         for place in 0..state.runs.len() {
             if records.is_empty() {
                 break;
@@ -189,7 +193,7 @@ impl<'a> Sweep<'a> {
             }
         }
         for segment in &state.head {
-            records.retain(|record| segment.rows_of(*record).is_empty());
+            records.retain(|record, _| segment.rows_of(*record).is_empty());
         }
         let nameless = Nameless {
             opening,
@@ -210,7 +214,7 @@ fn share<S: Snapshot>(
     cut_offs: &CutOffs,
     kept: &Kept,
 ) -> Result<Share, PersistenceError> {
-    let mut share = Share { rows: 0, by_record: HashMap::new() };
+    let mut share = Share { rows: 0, by_record: Map::default() };
     for extent in directory.iter() {
         let Some(last_removed) = cut_offs.get(&extent.record) else { continue };
         let expired = state.rows_up_to(run, directory, extent, *last_removed)?;

@@ -1,13 +1,13 @@
 //! Rows of an older layout become runs.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use annals_core::{BackendError, ErrorKind, Grammar, Pattern, PersistenceError};
 
-use crate::cache::damaged;
+use crate::cache::{corrupt, damaged};
 use crate::engine::{RecordId, RunOrder, Transaction};
 use crate::format::{Columns, fold};
+use crate::map::Map;
 use crate::store;
 use crate::tuning::Tuning;
 
@@ -38,7 +38,8 @@ impl<'a> Conversion<'a> {
     /// # Errors
     /// What the engine reports.
     pub fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
-        self.transaction.intern(name)
+        let ids = self.transaction.intern(&[name])?;
+        ids.first().copied().ok_or_else(|| corrupt(self.engine, "a name got no id"))
     }
 
     /// Takes a row. Text that is not UTF-8 is damage, and so that it stays visible as such, what is
@@ -79,7 +80,7 @@ impl<'a> Conversion<'a> {
         }
         let every = Pattern::new("*", Grammar::Glob)?;
         let records = self.transaction.tables().records(&every)?;
-        let ranks: HashMap<RecordId, u32> =
+        let ranks: Map<RecordId, u32> =
             (0..).zip(records).map(|(rank, (record, _))| (record, rank)).collect();
         if let Some(record) = self.rows.records().iter().find(|id| !ranks.contains_key(id)) {
             let message = format!("there are rows of record {record}, which has no name");

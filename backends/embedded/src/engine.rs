@@ -128,11 +128,11 @@ pub trait Transaction {
     /// What the engine reports.
     fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError>;
 
-    /// Finds or makes the record's id.
+    /// Finds or makes the ids of names, none of which comes twice. In byte order they cost least.
     ///
     /// # Errors
     /// What the engine reports.
-    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError>;
+    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError>;
 
     /// Appends a block to the head and answers its number, which is greater than all before.
     ///
@@ -158,13 +158,13 @@ pub trait Transaction {
     /// What the engine reports.
     fn remove_run(&mut self, run: RunId) -> Result<(), PersistenceError>;
 
-    /// Removes a name.
+    /// Removes a name, if it still has this id: another process may have given it a new one.
     ///
     /// # Errors
     /// What the engine reports.
-    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError>;
+    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError>;
 
-    /// Lets go of writers beyond those that stored last.
+    /// Lets go of writers beyond those that stored last. Blocks tell the order: clocks jump.
     ///
     /// # Errors
     /// What the engine reports.

@@ -1,6 +1,5 @@
 //! The folding thread: does what takes time, from snapshots, and leaves the writer short errands.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_core::{BackendError, CleanupPlan, ErrorKind, Outcome, Pattern, PersistenceError};
@@ -11,6 +10,7 @@ use crate::cleanup::Sweep;
 use crate::engine::{Engine, RecordId, Run, RunOrder, Snapshot, Tables, Writer};
 use crate::format::{self, Columns, FormatError, Merged, Source};
 use crate::head::size_of;
+use crate::map::Map;
 use crate::state::{State, runs_in_order};
 use crate::store::{Change, Store};
 use crate::tasks::{Task, Tasks};
@@ -27,7 +27,7 @@ pub(crate) struct Folder<E: Engine> {
     pub(crate) tuning: Tuning,
     /// The places of records among all names in byte order. Ids are not used twice, so that it is
     /// only ever incomplete.
-    ranks: Arc<HashMap<RecordId, u32>>,
+    ranks: Arc<Map<RecordId, u32>>,
     /// Runs may be due for merging.
     may_merge: bool,
 }

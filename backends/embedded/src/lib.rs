@@ -23,6 +23,8 @@ mod engine;
 mod folder;
 pub mod format;
 mod head;
+mod map;
+mod numbers;
 mod rows;
 mod scan;
 mod state;
@@ -38,5 +40,6 @@ pub use engine::{
     Engine, RecordId, Run, RunId, RunOrder, RunToWrite, Since, Snapshot, Tables, Transaction,
     Visit, Writer,
 };
+pub use numbers::Numbers;
 #[doc(hidden)]
 pub use tuning::Tuning;

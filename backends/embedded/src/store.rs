@@ -1,16 +1,20 @@
 //! What the writer's thread does in transactions.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use annals_core::{Batch, PersistenceError, RecordName};
+use annals_core::{Batch, PersistenceError, RecordName, Row};
 
-use crate::cache::{Caches, damaged};
+use crate::cache::{Caches, corrupt, damaged};
 use crate::engine::{
     RecordId, Run, RunId, RunOrder, RunToWrite, Since, Tables, Transaction, Writer,
 };
 use crate::format::{Columns, Directory, FormatError, NewRun};
+use crate::map::{Map, Set};
 use crate::tuning::HeadSize;
+
+/// Ids by name.
+type Names = Map<RecordName, RecordId>;
 
 /// A block of the head is not larger than this by more than one value: SQLite refuses blobs of a
 /// gigabyte.
@@ -21,7 +25,7 @@ pub(crate) struct Store<W> {
     pub(crate) writer: W,
     caches: Arc<Caches>,
     /// Ids by name. Forgotten whenever a transaction failed or somebody else wrote.
-    names: HashMap<RecordName, RecordId>,
+    names: Names,
     /// Sizes of the blocks that were appended here and are not folded yet, by their numbers.
     appended: VecDeque<(u64, HeadSize)>,
     /// Their sum.
@@ -44,9 +48,9 @@ pub(crate) struct Change {
 pub(crate) struct Nameless {
     /// The [opening](Caches::opening) of that state.
     pub(crate) opening: u64,
-    pub(crate) records: HashSet<RecordId>,
+    pub(crate) records: Map<RecordId, Arc<str>>,
     /// The runs of that state.
-    pub(crate) runs: HashSet<RunId>,
+    pub(crate) runs: Set<RunId>,
     /// The last block that was ever in the head in that state, if that is known.
     pub(crate) last_block: Option<u64>,
 }
@@ -56,7 +60,7 @@ impl<W: Writer> Store<W> {
         Self {
             writer,
             caches,
-            names: HashMap::new(),
+            names: Names::default(),
             appended: VecDeque::new(),
             head: HeadSize::default(),
         }
@@ -66,10 +70,7 @@ impl<W: Writer> Store<W> {
     fn transaction<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(
-            &mut dyn Transaction,
-            &mut HashMap<RecordName, RecordId>,
-        ) -> Result<T, PersistenceError>,
+        work: impl FnOnce(&mut dyn Transaction, &mut Names) -> Result<T, PersistenceError>,
     ) -> Result<T, PersistenceError> {
         let Self { writer, caches, names, appended, head } = self;
         let mut begin = None;
@@ -104,26 +105,20 @@ impl<W: Writer> Store<W> {
     pub(crate) fn store(&mut self, batches: &[Batch]) -> Result<(), PersistenceError> {
         let engine = self.caches.engine;
         let appended = self.transaction("store", |transaction, names| {
+            let mut rows: Vec<&[Row]> = Vec::with_capacity(batches.len());
+            for batch in batches {
+                if batch.id().map_or(Ok(true), |id| transaction.claim(id))? {
+                    rows.push(batch.rows());
+                }
+            }
+            let records = intern(engine, transaction, names, &rows)?;
             let mut appended = Vec::new();
             let mut block = Columns::new();
-            for batch in batches {
-                if !batch.id().map_or(Ok(true), |id| transaction.claim(id))? {
-                    continue;
-                }
-                for row in batch.rows() {
-                    let record = match names.get(&row.record) {
-                        Some(record) => *record,
-                        None => {
-                            let record = transaction.intern(row.record.as_str())?;
-                            names.insert(row.record.clone(), record);
-                            record
-                        }
-                    };
-                    block.push(record, row.stored_at, row.value.as_str());
-                    if block.text_bytes() >= HEAD_BLOCK_BYTES {
-                        let full = std::mem::take(&mut block);
-                        appended.push(append(engine, transaction, full)?);
-                    }
+            for (row, record) in rows.iter().copied().flatten().zip(records) {
+                block.push(record, row.stored_at, row.value.as_str());
+                if block.text_bytes() >= HEAD_BLOCK_BYTES {
+                    let full = std::mem::take(&mut block);
+                    appended.push(append(engine, transaction, full)?);
                 }
             }
             if !block.is_empty() {
@@ -173,16 +168,16 @@ impl<W: Writer> Store<W> {
         let forgotten = self.transaction("cleanup", |transaction, _| {
             transaction.forget_writers()?;
             if nameless.opening != caches.opening() {
-                return Ok(HashSet::new());
+                return Ok(Map::default());
             }
             let records = still_without_rows(engine, transaction.tables(), nameless)?;
-            for record in &records {
-                transaction.remove_name(*record)?;
+            for (record, name) in &records {
+                transaction.remove_name(name, *record)?;
             }
             Ok(records)
         })?;
         if !forgotten.is_empty() {
-            self.names.retain(|_, record| !forgotten.contains(record));
+            self.names.retain(|_, record| !forgotten.contains_key(record));
         }
         Ok(())
     }
@@ -198,6 +193,37 @@ impl<W: Writer> Store<W> {
             self.head.blocks -= size.blocks;
         }
     }
+}
+
+/// The id of each row's record. Those that are not known are asked for together, in the order of the
+/// engine's index.
+fn intern(
+    engine: &'static str,
+    transaction: &mut dyn Transaction,
+    names: &mut Names,
+    rows: &[&[Row]],
+) -> Result<Vec<RecordId>, PersistenceError> {
+    let rows = || rows.iter().copied().flatten();
+    let mut unknown = BTreeSet::new();
+    let mut records: Vec<Option<RecordId>> = Vec::with_capacity(rows().count());
+    for row in rows() {
+        let record = names.get(&row.record).copied();
+        if record.is_none() {
+            unknown.insert(&row.record);
+        }
+        records.push(record);
+    }
+    if !unknown.is_empty() {
+        let texts: Vec<&str> = unknown.iter().map(|name| name.as_str()).collect();
+        let ids = transaction.intern(&texts)?;
+        names.extend(unknown.into_iter().cloned().zip(ids));
+        for (row, record) in rows().zip(&mut records) {
+            *record = record.or_else(|| names.get(&row.record).copied());
+        }
+    }
+    // A row without an id would be lost without a word: as many come out as went in.
+    let no_id = || corrupt(engine, "a name got no id");
+    records.into_iter().map(|record| record.ok_or_else(no_id)).collect()
 }
 
 fn append(
@@ -241,7 +267,7 @@ fn still_fits(tables: &dyn Tables, change: &Change) -> Result<bool, PersistenceE
     if change.removed.is_empty() {
         return Ok(true);
     }
-    let there: HashSet<RunId> = tables.runs()?.iter().map(|run| run.id).collect();
+    let there: Set<RunId> = tables.runs()?.iter().map(|run| run.id).collect();
     Ok(change.removed.iter().all(|run| there.contains(run)))
 }
 
@@ -250,7 +276,7 @@ fn still_without_rows(
     engine: &'static str,
     tables: &dyn Tables,
     nameless: Nameless,
-) -> Result<HashSet<RecordId>, PersistenceError> {
+) -> Result<Map<RecordId, Arc<str>>, PersistenceError> {
     let Nameless { mut records, runs, last_block, .. } = nameless;
     if records.is_empty() {
         return Ok(records);

@@ -1,8 +1,10 @@
 //! The writer's thread: group commit, and errands of the folding between the commits.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Batch, ErrorKind, PersistenceError};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Writer;
@@ -14,6 +16,11 @@ use crate::tuning::Tuning;
 /// waits for ever and memory stays bounded.
 const GROUP_ROWS: usize = 16_384;
 const GROUP_BYTES: usize = 16 << 20;
+
+/// So long the thread looks for the next job before it sleeps. Whoever got an answer and comes back
+/// with the next row takes some tens of microseconds, and to wake a thread takes as many again; a
+/// commit takes some hundreds.
+const AWAKE: Duration = Duration::from_micros(100);
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, PersistenceError>>;
 
@@ -53,7 +60,7 @@ impl<W: Writer> Thread<W> {
     fn work(&mut self) {
         let mut group = Group::default();
         loop {
-            let mut next = self.jobs.blocking_recv();
+            let mut next = self.next_job();
             let mut closing = next.is_none();
             while let Some(job) = next {
                 closing |= self.take(job, &mut group);
@@ -67,6 +74,20 @@ impl<W: Writer> Thread<W> {
             self.run_errands();
             self.store.writer.maintain(self.jobs.is_empty());
         }
+    }
+
+    /// Waits for a job, awake at first.
+    fn next_job(&mut self) -> Option<Job> {
+        let begun = Instant::now();
+        while begun.elapsed() < AWAKE {
+            match self.jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                // On a machine with a single core it is the caller's.
+                Err(TryRecvError::Empty) => std::thread::yield_now(),
+            }
+        }
+        self.jobs.blocking_recv()
     }
 
     /// Takes a job in; answers whether it is time to close.

@@ -15,7 +15,7 @@ use redb::{
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::write::RedbTransaction;
-use crate::{ENGINE, v1};
+use crate::{ENGINE, v1, v2};
 
 /// Numbers of the file: its schema version, and the next numbers to be given.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
@@ -26,8 +26,6 @@ pub(crate) const NEXT_RUN: &str = "next_run";
 
 /// Names to ids, in byte order.
 pub(crate) const RECORDS: TableDefinition<'_, &str, RecordId> = TableDefinition::new("records");
-/// Ids to names.
-pub(crate) const NAMES: TableDefinition<'_, RecordId, &str> = TableDefinition::new("names");
 /// A block of rows for each transaction, by its number.
 pub(crate) const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
 /// What is known of each run without its directory: its place among the runs in order of arrival,
@@ -39,10 +37,10 @@ pub(crate) const DIRECTORIES: TableDefinition<'_, RunId, &[u8]> =
     TableDefinition::new("directories");
 /// Each run's blocks, numbered from 0.
 pub(crate) const BLOCKS: TableDefinition<'_, (RunId, u32), &[u8]> = TableDefinition::new("blocks");
-/// Per writer its last batch number and when it came, in Unix milliseconds.
+/// Per writer its last batch number, and the block of the head in which that came.
 pub(crate) const WRITERS: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
 
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Opens or creates the file and makes it ready.
 pub(crate) fn open(config: &RedbConfig) -> Result<Database, PersistenceError> {
@@ -122,6 +120,7 @@ fn prepared(
 enum Found {
     Nothing,
     Version1,
+    Version2,
     Ready,
 }
 
@@ -132,6 +131,7 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<(), PersistenceError>
     let next: &[&str] = match found {
         Found::Nothing => &[NEXT_RECORD, NEXT_BLOCK, NEXT_RUN],
         Found::Version1 => &[NEXT_BLOCK, NEXT_RUN],
+        Found::Version2 => &[],
         Found::Ready => return transaction.abort().map_err(failed("open")),
     };
     {
@@ -141,18 +141,20 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<(), PersistenceError>
             meta.insert(*next, 1).map_err(failed("open"))?;
         }
         transaction.open_table(RECORDS).map_err(failed("open"))?;
-        transaction.open_table(NAMES).map_err(failed("open"))?;
         transaction.open_table(HEAD).map_err(failed("open"))?;
         transaction.open_table(RUNS).map_err(failed("open"))?;
         transaction.open_table(DIRECTORIES).map_err(failed("open"))?;
         transaction.open_table(BLOCKS).map_err(failed("open"))?;
         transaction.open_table(WRITERS).map_err(failed("open"))?;
     }
-    let mut transaction = RedbTransaction::new(transaction);
+    if matches!(found, Found::Version1 | Found::Version2) {
+        v2::convert_names(&transaction)?;
+    }
+    let mut transaction = RedbTransaction::new(transaction)?;
     if matches!(found, Found::Version1) {
         v1::convert(database, &mut transaction, tuning)?;
     }
-    transaction.into_inner().commit().map_err(|error| commit_failed("open", error))
+    transaction.finish()?.0.commit().map_err(|error| commit_failed("open", error))
 }
 
 /// What is there; refuses a file with anybody else's tables.
@@ -173,6 +175,7 @@ fn look(transaction: &WriteTransaction) -> Result<Found, PersistenceError> {
     match version {
         Some(VERSION) => Ok(Found::Ready),
         Some(1) => Ok(Found::Version1),
+        Some(2) => Ok(Found::Version2),
         Some(newer) if newer > VERSION => {
             let message = format!(
                 "the file has schema version {newer} and this program knows {VERSION}; use a newer \
@@ -184,6 +187,6 @@ fn look(transaction: &WriteTransaction) -> Result<Found, PersistenceError> {
     }
 }
 
-fn refused(kind: ErrorKind, message: String) -> PersistenceError {
+pub(crate) fn refused(kind: ErrorKind, message: String) -> PersistenceError {
     BackendError::new(ENGINE, "open", kind, message).into()
 }

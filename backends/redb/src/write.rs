@@ -1,17 +1,15 @@
 //! The writer: a transaction at a time.
 
-use annals_core::{
-    BackendError, BatchId, Clock, Durability, ErrorKind, PersistenceError, REMEMBERED_WRITERS,
-    SystemClock,
+use annals_core::{BatchId, Durability, ErrorKind, PersistenceError, REMEMBERED_WRITERS};
+use annals_embedded::{
+    Numbers, RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer,
 };
-use annals_embedded::{RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer};
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
 
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::schema::{
-    BLOCKS, DIRECTORIES, HEAD, META, NAMES, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUNS,
-    WRITERS,
+    BLOCKS, DIRECTORIES, HEAD, META, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUNS, WRITERS,
 };
 use crate::tables::RedbTables;
 use crate::{ENGINE, Shared};
@@ -32,6 +30,8 @@ pub(crate) struct RedbWriter {
     /// A cleanup leaves free pages behind.
     swept: bool,
     since: Since,
+    /// The numbers after the last transaction, if it succeeded.
+    numbers: Option<Numbers>,
     /// How the file is opened again; a storage of somebody's own cannot be.
     config: Option<RedbConfig>,
     /// redb refuses every call after a failure of the medium, until the file is opened again.
@@ -48,6 +48,7 @@ impl RedbWriter {
             unwritten: 0,
             swept: false,
             since: Since::Nothing,
+            numbers: None,
             config,
             stuck: None,
             lost: None,
@@ -94,6 +95,7 @@ impl RedbWriter {
     ) -> Result<T, PersistenceError> {
         self.unstick()?;
         let since = self.since;
+        let numbers = self.numbers.take();
         let done = self.shared.with(|database| {
             let mut transaction = database.begin_write().map_err(failed(operation))?;
             let level = match durability {
@@ -101,23 +103,20 @@ impl RedbWriter {
                 Durability::Process | Durability::PowerLoss => redb::Durability::Immediate,
             };
             transaction.set_durability(level).map_err(failed(operation))?;
-            let mut transaction = RedbTransaction { tables: RedbTables(transaction), since };
-            let done = work(&mut transaction);
-            let RedbTables(transaction) = transaction.tables;
-            match done {
-                Ok(done) => {
-                    transaction.commit().map_err(|error| commit_failed(operation, error))?;
-                    Ok(done)
-                }
-                Err(error) => {
-                    // The work's own error is the one to tell; a failed abort shows up again.
-                    drop(transaction.abort());
-                    Err(error)
-                }
-            }
+            let mut transaction = match numbers {
+                Some(numbers) => RedbTransaction::after(transaction, numbers),
+                None => RedbTransaction::new(transaction)?,
+            };
+            transaction.since = since;
+            // Dropped without a commit, it is aborted. A failed abort shows up again.
+            let done = work(&mut transaction)?;
+            let (transaction, numbers) = transaction.finish()?;
+            transaction.commit().map_err(|error| commit_failed(operation, error))?;
+            Ok((done, numbers))
         });
         match &done {
-            Ok(_) => {
+            Ok((_, numbers)) => {
+                self.numbers = Some(*numbers);
                 self.since = Since::Nothing;
                 let unwritten = durability == Durability::Volatile;
                 self.unwritten = if unwritten { self.unwritten + 1 } else { 0 };
@@ -131,7 +130,7 @@ impl RedbWriter {
                 }
             }
         }
-        done
+        done.map(|(done, _)| done)
     }
 }
 
@@ -198,18 +197,49 @@ fn is_mostly_empty(database: &redb::Database) -> Result<bool, PersistenceError> 
 pub(crate) struct RedbTransaction {
     tables: RedbTables<WriteTransaction>,
     since: Since,
+    numbers: Numbers,
+    /// The numbers that are written are no longer true.
+    numbers_changed: bool,
 }
 
 impl RedbTransaction {
-    /// The first one on a file that was just opened.
-    pub(crate) fn new(transaction: WriteTransaction) -> Self {
-        Self { tables: RedbTables(transaction), since: Since::Reopened }
+    /// Looks up the numbers.
+    pub(crate) fn new(transaction: WriteTransaction) -> Result<Self, PersistenceError> {
+        let numbers = {
+            let meta = transaction.open_table(META).map_err(failed("begin"))?;
+            let next = |key| {
+                let number =
+                    meta.get(key).map_err(failed("begin"))?.map_or(1, |number| number.value());
+                Ok::<_, PersistenceError>(number)
+            };
+            let (record, block, run) = (next(NEXT_RECORD)?, next(NEXT_BLOCK)?, next(NEXT_RUN)?);
+            let head = transaction.open_table(HEAD).map_err(failed("begin"))?;
+            let last = head.last().map_err(failed("begin"))?.map(|(number, _)| number.value());
+            Numbers { record, block, run }.after(last)
+        };
+        Ok(Self::after(transaction, numbers))
     }
 
-    /// The transaction itself, to be ended.
-    pub(crate) fn into_inner(self) -> WriteTransaction {
-        let RedbTables(transaction) = self.tables;
-        transaction
+    fn after(transaction: WriteTransaction, numbers: Numbers) -> Self {
+        Self {
+            tables: RedbTables(transaction),
+            since: Since::Nothing,
+            numbers,
+            numbers_changed: false,
+        }
+    }
+
+    /// Writes the numbers, if that is needed; the transaction itself is to be committed.
+    pub(crate) fn finish(self) -> Result<(WriteTransaction, Numbers), PersistenceError> {
+        let Self { tables: RedbTables(transaction), numbers, numbers_changed, .. } = self;
+        if numbers_changed {
+            let mut meta = transaction.open_table(META).map_err(failed("store"))?;
+            let Numbers { record, block, run } = numbers;
+            for (key, number) in [(NEXT_RECORD, record), (NEXT_BLOCK, block), (NEXT_RUN, run)] {
+                meta.insert(key, number).map_err(failed("store"))?;
+            }
+        }
+        Ok((transaction, numbers))
     }
 
     /// Removes a table.
@@ -220,14 +250,6 @@ impl RedbTransaction {
     fn inner(&self) -> &WriteTransaction {
         let RedbTables(transaction) = &self.tables;
         transaction
-    }
-
-    /// Takes one of the file's numbers.
-    fn take(&self, next: &'static str) -> Result<u64, PersistenceError> {
-        let mut meta = self.inner().open_table(META).map_err(failed("store"))?;
-        let number = meta.get(next).map_err(failed("store"))?.map_or(1, |number| number.value());
-        meta.insert(next, number + 1).map_err(failed("store"))?;
-        Ok(number)
     }
 }
 
@@ -247,39 +269,45 @@ impl Transaction for RedbTransaction {
         if batch.number <= last {
             return Ok(false);
         }
-        let entry = (batch.number, SystemClock.now_ms());
+        let entry = (batch.number, self.numbers.block);
         writers.insert(batch.writer, entry).map_err(failed("store"))?;
         Ok(true)
     }
 
-    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
-        let mut records = self.inner().open_table(RECORDS).map_err(failed("store"))?;
-        if let Some(id) = records.get(name).map_err(failed("store"))?.map(|id| id.value()) {
-            return Ok(id);
+    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError> {
+        let RedbTables(transaction) = &self.tables;
+        let mut records = transaction.open_table(RECORDS).map_err(failed("store"))?;
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            let known = records.get(name).map_err(failed("store"))?.map(|id| id.value());
+            if let Some(id) = known {
+                ids.push(id);
+                continue;
+            }
+            let id = self.numbers.take_record(ENGINE)?;
+            self.numbers_changed = true;
+            records.insert(name, id).map_err(failed("store"))?;
+            ids.push(id);
         }
-        let id = RecordId::try_from(self.take(NEXT_RECORD)?).map_err(|_| {
-            BackendError::new(ENGINE, "store", ErrorKind::Other, "all record ids are used up")
-        })?;
-        records.insert(name, id).map_err(failed("store"))?;
-        let mut names = self.inner().open_table(NAMES).map_err(failed("store"))?;
-        names.insert(id, name).map_err(failed("store"))?;
-        Ok(id)
+        Ok(ids)
     }
 
     fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
-        let number = self.take(NEXT_BLOCK)?;
+        let number = self.numbers.take_block();
         let mut head = self.inner().open_table(HEAD).map_err(failed("store"))?;
         head.insert(number, block).map_err(failed("store"))?;
         Ok(number)
     }
 
     fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError> {
+        self.numbers_changed = true;
         let mut head = self.inner().open_table(HEAD).map_err(failed("fold"))?;
         head.retain_in(..=last, |_, _| false).map_err(failed("fold"))
     }
 
     fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError> {
-        let id = self.take(NEXT_RUN)?;
+        let id = self.numbers.take_run();
+        self.numbers_changed = true;
         let Run { order, rows, first, last, bytes, .. } = run.run;
         let entry = (order.head, order.part, rows, first, last, bytes);
         let mut runs = self.inner().open_table(RUNS).map_err(failed("fold"))?;
@@ -302,11 +330,11 @@ impl Transaction for RedbTransaction {
         blocks.retain_in((run, 0)..=(run, u32::MAX), |_, _| false).map_err(failed("fold"))
     }
 
-    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError> {
-        let mut names = self.inner().open_table(NAMES).map_err(failed("cleanup"))?;
-        if let Some(name) = names.remove(record).map_err(failed("cleanup"))? {
-            let mut records = self.inner().open_table(RECORDS).map_err(failed("cleanup"))?;
-            records.remove(name.value()).map_err(failed("cleanup"))?;
+    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError> {
+        let mut records = self.inner().open_table(RECORDS).map_err(failed("cleanup"))?;
+        let id = records.get(name).map_err(failed("cleanup"))?.map(|id| id.value());
+        if id == Some(record) {
+            records.remove(name).map_err(failed("cleanup"))?;
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(crate) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
 pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), PersistenceError> {
     let failed = failed("convert");
     let SqliteTables(connection) = tables;
-    let mut transaction = SqliteTransaction::new(tables);
+    let mut transaction = SqliteTransaction::begin(tables)?;
     let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);
     let mut ids = HashMap::new();
     let mut rows = connection
@@ -58,6 +58,7 @@ pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), Pers
     }
     drop(rows);
     conversion.finish()?;
+    transaction.finish()?;
     connection.execute_batch("DROP TABLE record_history").map_err(failed)
 }
 

@@ -31,6 +31,7 @@ mod read;
 mod schema;
 mod tables;
 mod v1;
+mod v2;
 mod write;
 
 use std::path::Path;

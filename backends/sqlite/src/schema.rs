@@ -11,16 +11,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, PersistenceError};
+use annals_embedded::Numbers;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::config::SqliteConfig;
 use crate::error::{classify, failed};
 use crate::tables::SqliteTables;
-use crate::{ENGINE, aimdb, v1};
+use crate::{ENGINE, aimdb, v1, v2};
 
 /// Written to `annals_meta`; a file with a greater one is refused.
-const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// Older versions have a race between the connections of a WAL database that can damage it
 /// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
@@ -30,29 +31,35 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// commit of another connection, so that more would not help.
 const READER_CACHE_KIBIBYTES: i64 = -16_384;
 
-/// What versions 1 and 2 have in common.
-const NAMES: &str = "
-CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
-CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+/// No AUTOINCREMENT: it would write a second page with every commit.
+pub(crate) const TABLES: &str = "
+CREATE TABLE annals_meta (
+    schema_version INTEGER NOT NULL,
+    next_record INTEGER NOT NULL,
+    next_block INTEGER NOT NULL,
+    next_run INTEGER NOT NULL
+) STRICT;
+CREATE TABLE records (name TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE writers (
     writer BLOB PRIMARY KEY,
     number INTEGER NOT NULL,
-    touched_at INTEGER NOT NULL
+    block INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-";
-
-const ROWS: &str = "
-CREATE TABLE head (number INTEGER PRIMARY KEY AUTOINCREMENT, block BLOB NOT NULL) STRICT;
+CREATE TABLE head (number INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
 CREATE TABLE runs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     order_head INTEGER NOT NULL,
     order_part INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
+    text_bytes INTEGER NOT NULL,
     directory BLOB NOT NULL
 ) STRICT;
+";
+
+/// As in version 2.
+const BLOCKS: &str = "
 CREATE TABLE blocks (
     run INTEGER NOT NULL,
     number INTEGER NOT NULL,
@@ -182,6 +189,7 @@ enum Found {
     /// The table of AimDB's own backend.
     Aimdb,
     Version1,
+    Version2,
 }
 
 /// Creates or converts what is there, in one transaction.
@@ -197,6 +205,7 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), Persisten
     let found = match version(connection).map_err(failed)? {
         Some(SCHEMA_VERSION) => return Ok(()),
         Some(1) => Found::Version1,
+        Some(2) => Found::Version2,
         Some(newer) if newer > SCHEMA_VERSION => {
             let message = format!(
                 "the file has schema version {newer} and this program knows {SCHEMA_VERSION}; use \
@@ -217,17 +226,19 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), Persisten
     };
     match found {
         Found::Version1 => {
-            connection.execute_batch(ROWS).map_err(failed)?;
+            connection.execute_batch(BLOCKS).map_err(failed)?;
             v1::convert(tables, &config.shared.tuning)?;
-            let renumber = "UPDATE annals_meta SET schema_version = ?1";
-            connection.execute(renumber, [SCHEMA_VERSION]).map_err(failed)?;
         }
+        Found::Version2 => v2::convert(connection).map_err(failed)?,
         Found::Nothing | Found::Aimdb => {
             refuse_others_tables(connection, matches!(found, Found::Aimdb))?;
-            connection.execute_batch(NAMES).map_err(failed)?;
-            connection.execute_batch(ROWS).map_err(failed)?;
-            let number = "INSERT INTO annals_meta (schema_version) VALUES (?1)";
-            connection.execute(number, [SCHEMA_VERSION]).map_err(failed)?;
+            connection.execute_batch(TABLES).map_err(failed)?;
+            connection.execute_batch(BLOCKS).map_err(failed)?;
+            let Numbers { record, block, run } = Numbers::FIRST;
+            let numbers = "INSERT INTO annals_meta VALUES (?1, ?2, ?3, ?4)";
+            connection
+                .execute(numbers, params![SCHEMA_VERSION, record, block, run])
+                .map_err(failed)?;
             if matches!(found, Found::Aimdb) {
                 aimdb::convert(tables, &config.shared.tuning)?;
             }

@@ -67,7 +67,7 @@ impl Tables for SqliteTables {
         let mut select = self
             .0
             .prepare_cached(
-                "SELECT number, block FROM head WHERE number BETWEEN ?1 AND ?2 ORDER BY number",
+                "SELECT number, content FROM head WHERE number BETWEEN ?1 AND ?2 ORDER BY number",
             )
             .map_err(failed)?;
         let mut rows = select.query(params![numbers.start(), last]).map_err(failed)?;
@@ -83,7 +83,7 @@ impl Tables for SqliteTables {
         self.query(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, order_head, order_part, rows, first, last, bytes FROM runs",
+                    "SELECT id, order_head, order_part, rows, first, last, text_bytes FROM runs",
                 )?
                 .query_map([], |row| {
                     Ok(Run {

@@ -1,19 +1,23 @@
 //! Files of schema version 1: every row a row of the table `history`, clustered by record and time.
 
 use annals_core::PersistenceError;
-use annals_embedded::{Conversion, Tuning};
+use annals_embedded::{Conversion, Numbers, Tuning};
 
-use crate::ENGINE;
 use crate::error::failed;
 use crate::tables::SqliteTables;
 use crate::write::SqliteTransaction;
+use crate::{ENGINE, v2};
 
 /// Moves the rows over and removes the old table, within the transaction that is open. Names, their
 /// ids and the writers' batch numbers stay as they are.
 pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), PersistenceError> {
     let failed = failed("convert");
     let SqliteTables(connection) = tables;
-    let mut transaction = SqliteTransaction::new(tables);
+    // It would hold on to tables that go.
+    connection.execute_batch("DROP VIEW IF EXISTS record_history").map_err(failed)?;
+    let Numbers { block, run, .. } = Numbers::FIRST;
+    v2::convert_names(connection, block.cast_signed(), run.cast_signed()).map_err(failed)?;
+    let mut transaction = SqliteTransaction::begin(tables)?;
     let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);
     let mut rows = connection
         .prepare(
@@ -29,7 +33,6 @@ pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), Pers
     }
     drop(rows);
     conversion.finish()?;
-    connection
-        .execute_batch("DROP VIEW IF EXISTS record_history; DROP TABLE history")
-        .map_err(failed)
+    transaction.finish()?;
+    connection.execute_batch("DROP TABLE history").map_err(failed)
 }

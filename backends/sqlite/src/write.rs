@@ -1,9 +1,9 @@
 //! The writer: a transaction at a time.
 
-use annals_core::{
-    BackendError, BatchId, Clock, ErrorKind, PersistenceError, REMEMBERED_WRITERS, SystemClock,
+use annals_core::{BackendError, BatchId, ErrorKind, PersistenceError, REMEMBERED_WRITERS};
+use annals_embedded::{
+    Numbers, RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer,
 };
-use annals_embedded::{RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::config::SqliteConfig;
@@ -22,6 +22,8 @@ pub(crate) struct SqliteWriter {
     /// `PRAGMA data_version` of the last transaction: another value means that another process has
     /// written since.
     data_version: i64,
+    /// The numbers after the last transaction, if it succeeded.
+    numbers: Option<Numbers>,
     /// The medium failed. The kernel forgets a failed write-back once it has told of it, so that a
     /// later sync may succeed without the data (the "fsyncgate" of 2018): nothing may be called
     /// durable through this connection any more.
@@ -37,6 +39,7 @@ impl SqliteWriter {
         Ok(Self {
             tables: schema::open_writer(config)?,
             data_version: -1,
+            numbers: None,
             broken: None,
             log_is_full: false,
             place: Place::of(&config.path),
@@ -60,16 +63,24 @@ impl SqliteWriter {
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
             .map_err(failed)?;
-        let mut transaction = SqliteTransaction::new(&self.tables);
-        if data_version != self.data_version {
+        let alone = data_version == self.data_version;
+        let mut transaction = match self.numbers.take() {
+            Some(numbers) if alone => SqliteTransaction::after(&self.tables, numbers),
+            _ => SqliteTransaction::begin(&self.tables)?,
+        };
+        if !alone {
             transaction.since = Since::OthersWrote;
         }
         let done = work(&mut transaction)?;
+        let numbers = transaction.finish()?;
         self.data_version = data_version;
         let committed =
             connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         match committed {
-            Ok(_) => Ok(done),
+            Ok(_) => {
+                self.numbers = Some(numbers);
+                Ok(done)
+            }
             Err(error) => Err(self.failed_on_medium(operation, error)),
         }
     }
@@ -178,11 +189,45 @@ fn log(connection: &Connection) -> rusqlite::Result<Log> {
 pub(crate) struct SqliteTransaction<'a> {
     tables: &'a SqliteTables,
     since: Since,
+    numbers: Numbers,
+    /// The numbers that are written are no longer true.
+    numbers_changed: bool,
 }
 
 impl<'a> SqliteTransaction<'a> {
-    pub(crate) fn new(tables: &'a SqliteTables) -> Self {
-        Self { tables, since: Since::Nothing }
+    /// Looks up the numbers.
+    pub(crate) fn begin(tables: &'a SqliteTables) -> Result<Self, PersistenceError> {
+        let SqliteTables(connection) = tables;
+        let numbers = connection
+            .prepare_cached(
+                "SELECT next_record, next_block, next_run, (SELECT max(number) FROM head) FROM \
+                 annals_meta",
+            )
+            .and_then(|mut select| {
+                select.query_row([], |row| {
+                    let (record, block, run) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                    Ok(Numbers { record, block, run }.after(row.get(3)?))
+                })
+            })
+            .map_err(failed("begin"))?;
+        Ok(Self::after(tables, numbers))
+    }
+
+    fn after(tables: &'a SqliteTables, numbers: Numbers) -> Self {
+        Self { tables, since: Since::Nothing, numbers, numbers_changed: false }
+    }
+
+    /// Writes the numbers, if that is needed, and tells them.
+    pub(crate) fn finish(self) -> Result<Numbers, PersistenceError> {
+        if self.numbers_changed {
+            let Numbers { record, block, run } = self.numbers;
+            self.execute(
+                "store",
+                "UPDATE annals_meta SET next_record = ?1, next_block = ?2, next_run = ?3",
+                params![record, block, run],
+            )?;
+        }
+        Ok(self.numbers)
     }
 
     fn execute(
@@ -209,59 +254,72 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError> {
-        let now = i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX);
         let changed = self.execute(
             "store",
-            "INSERT INTO writers (writer, number, touched_at) VALUES (?1, ?2, ?3) ON CONFLICT \
-             (writer) DO UPDATE SET number = excluded.number, touched_at = excluded.touched_at \
-             WHERE writers.number < excluded.number",
-            params![batch.writer.to_be_bytes(), batch.number, now],
+            "INSERT INTO writers (writer, number, block) VALUES (?1, ?2, ?3) ON CONFLICT (writer) \
+             DO UPDATE SET number = excluded.number, block = excluded.block WHERE writers.number < \
+             excluded.number",
+            params![batch.writer.to_be_bytes(), batch.number, self.numbers.block],
         )?;
         Ok(changed == 1)
     }
 
-    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
+    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError> {
+        let failed = failed("store");
         let SqliteTables(connection) = self.tables;
-        let find = || -> rusqlite::Result<RecordId> {
-            let id = connection
-                .prepare_cached("SELECT id FROM records WHERE name = ?1")?
-                .query_row([name], |row| row.get(0))
-                .optional()?;
-            match id {
-                Some(id) => Ok(id),
-                None => connection
-                    .prepare_cached("INSERT INTO records (name) VALUES (?1) RETURNING id")?
-                    .query_row([name], |row| row.get(0)),
+        let mut find =
+            connection.prepare_cached("SELECT id FROM records WHERE name = ?1").map_err(failed)?;
+        let mut insert = connection
+            .prepare_cached("INSERT INTO records (name, id) VALUES (?1, ?2)")
+            .map_err(failed)?;
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            let known = find.query_row([name], |row| row.get(0)).optional().map_err(failed)?;
+            if let Some(id) = known {
+                ids.push(id);
+                continue;
             }
-        };
-        find().map_err(failed("store"))
+            let id = self.numbers.take_record(ENGINE)?;
+            self.numbers_changed = true;
+            insert.execute(params![name, id]).map_err(failed)?;
+            ids.push(id);
+        }
+        Ok(ids)
     }
 
     fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
-        let SqliteTables(connection) = self.tables;
-        connection
-            .prepare_cached("INSERT INTO head (block) VALUES (?1) RETURNING number")
-            .and_then(|mut insert| insert.query_row([block], |row| row.get(0)))
-            .map_err(failed("store"))
+        let number = self.numbers.take_block();
+        let insert = "INSERT INTO head (number, content) VALUES (?1, ?2)";
+        self.execute("store", insert, params![number, block])?;
+        Ok(number)
     }
 
     fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError> {
+        self.numbers_changed = true;
         self.execute("fold", "DELETE FROM head WHERE number <= ?1", params![last]).map(drop)
     }
 
     fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError> {
         let SqliteTables(connection) = self.tables;
         let Run { order, rows, first, last, bytes, .. } = run.run;
+        let id = self.numbers.take_run();
+        self.numbers_changed = true;
         let write = || -> rusqlite::Result<()> {
-            let id: RunId = connection
+            connection
                 .prepare_cached(
-                    "INSERT INTO runs (order_head, order_part, rows, first, last, bytes, \
-                     directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+                    "INSERT INTO runs (id, order_head, order_part, rows, first, last, text_bytes, \
+                     directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
-                .query_row(
-                    params![order.head, order.part, rows, first, last, bytes, run.directory],
-                    |row| row.get(0),
-                )?;
+                .execute(params![
+                    id,
+                    order.head,
+                    order.part,
+                    rows,
+                    first,
+                    last,
+                    bytes,
+                    run.directory
+                ])?;
             let mut insert = connection
                 .prepare_cached("INSERT INTO blocks (run, number, block) VALUES (?1, ?2, ?3)")?;
             for (number, block) in run.blocks.iter().enumerate() {
@@ -277,14 +335,15 @@ impl Transaction for SqliteTransaction<'_> {
         self.execute("fold", "DELETE FROM runs WHERE id = ?1", params![run]).map(drop)
     }
 
-    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError> {
-        self.execute("cleanup", "DELETE FROM records WHERE id = ?1", params![record]).map(drop)
+    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError> {
+        let delete = "DELETE FROM records WHERE name = ?1 AND id = ?2";
+        self.execute("cleanup", delete, params![name, record]).map(drop)
     }
 
     fn forget_writers(&mut self) -> Result<(), PersistenceError> {
         self.execute(
             "cleanup",
-            "DELETE FROM writers WHERE writer IN (SELECT writer FROM writers ORDER BY touched_at \
+            "DELETE FROM writers WHERE writer IN (SELECT writer FROM writers ORDER BY block \
              DESC LIMIT -1 OFFSET ?1)",
             params![REMEMBERED_WRITERS],
         )

@@ -139,12 +139,21 @@ async fn cleanup_3_space_comes_back(cx: &Context) -> Verdict {
     if cx.harness().size(&store.location).await?.is_none() {
         return skip("the harness has no hook size");
     }
-    let text = "x".repeat(500);
+    // Text that no store packs away: what is left behind must show.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut text = || {
+        let mut word = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            format!("{state:016x}")
+        };
+        (0..32).map(|_| word()).collect::<String>()
+    };
     let mut greatest = [0; 2];
     for round in 0..90 {
-        let rows: Verdict<Vec<Row>> = (0..ROWS)
-            .map(|i| row(&format!("r{}", i % 10), text.as_str(), round * ROWS + i))
-            .collect();
+        let rows: Verdict<Vec<Row>> =
+            (0..ROWS).map(|i| row(&format!("r{}", i % 10), text(), round * ROWS + i)).collect();
         store.load(rows?).await?;
         store.cleanup((round * ROWS).saturating_sub(KEPT_ROUNDS * ROWS)).await?;
         let size = cx.harness().size(&store.location).await?.unwrap_or(0);
@@ -152,10 +161,12 @@ async fn cleanup_3_space_comes_back(cx: &Context) -> Verdict {
         let phase = &mut greatest[usize::from(round >= 30)];
         *phase = size.max(*phase);
     }
+    // Some stores double their file when it is full. One that leaves rows behind is three times as
+    // large in the end.
     ensure(
-        greatest[1] <= greatest[0] + greatest[0] / 2,
+        greatest[1] <= 2 * greatest[0],
         format!("the size after 90 rounds, where 30 rounds took up to {} bytes", greatest[0]),
-        "at most half as much again",
+        "at most twice as much",
         greatest[1],
     )
 }

@@ -1,10 +1,9 @@
 //! The head becomes a run.
 
-use std::collections::HashMap;
-
 use super::split::Split;
 use super::{Columns, FormatError, Layout, Merged};
 use crate::engine::RecordId;
+use crate::map::Map;
 
 /// Makes runs of blocks of the head, which come in their order of arrival: one, or two as
 /// [`merge`](super::merge) does. `rank` is a record's place among all names in byte order.
@@ -18,7 +17,7 @@ pub fn fold<'a>(
     split: bool,
 ) -> Result<Merged, FormatError> {
     let blocks: Vec<&Columns> = blocks.into_iter().collect();
-    let mut ranks = HashMap::new();
+    let mut ranks = Map::default();
     let mut rows = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
     for (number, block) in blocks.iter().enumerate() {
         for (row, (record, stored_at)) in block.records().iter().zip(block.times()).enumerate() {

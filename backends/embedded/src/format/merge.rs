@@ -1,11 +1,11 @@
 //! Runs become one, or two.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use super::split::Split;
 use super::{Columns, Directory, FormatError, Layout, Merged};
 use crate::engine::RecordId;
+use crate::map::Set;
 
 /// A run to be merged.
 #[derive(Clone, Copy)]
@@ -66,7 +66,7 @@ pub fn merge<E: From<FormatError>>(
 
 /// How many rows there will be, of how many records.
 fn count(sources: &[Source<'_>]) -> (u64, usize) {
-    let mut records = HashSet::new();
+    let mut records = Set::default();
     let mut rows = 0;
     for source in sources {
         for extent in source.directory.iter() {

@@ -263,14 +263,15 @@ impl Transaction for Change {
         Ok(is_new)
     }
 
-    fn intern(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
-        let data = self.data()?;
-        if let Some(id) = data.records.get(name) {
-            return Ok(*id);
-        }
-        data.next_record += 1;
-        data.records.insert(name.into(), data.next_record);
-        Ok(data.next_record)
+    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError> {
+        let Data { records, next_record, .. } = self.data()?;
+        let intern = |name: &&str| {
+            *records.entry((*name).into()).or_insert_with(|| {
+                *next_record += 1;
+                *next_record
+            })
+        };
+        Ok(names.iter().map(intern).collect())
     }
 
     fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
@@ -302,8 +303,11 @@ impl Transaction for Change {
         Ok(())
     }
 
-    fn remove_name(&mut self, record: RecordId) -> Result<(), PersistenceError> {
-        self.data()?.records.retain(|_, id| *id != record);
+    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError> {
+        let records = &mut self.data()?.records;
+        if records.get(name) == Some(&record) {
+            records.remove(name);
+        }
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Harness for Files {
             connection
                 .query_row("SELECT id FROM records WHERE name = ?1", [record], |row| row.get(0))?;
         let blocks: Vec<(Option<u64>, u64, Vec<u8>)> = connection
-            .prepare("SELECT NULL, number, block FROM head UNION ALL SELECT run, number, block FROM blocks")?
+            .prepare("SELECT NULL, number, content FROM head UNION ALL SELECT run, number, block FROM blocks")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         let mut changed = 0;
@@ -70,7 +70,7 @@ impl Harness for Files {
                 changed += usize::from(hit);
             }
             let update = match run {
-                None => "UPDATE head SET block = ?1 WHERE number = ?2 AND ?3 IS NULL",
+                None => "UPDATE head SET content = ?1 WHERE number = ?2 AND ?3 IS NULL",
                 Some(_) => "UPDATE blocks SET block = ?1 WHERE number = ?2 AND run = ?3",
             };
             connection.execute(update, params![damaged.encode()?, number, run])?;
