@@ -1,8 +1,8 @@
 //! The writer: a transaction at a time.
 
 use annals_core::{
-    BackendError, BatchId, Clock, Durability, ErrorKind, PersistenceError, REMEMBERED_WRITERS,
-    SystemClock,
+    BackendError, BatchId, Clock, Durability, ErrorKind, Outcome, PersistenceError,
+    REMEMBERED_WRITERS, SystemClock,
 };
 use annals_embedded::{RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer};
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
@@ -82,7 +82,10 @@ impl RedbWriter {
         if let PersistenceError::Backend(backend) = error
             && matches!(backend.kind(), ErrorKind::Full | ErrorKind::Io)
         {
-            self.stuck.get_or_insert_with(|| error.clone());
+            // Whatever became of this transaction, those that are refused from here on have not
+            // begun.
+            let refusal = BackendError::clone(backend).with_outcome(Outcome::NotApplied);
+            self.stuck.get_or_insert_with(|| refusal.into());
         }
     }
 

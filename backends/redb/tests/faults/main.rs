@@ -1,0 +1,29 @@
+//! redb on media that fail.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod bed;
+#[path = "../conformance/storage.rs"]
+mod storage;
+
+use std::process::ExitCode;
+
+use annals_test_faults::{Fault, every, watch_threads};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use bed::Files;
+
+fn main() -> ExitCode {
+    watch_threads();
+    let trial = |name: &str, test: fn() -> Result<(), String>| {
+        Trial::test(name, move || test().map_err(Failed::from))
+    };
+    let trials = vec![
+        trial("an_operation_that_fails_loses_and_doubles_nothing", || {
+            every::<Files>(Fault::Error, 40)
+        }),
+        trial("a_full_disk_loses_and_doubles_nothing", || every::<Files>(Fault::Full, 25)),
+        trial("a_power_cut_loses_and_doubles_nothing", || every::<Files>(Fault::PowerCut, 50)),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
