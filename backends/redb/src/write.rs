@@ -7,14 +7,13 @@ use annals_core::{
 use annals_embedded::{RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer};
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
 
-use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::schema::{
     BLOCKS, DIRECTORIES, HEAD, META, NAMES, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUNS,
     WRITERS,
 };
 use crate::tables::RedbTables;
-use crate::{ENGINE, Shared};
+use crate::{ENGINE, Reopen, Shared};
 
 /// Without full durability, so many transactions at most are lost with the process.
 const UNWRITTEN_TRANSACTIONS: u32 = 64;
@@ -32,8 +31,8 @@ pub(crate) struct RedbWriter {
     /// A cleanup leaves free pages behind.
     swept: bool,
     since: Since,
-    /// How the file is opened again; a storage of somebody's own cannot be.
-    config: Option<RedbConfig>,
+    /// Without it the file cannot be opened again.
+    reopen: Option<Reopen>,
     /// redb refuses every call after a failure of the medium, until the file is opened again.
     stuck: Option<PersistenceError>,
     /// Why acknowledged transactions did not get onto the medium, until a store has been told.
@@ -41,14 +40,14 @@ pub(crate) struct RedbWriter {
 }
 
 impl RedbWriter {
-    pub(crate) fn new(shared: Shared, durability: Durability, config: Option<RedbConfig>) -> Self {
+    pub(crate) fn new(shared: Shared, durability: Durability, reopen: Option<Reopen>) -> Self {
         Self {
             shared,
             durability,
             unwritten: 0,
             swept: false,
             since: Since::Nothing,
-            config,
+            reopen,
             stuck: None,
             lost: None,
         }
@@ -58,8 +57,8 @@ impl RedbWriter {
     /// was written last may be lost without a further sign, and somebody has to look.
     fn unstick(&mut self) -> Result<(), PersistenceError> {
         let Some(stuck) = &self.stuck else { return Ok(()) };
-        match &self.config {
-            Some(config) if stuck.is_retryable() => self.shared.reopen(config)?,
+        match &self.reopen {
+            Some(reopen) if stuck.is_retryable() => self.shared.reopen(reopen)?,
             _ => return Err(stuck.clone()),
         }
         self.since = Since::Reopened;
@@ -136,6 +135,21 @@ impl RedbWriter {
         }
         done
     }
+
+    fn close_file(&mut self) -> Result<(), PersistenceError> {
+        if self.unwritten > 0 {
+            self.run("close", Durability::PowerLoss, |_| Ok(()))?;
+        }
+        let Some(mut database) = self.shared.take() else { return Ok(()) };
+        if self.swept && is_mostly_empty(&database)? {
+            // Readers that are still there keep their pages; the next close tries again.
+            match database.compact() {
+                Ok(_) | Err(redb::CompactionError::TransactionInProgress) => {}
+                Err(error) => return Err(commit_failed("compact", error)),
+            }
+        }
+        database.close().map_err(|error| commit_failed("close", error))
+    }
 }
 
 impl Writer for RedbWriter {
@@ -155,6 +169,8 @@ impl Writer for RedbWriter {
     }
 
     fn health(&mut self) -> Result<(), PersistenceError> {
+        // There may be room by now, and nobody who stores.
+        self.let_readers_in();
         self.stuck.clone().map_or(Ok(()), Err)
     }
 
@@ -174,18 +190,9 @@ impl Writer for RedbWriter {
     }
 
     fn close(mut self) -> Result<(), PersistenceError> {
-        if self.unwritten > 0 {
-            self.run("close", Durability::PowerLoss, |_| Ok(()))?;
-        }
-        let Some(mut database) = self.shared.take() else { return Ok(()) };
-        if self.swept && is_mostly_empty(&database)? {
-            // Readers that are still there keep their pages; the next close tries again.
-            match database.compact() {
-                Ok(_) | Err(redb::CompactionError::TransactionInProgress) => {}
-                Err(error) => return Err(commit_failed("compact", error)),
-            }
-        }
-        database.close().map_err(|error| commit_failed("close", error))
+        let closed = self.close_file();
+        // No store has told it, and none will.
+        closed.and(self.lost.map_or(Ok(()), Err))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::env;
 use std::sync::Arc;
 
-use annals_core::{PersistenceBackend, PersistenceError};
+use annals_core::{BackendError, ErrorKind, PersistenceBackend, PersistenceError};
 use tokio::runtime::Builder;
 
 use crate::medium::{Fault, Medium};
@@ -12,8 +12,15 @@ use crate::scenario::Life;
 
 /// Where stores are made: an engine's files on a medium.
 pub trait Bed {
+    /// Whether a store can be opened again after a failed sync on the machine as it runs, where the
+    /// kernel shows pages that never got onto the medium. Otherwise it is started anew before.
+    const OUTLIVES_A_FAILED_SYNC: bool;
+
     /// A place for a new store. `medium` lies under its files.
     fn make(medium: Arc<Medium>) -> Self;
+
+    /// Its file.
+    fn path(&self) -> &str;
 
     /// Opens the store, or makes it.
     ///
@@ -65,13 +72,20 @@ fn life<B: Bed>(fault: Option<(u64, Fault)>, seed: u64) -> Result<(u64, bool), S
     drop(made);
     let (at, kind) = fault.unwrap_or((u64::MAX, Fault::Error));
     medium.arm(at, kind);
-    let open = || bed.open();
+    let open = || {
+        if !B::OUTLIVES_A_FAILED_SYNC && medium.has_failed_sync() && !medium.is_down() {
+            bed.leave(medium.after_power_cut(seed)).map_err(|error| {
+                BackendError::new("test", "leave", ErrorKind::Io, error.to_string())
+            })?;
+        }
+        bed.open()
+    };
     let mut life = Life::new(&medium, &open);
     runtime.block_on(life.play())?;
     let (operations, has_struck) = (medium.operations(), medium.has_struck());
     medium.disarm();
     // After an error half of the machines are switched off rather than shut down.
-    if fault.is_some() && (medium.is_down() || seed % 2 == 0) {
+    if fault.is_some() && (medium.is_down() || seed.is_multiple_of(2)) {
         let left = medium.after_power_cut(seed);
         bed.leave(left).map_err(|error| error.to_string())?;
     }

@@ -7,6 +7,7 @@
 //! kills processes.
 
 mod child;
+mod conversion;
 mod dice;
 mod every;
 mod ledger;
@@ -16,6 +17,7 @@ mod scenario;
 mod storm;
 
 pub use child::{Child, task, tell};
+pub use conversion::{every_conversion, every_killed_conversion};
 pub use dice::Dice;
 pub use every::{Bed, every};
 pub use ledger::{Ledger, Sent};

@@ -29,16 +29,13 @@ pub enum Fault {
     /// It fails, and a write gets half-way. Operations after it succeed. What a failed sync should
     /// have kept is forgotten, as Linux does it.
     Error,
-    /// There is no room, nor for the next ones.
-    Full,
+    /// There is no room, and so many operations in all that want some find none.
+    Full(u64),
     /// It is the last one: nothing is written any more.
     PowerCut,
     /// The process dies before it.
     Kill,
 }
-
-/// So many operations find no room.
-const FULL_FOR: u64 = 12;
 
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +60,7 @@ struct State {
     has_struck: bool,
     down: bool,
     failing_syncs: bool,
+    has_failed_sync: bool,
     /// How many bytes the files may have together.
     room: Option<u64>,
     /// By name, where losses of power are modelled.
@@ -134,6 +132,11 @@ impl Medium {
     /// Whether there is no power.
     pub fn is_down(&self) -> bool {
         self.state().down
+    }
+
+    /// Whether a sync has failed: what a file shows need not be on the medium.
+    pub fn has_failed_sync(&self) -> bool {
+        self.state().has_failed_sync
     }
 
     /// Lets all syncs fail, or none.
@@ -224,7 +227,10 @@ impl Medium {
                 state.files.iter_mut().for_each(|files| files.retain(|_, file| !file.deleted));
             }
             Err(_) if down => {}
-            Err(_) => file.unsynced.clear(),
+            Err(_) => {
+                file.unsynced.clear();
+                state.has_failed_sync = true;
+            }
         }
         synced
     }
@@ -258,7 +264,7 @@ impl Medium {
         // All of it, none, or anything between.
         let kept_of_8 = [8, 0, 4, 7, 1][dice.below(5) as usize];
         let mut state = self.state();
-        state.down = false;
+        (state.down, state.has_failed_sync) = (false, false);
         let mut left = BTreeMap::new();
         let Some(files) = &mut state.files else { return left };
         for (name, file) in std::mem::take(files) {
@@ -323,10 +329,8 @@ impl State {
         let Some((at, fault)) = self.fault else { return Ok(()) };
         let wants_room = matches!(operation, Operation::Write | Operation::Resize | Operation::Map);
         let failure = match fault {
-            Fault::Full if self.operations >= at && wants_room => {
-                if self.operations >= at + FULL_FOR {
-                    self.fault = None;
-                }
+            Fault::Full(left) if self.operations >= at && wants_room => {
+                self.fault = (left > 1).then_some((at, Fault::Full(left - 1)));
                 Failure::Full
             }
             Fault::Error if self.operations == at => Failure::Broken,

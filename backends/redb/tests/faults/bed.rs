@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use annals_core::{BackendError, ErrorKind, PersistenceBackend, PersistenceError};
+use annals_core::{PersistenceBackend, PersistenceError};
 use annals_redb::{RedbBackend, RedbConfig};
 use annals_test_faults::{Bed, Medium, tiny};
+use redb::{DatabaseError, StorageError};
 use tempfile::TempDir;
 
 use crate::storage::{self, Storage};
@@ -17,6 +18,9 @@ pub(crate) struct Files {
 }
 
 impl Bed for Files {
+    /// It would build on pages that are not there, and does not look after a proper close.
+    const OUTLIVES_A_FAILED_SYNC: bool = false;
+
     fn make(medium: Arc<Medium>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.redb").display().to_string();
@@ -24,14 +28,27 @@ impl Bed for Files {
         Self { _folder: folder, path }
     }
 
+    fn path(&self) -> &str {
+        &self.path
+    }
+
     fn open(&self) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-        let storage = Storage::open(&self.path)
-            .map_err(|error| BackendError::new("test", "open", ErrorKind::Io, error.to_string()))?;
-        let config = RedbConfig::new(&self.path).with_tuning(tiny());
-        Ok(Arc::new(RedbBackend::open_on(storage, config)?))
+        Ok(Arc::new(open(RedbConfig::new(&self.path).with_tuning(tiny()))?))
     }
 
     fn leave(&self, files: BTreeMap<String, Vec<u8>>) -> io::Result<()> {
         files.into_iter().try_for_each(|(path, content)| std::fs::write(path, content))
     }
+}
+
+/// Opens a file on the medium that was put under it.
+pub(crate) fn open(config: RedbConfig) -> Result<RedbBackend, PersistenceError> {
+    let path = config.path().display().to_string();
+    let storage = move || {
+        Storage::open(&path).map_err(|error| match error {
+            DatabaseError::Storage(StorageError::Io(error)) => error,
+            other => io::Error::other(other),
+        })
+    };
+    RedbBackend::open_with(storage, config)
 }

@@ -17,6 +17,8 @@ pub(crate) struct Files {
 }
 
 impl Bed for Files {
+    const OUTLIVES_A_FAILED_SYNC: bool = true;
+
     fn make(medium: Arc<Medium>) -> Self {
         vfs::register();
         let folder = tempfile::tempdir().unwrap();
@@ -25,9 +27,12 @@ impl Bed for Files {
         Self { folder, path }
     }
 
+    fn path(&self) -> &str {
+        &self.path
+    }
+
     fn open(&self) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-        let config = SqliteConfig::new(&self.path).with_vfs(vfs::NAME).with_tuning(tiny());
-        Ok(Arc::new(SqliteBackend::open(config)?))
+        Ok(Arc::new(open(&self.path)?))
     }
 
     fn leave(&self, files: BTreeMap<String, Vec<u8>>) -> io::Result<()> {
@@ -36,4 +41,10 @@ impl Bed for Files {
         }
         files.into_iter().try_for_each(|(path, content)| std::fs::write(path, content))
     }
+}
+
+/// Opens a file on the medium that was put under it.
+pub(crate) fn open(path: &str) -> Result<SqliteBackend, PersistenceError> {
+    vfs::register();
+    SqliteBackend::open(SqliteConfig::new(path).with_vfs(vfs::NAME).with_tuning(tiny()))
 }
