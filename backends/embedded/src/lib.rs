@@ -23,6 +23,7 @@ mod engine;
 mod folder;
 pub mod format;
 mod head;
+mod parking;
 mod rows;
 mod scan;
 mod state;
