@@ -120,7 +120,7 @@ impl Journal {
 }
 
 /// Starts `writers` processes on one store and kills one after the other, `kills` in all. `start`
-/// starts one that calls [`write`] with a writer and a number.
+/// starts one that calls [`write()`] with a writer and a number.
 ///
 /// # Errors
 /// What the store has lost, doubled or brought back.

@@ -1,10 +1,10 @@
-//! A disk without room, and what is lost with it.
+//! A disk without room or with failures, and what is lost with it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_core::{
-    Batch, BatchId, Durability, ErrorKind, Order, PersistenceBackend, PersistenceError,
+    Batch, BatchId, Durability, ErrorKind, Order, Outcome, PersistenceBackend, PersistenceError,
     QueryParams, Row, Value,
 };
 use annals_redb::{RedbBackend, RedbConfig};
@@ -128,5 +128,22 @@ pub(crate) fn volatile_rows_that_are_lost_are_told_by_closing() {
             }
         }
         assert!(lost > 0, "nothing was lost");
+    });
+}
+
+/// Stores that were refused since the disk had failed before were said to be unknown, as the one was
+/// that met the failure.
+pub(crate) fn a_store_that_is_refused_was_not_applied() {
+    Builder::new_current_thread().build().unwrap().block_on(async {
+        let medium = Arc::new(Medium::modelled());
+        let files = Files::make(medium.clone());
+        let history = open(RedbConfig::new(files.path())).unwrap();
+        history.store("a", &json!([0]), 0).await.unwrap();
+        medium.fail_syncs(true);
+        let outcomes = [Outcome::Unknown, Outcome::NotApplied, Outcome::NotApplied];
+        for (at, outcome) in (1..).zip(outcomes) {
+            let error = history.store("a", &json!([at]), at).await.unwrap_err();
+            assert_eq!(error.outcome(), outcome, "{error}");
+        }
     });
 }
