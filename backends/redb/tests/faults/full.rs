@@ -147,3 +147,22 @@ pub(crate) fn a_store_that_is_refused_was_not_applied() {
         }
     });
 }
+
+/// When there was no room for opening the file anew either, readers had to wait for somebody who
+/// stores.
+pub(crate) fn a_check_of_health_lets_readers_in_once_there_is_room() {
+    Builder::new_current_thread().build().unwrap().block_on(async {
+        let medium = Arc::new(Medium::modelled());
+        let files = Files::make(medium.clone());
+        let history = open(RedbConfig::new(files.path())).unwrap();
+        history.store("a", &json!([0]), 0).await.unwrap();
+        medium.arm(1, Fault::Full(1_000));
+        assert!(is_full(&history.store("a", &json!([1]), 1).await.unwrap_err()));
+        let query = history.query("a", QueryParams::default()).await;
+        assert!(is_full(&query.unwrap_err()));
+        assert!(is_full(&history.health().await.unwrap_err()));
+        medium.disarm();
+        history.health().await.unwrap();
+        assert_eq!(values(&history).await, [0]);
+    });
+}

@@ -31,6 +31,10 @@ fn main() -> ExitCode {
                 every_conversion::<Files>(fault, &old::make, &old::is_whole, &old::rows())
             })
         }),
+        trial("a_check_of_health_lets_readers_in_once_there_is_room", || {
+            full::a_check_of_health_lets_readers_in_once_there_is_room();
+            Ok(())
+        }),
         trial("a_store_that_is_refused_was_not_applied", || {
             full::a_store_that_is_refused_was_not_applied();
             Ok(())
