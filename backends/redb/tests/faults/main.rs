@@ -22,10 +22,10 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("an_operation_that_fails_loses_and_doubles_nothing", || {
-            every::<Files>(Fault::Error, 35)
+            every::<Files>(Fault::Error, 25)
         }),
-        trial("a_full_disk_loses_and_doubles_nothing", || every::<Files>(Fault::Full(12), 25)),
-        trial("a_power_cut_loses_and_doubles_nothing", || every::<Files>(Fault::PowerCut, 50)),
+        trial("a_full_disk_loses_and_doubles_nothing", || every::<Files>(Fault::Full(12), 15)),
+        trial("a_power_cut_loses_and_doubles_nothing", || every::<Files>(Fault::PowerCut, 35)),
         trial("a_conversion_is_whole_or_not_at_all_on_a_failing_medium", || {
             [Fault::Error, Fault::PowerCut].into_iter().try_for_each(|fault| {
                 every_conversion::<Files>(fault, &old::make, &old::is_whole, &old::rows())

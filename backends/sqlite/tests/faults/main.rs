@@ -23,10 +23,10 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("an_operation_that_fails_loses_and_doubles_nothing", || {
-            every::<Files>(Fault::Error, 80)
+            every::<Files>(Fault::Error, 60)
         }),
-        trial("a_full_disk_loses_and_doubles_nothing", || every::<Files>(Fault::Full(12), 60)),
-        trial("a_power_cut_loses_and_doubles_nothing", || every::<Files>(Fault::PowerCut, 120)),
+        trial("a_full_disk_loses_and_doubles_nothing", || every::<Files>(Fault::Full(12), 40)),
+        trial("a_power_cut_loses_and_doubles_nothing", || every::<Files>(Fault::PowerCut, 90)),
         trial("a_conversion_is_whole_or_not_at_all_on_a_failing_medium", || {
             [
                 (Old::Version1, Fault::Error),
