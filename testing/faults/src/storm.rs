@@ -73,7 +73,9 @@ fn runtime() -> Runtime {
 struct Journal {
     sent: u64,
     stored: u64,
+    /// Up to here a cleanup may have removed short-lived rows…
     sweep: u64,
+    /// … and up to here it has.
     swept: u64,
 }
 
@@ -81,9 +83,11 @@ impl Journal {
     fn note(&mut self, line: &str) -> Result<(), String> {
         let number = |text: &str| text.parse().map_err(|_| format!("a child said {line}"));
         match line.split_once(' ') {
-            Some(("sent", text)) => self.sent = number(text)?,
-            Some(("stored", text)) => self.stored = number(text)?,
-            Some(("sweep", text)) => self.sweep = number(text)?,
+            // A process that begins again goes back by one.
+            Some(("sent", text)) => self.sent = self.sent.max(number(text)?),
+            Some(("stored", text)) => self.stored = self.stored.max(number(text)?),
+            // It may find one that was sent before, and had no answer.
+            Some(("sweep", _)) => self.sweep = self.sent,
             Some(("swept", text)) => self.swept = number(text)?,
             _ => return Err(format!("a child said {line}")),
         }
