@@ -18,6 +18,7 @@ use crate::cache::{Caches, lock};
 use crate::config::EmbeddedConfig;
 use crate::engine::{Engine, Page};
 use crate::folder::Folder;
+use crate::parking::{Parked, Parking};
 use crate::scan::PagedScan;
 use crate::state::State;
 use crate::store::Store;
@@ -43,6 +44,8 @@ struct Inner<E: Engine> {
     closed: Arc<AtomicBool>,
     /// How many pages are fetched at once; a stream that nobody reads holds none of these.
     readers: Arc<Semaphore>,
+    /// Where streams stand between two pages, if they may not keep their snapshots for ever.
+    parking: Option<Parking<PagedScan<E::Snapshot>>>,
 }
 
 impl<E: Engine> Clone for Embedded<E> {
@@ -90,6 +93,12 @@ impl<E: Engine> Embedded<E> {
             jobs.clone(),
             config.tuning.clone(),
         );
+        let parking = match config.snapshot_timeout {
+            Some(limit) => Some(Parking::new(limit, |watch| {
+                spawn(name, format!("annals-{name}-idle"), watch)
+            })?),
+            None => None,
+        };
         // Should the second one not start, the first one ends: nobody can send to it any more.
         let writer = spawn(name, format!("annals-{name}"), move || writer.run(&end))?;
         let folder = spawn(name, format!("annals-{name}-fold"), move || folder.run())?;
@@ -104,6 +113,7 @@ impl<E: Engine> Embedded<E> {
             ended,
             closed: Arc::default(),
             readers: Arc::new(Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS))),
+            parking,
         })))
     }
 
@@ -182,17 +192,54 @@ fn spawn(
     })
 }
 
+/// A scan between two pages.
+enum Waiting<S> {
+    Here(Box<PagedScan<S>>),
+    Parked(Parked<PagedScan<S>>),
+}
+
+impl<E: Engine> Embedded<E> {
+    fn park(&self, scan: PagedScan<E::Snapshot>) -> Waiting<E::Snapshot> {
+        match &self.0.parking {
+            Some(parking) => Waiting::Parked(parking.park(scan)),
+            None => Waiting::Here(Box::new(scan)),
+        }
+    }
+
+    /// The scan, or why it is gone.
+    fn unpark(
+        &self,
+        waiting: Waiting<E::Snapshot>,
+    ) -> Result<PagedScan<E::Snapshot>, PersistenceError> {
+        let parked = match waiting {
+            Waiting::Here(scan) => return Ok(*scan),
+            Waiting::Parked(parked) => parked,
+        };
+        parked.take().ok_or_else(|| {
+            let limit = self.0.parking.as_ref().map(Parking::limit).unwrap_or_default();
+            let message = format!(
+                "the stream was not read for {limit:?} and has lost its snapshot; query again, or \
+                 allow more (snapshot_timeout_ms)"
+            );
+            BackendError::new(self.0.name, "query", ErrorKind::Timeout, message).into()
+        })
+    }
+}
+
 /// The rest of a query as a stream of pages. It keeps the store open, as a handle does.
 fn pages<E: Engine>(store: Embedded<E>, scan: PagedScan<E::Snapshot>, first: Page) -> RowStream {
+    let scan = store.park(scan);
     RowStream::from_pages(stream::try_unfold((store, scan, first), |state| async move {
         let (store, mut scan, mut page) = state;
         if page.is_empty() {
-            (scan, page) = store
+            let mut unparked = store.unpark(scan)?;
+            (unparked, page) = store
                 .fetch(move || {
-                    let page = scan.next_page()?;
-                    Ok((scan, page))
+                    let page = unparked.next_page()?;
+                    Ok((unparked, page))
                 })
                 .await?;
+            scan = store.park(unparked);
         }
         Ok((!page.is_empty()).then_some((page, (store, scan, Page::new()))))
     }))

@@ -10,7 +10,7 @@ use annals_core::{BackendError, ErrorKind, PersistenceError};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
-use crate::engine::{RunId, Tables};
+use crate::engine::{Run, RunId, Tables};
 use crate::format::{Columns, Directory, FormatError};
 use crate::head::HeadCache;
 
@@ -74,15 +74,21 @@ impl Caches {
     pub(crate) fn directory(
         &self,
         tables: &dyn Tables,
-        run: RunId,
+        run: &Run,
     ) -> Result<Arc<Directory>, PersistenceError> {
-        if let Some(directory) = lock(&self.directories).get(&run) {
+        if let Some(directory) = lock(&self.directories).get(&run.id) {
             return Ok(directory.clone());
         }
-        let encoded = tables.directory(run)?.ok_or_else(|| missing(self.engine))?;
+        let encoded = tables.directory(run.id)?.ok_or_else(|| missing(self.engine))?;
         let directory = Directory::decode(&encoded).map_err(|found| damaged(self.engine, found))?;
+        // The table's columns have no checksum of their own, and a cleanup goes by them.
+        let told = (u64::from(directory.rows()), directory.first(), directory.last());
+        if told != (run.rows, run.first, run.last) {
+            let what = "the table of runs says other things of a run than its directory";
+            return Err(corrupt(self.engine, what));
+        }
         let directory = Arc::new(directory);
-        lock(&self.directories).insert(run, directory.clone());
+        lock(&self.directories).insert(run.id, directory.clone());
         Ok(directory)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use annals_core::{BackendError, DEFAULT_MAX_VALUE_BYTES, ErrorKind, PersistenceError};
 use percent_encoding::percent_decode_str;
@@ -17,6 +18,13 @@ pub struct EmbeddedConfig {
     pub queue_capacity: usize,
     /// How many reads are worked on at the same time.
     pub readers: usize,
+    /// How long a stream may keep its snapshot while nobody asks for its next page; without a limit
+    /// by default.
+    ///
+    /// A snapshot keeps space from being used again, in the file or the log beside it, for as long
+    /// as it is held. A stream that lost it gives the page it has and ends with
+    /// [`ErrorKind::Timeout`]. A page is up to 2,048 rows or 512 KiB.
+    pub snapshot_timeout: Option<Duration>,
     /// When the head is folded and runs are merged; for tests.
     #[doc(hidden)]
     pub tuning: Tuning,
@@ -29,6 +37,7 @@ impl Default for EmbeddedConfig {
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
             queue_capacity: 4096,
             readers: cores.clamp(2, 8),
+            snapshot_timeout: None,
             tuning: Tuning::default(),
         }
     }
@@ -49,6 +58,11 @@ impl EmbeddedConfig {
             "max_value_bytes" => &mut self.max_value_bytes,
             "queue_capacity" => &mut self.queue_capacity,
             "readers" => &mut self.readers,
+            "snapshot_timeout_ms" => {
+                let milliseconds = parse_bytes(engine, option, value)? as u64;
+                self.snapshot_timeout = Some(Duration::from_millis(milliseconds));
+                return Ok(true);
+            }
             _ => return Ok(false),
         };
         *target = parse_bytes(engine, option, value)?;
@@ -142,5 +156,7 @@ mod tests {
             assert!(config.set("redb", "readers", wrong).is_err(), "{wrong}");
         }
         assert_eq!(config.readers, 3);
+        assert!(config.set("redb", "snapshot_timeout_ms", "1500").unwrap());
+        assert_eq!(config.snapshot_timeout, Some(Duration::from_millis(1_500)));
     }
 }

@@ -213,7 +213,7 @@ impl<E: Engine> Folder<E> {
                 if tables.directory(run.id)?.is_none() {
                     return Ok(None);
                 }
-                let directory = self.caches.directory(tables, run.id)?;
+                let directory = self.caches.directory(tables, run)?;
                 self.rank_all(tables, directory.iter().map(|extent| extent.record))?;
                 directories.push(directory);
             }

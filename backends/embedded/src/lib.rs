@@ -25,6 +25,7 @@ pub mod format;
 mod head;
 mod map;
 mod numbers;
+mod parking;
 mod rows;
 mod scan;
 mod state;

@@ -51,7 +51,7 @@ impl<S: Snapshot> State<S> {
     }
 
     pub(crate) fn directory(&self, run: usize) -> Result<Arc<Directory>, PersistenceError> {
-        self.caches.directory(self.tables()?, self.runs[run].id)
+        self.caches.directory(self.tables()?, &self.runs[run])
     }
 
     pub(crate) fn block(

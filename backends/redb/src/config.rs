@@ -1,6 +1,7 @@
 //! Settings of a redb file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use annals_core::{BackendError, Durability, ErrorKind, Guarantees, PersistenceError};
 use annals_embedded::{EmbeddedConfig, Tuning, parse_bytes, parse_url};
@@ -36,7 +37,8 @@ impl RedbConfig {
     }
 
     /// Reads `redb:path?option=value&…`. The options are `durability` (`power-loss` or
-    /// `volatile`), `cache_bytes`, `max_value_bytes`, `queue_capacity` and `readers`.
+    /// `volatile`), `cache_bytes`, `max_value_bytes`, `queue_capacity`, `readers` and
+    /// `snapshot_timeout_ms`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] names what is wrong.
@@ -51,7 +53,7 @@ impl RedbConfig {
                 _ => {
                     return Err(refused(format!(
                         "there is no option \"{option}\"; there are durability, cache_bytes, \
-                         max_value_bytes, queue_capacity and readers"
+                         max_value_bytes, queue_capacity, readers and snapshot_timeout_ms"
                     )));
                 }
             }
@@ -89,6 +91,16 @@ impl RedbConfig {
     #[must_use]
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// How long a stream may keep its snapshot while nobody asks for its next page (of up to 2,048
+    /// rows or 512 KiB); without a limit by default. While it is held no page of what was
+    /// there can be used again. A
+    /// stream that lost its snapshot ends with [`ErrorKind::Timeout`].
+    #[must_use]
+    pub fn with_snapshot_timeout(mut self, timeout: Duration) -> Self {
+        self.shared.snapshot_timeout = Some(timeout);
         self
     }
 
@@ -135,7 +147,7 @@ mod tests {
     fn every_option_is_read_and_every_mistake_named() {
         let config = RedbConfig::from_url(
             "redb:a.redb?durability=volatile&cache_bytes=1&max_value_bytes=3&queue_capacity=4\
-             &readers=5",
+             &readers=5&snapshot_timeout_ms=6",
         )
         .unwrap();
         assert_eq!((config.durability, config.cache_bytes), (Durability::Volatile, 1));
@@ -143,6 +155,7 @@ mod tests {
             max_value_bytes: 3,
             queue_capacity: 4,
             readers: 5,
+            snapshot_timeout: Some(Duration::from_millis(6)),
             ..EmbeddedConfig::default()
         };
         assert_eq!(config.shared, shared);

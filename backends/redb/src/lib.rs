@@ -27,6 +27,7 @@ mod v1;
 mod v2;
 mod write;
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -36,6 +37,7 @@ use redb::{Database, StorageBackend};
 
 pub use config::RedbConfig;
 
+use error::failed;
 use read::RedbSnapshot;
 use write::RedbWriter;
 
@@ -65,11 +67,35 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open(config: RedbConfig) -> Result<Self, PersistenceError> {
-        Self::start(schema::open(&config)?, &config, Some(config.clone()))
+        let open = {
+            let config = config.clone();
+            move || schema::open(&config)
+        };
+        Self::start(open()?, &config, Some(Box::new(open)))
     }
 
     /// Opens a history on a [`StorageBackend`] of one's own, encrypted, say; the path of `config` is
-    /// not used.
+    /// not used. `storage` is called once, and again whenever the storage had no room: redb refuses
+    /// every call after a failed one until it is opened anew.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and what `storage` reports.
+    pub fn open_with<S: StorageBackend>(
+        storage: impl Fn() -> io::Result<S> + Send + 'static,
+        config: RedbConfig,
+    ) -> Result<Self, PersistenceError> {
+        let open = {
+            let config = config.clone();
+            move || {
+                let storage = storage().map_err(|error| failed("open")(redb::Error::Io(error)))?;
+                schema::open_on(storage, &config)
+            }
+        };
+        Self::start(open()?, &config, Some(Box::new(open)))
+    }
+
+    /// As [`open_with`](Self::open_with), with a storage that cannot be opened again: after a
+    /// failure, and be it for want of room, every call fails.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -80,11 +106,10 @@ impl RedbBackend {
         Self::start(schema::open_on(storage, &config)?, &config, None)
     }
 
-    /// `reopen`: how to open the file once more.
     fn start(
         database: Database,
         config: &RedbConfig,
-        reopen: Option<RedbConfig>,
+        reopen: Option<Reopen>,
     ) -> Result<Self, PersistenceError> {
         let shared = Shared(Arc::new(RwLock::new(Ok(database))));
         let writer = RedbWriter::new(shared.clone(), config.durability, reopen);
@@ -94,6 +119,9 @@ impl RedbBackend {
 }
 
 forward_backend! { impl[] for RedbBackend => |this| this.0 }
+
+/// How the file is opened once more.
+type Reopen = Box<dyn Fn() -> Result<Database, PersistenceError> + Send>;
 
 /// The open file, shared by the writer and whoever takes snapshots, or why there is none. The
 /// lock is taken for writing only to close and to open again.
@@ -110,11 +138,11 @@ impl Shared {
     }
 
     /// Closes the file and opens it once more. Streams that are open end with an error.
-    fn reopen(&self, config: &RedbConfig) -> Result<(), PersistenceError> {
+    fn reopen(&self, reopen: &Reopen) -> Result<(), PersistenceError> {
         let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // redb keeps others out, this process too: the old one has to go first.
         *shared = Err(PersistenceError::BackendShutdown);
-        *shared = schema::open(config);
+        *shared = reopen();
         shared.as_ref().map(drop).map_err(Clone::clone)
     }
 

@@ -1,18 +1,19 @@
 //! The writer: a transaction at a time.
 
-use annals_core::{BatchId, Durability, ErrorKind, PersistenceError, REMEMBERED_WRITERS};
+use annals_core::{
+    BackendError, BatchId, Durability, ErrorKind, Outcome, PersistenceError, REMEMBERED_WRITERS,
+};
 use annals_embedded::{
     Numbers, RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer,
 };
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
 
-use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::schema::{
     BLOCKS, DIRECTORIES, HEAD, META, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUNS, WRITERS,
 };
 use crate::tables::RedbTables;
-use crate::{ENGINE, Shared};
+use crate::{ENGINE, Reopen, Shared};
 
 /// Without full durability, so many transactions at most are lost with the process.
 const UNWRITTEN_TRANSACTIONS: u32 = 64;
@@ -32,8 +33,8 @@ pub(crate) struct RedbWriter {
     since: Since,
     /// The numbers after the last transaction, if it succeeded.
     numbers: Option<Numbers>,
-    /// How the file is opened again; a storage of somebody's own cannot be.
-    config: Option<RedbConfig>,
+    /// Without it the file cannot be opened again.
+    reopen: Option<Reopen>,
     /// redb refuses every call after a failure of the medium, until the file is opened again.
     stuck: Option<PersistenceError>,
     /// Why acknowledged transactions did not get onto the medium, until a store has been told.
@@ -41,7 +42,7 @@ pub(crate) struct RedbWriter {
 }
 
 impl RedbWriter {
-    pub(crate) fn new(shared: Shared, durability: Durability, config: Option<RedbConfig>) -> Self {
+    pub(crate) fn new(shared: Shared, durability: Durability, reopen: Option<Reopen>) -> Self {
         Self {
             shared,
             durability,
@@ -49,7 +50,7 @@ impl RedbWriter {
             swept: false,
             since: Since::Nothing,
             numbers: None,
-            config,
+            reopen,
             stuck: None,
             lost: None,
         }
@@ -59,8 +60,8 @@ impl RedbWriter {
     /// was written last may be lost without a further sign, and somebody has to look.
     fn unstick(&mut self) -> Result<(), PersistenceError> {
         let Some(stuck) = &self.stuck else { return Ok(()) };
-        match &self.config {
-            Some(config) if stuck.is_retryable() => self.shared.reopen(config)?,
+        match &self.reopen {
+            Some(reopen) if stuck.is_retryable() => self.shared.reopen(reopen)?,
             _ => return Err(stuck.clone()),
         }
         self.since = Since::Reopened;
@@ -83,7 +84,10 @@ impl RedbWriter {
         if let PersistenceError::Backend(backend) = error
             && matches!(backend.kind(), ErrorKind::Full | ErrorKind::Io)
         {
-            self.stuck.get_or_insert_with(|| error.clone());
+            // Whatever became of this transaction, those that are refused from here on have not
+            // begun.
+            let refusal = BackendError::clone(backend).with_outcome(Outcome::NotApplied);
+            self.stuck.get_or_insert_with(|| refusal.into());
         }
     }
 
@@ -132,6 +136,21 @@ impl RedbWriter {
         }
         done.map(|(done, _)| done)
     }
+
+    fn close_file(&mut self) -> Result<(), PersistenceError> {
+        if self.unwritten > 0 {
+            self.run("close", Durability::PowerLoss, |_| Ok(()))?;
+        }
+        let Some(mut database) = self.shared.take() else { return Ok(()) };
+        if self.swept && is_mostly_empty(&database)? {
+            // Readers that are still there keep their pages; the next close tries again.
+            match database.compact() {
+                Ok(_) | Err(redb::CompactionError::TransactionInProgress) => {}
+                Err(error) => return Err(commit_failed("compact", error)),
+            }
+        }
+        database.close().map_err(|error| commit_failed("close", error))
+    }
 }
 
 impl Writer for RedbWriter {
@@ -151,6 +170,8 @@ impl Writer for RedbWriter {
     }
 
     fn health(&mut self) -> Result<(), PersistenceError> {
+        // There may be room by now, and nobody who stores.
+        self.let_readers_in();
         self.stuck.clone().map_or(Ok(()), Err)
     }
 
@@ -170,18 +191,9 @@ impl Writer for RedbWriter {
     }
 
     fn close(mut self) -> Result<(), PersistenceError> {
-        if self.unwritten > 0 {
-            self.run("close", Durability::PowerLoss, |_| Ok(()))?;
-        }
-        let Some(mut database) = self.shared.take() else { return Ok(()) };
-        if self.swept && is_mostly_empty(&database)? {
-            // Readers that are still there keep their pages; the next close tries again.
-            match database.compact() {
-                Ok(_) | Err(redb::CompactionError::TransactionInProgress) => {}
-                Err(error) => return Err(commit_failed("compact", error)),
-            }
-        }
-        database.close().map_err(|error| commit_failed("close", error))
+        let closed = self.close_file();
+        // No store has told it, and none will.
+        closed.and(self.lost.map_or(Ok(()), Err))
     }
 }
 

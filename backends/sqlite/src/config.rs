@@ -45,8 +45,8 @@ impl SqliteConfig {
     }
 
     /// Reads `sqlite:path?option=value&…`. The options are `create` (`true` or `false`),
-    /// `durability` (`power-loss` or `process`), `cache_bytes`, `busy_timeout_ms`, `max_value_bytes`, `queue_capacity` and
-    /// `readers`.
+    /// `durability` (`power-loss` or `process`), `cache_bytes`, `busy_timeout_ms`, `max_value_bytes`,
+    /// `queue_capacity`, `readers` and `snapshot_timeout_ms`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] names what is wrong.
@@ -66,7 +66,7 @@ impl SqliteConfig {
                 _ => {
                     return Err(refused(format!(
                         "there is no option \"{option}\"; there are create, durability, cache_bytes, \
-                         busy_timeout_ms, max_value_bytes, queue_capacity and readers"
+                         busy_timeout_ms, max_value_bytes, queue_capacity, readers and snapshot_timeout_ms"
                     )));
                 }
             }
@@ -128,6 +128,16 @@ impl SqliteConfig {
         self
     }
 
+    /// How long a stream may keep its snapshot while nobody asks for its next page (of up to 2,048
+    /// rows or 512 KiB); without a limit by default. While it is held the log cannot begin anew, and
+    /// takes up all that is written meanwhile. A
+    /// stream that lost its snapshot ends with [`ErrorKind::Timeout`].
+    #[must_use]
+    pub fn with_snapshot_timeout(mut self, timeout: Duration) -> Self {
+        self.shared.snapshot_timeout = Some(timeout);
+        self
+    }
+
     /// When the head is folded and runs are merged.
     #[doc(hidden)]
     #[must_use]
@@ -177,7 +187,7 @@ mod tests {
     fn every_option_is_read_and_every_mistake_named() {
         let config = SqliteConfig::from_url(
             "sqlite:a.db?durability=process&cache_bytes=1&busy_timeout_ms=2&max_value_bytes=3\
-             &queue_capacity=4&readers=5&create=false",
+             &queue_capacity=4&readers=5&create=false&snapshot_timeout_ms=6",
         )
         .unwrap();
         assert_eq!((config.durability, config.cache_bytes), (Durability::Process, 1));
@@ -187,6 +197,7 @@ mod tests {
             max_value_bytes: 3,
             queue_capacity: 4,
             readers: 5,
+            snapshot_timeout: Some(Duration::from_millis(6)),
             ..EmbeddedConfig::default()
         };
         assert_eq!(config.shared, shared);

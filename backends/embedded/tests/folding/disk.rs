@@ -42,6 +42,13 @@ impl Data {
         self.records.len()
     }
 
+    /// Changes what the table of runs says of each.
+    pub(crate) fn with_runs(&self, change: impl Fn(&mut Run)) -> Self {
+        let mut data = self.clone();
+        data.runs.values_mut().for_each(|(run, _)| change(run));
+        data
+    }
+
     /// Changes a byte of every blob.
     pub(crate) fn damaged(&self) -> Self {
         let damage = |bytes: &mut Bytes| {

@@ -3,14 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod damage;
 mod disk;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_core::{
-    Batch, CleanupPlan, CleanupRule, ErrorKind, Grammar, MemoryBackend, Order, Pattern,
-    PersistenceBackend, PersistenceError, QueryParams, Row, StoredValue,
+    Batch, CleanupPlan, CleanupRule, Grammar, MemoryBackend, Order, Pattern, PersistenceBackend,
+    PersistenceError, QueryParams, Row, StoredValue,
 };
 use annals_embedded::{Tuning, format::Layout};
 use proptest::collection::vec;
@@ -310,46 +311,6 @@ async fn names_go_with_their_rows_and_come_back_under_new_ids() {
     assert_eq!(everything(&store).await.len(), 300);
 }
 
-/// A query that needs a damaged block says so; stores go on as long as the head has room.
-#[tokio::test]
-async fn damage_is_an_error_and_never_a_wrong_answer() {
-    let disk = Disk::default();
-    filled(&disk, 300).await;
-    let store = Disk::with(Arc::new(disk.data().damaged())).open(still());
-    let error = store.query("*", QueryParams::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
-        "{error}"
-    );
-    store.store("a", &json!([0]), 1_000_000).await.unwrap();
-    // The newest row is in the head, which is sound.
-    let newest = store.query("a", QueryParams::latest(1)).await.unwrap();
-    assert_eq!(newest[0].stored_at, 1_000_000);
-}
-
-/// A cleanup that meets a damaged run says so, and removes what expires in the others.
-#[tokio::test]
-async fn a_damaged_run_keeps_no_others_from_being_cleaned_up() {
-    let disk = Disk::default();
-    let store = disk.open(still());
-    for time in [0, 1, 1_000] {
-        store.store("a", &json!([time]), time).await.unwrap();
-    }
-    assert_eq!(store.cleanup(1).await.unwrap(), 1);
-    store.close().await.unwrap();
-    let disk = Disk::with(Arc::new(disk.data().damaged()));
-    let store = disk.open(Tuning { fold_rows: 10, ..still() });
-    for at in 0..100 {
-        store.store("b", &json!([at]), at).await.unwrap();
-    }
-    let error = store.cleanup(90).await.unwrap_err();
-    assert!(
-        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
-        "{error}"
-    );
-    assert_eq!(store.query("b", QueryParams::default()).await.unwrap().len(), 10);
-}
-
 /// What an engine lost when it opened its file anew is not waited for: the writer once counted it as
 /// a head that never gets smaller.
 #[tokio::test]
@@ -368,30 +329,4 @@ async fn what_was_lost_is_not_in_the_head() {
         store.store("a", &json!([at]), at).await.unwrap();
     }
     assert_eq!(numbers(&everything(&store).await), (0..=100).collect());
-}
-
-/// When the head cannot be folded, stores fail with the reason before it takes all memory, and go
-/// on once it can.
-#[tokio::test]
-async fn a_head_that_cannot_be_folded_stops_growing() {
-    let disk = Disk::default();
-    let store = disk.open(still());
-    store.store("a", &json!(["text"]), 1).await.unwrap();
-    store.close().await.unwrap();
-    let disk = Disk::with(Arc::new(disk.data().damaged()));
-    let store = disk.open(tiny());
-    let mut stored = 0;
-    let error = loop {
-        match store.store("a", &json!([stored]), stored).await {
-            Ok(()) => stored += 1,
-            Err(error) => break error,
-        }
-        assert!(stored < 100);
-    };
-    assert!(
-        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
-        "{error}"
-    );
-    assert!(stored >= 10, "{stored}");
-    store.close().await.unwrap();
 }

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_embedded::Tuning;
 use annals_embedded::format::Columns;
 use annals_redb::{RedbBackend, RedbConfig};
+use annals_test_faults::Medium;
 use redb::{Database, Key, ReadableTable, Table, TableDefinition};
 
-use crate::failing_storage::{self, FailingStorage};
+use crate::storage::{self, Storage};
 
 const RECORDS: TableDefinition<'_, &str, u32> = TableDefinition::new("records");
 const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
@@ -83,7 +83,7 @@ impl Harness for Files {
     }
 
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        Ok(Some(Box::new(FailingSyncs::new(failing_storage::switch(location)))))
+        Ok(Some(Box::new(FailingSyncs::new(storage::medium(location)))))
     }
 }
 
@@ -95,22 +95,22 @@ impl Files {
 
 fn open(location: &str, config: RedbConfig) -> HarnessResult<RedbBackend> {
     std::fs::create_dir_all(folder(location))?;
-    Ok(RedbBackend::open_on(FailingStorage::open(location)?, config)?)
+    Ok(RedbBackend::open_on(Storage::open(location)?, config)?)
 }
 
 /// Syncs fail until this is dropped.
-struct FailingSyncs(&'static AtomicBool);
+struct FailingSyncs(Arc<Medium>);
 
 impl FailingSyncs {
-    fn new(switch: &'static AtomicBool) -> Self {
-        switch.store(true, Ordering::SeqCst);
-        Self(switch)
+    fn new(medium: Arc<Medium>) -> Self {
+        medium.fail_syncs(true);
+        Self(medium)
     }
 }
 
 impl Drop for FailingSyncs {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.fail_syncs(false);
     }
 }
 

@@ -1,7 +1,7 @@
 //! redb is held to the contract.
 
-mod failing_storage;
 mod files;
+mod storage;
 
 use std::process::ExitCode;
 

@@ -1,9 +1,9 @@
 //! redb is held to the contract while it folds and merges all the time.
 
-#[path = "../conformance/failing_storage.rs"]
-mod failing_storage;
 #[path = "../conformance/files.rs"]
 mod files;
+#[path = "../conformance/storage.rs"]
+mod storage;
 
 use std::process::ExitCode;
 

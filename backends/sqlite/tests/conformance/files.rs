@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_embedded::Tuning;
 use annals_embedded::format::Columns;
 use annals_sqlite::{SqliteBackend, SqliteConfig};
+use annals_test_faults::Medium;
 use rusqlite::{Connection, params};
 
-use crate::failing_vfs;
+use crate::vfs;
 
 pub(crate) struct Files {
     pub(crate) name: &'static str,
@@ -95,30 +95,30 @@ impl Harness for Files {
     }
 
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        Ok(Some(Box::new(FailingSyncs::new(failing_vfs::switch(location)))))
+        Ok(Some(Box::new(FailingSyncs::new(vfs::medium(location)))))
     }
 }
 
 /// Syncs fail until this is dropped.
-struct FailingSyncs(&'static AtomicBool);
+struct FailingSyncs(Arc<Medium>);
 
 impl FailingSyncs {
-    fn new(switch: &'static AtomicBool) -> Self {
-        switch.store(true, Ordering::SeqCst);
-        Self(switch)
+    fn new(medium: Arc<Medium>) -> Self {
+        medium.fail_syncs(true);
+        Self(medium)
     }
 }
 
 impl Drop for FailingSyncs {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.fail_syncs(false);
     }
 }
 
 impl Files {
     fn config(&self, location: &str) -> SqliteConfig {
-        failing_vfs::register();
-        SqliteConfig::new(location).with_vfs(failing_vfs::NAME).with_tuning(self.tuning.clone())
+        vfs::register();
+        SqliteConfig::new(location).with_vfs(vfs::NAME).with_tuning(self.tuning.clone())
     }
 }
 

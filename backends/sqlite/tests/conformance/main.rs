@@ -1,7 +1,7 @@
 //! SQLite is held to the contract.
 
-mod failing_vfs;
 mod files;
+mod vfs;
 
 use std::process::ExitCode;
 

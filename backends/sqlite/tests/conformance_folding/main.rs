@@ -1,9 +1,9 @@
 //! SQLite is held to the contract while it folds and merges all the time.
 
-#[path = "../conformance/failing_vfs.rs"]
-mod failing_vfs;
 #[path = "../conformance/files.rs"]
 mod files;
+#[path = "../conformance/vfs.rs"]
+mod vfs;
 
 use std::process::ExitCode;
 

@@ -1,43 +1,58 @@
-//! A redb storage whose syncs fail on demand, file by file.
+//! A redb storage on media that fail on demand, one for each file.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use annals_test_faults::{Failure, Medium};
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
-static FAILING: LazyLock<Mutex<HashMap<String, &'static AtomicBool>>> =
-    LazyLock::new(Mutex::default);
+/// By the file's path.
+static MEDIA: LazyLock<Mutex<HashMap<String, Arc<Medium>>>> = LazyLock::new(Mutex::default);
 
-/// The switch of one file.
-pub(crate) fn switch(path: &str) -> &'static AtomicBool {
-    let mut failing = FAILING.lock().unwrap();
-    failing.entry(path.to_owned()).or_insert_with(|| Box::leak(Box::default()))
+/// The medium under a file.
+pub(crate) fn medium(path: &str) -> Arc<Medium> {
+    MEDIA.lock().unwrap().entry(path.to_owned()).or_default().clone()
 }
 
-/// redb's own file storage, with a switch.
+/// Puts a medium under a file that is not open.
+#[allow(dead_code, reason = "not all who share this file")]
+pub(crate) fn put(path: &str, medium: Arc<Medium>) {
+    MEDIA.lock().unwrap().insert(path.to_owned(), medium);
+}
+
+/// redb's own file storage on a medium.
 #[derive(Debug)]
-pub(crate) struct FailingStorage {
+pub(crate) struct Storage {
     file: FileBackend,
-    fails: &'static AtomicBool,
+    path: String,
+    medium: Arc<Medium>,
 }
 
-impl FailingStorage {
+impl Storage {
     pub(crate) fn open(path: &str) -> Result<Self, DatabaseError> {
+        let medium = medium(path);
+        medium.open(path).map_err(told)?;
         let file: File =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(Self { file: FileBackend::new(file)?, fails: switch(path) })
+        Ok(Self { file: FileBackend::new(file)?, path: path.to_owned(), medium })
+    }
+}
+
+fn told(failure: Failure) -> io::Error {
+    match failure {
+        Failure::Full => io::ErrorKind::StorageFull.into(),
+        Failure::Broken => io::Error::other("told to fail"),
     }
 }
 
 type Done<T> = Result<T, BackendError>;
 
-impl StorageBackend for FailingStorage {
+impl StorageBackend for Storage {
     fn len(&self) -> Result<u64, io::Error> {
         self.file.len()
     }
@@ -47,18 +62,23 @@ impl StorageBackend for FailingStorage {
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.medium.resize(&self.path, len).map_err(told)?;
         self.file.set_len(len)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(io::Error::other("a sync that was told to fail"));
-        }
-        self.file.sync_data()
+        self.medium.sync(&self.path).map_err(told)?;
+        if self.medium.is_modelled() { Ok(()) } else { self.file.sync_data() }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.file.write(offset, data)
+        match self.medium.write(&self.path, offset, data) {
+            Ok(()) => self.file.write(offset, data),
+            Err((failure, written)) => {
+                self.file.write(offset, &data[..written])?;
+                Err(told(failure))
+            }
+        }
     }
 
     fn close(&self) -> Result<(), io::Error> {

@@ -1,0 +1,50 @@
+//! A disk without room.
+
+use std::sync::Arc;
+
+use annals_core::{
+    ErrorKind, Order, Outcome, PersistenceBackend, PersistenceError, QueryParams, Value,
+};
+use annals_sqlite::{SqliteBackend, SqliteConfig};
+use annals_test_faults::{Bed, Dice, Medium};
+use serde_json::json;
+use tokio::runtime::Builder;
+
+use crate::bed::Files;
+use crate::vfs;
+
+/// The log had taken all the room, and was not copied into the file, for which there was enough:
+/// every store failed from there on.
+pub(crate) fn a_log_that_took_all_room_begins_anew() {
+    Builder::new_current_thread().build().unwrap().block_on(async {
+        let medium = Arc::new(Medium::modelled());
+        let files = Files::make(medium.clone());
+        let config = SqliteConfig::new(files.path()).with_vfs(vfs::NAME);
+        let history = SqliteBackend::open(config).unwrap();
+        // Room within the file: what is short is room for the log.
+        let mut dice = Dice::new(1);
+        let text: String = (0..200_000).map(|_| char::from(b'0' + dice.below(64) as u8)).collect();
+        history.store("a", &json!(text), 0).await.unwrap();
+        assert_eq!(history.cleanup(1).await.unwrap(), 1);
+        medium.set_room(Some(2 << 20));
+        let mut failures = 0;
+        for number in 1..900 {
+            let stored = history.store("a", &json!(number), number).await;
+            if let Err(error) = stored {
+                let full = matches!(
+                    &error,
+                    PersistenceError::Backend(error) if error.kind() == ErrorKind::Full
+                );
+                assert!(full && error.outcome() == Outcome::NotApplied, "{error}");
+                failures += 1;
+                history.store("a", &json!(number), number).await.unwrap();
+            }
+        }
+        assert!(failures > 0, "the log never took all the room");
+        let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+        let rows = history.query("a", params).await.unwrap();
+        let values: Vec<Value> = rows.into_iter().map(|row| row.value).collect();
+        assert_eq!(values, (1..900).map(Value::from).collect::<Vec<_>>());
+        history.close().await.unwrap();
+    });
+}

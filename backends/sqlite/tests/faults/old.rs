@@ -1,0 +1,187 @@
+//! Files as older versions and AimDB made them.
+
+use annals_core::StoredValue;
+use annals_embedded::format::{Columns, Layout, fold};
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+/// Rows, so that a conversion makes several runs with [`tiny`](annals_test_faults::tiny).
+const ROWS: u64 = 160;
+
+const VERSION_1: &str = "
+PRAGMA journal_mode = WAL;
+CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
+CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE history (
+    record_id INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (record_id, stored_at, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE writers (
+    writer BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO annals_meta (schema_version) VALUES (1);
+INSERT INTO records (id, name) VALUES (1, 'a'), (2, 'b');
+";
+
+const VERSION_2: &str = "
+PRAGMA journal_mode = WAL;
+CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
+CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE writers (
+    writer BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE head (number INTEGER PRIMARY KEY AUTOINCREMENT, block BLOB NOT NULL) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_head INTEGER NOT NULL,
+    order_part INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    directory BLOB NOT NULL
+) STRICT;
+CREATE TABLE blocks (
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    block BLOB NOT NULL,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO annals_meta (schema_version) VALUES (2);
+INSERT INTO records (id, name) VALUES (1, 'a'), (2, 'b');
+INSERT INTO writers VALUES (x'01', 1, 1), (x'02', 1, 2);
+";
+
+const AIMDB: &str = "
+PRAGMA journal_mode = WAL;
+CREATE TABLE record_history (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    record_name TEXT    NOT NULL,
+    value_json  TEXT    NOT NULL,
+    stored_at   INTEGER NOT NULL
+);
+";
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Old {
+    Version1,
+    Version2,
+    Aimdb,
+}
+
+impl Old {
+    /// Makes one.
+    pub(crate) fn make(self, path: &str) {
+        let connection = Connection::open(path).unwrap();
+        let schema = match self {
+            Self::Version1 => VERSION_1,
+            Self::Version2 => VERSION_2,
+            Self::Aimdb => AIMDB,
+        };
+        connection.execute_batch(schema).unwrap();
+        let transaction = connection.unchecked_transaction().unwrap();
+        if matches!(self, Self::Version2) {
+            fill(&transaction);
+        }
+        for at in 0..ROWS {
+            let (record, value) = (at % 2, json!([at, "x".repeat(40)]).to_string());
+            match self {
+                Self::Version2 => break,
+                Self::Version1 => transaction.execute(
+                    "INSERT INTO history VALUES (?1, ?2, ?3, ?4)",
+                    params![record + 1, at / 4, at % 4, value],
+                ),
+                Self::Aimdb => transaction.execute(
+                    "INSERT INTO record_history (record_name, value_json, stored_at) VALUES (?1, \
+                     ?2, ?3)",
+                    params![["a", "b"][record as usize], value, at / 4],
+                ),
+            }
+            .unwrap();
+        }
+        transaction.commit().unwrap();
+        // All of it in one file.
+        connection.close().unwrap();
+    }
+
+    /// Whether a file is as [`make`](Self::make) made it, or a new one.
+    pub(crate) fn is_whole(self, path: &str) -> bool {
+        let connection = Connection::open(path).unwrap();
+        let has = |table: &str| -> bool {
+            let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
+            connection.query_row(sql, [table], |row| row.get(0)).unwrap()
+        };
+        let rows = |table: &str| -> u64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        let new = ["head", "runs", "blocks"].map(has);
+        let old = match self {
+            Self::Version1 => "history",
+            Self::Version2 => "writers",
+            Self::Aimdb => "record_history",
+        };
+        let integrity: String =
+            connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        let version = "SELECT schema_version FROM annals_meta";
+        let whole = match (has(old), new) {
+            (true, [true, true, true]) if matches!(self, Self::Version2) => {
+                let version = connection.query_row(version, [], |row| row.get::<_, i64>(0));
+                let content = "SELECT count(content) FROM head";
+                let is_new = connection.query_row(content, [], |row| row.get::<_, u64>(0)).is_ok();
+                version == Ok(if is_new { 3 } else { 2 }) && rows(old) == 2
+            }
+            (true, [false, false, false]) => rows(old) == ROWS,
+            (false, [true, true, true]) => true,
+            _ => false,
+        };
+        whole && integrity == "ok"
+    }
+
+    /// Its rows, records in order and each oldest first.
+    pub(crate) fn rows() -> Vec<StoredValue> {
+        let of = |record: u64| (0..ROWS).filter(move |at| at % 2 == record);
+        let row = |at: u64| StoredValue {
+            record_name: ["a", "b"][(at % 2) as usize].into(),
+            value: json!([at, "x".repeat(40)]),
+            stored_at: at / 4,
+        };
+        of(0).chain(of(1)).map(row).collect()
+    }
+}
+
+/// Half of the rows as a run, the others as blocks of the head.
+fn fill(connection: &Connection) {
+    let block = |rows: std::ops::Range<u64>| {
+        let mut block = Columns::new();
+        for at in rows {
+            let value = json!([at, "x".repeat(40)]).to_string();
+            block.push(at as u32 % 2 + 1, at / 4, &value);
+        }
+        block
+    };
+    let folded = block(0..ROWS / 2);
+    let run = fold([&folded], &|record| record, &Layout::default(), false).unwrap().main.unwrap();
+    let directory = run.directory.encode().unwrap();
+    let (first, last) = (run.directory.first(), run.directory.last());
+    let insert = "INSERT INTO runs VALUES (1, 1, 0, ?1, ?2, ?3, ?4, ?5)";
+    let values = params![folded.len() as u64, first, last, run.text_bytes, directory];
+    connection.execute(insert, values).unwrap();
+    for (number, block) in run.blocks.iter().enumerate() {
+        let insert = "INSERT INTO blocks VALUES (1, ?1, ?2)";
+        connection.execute(insert, params![number as u64, block]).unwrap();
+    }
+    for (number, begin) in (2..).zip((ROWS / 2..ROWS).step_by(8)) {
+        let insert = "INSERT INTO head VALUES (?1, ?2)";
+        let content = block(begin..begin + 8).encode().unwrap();
+        connection.execute(insert, params![number, content]).unwrap();
+    }
+}

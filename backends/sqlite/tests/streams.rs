@@ -1,0 +1,79 @@
+//! Streams that nobody reads.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
+use annals_sqlite::{SqliteBackend, SqliteConfig};
+use futures_util::StreamExt;
+use rusqlite::Connection;
+use serde_json::json;
+
+async fn filled(config: SqliteConfig) -> SqliteBackend {
+    let history = SqliteBackend::open(config).unwrap();
+    let rows: Vec<Row> = (0..10_000).map(|at| Row::new("a", &json!(at), at).unwrap()).collect();
+    history.store_batch(&Batch::new(rows)).await.unwrap();
+    history
+}
+
+/// Whether all of the log can be copied and begun anew, which a snapshot keeps it from.
+fn log_is_free(path: &Path) -> bool {
+    let connection = Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::ZERO).unwrap();
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    busy == 0
+}
+
+/// A paused reader kept the log growing until the disk was full.
+#[tokio::test]
+async fn an_idle_stream_lets_go_of_its_snapshot_when_it_may_not_keep_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let config = SqliteConfig::new(&path).with_snapshot_timeout(Duration::from_millis(200));
+    let history = filled(config).await;
+    let mut rows = history.query_stream("a", QueryParams::default()).await.unwrap();
+    rows.next().await.unwrap().unwrap();
+    history.store("a", &json!("later"), 20_000).await.unwrap();
+    let begun = Instant::now();
+    while !log_is_free(&path) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the snapshot is still there");
+        tokio::task::yield_now().await;
+    }
+    let mut read = 1;
+    let error = loop {
+        match rows.next().await.unwrap() {
+            Ok(_) => read += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Timeout),
+        "{error}"
+    );
+    assert!(error.to_string().contains("200ms") && read < 10_000, "{read}: {error}");
+    assert!(rows.next().await.is_none());
+    assert_eq!(history.query("a", QueryParams::default()).await.unwrap().len(), 10_001);
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_snapshot_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    for timeout in [None, Some(Duration::from_secs(3_600))] {
+        let mut config = SqliteConfig::new(&path);
+        if let Some(timeout) = timeout {
+            config = config.with_snapshot_timeout(timeout);
+        }
+        let history = filled(config).await;
+        let mut rows = history.query_stream("a", QueryParams::default()).await.unwrap();
+        rows.next().await.unwrap().unwrap();
+        history.store("a", &json!("later"), 20_000).await.unwrap();
+        assert!(!log_is_free(&path));
+        assert_eq!(rows.map(Result::unwrap).count().await, 9_999);
+        assert!(log_is_free(&path));
+        assert_eq!(history.cleanup(u64::MAX).await.unwrap(), 10_001);
+    }
+}

@@ -1,0 +1,221 @@
+//! A store's life in short: openings, stores of all kinds, foldings, merges, cleanups, closings.
+
+use std::sync::Arc;
+
+use annals_core::{
+    Batch, BatchId, Grammar, Order, Outcome, PersistenceBackend, PersistenceError, QueryParams,
+    Row, StoredValue,
+};
+use annals_embedded::Tuning;
+use annals_embedded::format::Layout;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::ledger::{Ledger, Sent};
+use crate::medium::Medium;
+
+/// Opens the store once more.
+pub type Open<'a> = dyn Fn() -> Result<Arc<dyn PersistenceBackend>, PersistenceError> + 'a;
+
+const RECORDS: [&str; 4] = ["a", "a::b", "b", "c"];
+const WRITER: u128 = 77;
+const OPENINGS: u64 = 3;
+const STEPS: u64 = 16;
+
+/// One more than an opening may take: two faults in a row are not asked for.
+const TRIES: usize = 3;
+
+/// So small that there is folding and merging all the time.
+pub fn tiny() -> Tuning {
+    Tuning {
+        fold_rows: 12,
+        fold_bytes: 800,
+        fold_blocks: 5,
+        class_rows: [20, 60, 150],
+        class_bytes: [2 << 10, 6 << 10, 15 << 10],
+        merged_runs: 3,
+        split_rows: 20,
+        layout: Layout { block_rows: 6, block_text: 200, fresh_rows: 2, fresh_from: 3 },
+    }
+}
+
+/// A scenario under way.
+pub struct Life<'a> {
+    open: &'a Open<'a>,
+    medium: &'a Medium,
+    ledger: Ledger,
+    number: u64,
+    batch: u64,
+    /// The writer must not go on: nobody knows what became of its last batch.
+    blocked: bool,
+}
+
+impl<'a> Life<'a> {
+    /// A store that nothing was sent to yet.
+    pub fn new(medium: &'a Medium, open: &'a Open<'a>) -> Self {
+        Self { open, medium, ledger: Ledger::default(), number: 0, batch: 0, blocked: false }
+    }
+
+    /// Plays it, as far as the medium lets it.
+    ///
+    /// # Errors
+    /// What the store did wrong.
+    pub async fn play(&mut self) -> Result<(), String> {
+        for opening in 0..OPENINGS {
+            let Some(store) = self.opened()? else { return Ok(()) };
+            for step in 0..STEPS {
+                // The machine that sends is switched off as well.
+                if !self.medium.is_down() {
+                    self.step(&*store, opening * STEPS + step).await;
+                }
+            }
+            if !self.medium.is_down() {
+                let older_than = [1_010, 1_060, 1_100][opening as usize];
+                let cleaned = store.cleanup(older_than).await;
+                self.ledger.cleaned(older_than, &cleaned)?;
+            }
+            // One that fails while it reads says nothing.
+            if let Ok(rows) = everything(&*store).await {
+                self.ledger.check(&rows)?;
+            }
+            // Whatever it answers: it must be possible to open it again.
+            drop(store.close().await);
+        }
+        Ok(())
+    }
+
+    fn opened(&self) -> Result<Option<Arc<dyn PersistenceBackend>>, String> {
+        let mut told = String::new();
+        for _ in 0..TRIES {
+            match (self.open)() {
+                Ok(store) => return Ok(Some(store)),
+                Err(_) if self.medium.is_down() => return Ok(None),
+                Err(error) => told = error.to_string(),
+            }
+            // Somebody makes room.
+            self.medium.disarm();
+        }
+        Err(format!("it does not open: {told}"))
+    }
+
+    async fn step(&mut self, store: &dyn PersistenceBackend, step: u64) {
+        match step % 5 {
+            // Of several callers at once, who may share a transaction.
+            4 => {
+                let batches: Vec<Batch> = (0..3).map(|record| self.rows(step, record, 1)).collect();
+                let sent: Vec<Sent> = batches.iter().map(|batch| self.note(batch)).collect();
+                let answers = join_all(batches.iter().map(|batch| store.store_batch(batch))).await;
+                for (sent, answer) in sent.into_iter().zip(&answers) {
+                    self.ledger.answered(sent, answer, false);
+                }
+            }
+            1 | 3 if !self.blocked => {
+                let id = BatchId { writer: WRITER, number: self.batch + 1 };
+                let batch = self.rows(step, step, 2 + step % 3).with_id(id);
+                let sent = self.note(&batch);
+                let mut answer = store.store_batch(&batch).await;
+                self.ledger.answered(sent, &answer, false);
+                let applied = |answer: &Result<(), PersistenceError>| match answer {
+                    Ok(()) => Some(true),
+                    Err(error) => (error.outcome() == Outcome::NotApplied).then_some(false),
+                };
+                if applied(&answer).is_none() {
+                    answer = store.store_batch(&batch).await;
+                    self.ledger.answered(sent, &answer, true);
+                    self.blocked = answer.is_err();
+                }
+                if answer.is_ok() {
+                    self.batch += 1;
+                }
+            }
+            _ => {
+                let batch = self.rows(step, step, 1 + step % 4);
+                let sent = self.note(&batch);
+                let answer = store.store_batch(&batch).await;
+                self.ledger.answered(sent, &answer, false);
+            }
+        }
+    }
+
+    /// Rows whose times mostly grow, sometimes do not, and are often equal.
+    fn rows(&mut self, step: u64, record: u64, count: u64) -> Batch {
+        let row = |at: u64| {
+            let number = self.number + at + 1;
+            let stored_at = if number % 7 == 3 { 1_000 + number % 90 } else { 1_000 + step * 4 };
+            let record = RECORDS[((record + at / 2) % RECORDS.len() as u64) as usize];
+            // Some larger than a block of a run.
+            let value = json!([number, "x".repeat((number % 6 * 50) as usize)]);
+            Row::new(record, &value, stored_at)
+        };
+        let rows: Vec<Row> = (0..count).filter_map(|at| row(at).ok()).collect();
+        self.number += count;
+        Batch::new(rows)
+    }
+
+    fn note(&mut self, batch: &Batch) -> Sent {
+        let number = |row: &Row| -> Option<u64> {
+            let end = row.value.as_str().find(',')?;
+            row.value.as_str().get(1..end)?.parse().ok()
+        };
+        let numbers: Vec<u64> = batch.rows().iter().filter_map(number).collect();
+        self.ledger.send(batch, numbers)
+    }
+
+    /// Opens what the scenario left, on a medium that works, and checks it; sends again what nobody
+    /// knows of, and checks that.
+    ///
+    /// # Errors
+    /// What the store has lost, doubled or brought back.
+    pub async fn check(&mut self) -> Result<(), String> {
+        let store = (self.open)().map_err(|error| format!("it does not open: {error}"))?;
+        self.check_rows(&*store).await?;
+        for (sent, batch) in self.ledger.undecided() {
+            self.ledger.sent_late(sent);
+            let answer = store.store_batch(&batch).await;
+            self.ledger.answered(sent, &answer, true);
+            answer.map_err(|error| format!("a second attempt: {error}"))?;
+        }
+        let batch = self.rows(1_000, 0, 30);
+        let sent = self.note(&batch);
+        let answer = store.store_batch(&batch).await;
+        self.ledger.answered(sent, &answer, false);
+        answer.map_err(|error| format!("a new batch: {error}"))?;
+        self.check_rows(&*store).await?;
+        store.close().await.map_err(|error| format!("closing: {error}"))?;
+        let store = (self.open)().map_err(|error| format!("once more: {error}"))?;
+        self.check_rows(&*store).await?;
+        let cleaned = store.cleanup(u64::MAX).await;
+        cleaned.as_ref().map_err(|error| format!("cleaning up: {error}"))?;
+        self.ledger.cleaned(u64::MAX, &cleaned)?;
+        self.check_rows(&*store).await?;
+        store.close().await.map_err(|error| format!("closing: {error}"))
+    }
+
+    async fn check_rows(&self, store: &dyn PersistenceBackend) -> Result<(), String> {
+        let rows = everything(store).await.map_err(|error| format!("reading: {error}"))?;
+        self.ledger.check(&rows)?;
+        let listed = store.records("*", Grammar::Glob).await.map_err(|error| error.to_string())?;
+        let counts = rows.chunk_by(|a, b| a.record_name == b.record_name).map(|rows| {
+            let times = || rows.iter().map(|row| row.stored_at);
+            (rows.len() as u64, times().min().unwrap_or(0), times().max().unwrap_or(0))
+        });
+        let listed = listed.iter().map(|record| (record.count, record.first, record.last));
+        if !counts.eq(listed) {
+            return Err("the listing is not that of the rows".into());
+        }
+        let latest = store.query("*", QueryParams::latest(2)).await;
+        let latest = latest.map_err(|error| format!("reading the latest: {error}"))?;
+        let expected = rows
+            .chunk_by(|a, b| a.record_name == b.record_name)
+            .flat_map(|rows| rows.iter().rev().take(2));
+        if !latest.iter().eq(expected) {
+            return Err("the latest rows are others".into());
+        }
+        Ok(())
+    }
+}
+
+async fn everything(store: &dyn PersistenceBackend) -> Result<Vec<StoredValue>, PersistenceError> {
+    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    store.query("*", params).await
+}
