@@ -6,7 +6,7 @@ use annals::{PersistenceBackend, QueryExt, Value};
 
 use crate::places::{Place, fill, must_hold};
 use crate::report::{Report, Samples};
-use crate::{Failure, Options, peer};
+use crate::{Failure, Options, peer, process};
 
 pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
     let Options { rows, records, .. } = *options;
@@ -42,11 +42,12 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
     Ok(())
 }
 
-/// Milliseconds, five times; fails unless as many rows come back as there must be.
+/// Milliseconds, five times, once nothing else goes on; fails unless as many rows come back as there must be.
 pub(crate) async fn measure(
     history: &dyn PersistenceBackend,
     expected: u64,
 ) -> Result<Samples, Failure> {
+    process::settled().await?;
     let mut milliseconds = Vec::new();
     for _ in 0..5 {
         let begun = Instant::now();

@@ -1,5 +1,7 @@
 //! What the kernel tells of this process.
 
+use std::time::Duration;
+
 use crate::Failure;
 
 /// The most memory it ever held, in KiB (`VmHWM` of proc_pid_status(5)).
@@ -10,6 +12,29 @@ pub(crate) fn peak_kibibytes() -> Result<u64, Failure> {
 /// Bytes it caused to be sent to the disk (`write_bytes` of proc_pid_io(5)).
 pub(crate) fn written_bytes() -> Result<u64, Failure> {
     figure("/proc/self/io", "write_bytes:")
+}
+
+/// Waits until this process has done next to nothing for half a second: whatever a store does in the
+/// background is done then.
+pub(crate) async fn settled() -> Result<(), Failure> {
+    let mut before = ticks()?;
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = ticks()?;
+        if now - before <= 1 {
+            return Ok(());
+        }
+        before = now;
+    }
+}
+
+/// Time on a processor so far, in hundredths of a second (`utime` and `stime` of proc_pid_stat(5), the
+/// twelfth and thirteenth field after the name in parentheses).
+fn ticks() -> Result<u64, Failure> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = text.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
+    let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(times.sum::<Result<u64, _>>()?)
 }
 
 fn figure(file: &str, name: &str) -> Result<u64, Failure> {
