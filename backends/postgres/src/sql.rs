@@ -127,11 +127,14 @@ impl Sql {
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} \
                  SELECT pg_advisory_xact_lock({create_lock})"
             ),
+            // Sweeps wait for their turn with nothing locked: one that was let in would have read
+            // the history, and wait to delete from it while we wait for it to end.
             begin_migration: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                  SET LOCAL statement_timeout = 0; \
                  SET LOCAL idle_in_transaction_session_timeout = {limit}; {sequential} \
-                 SELECT pg_advisory_xact_lock({create_lock})"
+                 SELECT pg_advisory_xact_lock({create_lock}); \
+                 SELECT pg_advisory_xact_lock({sweep_lock})"
             ),
             begin_partitions: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} \

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals_core::{
@@ -128,6 +129,72 @@ async fn queries_wait_while_a_history_becomes_distributed() {
     migrates_under_queries(Place::with(Extension::Citus, ""), "distribute=require").await;
 }
 
+/// A sweep's step had read the history when the migration locked it, and waited to delete from it;
+/// the migration waited for that step to end before it could drop the old table. After a second
+/// the server ended one of the two: an hour's copying, for all it knew.
+async fn migrates_under_stores_and_sweeps(mut place: Place, options: &'static str) {
+    const OLD: u64 = 10_000;
+    let first = place.schema.clone();
+    for round in 0..3 {
+        place.schema = format!("{first}_{round}");
+        place.options = "timescale=off";
+        let backend = place.backend();
+        backend.store_batch(&batch(10, 20_000)).await.unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let sweeps: Vec<_> = (0..2)
+            .map(|_| {
+                let (backend, done) = (place.backend(), done.clone());
+                tokio::spawn(async move {
+                    let mut removed = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        removed += backend.cleanup(OLD).await.unwrap();
+                    }
+                    removed
+                })
+            })
+            .collect();
+        let stores: Vec<_> = (0..3)
+            .map(|writer| {
+                let (backend, done) = (place.backend(), done.clone());
+                tokio::spawn(async move {
+                    let mut stored = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let rows = [stored % OLD, OLD + stored]
+                            .map(|at| row(&format!("w{writer}"), stored as i64, at));
+                        backend.store_batch(&Batch::new(rows)).await.unwrap();
+                        stored += 1;
+                    }
+                    stored
+                })
+            })
+            .collect();
+        // In the middle of all that.
+        while place.number("SELECT count(*) FROM {s}.history WHERE stored_at > 10000").await < 50 {}
+        PostgresBackend::migrate(place.config_with(options), |_| {}).await.unwrap();
+        done.store(true, Ordering::Relaxed);
+        let sum = async |tasks: Vec<tokio::task::JoinHandle<u64>>| -> u64 {
+            join_all(tasks).await.into_iter().map(Result::unwrap).sum()
+        };
+        let (stored, mut removed) = (sum(stores).await, sum(sweeps).await);
+        place.options = options;
+        removed += place.backend().cleanup(OLD).await.unwrap();
+        assert_eq!(removed, 20_000 + stored, "each expired row was counted once");
+        let kept = place.backend().query("w*", QueryParams::default()).await.unwrap();
+        assert_eq!(kept.len() as u64, stored);
+        let distinct = "SELECT count(DISTINCT (record_id, value)) FROM {s}.history";
+        assert_eq!(place.number(distinct).await as u64, stored);
+    }
+}
+
+async fn stores_and_sweeps_go_on_around_a_migration_to_partitions() {
+    migrates_under_stores_and_sweeps(Place::new(), "partition_interval=1s").await;
+}
+
+async fn stores_and_sweeps_go_on_around_a_migration_to_a_hypertable() {
+    let place = Place::with(Extension::Timescale, "");
+    migrates_under_stores_and_sweeps(place, "timescale=require&chunk_interval=1s").await;
+}
+
 async fn what_cannot_be_converted_is_refused_and_stays() {
     let place = Place::new();
     let migrate = |options| PostgresBackend::migrate(place.config_with(options), |_| {});
@@ -184,6 +251,8 @@ annals_test_postgres::server_tests! {
     async queries_go_on_while_a_history_becomes_partitioned,
     async queries_go_on_while_a_history_becomes_a_hypertable with Timescale,
     async queries_wait_while_a_history_becomes_distributed with Citus,
+    async stores_and_sweeps_go_on_around_a_migration_to_partitions,
+    async stores_and_sweeps_go_on_around_a_migration_to_a_hypertable with Timescale,
     async what_cannot_be_converted_is_refused_and_stays,
     async an_older_schema_is_upgraded_by_whoever_comes_first,
     async the_interval_of_a_history_is_not_changed_in_passing,
