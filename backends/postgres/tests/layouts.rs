@@ -301,6 +301,25 @@ async fn partitions_of_somebody_else_are_used_as_they_are() {
     assert_eq!(backend.cleanup(51).await.unwrap(), 1);
 }
 
+/// It was said that record names vanish, whatever had vanished.
+async fn a_row_that_never_finds_a_partition_is_not_blamed_on_names() {
+    let place = partitioned();
+    let backend = place.backend();
+    backend.store("a", &json!(1), 1).await.unwrap();
+    // What the server says of a row without a partition.
+    let refuse = "CREATE FUNCTION {s}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                    RAISE EXCEPTION 'no partition found for row' USING ERRCODE = '23514'; \
+                  END $$; \
+                  CREATE TRIGGER refuse BEFORE INSERT ON {s}.history \
+                    FOR EACH ROW EXECUTE FUNCTION {s}.refuse()";
+    place.execute(refuse).await;
+    let error = backend.store("a", &json!(1), 1).await.unwrap_err();
+    let PersistenceError::Backend(reported) = &error else { panic!("{error:?}") };
+    assert_eq!(reported.kind(), ErrorKind::Busy, "{error}");
+    let message = error.to_string();
+    assert!(message.contains("no partition") && !message.contains("names"), "{error}");
+}
+
 /// Rows that the server read from any table of the history, with its index or without.
 const READ: &str = "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint \
                     FROM pg_stat_all_tables WHERE relid IN ({tables})";
@@ -508,6 +527,7 @@ annals_test_postgres::server_tests! {
     async what_a_dead_sweep_detached_is_counted_by_the_next,
     async times_all_over_the_range_make_few_partitions,
     async partitions_of_somebody_else_are_used_as_they_are,
+    async a_row_that_never_finds_a_partition_is_not_blamed_on_names,
     async latest_n_is_a_seek_in_partitions,
     async latest_n_is_a_seek_in_compressed_chunks with Timescale,
     async under_the_apache_licence_nothing_is_compressed with TimescaleApache,
