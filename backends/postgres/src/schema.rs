@@ -12,11 +12,11 @@ use crate::partitions;
 use crate::session::Session;
 
 /// The version of the tables that this release reads and writes.
-pub(crate) const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 3;
 
 /// What takes the tables from one version to the next, from version 1 on. There is no way back:
 /// an older release refuses a newer version.
-const STEPS: [fn(&str) -> String; VERSION as usize - 1] = [ddl::version_2];
+const STEPS: [fn(&str) -> String; VERSION as usize - 1] = [ddl::version_2, ddl::version_3];
 
 /// The oldest `server_version_num`.
 const OLDEST_SERVER: i32 = 140_000;
@@ -80,12 +80,12 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
 }
 
 /// Whether the server that queries go to has the tables as they are to be: it may be behind, and
-/// nothing is created there.
+/// nothing is created there. Queries need nothing that came after version 1.
 pub(crate) async fn is_on_replica(engine: &Engine) -> Result<bool, PersistenceError> {
     let session = engine.querier(OPERATION).await?;
     let config = engine.config();
     let found = look(engine, &session).await?;
-    let there = found.meta && version(engine, &session).await? == VERSION && {
+    let there = found.meta && version(engine, &session).await? <= VERSION && {
         let layout = layout::find(config, &session, &found.extensions).await?;
         layout::accept(OPERATION, &config.storage, layout).is_ok()
     };

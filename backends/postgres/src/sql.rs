@@ -15,7 +15,8 @@ mod distributed;
 /// * `records (id, name)`: names, interned, in byte order whatever the database's locale.
 /// * `history (record_id, stored_at, seq, value)`: the rows, keyed by the first three. `seq` comes
 ///   from a sequence, so that equal times stay in order of arrival.
-/// * `writers (writer, number, touched_at)`: the last batch of each writer.
+/// * `writers (writer, number, last_use)`: the last batch of each writer. `last_use` comes from a
+///   sequence: a clock that was ahead for a while would have the wrong ones forgotten.
 /// * `meta (schema_version, names_generation, partition_interval)`: one row. Whoever removes a name
 ///   raises the generation; whoever has cached ids compares it before he commits. It begins at a
 ///   random number, so that ids of a schema that was dropped do not fit the one made in its place.
@@ -190,12 +191,12 @@ impl Sql {
             // must take "nothing was raised" for "stored before" when it did not run.
             claim: format!(
                 "WITH claimed AS (\
-                   INSERT INTO {s}.writers AS w (writer, number, touched_at) \
-                   SELECT u.writer, u.number, now() \
+                   INSERT INTO {s}.writers AS w (writer, number) \
+                   SELECT u.writer, u.number \
                    FROM unnest($1::bytea[], $2::bigint[]) AS u (writer, number) \
                    WHERE {ours} ORDER BY u.writer \
                    ON CONFLICT (writer) DO UPDATE \
-                   SET number = excluded.number, touched_at = excluded.touched_at \
+                   SET number = excluded.number, last_use = excluded.last_use \
                    WHERE w.number < excluded.number RETURNING w.writer) \
                  SELECT coalesce({ours}, false), ARRAY(SELECT writer FROM claimed)"
             ),
@@ -304,7 +305,7 @@ impl Sql {
             ),
             expire_writers: format!(
                 "DELETE FROM {s}.writers WHERE writer IN (SELECT writer FROM {s}.writers \
-                 ORDER BY touched_at DESC OFFSET {REMEMBERED_WRITERS})"
+                 ORDER BY last_use DESC OFFSET {REMEMBERED_WRITERS})"
             ),
             health: format!("SELECT schema_version FROM {s}.meta"),
             probe: format!(

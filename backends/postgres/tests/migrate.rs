@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals_core::{
-    Batch, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+    Batch, BatchId, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
 };
 use annals_postgres::{MigrationProgress, PostgresBackend};
 use annals_test_postgres::Extension;
@@ -214,18 +214,56 @@ async fn what_cannot_be_converted_is_refused_and_stays() {
     assert_eq!(backend.query("*", QueryParams::default()).await.unwrap().len(), 30);
 }
 
-async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
-    let place = Place::new();
+/// Tables as version 1 had them, with these writers.
+async fn as_version_1(place: &Place, writers: &str) {
     place.backend().store("a", &json!(1), 1).await.unwrap();
     let first = "ALTER TABLE {s}.meta DROP COLUMN partition_interval; \
-                 UPDATE {s}.meta SET schema_version = 1";
-    place.execute(first).await;
+                 ALTER TABLE {s}.writers DROP COLUMN last_use, \
+                   ADD COLUMN touched_at timestamptz NOT NULL; \
+                 UPDATE {s}.meta SET schema_version = 1;";
+    place.execute(&format!("{first} {writers}")).await;
+}
+
+async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
+    let place = Place::new();
+    as_version_1(&place, "").await;
     let backends: Vec<_> = (0..16).map(|_| place.backend()).collect();
     for result in join_all(backends.iter().map(|backend| backend.initialize())).await {
         result.unwrap();
     }
-    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 2);
+    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 3);
     assert_eq!(backends[3].query_latest::<i64>("*", 9).await.unwrap(), [1]);
+}
+
+/// They are in the order of the times they had, and those that store afterwards come after all of
+/// them: one had a clock that was ahead.
+async fn writers_of_an_older_schema_keep_their_order() {
+    let place = Place::new();
+    let writers = "INSERT INTO {s}.writers SELECT decode(lpad(w, 32, '0'), 'hex'), 5, t \
+                   FROM (VALUES ('3', '2020-01-01'::timestamptz), ('1', '2021-01-01'), \
+                     ('2', '2999-01-01')) AS v (w, t)";
+    as_version_1(&place, writers).await;
+    let backend = place.backend();
+    let store = async |writer, number| {
+        let batch = Batch::new([row("b", 1, 1)]).with_id(BatchId { writer, number });
+        backend.store_batch(&batch).await.unwrap();
+    };
+    store(4, 1).await;
+    store(3, 6).await;
+    // Known already, and not stored again.
+    store(1, 5).await;
+    // As a program of before goes on while replicas are replaced one by one.
+    let before = "INSERT INTO {s}.writers AS w (writer, number, touched_at) \
+                  VALUES (decode(lpad('5', 32, '0'), 'hex'), 1, now()), \
+                    (decode(lpad('2', 32, '0'), 'hex'), 6, now()) \
+                  ON CONFLICT (writer) DO UPDATE \
+                  SET number = excluded.number, touched_at = excluded.touched_at \
+                  WHERE w.number < excluded.number";
+    place.execute(before).await;
+    let order = "SELECT string_agg(get_byte(writer, 15)::text, '' ORDER BY last_use)::bigint \
+                 FROM {s}.writers";
+    assert_eq!(place.number(order).await, 12_435);
+    assert_eq!(backend.query("b", QueryParams::default()).await.unwrap().len(), 2);
 }
 
 async fn the_interval_of_a_history_is_not_changed_in_passing() {
@@ -255,5 +293,6 @@ annals_test_postgres::server_tests! {
     async stores_and_sweeps_go_on_around_a_migration_to_a_hypertable with Timescale,
     async what_cannot_be_converted_is_refused_and_stays,
     async an_older_schema_is_upgraded_by_whoever_comes_first,
+    async writers_of_an_older_schema_keep_their_order,
     async the_interval_of_a_history_is_not_changed_in_passing,
 }
