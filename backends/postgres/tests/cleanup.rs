@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Batch, BatchId, CleanupPlan, CleanupRule, Grammar, Pattern, PersistenceBackend, QueryExt,
-    REMEMBERED_WRITERS,
+    Batch, BatchId, CleanupPlan, CleanupRule, Grammar, Pattern, PersistenceBackend,
+    PersistenceError, QueryExt, REMEMBERED_WRITERS,
 };
 use common::{Place, batch, row};
 use futures_util::future::join_all;
@@ -31,6 +31,25 @@ async fn the_count_is_exact_over_many_steps() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 9_860);
     assert_eq!(backend.cleanup(u64::MAX).await.unwrap(), 9_860);
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0);
+}
+
+/// The rows of the steps that were committed were in no count.
+async fn a_cleanup_that_fails_half_way_tells_what_it_removed() {
+    let place = Place::new();
+    let backend = place.backend();
+    let rows: Vec<_> = (0..6_000).map(|i| row("a", i, 1)).chain([row("b", 0, 1)]).collect();
+    backend.store_batch(&Batch::new(rows)).await.unwrap();
+    let refuse = "CREATE FUNCTION {s}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                    RAISE EXCEPTION 'not this one'; END $$; \
+                  CREATE TRIGGER refuse BEFORE DELETE ON {s}.history FOR EACH ROW \
+                    WHEN (OLD.value = '5999') EXECUTE FUNCTION {s}.refuse()";
+    place.execute(refuse).await;
+    let error = backend.cleanup(9).await.unwrap_err();
+    assert!(error.to_string().contains("not this one"), "{error}");
+    let PersistenceError::PartialCleanup { removed: 5_000, .. } = error else { panic!("{error}") };
+    assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 1_001);
+    place.execute("DROP TRIGGER refuse ON {s}.history").await;
+    assert_eq!(backend.cleanup(9).await.unwrap(), 1_001);
 }
 
 async fn a_plan_agrees_with_the_reference() {
@@ -176,6 +195,7 @@ async fn only_the_last_writers_are_remembered() {
 
 annals_test_postgres::server_tests! {
     async the_count_is_exact_over_many_steps,
+    async a_cleanup_that_fails_half_way_tells_what_it_removed,
     async a_plan_agrees_with_the_reference,
     async two_sweeps_at_once_share_the_work,
     async an_empty_record_is_forgotten_and_may_come_back,

@@ -343,8 +343,11 @@ async fn a_damaged_run_keeps_no_others_from_being_cleaned_up() {
         store.store("b", &json!([at]), at).await.unwrap();
     }
     let error = store.cleanup(90).await.unwrap_err();
+    let PersistenceError::PartialCleanup { removed: 90, source } = &error else {
+        panic!("{error}")
+    };
     assert!(
-        matches!(&error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
+        matches!(&**source, PersistenceError::Backend(e) if e.kind() == ErrorKind::Corrupt),
         "{error}"
     );
     assert_eq!(store.query("b", QueryParams::default()).await.unwrap().len(), 10);
