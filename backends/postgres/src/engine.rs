@@ -38,7 +38,8 @@ pub(crate) struct Engine {
     /// Streams may wait for their reader for ever, so that one connection is kept from them.
     streams: Arc<Semaphore>,
     ready: OnceCell<schema::Server>,
-    readable: OnceCell<()>,
+    /// How the history lies on the server of `read_url`.
+    readable: OnceCell<Layout>,
     pub(crate) names: Arc<NameCache>,
 }
 
@@ -138,17 +139,26 @@ impl Engine {
             return self.ready().await;
         }
         let checked = self.readable.get_or_try_init(|| async {
-            if !schema::is_on_replica(self).await? {
-                self.ready().await?;
-                // Replayed meanwhile, or the next call will see.
-                if !schema::is_on_replica(self).await? {
-                    let message = "the tables have not reached the server of `read_url` yet";
-                    return Err(error::own(error::INITIALIZE, ErrorKind::Busy, message));
-                }
+            if let Some(layout) = schema::on_replica(self).await? {
+                return Ok(layout);
             }
-            Ok(())
+            self.ready().await?;
+            // Replayed meanwhile, or the next call will see.
+            schema::on_replica(self).await?.ok_or_else(|| {
+                let message = "the tables have not reached the server of `read_url` yet";
+                error::own(error::INITIALIZE, ErrorKind::Busy, message)
+            })
         });
         checked.await.map(drop)
+    }
+
+    /// The statement that begins a query, once this is [readable](Self::readable).
+    pub(crate) fn begin_read(&self) -> &str {
+        let layout = self.readable.get().copied().unwrap_or_else(|| self.layout());
+        match layout {
+            Layout::Partitioned => &self.sql.begin_read_partitioned,
+            Layout::Plain | Layout::Hypertable | Layout::Distributed => &self.sql.begin_read,
+        }
     }
 
     /// A connection for queries.

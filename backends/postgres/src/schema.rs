@@ -79,16 +79,17 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     Ok(Server { syncs: found.syncs, layout, one_snapshot })
 }
 
-/// Whether the server that queries go to has the tables as they are to be: it may be behind, and
-/// nothing is created there. Queries need nothing that came after version 1.
-pub(crate) async fn is_on_replica(engine: &Engine) -> Result<bool, PersistenceError> {
+/// How the history lies on the server that queries go to, if the tables are there as they are to be:
+/// it may be behind, and nothing is created there. Queries need nothing that came after version 1.
+pub(crate) async fn on_replica(engine: &Engine) -> Result<Option<Layout>, PersistenceError> {
     let session = engine.querier(OPERATION).await?;
     let config = engine.config();
     let found = look(engine, &session).await?;
-    let there = found.meta && version(engine, &session).await? <= VERSION && {
+    let mut there = None;
+    if found.meta && version(engine, &session).await? <= VERSION {
         let layout = layout::find(config, &session, &found.extensions).await?;
-        layout::accept(OPERATION, &config.storage, layout).is_ok()
-    };
+        there = layout::accept(OPERATION, &config.storage, layout).is_ok().then_some(layout);
+    }
     session.release();
     Ok(there)
 }

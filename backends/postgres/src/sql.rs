@@ -33,6 +33,10 @@ pub(crate) struct Sql {
     pub(crate) begin_names: String,
     /// Begins a transaction that reads one snapshot.
     pub(crate) begin_read: String,
+    /// The same, of PostgreSQL's own partitions.
+    pub(crate) begin_read_partitioned: String,
+    /// Waits until nobody reads a snapshot of partitions, and holds up who begins to.
+    pub(crate) lock_reading: String,
     /// Begins one step of a sweep.
     pub(crate) begin_sweep: String,
     /// Waits until no other process makes a step.
@@ -90,6 +94,7 @@ impl Sql {
         let create_lock = lock_key("create", &config.schema);
         let sweep_lock = lock_key("sweep", &config.schema);
         let partitions_lock = lock_key("partitions", &config.schema);
+        let read_lock = lock_key("read", &config.schema);
         let limit = config.statement_timeout.as_millis();
         // What is sent before BEGIN was answered must do nothing if BEGIN failed, or if an old
         // pooler ran another schema's statement in place of ours.
@@ -118,6 +123,17 @@ impl Sql {
             true => String::new(),
             false => format!("LOCK TABLE {s}.history IN ACCESS SHARE MODE"),
         };
+        // Without a limit on the server: a portal that waits for its reader to take the next
+        // row counts as running. The client has its own limit for each step,
+        // and a client that is gone without a word is noticed by the keepalives.
+        let begin_read = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+             SET LOCAL statement_timeout = 0; \
+             SET LOCAL idle_in_transaction_session_timeout = 0; \
+             SET LOCAL tcp_keepalives_idle = 30; \
+             SET LOCAL tcp_keepalives_interval = 10; \
+             SET LOCAL tcp_keepalives_count = 3; {plan}"
+        );
         // Citus otherwise refuses to change what it has read from several shards at once.
         let sequential = match config.storage.distribute {
             true => "SET LOCAL citus.multi_shard_modify_mode = 'sequential';",
@@ -151,17 +167,16 @@ impl Sql {
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                  {limits} SET LOCAL synchronous_commit = on"
             ),
-            // Without a limit on the server: a portal that waits for its reader to take the next
-            // row counts as running. The client has its own limit for each step,
-            // and a client that is gone without a word is noticed by the keepalives.
-            begin_read: format!(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-                 SET LOCAL statement_timeout = 0; \
-                 SET LOCAL idle_in_transaction_session_timeout = 0; \
-                 SET LOCAL tcp_keepalives_idle = 30; \
-                 SET LOCAL tcp_keepalives_interval = 10; \
-                 SET LOCAL tcp_keepalives_count = 3; {plan} {keep}"
+            begin_read: format!("{begin_read} {keep}"),
+            // The parent alone keeps any partition from being detached, and of the partitions those
+            // are locked that are read. The second lock is for sweeps: they wait there, and not
+            // for the parent, where stores would queue up behind them. It comes after the first
+            // because it takes the snapshot.
+            begin_read_partitioned: format!(
+                "{begin_read} LOCK TABLE ONLY {s}.history IN ACCESS SHARE MODE; \
+                 SELECT pg_advisory_xact_lock_shared({read_lock})"
             ),
+            lock_reading: format!("SELECT pg_advisory_xact_lock({read_lock})"),
             begin_sweep: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {}",
                 plan.trim_end_matches(';')
@@ -371,6 +386,7 @@ mod tests {
             ("create", 3_472_230_037_345_271_557),
             ("sweep", 6_164_643_500_509_362_089),
             ("partitions", -4_364_375_357_667_629_456),
+            ("read", -7_196_103_700_919_766_987),
         ] {
             assert_eq!(lock_key(purpose, "annals"), key, "{purpose}");
         }
