@@ -235,6 +235,32 @@ async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
     assert_eq!(backends[3].query_latest::<i64>("*", 9).await.unwrap(), [1]);
 }
 
+/// Who upgrades has the writers locked and wants the version; somebody else has that and wants the
+/// writers. The server ends the upgrade, which once was the answer to the first call.
+async fn an_upgrade_that_ends_in_a_deadlock_is_made_again() {
+    let place = Place::new();
+    as_version_1(
+        &place,
+        "ALTER TABLE {s}.meta ADD COLUMN partition_interval bigint; \
+                          UPDATE {s}.meta SET schema_version = 2",
+    )
+    .await;
+    let other = place.client().await;
+    let meta = "SET deadlock_timeout = '1h'; BEGIN; UPDATE {s}.meta SET schema_version = 2";
+    other.batch_execute(&meta.replace("{s}", &place.quoted())).await.unwrap();
+    let upgrading = {
+        let config = place.config_with("options=-c%20deadlock_timeout%3D2s&application_name=up");
+        tokio::spawn(async move { PostgresBackend::new(config).initialize().await })
+    };
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = ANY \
+                   (SELECT pid FROM pg_stat_activity WHERE application_name = 'up')";
+    while place.number(waiting).await == 0 {}
+    let writers = format!("SELECT FROM {}.writers; COMMIT", place.quoted());
+    other.batch_execute(&writers).await.unwrap();
+    upgrading.await.unwrap().unwrap();
+    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 3);
+}
+
 /// They are in the order of the times they had, and those that store afterwards come after all of
 /// them: one had a clock that was ahead.
 async fn writers_of_an_older_schema_keep_their_order() {
@@ -293,6 +319,7 @@ annals_test_postgres::server_tests! {
     async stores_and_sweeps_go_on_around_a_migration_to_a_hypertable with Timescale,
     async what_cannot_be_converted_is_refused_and_stays,
     async an_older_schema_is_upgraded_by_whoever_comes_first,
+    async an_upgrade_that_ends_in_a_deadlock_is_made_again,
     async writers_of_an_older_schema_keep_their_order,
     async the_interval_of_a_history_is_not_changed_in_passing,
 }
