@@ -10,6 +10,7 @@ use deadpool::managed::{Hook, Timeouts};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::closing::{Closing, Deadline};
 use crate::config::PostgresConfig;
 use crate::connect::{Connector, Server};
 use crate::error::{self, Native, Phase};
@@ -41,6 +42,7 @@ pub(crate) struct Engine {
     /// How the history lies on the server of `read_url`.
     readable: OnceCell<Layout>,
     pub(crate) names: Arc<NameCache>,
+    pub(crate) closing: Closing,
 }
 
 impl Engine {
@@ -75,6 +77,7 @@ impl Engine {
             ready: OnceCell::new(),
             readable: OnceCell::new(),
             names,
+            closing: Closing::new(),
             config,
         }
     }
@@ -194,8 +197,15 @@ impl Engine {
         let pool = pool.ok_or_else(|| {
             error::own(operation, ErrorKind::Config, "no pool of connections can be made of this")
         })?;
-        let client = pool.get().await.map_err(|error| error::pool(operation, error))?;
-        Ok(Session::new(client, operation, self.config.statement_timeout.saturating_add(GRACE)))
+        let deadline = self.closing.deadline();
+        let client = tokio::select! {
+            // First of all: when it has passed nothing is sent any more.
+            biased;
+            () = deadline.passed() => return Err(Deadline::error(operation, Phase::Before)),
+            client = pool.get() => client.map_err(|error| error::pool(operation, error))?,
+        };
+        let limit = self.config.statement_timeout.saturating_add(GRACE);
+        Ok(Session::new(client, operation, limit, deadline))
     }
 
     /// The right to hold a connection for as long as a reader likes.

@@ -42,8 +42,9 @@ const SERVER_OPTIONS: [&str; 7] = [
 ];
 
 /// Options of the history as a whole.
-const OWN_OPTIONS: [&str; 14] = [
+const OWN_OPTIONS: [&str; 15] = [
     "chunk_interval",
+    "close_timeout",
     "compress_after",
     "connect_timeout",
     "distribute",
@@ -72,6 +73,7 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
             "writers" => config.writers = number(key, &value)?,
             "durability" => config.durability = durability(&value)?,
             "wait_timeout" => config.wait_timeout = duration(key, &value, 1)?,
+            "close_timeout" => config.close_timeout = duration(key, &value, 1)?,
             "connect_timeout" => config.connect_timeout = duration(key, &value, 1_000)?,
             "read_url" => config.read_server = Some(read_server(&value)?),
             "timescale" => config.storage.timescale = Timescale::parse(&value)?,
