@@ -10,6 +10,7 @@ use annals_postgres::PostgresBackend;
 use annals_test_postgres::LocalServer;
 use common::{Place, row};
 use futures_util::StreamExt;
+use tokio_postgres::NoTls;
 
 /// One row in each of so many partitions.
 async fn fill(backend: &PostgresBackend, partitions: u64) {
@@ -70,9 +71,17 @@ async fn no_room_for_locks_is_told_with_the_settings_name() {
     server.resume().unwrap();
     let url = format!("{}?partition_interval=1s", server.url());
     let backend = PostgresBackend::connect(&url).await.unwrap();
-    for some in 0..8 {
-        let rows: Vec<_> = (0..50).map(|i| row("a", 1, (some * 50 + i) * 1_000)).collect();
-        backend.store_batch(&Batch::new(rows)).await.unwrap();
+    // They were made in one transaction, for which there was no room either, however often it was
+    // tried again. The rows go in a few at a time: an insert locks what it fills.
+    let all: Vec<_> = (0..400).map(|i| row("a", 1, i * 1_000)).collect();
+    backend.store_batch(&Batch::new(all.clone())).await.unwrap_err();
+    let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let partitions = "SELECT count(*) FROM pg_inherits";
+    let made: i64 = client.query_one(partitions, &[]).await.unwrap().get(0);
+    assert!(made >= 400, "{made} partitions");
+    for some in all.chunks(50) {
+        backend.store_batch(&Batch::new(some.to_vec())).await.unwrap();
     }
     let error = backend.query("a", QueryParams::default()).await.unwrap_err();
     let PersistenceError::Backend(reported) = &error else { panic!("{error:?}") };
