@@ -9,6 +9,7 @@ use crate::connect::Server;
 use crate::error;
 
 mod storage;
+mod tls;
 mod url;
 
 pub use storage::Timescale;

@@ -60,7 +60,7 @@ impl Engine {
         // With sizes beyond reason a pool takes all memory. The check's error comes with the first
         // call.
         let sound = config.check().is_ok();
-        let pool = |server, size| sound.then(|| pool(&config, server, size));
+        let pool = |server, size| if sound { pool(&config, server, size) } else { None };
         let build = |builder: PoolBuilder| builder.build().ok();
         Self {
             sql,
@@ -240,7 +240,7 @@ impl Engine {
     }
 }
 
-fn pool(config: &PostgresConfig, server: &Server, size: usize) -> PoolBuilder {
+fn pool(config: &PostgresConfig, server: &Server, size: usize) -> Option<PoolBuilder> {
     let mut server = server.clone();
     let driver = &mut server.driver;
     if driver.get_application_name().is_none() {
@@ -249,8 +249,8 @@ fn pool(config: &PostgresConfig, server: &Server, size: usize) -> PoolBuilder {
     keep_alive(driver);
     // Making a connection has limits of its own, for each host.
     let timeouts = Timeouts { wait: Some(config.wait_timeout), ..Timeouts::default() };
-    let connector = Connector::new(server, config.connect_timeout);
-    Pool::builder(connector).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1)
+    let connector = Connector::new(server, config.connect_timeout).ok()?;
+    Some(Pool::builder(connector).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1))
 }
 
 /// A server that is gone without a word is noticed within a minute, unless somebody chose other

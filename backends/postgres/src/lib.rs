@@ -76,6 +76,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use config::{PostgresConfig, Timescale};
+pub use connect::SslMode;
 pub use migrate::{Migration, MigrationProgress};
 pub use pools::{PoolPurpose, PoolState};
 
