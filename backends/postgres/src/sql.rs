@@ -60,6 +60,7 @@ pub(crate) struct Sql {
     pub(crate) newest_first: String,
     pub(crate) oldest_first: String,
     pub(crate) newest_ascending: String,
+    pub(crate) of_one: Option<distributed::OfOne>,
     pub(crate) summaries: String,
     pub(crate) keep_bounds: String,
     pub(crate) sweep_step: String,
@@ -261,6 +262,7 @@ impl Sql {
                    AND (stored_at, seq) >= (coalesce(b.stored_at, $2), coalesce(b.seq, 0)) \
                    ORDER BY stored_at, seq OFFSET 0) h"
             ),
+            of_one: None,
             summaries: format!(
                 "SELECT r.place, h.rows, h.first, h.last \
                  FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \

@@ -474,15 +474,16 @@ async fn a_query_of_one_record_goes_to_one_shard() {
             "SELECT sum(nullif(result, '')::bigint)::bigint FROM run_command_on_all_nodes($1)";
         client.query_one(sum, &[&command]).await.unwrap().get::<_, Option<i64>>(0).unwrap_or(0)
     };
-    let shards = async |column: &str| {
-        let select = format!(
-            "SELECT coalesce(sum({column}), 0)::bigint FROM pg_stat_all_tables \
-             WHERE schemaname = '{}' AND relname ~ '^history_[0-9]+$'",
-            place.schema
-        );
-        everywhere(&select).await
-    };
     let touched = "(idx_scan > 0 OR seq_scan > 0)::int";
+    let sum = |table: &str, column: &str| {
+        format!(
+            "SELECT coalesce(sum({column}), 0)::bigint FROM pg_stat_all_tables \
+             WHERE schemaname = '{}' AND relname ~ '^{table}_[0-9]+$'",
+            place.schema
+        )
+    };
+    let asked = |table: &str| sum(table, touched);
+    let shards = async |column: &str| everywhere(&sum("history", column)).await;
     let rows = "seq_tup_read + coalesce(idx_tup_fetch, 0)";
     // Those of a node's session arrive when it ends or has been idle for a moment: the ones of the
     // rows that were stored as well.
@@ -493,6 +494,8 @@ async fn a_query_of_one_record_goes_to_one_shard() {
     one.close().await.unwrap();
     while shards(rows).await < 7 {}
     assert_eq!(shards(touched).await, 1, "shards were asked");
+    // All of these were asked as well, and each costs a round trip.
+    assert_eq!(everywhere(&asked("placements")).await, 1, "shards of placements were asked");
     let all = place.backend();
     assert_eq!(all.query_latest::<i64>("*", 5).await.unwrap().len(), 50);
     all.close().await.unwrap();
