@@ -61,7 +61,8 @@ pub trait PersistenceBackend: Send + Sync {
     /// returns exactly how many.
     ///
     /// # Errors
-    /// What the engine reports; rows removed before it stay removed.
+    /// What the engine reports. Rows removed before it stay removed: if there were any, it comes
+    /// within [`PartialCleanup`](PersistenceError::PartialCleanup), which tells how many.
     ///
     /// # Cancel safety
     /// Dropping the future may stop it half-way; calling it again does the rest.
@@ -163,8 +164,8 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// [`Unsupported`](PersistenceError::Unsupported) for any other plan where
-    /// [`selective_cleanup`](Guarantees::selective_cleanup) is not claimed, or what the engine
-    /// reports.
+    /// [`selective_cleanup`](Guarantees::selective_cleanup) is not claimed, or as
+    /// [`cleanup`](Self::cleanup).
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.cleanup(plan.plain_only()?).await
     }

@@ -123,6 +123,16 @@ pub enum PersistenceError {
         #[source]
         source: Box<PersistenceError>,
     },
+    /// A cleanup broke off half-way.
+    #[error("{removed} rows were removed, and then: {source}")]
+    PartialCleanup {
+        /// Exactly how many rows were removed. If the [outcome](Self::outcome) of `source` is
+        /// [`Unknown`](Outcome::Unknown), those of its last step may be gone as well.
+        removed: u64,
+        /// What happened then.
+        #[source]
+        source: Box<PersistenceError>,
+    },
     /// The backend has no means to do what was asked; nothing was changed.
     #[error("this backend does not support {0}")]
     Unsupported(&'static str),
@@ -213,6 +223,16 @@ impl From<serde_json::Error> for PersistenceError {
 }
 
 impl PersistenceError {
+    /// The error of a cleanup that had removed so many rows when it failed: itself, if there were
+    /// none.
+    #[must_use]
+    pub fn after_removing(self, removed: u64) -> Self {
+        match removed {
+            0 => self,
+            removed => Self::PartialCleanup { removed, source: Box::new(self) },
+        }
+    }
+
     /// Whether the same call may succeed later without anything being changed about it.
     ///
     /// A busy, unreachable, slow or full engine passes; a bad name never does.
@@ -222,7 +242,9 @@ impl PersistenceError {
                 error.kind,
                 ErrorKind::Busy | ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Full
             ),
-            Self::PartialBatch { source, .. } => source.is_retryable(),
+            Self::PartialBatch { source, .. } | Self::PartialCleanup { source, .. } => {
+                source.is_retryable()
+            }
             _ => false,
         }
     }
@@ -231,7 +253,7 @@ impl PersistenceError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Backend(error) => error.outcome,
-            Self::PartialBatch { .. } => Outcome::Unknown,
+            Self::PartialBatch { .. } | Self::PartialCleanup { .. } => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }
@@ -271,6 +293,18 @@ mod tests {
             assert!(!engine_error(kind).is_retryable(), "{kind:?}");
         }
         assert!(!PersistenceError::BackendShutdown.is_retryable());
+    }
+
+    #[test]
+    fn a_cleanup_that_removed_nothing_fails_as_it_is() {
+        let error = || engine_error(ErrorKind::Busy);
+        assert!(matches!(error().after_removing(0), PersistenceError::Backend(_)));
+        let error = error().after_removing(7);
+        assert!(matches!(error, PersistenceError::PartialCleanup { removed: 7, .. }));
+        assert!(error.is_retryable() && !error.is_invalid_input());
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert!(error.to_string().starts_with("7 rows were removed, and then: "), "{error}");
+        assert!(error.source().is_some());
     }
 
     #[test]

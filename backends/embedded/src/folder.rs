@@ -276,10 +276,7 @@ impl<E: Engine> Folder<E> {
         let mut sweep = Sweep::new(plan);
         let swept = sweep.run(self, &|| reply.is_closed());
         let answer = match swept {
-            Err(PersistenceError::Backend(error)) if sweep.removed() > 0 => {
-                Err((*error).with_outcome(Outcome::Unknown).into())
-            }
-            Err(error) => Err(error),
+            Err(error) => Err(error.after_removing(sweep.removed())),
             Ok(()) => Ok(sweep.removed()),
         };
         drop(reply.send(answer));

@@ -54,7 +54,7 @@ pub(crate) async fn sweep(
     match sweep.run(&plan).await {
         Ok(()) => Ok(Swept { removed: sweep.removed, finished: true }),
         Err(Stop::Left) => Ok(Swept { removed: sweep.removed, finished: false }),
-        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::Failed(error)) => Err(error.after_removing(sweep.removed)),
     }
 }
 

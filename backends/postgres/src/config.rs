@@ -9,6 +9,7 @@ use crate::connect::Server;
 use crate::error;
 
 mod storage;
+mod tls;
 mod url;
 
 pub use storage::Timescale;
@@ -50,6 +51,7 @@ const FIELD_BYTES: usize = 1 << 30;
 /// | `wait_timeout` | 30 s | the longest wait for a free connection or a place in the queue |
 /// | `connect_timeout` | 10 s | the longest time to connect and log in, for each host's every address |
 /// | `statement_timeout` | 60 s | the longest time for one step of work on the server |
+/// | `close_timeout` | 2 min | the longest time that closing takes, whatever is in the queue |
 /// | `timescale` | `auto` | `require`, `off`: see [`with_timescale`](Self::with_timescale) |
 /// | `chunk_interval` | 1 d | what one chunk of a hypertable holds |
 /// | `compress_after` | 7 d | how old a chunk is when TimescaleDB compresses it; or `off` |
@@ -105,6 +107,7 @@ pub struct PostgresConfig {
     pub(crate) wait_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    pub(crate) close_timeout: Duration,
     pub(crate) storage: Storage,
 }
 
@@ -139,6 +142,7 @@ impl PostgresConfig {
             wait_timeout: Duration::from_secs(30),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
             statement_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(120),
             storage: Storage::default(),
         }
     }
@@ -221,6 +225,16 @@ impl PostgresConfig {
         self
     }
 
+    /// Sets the longest time that [`close`](annals_core::PersistenceBackend::close), or dropping the
+    /// last handle, takes to store what was accepted. What is not stored by then is answered with
+    /// an error, and `close` says how much that was. Up to a second more goes to the end of
+    /// look-ups of host names.
+    #[must_use]
+    pub fn with_close_timeout(mut self, limit: Duration) -> Self {
+        self.close_timeout = limit;
+        self
+    }
+
     /// Sets whether a schema that is created uses TimescaleDB: the history is a hypertable then,
     /// whose chunks are compressed when they are old and dropped when all of their rows are
     /// expired. Compression needs TimescaleDB's community licence.
@@ -292,6 +306,7 @@ impl PostgresConfig {
             ("wait_timeout", self.wait_timeout),
             ("connect_timeout", self.connect_timeout),
             ("statement_timeout", self.statement_timeout),
+            ("close_timeout", self.close_timeout),
         ] {
             // PostgreSQL takes at most i32::MAX milliseconds, and 0 for no limit at all.
             if !(1..=i32::MAX as u128).contains(&limit.as_millis()) {
@@ -326,6 +341,7 @@ impl fmt::Debug for PostgresConfig {
             .field("wait_timeout", &self.wait_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
+            .field("close_timeout", &self.close_timeout)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
     }
@@ -347,6 +363,7 @@ mod tests {
             (sound().with_connect_timeout(Duration::ZERO), "connect_timeout"),
             (sound().with_statement_timeout(Duration::from_micros(999)), "statement_timeout"),
             (sound().with_statement_timeout(Duration::MAX), "statement_timeout"),
+            (sound().with_close_timeout(Duration::ZERO), "close_timeout"),
             (sound().with_max_value_bytes(1 << 30), "max_value_bytes"),
         ] {
             let error = config.check().unwrap_err();

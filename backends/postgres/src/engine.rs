@@ -10,6 +10,7 @@ use deadpool::managed::{Hook, Timeouts};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::closing::{Closing, Deadline};
 use crate::config::PostgresConfig;
 use crate::connect::{Connector, Server};
 use crate::error::{self, Native, Phase};
@@ -38,8 +39,10 @@ pub(crate) struct Engine {
     /// Streams may wait for their reader for ever, so that one connection is kept from them.
     streams: Arc<Semaphore>,
     ready: OnceCell<schema::Server>,
-    readable: OnceCell<()>,
+    /// How the history lies on the server of `read_url`.
+    readable: OnceCell<Layout>,
     pub(crate) names: Arc<NameCache>,
+    pub(crate) closing: Closing,
 }
 
 impl Engine {
@@ -57,7 +60,7 @@ impl Engine {
         // With sizes beyond reason a pool takes all memory. The check's error comes with the first
         // call.
         let sound = config.check().is_ok();
-        let pool = |server, size| sound.then(|| pool(&config, server, size));
+        let pool = |server, size| if sound { pool(&config, server, size) } else { None };
         let build = |builder: PoolBuilder| builder.build().ok();
         Self {
             sql,
@@ -74,6 +77,7 @@ impl Engine {
             ready: OnceCell::new(),
             readable: OnceCell::new(),
             names,
+            closing: Closing::new(),
             config,
         }
     }
@@ -138,17 +142,26 @@ impl Engine {
             return self.ready().await;
         }
         let checked = self.readable.get_or_try_init(|| async {
-            if !schema::is_on_replica(self).await? {
-                self.ready().await?;
-                // Replayed meanwhile, or the next call will see.
-                if !schema::is_on_replica(self).await? {
-                    let message = "the tables have not reached the server of `read_url` yet";
-                    return Err(error::own(error::INITIALIZE, ErrorKind::Busy, message));
-                }
+            if let Some(layout) = schema::on_replica(self).await? {
+                return Ok(layout);
             }
-            Ok(())
+            self.ready().await?;
+            // Replayed meanwhile, or the next call will see.
+            schema::on_replica(self).await?.ok_or_else(|| {
+                let message = "the tables have not reached the server of `read_url` yet";
+                error::own(error::INITIALIZE, ErrorKind::Busy, message)
+            })
         });
         checked.await.map(drop)
+    }
+
+    /// The statement that begins a query, once this is [readable](Self::readable).
+    pub(crate) fn begin_read(&self) -> &str {
+        let layout = self.readable.get().copied().unwrap_or_else(|| self.layout());
+        match layout {
+            Layout::Partitioned => &self.sql.begin_read_partitioned,
+            Layout::Plain | Layout::Hypertable | Layout::Distributed => &self.sql.begin_read,
+        }
     }
 
     /// A connection for queries.
@@ -184,8 +197,15 @@ impl Engine {
         let pool = pool.ok_or_else(|| {
             error::own(operation, ErrorKind::Config, "no pool of connections can be made of this")
         })?;
-        let client = pool.get().await.map_err(|error| error::pool(operation, error))?;
-        Ok(Session::new(client, operation, self.config.statement_timeout.saturating_add(GRACE)))
+        let deadline = self.closing.deadline();
+        let client = tokio::select! {
+            // First of all: when it has passed nothing is sent any more.
+            biased;
+            () = deadline.passed() => return Err(Deadline::error(operation, Phase::Before)),
+            client = pool.get() => client.map_err(|error| error::pool(operation, error))?,
+        };
+        let limit = self.config.statement_timeout.saturating_add(GRACE);
+        Ok(Session::new(client, operation, limit, deadline))
     }
 
     /// The right to hold a connection for as long as a reader likes.
@@ -220,7 +240,7 @@ impl Engine {
     }
 }
 
-fn pool(config: &PostgresConfig, server: &Server, size: usize) -> PoolBuilder {
+fn pool(config: &PostgresConfig, server: &Server, size: usize) -> Option<PoolBuilder> {
     let mut server = server.clone();
     let driver = &mut server.driver;
     if driver.get_application_name().is_none() {
@@ -229,8 +249,8 @@ fn pool(config: &PostgresConfig, server: &Server, size: usize) -> PoolBuilder {
     keep_alive(driver);
     // Making a connection has limits of its own, for each host.
     let timeouts = Timeouts { wait: Some(config.wait_timeout), ..Timeouts::default() };
-    let connector = Connector::new(server, config.connect_timeout);
-    Pool::builder(connector).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1)
+    let connector = Connector::new(server, config.connect_timeout).ok()?;
+    Some(Pool::builder(connector).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1))
 }
 
 /// A server that is gone without a word is noticed within a minute, unless somebody chose other

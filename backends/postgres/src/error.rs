@@ -182,8 +182,11 @@ fn message(error: &tokio_postgres::Error) -> String {
     let message = match error.as_db_error() {
         Some(reported) => {
             let code = reported.code().code();
+            // The server's words may be translated; the names of its settings are not.
+            let locks = reported.hint().is_some_and(|hint| hint.contains(LOCKS));
             let advice = match reduce(error) {
                 Native::Pooler { refused: true, .. } => POOLER_ADVICE,
+                _ if locks => LOCKS_ADVICE,
                 _ => advice(code),
             };
             format!("{} (SQLSTATE {code}){advice}", reported.message())
@@ -206,6 +209,11 @@ pub(crate) fn with_sources(error: &tokio_postgres::Error) -> String {
 
 const POOLER_ADVICE: &str = "; PgBouncer has to pool transactions or sessions, not statements, and \
                              takes no `options` in the URL unless it is told to ignore them";
+
+/// The setting of PostgreSQL's whose room for locks is full.
+const LOCKS: &str = "max_locks_per_transaction";
+const LOCKS_ADVICE: &str = "; raise `max_locks_per_transaction` on the server, ask for shorter times, \
+                            keep fewer partitions or chunks, or lower `pool_size`";
 
 /// The server did not do what it was sent, and did not say why.
 pub(crate) fn not_obeyed(operation: &'static str) -> PersistenceError {

@@ -48,6 +48,7 @@
 //! hosts, files with passwords and reading from replicas see [`PostgresConfig`].
 
 mod cleanup;
+mod closing;
 mod config;
 mod connect;
 mod ddl;
@@ -75,6 +76,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use config::{PostgresConfig, Timescale};
+pub use connect::SslMode;
 pub use migrate::{Migration, MigrationProgress};
 pub use pools::{PoolPurpose, PoolState};
 
@@ -83,7 +85,9 @@ use crate::worker::Worker;
 /// A history in a PostgreSQL schema.
 ///
 /// Clones share connections, queue and fate: [`close`](PersistenceBackend::close) closes them all,
-/// and dropping the last one (an open [`RowStream`] counts) waits for what was accepted.
+/// and dropping the last one (an open [`RowStream`] counts) waits for what was accepted. Both take
+/// [`close_timeout`](PostgresConfig::with_close_timeout) at most; who drops the last handle learns
+/// from an error in `tracing` that it was not enough.
 ///
 /// Nothing connects before the first call. `initialize` is implied by it, and the thread that does
 /// the work starts with it.
@@ -233,9 +237,12 @@ impl PersistenceBackend for PostgresBackend {
         self.worker.run(|engine| async move { engine.health().await }).await
     }
 
+    /// # Errors
+    /// What was accepted and could not be stored within
+    /// [`close_timeout`](PostgresConfig::with_close_timeout): how many batches and rows, and whether
+    /// they are certainly not stored. Each of their callers has an error of its own.
     async fn close(&self) -> Result<(), PersistenceError> {
-        self.worker.close().await;
-        Ok(())
+        self.worker.close().await
     }
 
     /// `durability` is what the server was found to be configured to; before the first contact

@@ -59,7 +59,7 @@ pub(crate) async fn run(
         let message = format!("there is no history in schema {}", engine.sql.schema);
         return Err(error::own(OPERATION, ErrorKind::Config, message));
     }
-    schema::create_or_upgrade(&engine, &session).await?;
+    schema::create_or_upgrade_patiently(&engine, &session).await?;
     let to = layout::choose(OPERATION, &config.storage, &found.extensions)?;
     let client = session.client();
     session.run(client.batch_execute(&engine.sql.begin_migration)).await?;

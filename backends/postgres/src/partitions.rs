@@ -21,6 +21,9 @@ const MANY: usize = 500;
 const MORE: usize = 100;
 const FACTOR: i64 = 16;
 
+/// So many are made in one transaction: each takes a moment, and some of the server's room for locks.
+const STEP: usize = 64;
+
 /// The times that a partition holds: from the first on, up to but not including the second.
 /// `None`: to the end of time.
 type Range = (i64, Option<i64>);
@@ -86,7 +89,8 @@ pub(crate) async fn make_ahead(engine: &Engine, session: &Session) -> Result<(),
     make(engine, session, &times.collect::<Vec<_>>()).await
 }
 
-/// Makes the partitions that rows of these times need, in a transaction of its own.
+/// Makes the partitions that rows of these times need, in transactions of their own: what a flood of
+/// absurd times wants at once would exceed any limit, and begin anew with each attempt.
 ///
 /// They are made as tables and attached: that lets stores and queries go on, where `PARTITION OF`
 /// would lock them out.
@@ -95,12 +99,20 @@ pub(crate) async fn make(
     session: &Session,
     times: &[i64],
 ) -> Result<(), PersistenceError> {
-    let client = session.client();
-    let covered =
-        |existing: &BTreeMap<i64, Option<i64>>| times.iter().all(|time| covers(existing, *time));
-    if covered(&ranges(list(engine, session, "history").await?)) {
+    if covered(&ranges(list(engine, session, "history").await?), times) {
         return Ok(());
     }
+    while !make_some(engine, session, times).await? {}
+    Ok(())
+}
+
+/// Makes the next [`STEP`] of them. True: all are there.
+async fn make_some(
+    engine: &Engine,
+    session: &Session,
+    times: &[i64],
+) -> Result<bool, PersistenceError> {
+    let client = session.client();
     session.run(client.batch_execute(&engine.sql.begin_partitions)).await?;
     // Somebody else may have been first.
     let mut existing = ranges(list(engine, session, "history").await?);
@@ -110,12 +122,15 @@ pub(crate) async fn make(
         SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i64>().ok().filter(|it| *it > 0),
         _ => None,
     });
+    let mut all = true;
     match interval {
         Some(interval) => {
-            let ddl = attach(engine, "history", &plan(interval, &mut existing, times));
-            session.run(client.batch_execute(&ddl)).await?;
+            let ranges = plan(interval, &mut existing, times);
+            let some = &ranges[..ranges.len().min(STEP)];
+            all = some.len() == ranges.len();
+            session.run(client.batch_execute(&attach(engine, "history", some))).await?;
         }
-        None if covered(&existing) => {}
+        None if covered(&existing, times) => {}
         None => {
             let message = "no partition of the history takes these times, and annals did not \
                            partition it (`partition_interval` in the table meta is NULL)";
@@ -123,11 +138,16 @@ pub(crate) async fn make(
             return Err(error::own(session.operation(), ErrorKind::Config, message));
         }
     }
-    session.run(client.batch_execute("COMMIT")).await
+    session.run(client.batch_execute("COMMIT")).await?;
+    Ok(all)
 }
 
 fn ranges(partitions: Vec<Partition>) -> BTreeMap<i64, Option<i64>> {
     partitions.into_iter().map(|partition| partition.range).collect()
+}
+
+fn covered(existing: &BTreeMap<i64, Option<i64>>, times: &[i64]) -> bool {
+    times.iter().all(|time| covers(existing, *time))
 }
 
 fn covers(existing: &BTreeMap<i64, Option<i64>>, time: i64) -> bool {

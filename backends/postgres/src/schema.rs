@@ -12,11 +12,14 @@ use crate::partitions;
 use crate::session::Session;
 
 /// The version of the tables that this release reads and writes.
-pub(crate) const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 3;
 
 /// What takes the tables from one version to the next, from version 1 on. There is no way back:
 /// an older release refuses a newer version.
-const STEPS: [fn(&str) -> String; VERSION as usize - 1] = [ddl::version_2];
+const STEPS: [fn(&str) -> String; VERSION as usize - 1] = [ddl::version_2, ddl::version_3];
+
+/// How often creating or upgrading may end in a deadlock before that is told.
+const CREATE_ATTEMPTS: usize = 5;
 
 /// The oldest `server_version_num`.
 const OLDEST_SERVER: i32 = 140_000;
@@ -47,7 +50,7 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     let config = engine.config();
     let found = look(engine, &session).await?;
     if !found.meta || version(engine, &session).await? < VERSION {
-        create_or_upgrade(engine, &session).await?;
+        create_or_upgrade_patiently(engine, &session).await?;
     }
     let layout = layout::find(config, &session, &found.extensions).await?;
     layout::accept(OPERATION, &config.storage, layout)?;
@@ -79,16 +82,17 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     Ok(Server { syncs: found.syncs, layout, one_snapshot })
 }
 
-/// Whether the server that queries go to has the tables as they are to be: it may be behind, and
-/// nothing is created there.
-pub(crate) async fn is_on_replica(engine: &Engine) -> Result<bool, PersistenceError> {
+/// How the history lies on the server that queries go to, if the tables are there as they are to be:
+/// it may be behind, and nothing is created there. Queries need nothing that came after version 1.
+pub(crate) async fn on_replica(engine: &Engine) -> Result<Option<Layout>, PersistenceError> {
     let session = engine.querier(OPERATION).await?;
     let config = engine.config();
     let found = look(engine, &session).await?;
-    let there = found.meta && version(engine, &session).await? == VERSION && {
+    let mut there = None;
+    if found.meta && version(engine, &session).await? <= VERSION {
         let layout = layout::find(config, &session, &found.extensions).await?;
-        layout::accept(OPERATION, &config.storage, layout).is_ok()
-    };
+        there = layout::accept(OPERATION, &config.storage, layout).is_ok().then_some(layout);
+    }
     session.release();
     Ok(there)
 }
@@ -135,15 +139,30 @@ async fn version(engine: &Engine, session: &Session) -> Result<i32, PersistenceE
     }
 }
 
+/// As [`create_or_upgrade`], and again when it met others in a deadlock: programs that store while
+/// their tables are upgraded, or, with Citus, one that creates or drops another schema.
+pub(crate) async fn create_or_upgrade_patiently(
+    engine: &Engine,
+    session: &Session,
+) -> Result<(), PersistenceError> {
+    for _ in 1..CREATE_ATTEMPTS {
+        match create_or_upgrade(engine, session).await {
+            Err(PersistenceError::Backend(error)) if error.kind() == ErrorKind::Busy => {
+                tracing::debug!(%error, "creating or upgrading the tables once more");
+                session.run(session.client().batch_execute("ROLLBACK")).await?;
+            }
+            result => return result,
+        }
+    }
+    create_or_upgrade(engine, session).await
+}
+
 /// Creates schema and tables, or brings them to this release's version, in one transaction.
 ///
 /// The lock belongs to the transaction, not to the session: behind a transaction pooler the next
 /// statement may run in another session. It is what makes `CREATE SCHEMA` safe, because two of
 /// those at once fail with a duplicate key even with `IF NOT EXISTS`.
-pub(crate) async fn create_or_upgrade(
-    engine: &Engine,
-    session: &Session,
-) -> Result<(), PersistenceError> {
+async fn create_or_upgrade(engine: &Engine, session: &Session) -> Result<(), PersistenceError> {
     let client = session.client();
     session.run(client.batch_execute(&engine.sql.begin_create)).await?;
     // Somebody else may have been first.

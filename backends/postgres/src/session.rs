@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::closing::Deadline;
 use crate::connect::Connector;
 use crate::error::{self, Native, Phase};
 
@@ -26,13 +27,19 @@ pub(crate) struct Session {
     client: Option<Object<Connector>>,
     operation: &'static str,
     limit: Duration,
+    deadline: Deadline,
     /// The server works on something whose answer was not seen.
     busy: AtomicBool,
 }
 
 impl Session {
-    pub(crate) fn new(client: Object<Connector>, operation: &'static str, limit: Duration) -> Self {
-        Self { client: Some(client), operation, limit, busy: AtomicBool::new(false) }
+    pub(crate) fn new(
+        client: Object<Connector>,
+        operation: &'static str,
+        limit: Duration,
+        deadline: Deadline,
+    ) -> Self {
+        Self { client: Some(client), operation, limit, deadline, busy: AtomicBool::new(false) }
     }
 
     pub(crate) fn operation(&self) -> &'static str {
@@ -65,7 +72,12 @@ impl Session {
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, PersistenceError> {
         self.busy.store(true, Ordering::Relaxed);
-        match timeout(self.limit, work).await {
+        let limited = tokio::select! {
+            biased;
+            limited = timeout(self.limit, work) => limited,
+            () = self.deadline.passed() => return Err(Deadline::error(self.operation, phase)),
+        };
+        match limited {
             Ok(result) => {
                 self.busy.store(false, Ordering::Relaxed);
                 result.map_err(|error| error::driver(self.operation, error, phase))

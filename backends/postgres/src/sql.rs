@@ -15,7 +15,8 @@ mod distributed;
 /// * `records (id, name)`: names, interned, in byte order whatever the database's locale.
 /// * `history (record_id, stored_at, seq, value)`: the rows, keyed by the first three. `seq` comes
 ///   from a sequence, so that equal times stay in order of arrival.
-/// * `writers (writer, number, touched_at)`: the last batch of each writer.
+/// * `writers (writer, number, last_use)`: the last batch of each writer. `last_use` comes from a
+///   sequence: a clock that was ahead for a while would have the wrong ones forgotten.
 /// * `meta (schema_version, names_generation, partition_interval)`: one row. Whoever removes a name
 ///   raises the generation; whoever has cached ids compares it before he commits. It begins at a
 ///   random number, so that ids of a schema that was dropped do not fit the one made in its place.
@@ -32,6 +33,10 @@ pub(crate) struct Sql {
     pub(crate) begin_names: String,
     /// Begins a transaction that reads one snapshot.
     pub(crate) begin_read: String,
+    /// The same, of PostgreSQL's own partitions.
+    pub(crate) begin_read_partitioned: String,
+    /// Waits until nobody reads a snapshot of partitions, and holds up who begins to.
+    pub(crate) lock_reading: String,
     /// Begins one step of a sweep.
     pub(crate) begin_sweep: String,
     /// Waits until no other process makes a step.
@@ -55,6 +60,7 @@ pub(crate) struct Sql {
     pub(crate) newest_first: String,
     pub(crate) oldest_first: String,
     pub(crate) newest_ascending: String,
+    pub(crate) of_one: Option<distributed::OfOne>,
     pub(crate) summaries: String,
     pub(crate) keep_bounds: String,
     pub(crate) sweep_step: String,
@@ -89,6 +95,7 @@ impl Sql {
         let create_lock = lock_key("create", &config.schema);
         let sweep_lock = lock_key("sweep", &config.schema);
         let partitions_lock = lock_key("partitions", &config.schema);
+        let read_lock = lock_key("read", &config.schema);
         let limit = config.statement_timeout.as_millis();
         // What is sent before BEGIN was answered must do nothing if BEGIN failed, or if an old
         // pooler ran another schema's statement in place of ours.
@@ -117,6 +124,17 @@ impl Sql {
             true => String::new(),
             false => format!("LOCK TABLE {s}.history IN ACCESS SHARE MODE"),
         };
+        // Without a limit on the server: a portal that waits for its reader to take the next
+        // row counts as running. The client has its own limit for each step,
+        // and a client that is gone without a word is noticed by the keepalives.
+        let begin_read = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+             SET LOCAL statement_timeout = 0; \
+             SET LOCAL idle_in_transaction_session_timeout = 0; \
+             SET LOCAL tcp_keepalives_idle = 30; \
+             SET LOCAL tcp_keepalives_interval = 10; \
+             SET LOCAL tcp_keepalives_count = 3; {plan}"
+        );
         // Citus otherwise refuses to change what it has read from several shards at once.
         let sequential = match config.storage.distribute {
             true => "SET LOCAL citus.multi_shard_modify_mode = 'sequential';",
@@ -127,11 +145,14 @@ impl Sql {
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} \
                  SELECT pg_advisory_xact_lock({create_lock})"
             ),
+            // Sweeps wait for their turn with nothing locked: one that was let in would have read
+            // the history, and wait to delete from it while we wait for it to end.
             begin_migration: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                  SET LOCAL statement_timeout = 0; \
                  SET LOCAL idle_in_transaction_session_timeout = {limit}; {sequential} \
-                 SELECT pg_advisory_xact_lock({create_lock})"
+                 SELECT pg_advisory_xact_lock({create_lock}); \
+                 SELECT pg_advisory_xact_lock({sweep_lock})"
             ),
             begin_partitions: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} \
@@ -147,17 +168,16 @@ impl Sql {
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                  {limits} SET LOCAL synchronous_commit = on"
             ),
-            // Without a limit on the server: a portal that waits for its reader to take the next
-            // row counts as running. The client has its own limit for each step,
-            // and a client that is gone without a word is noticed by the keepalives.
-            begin_read: format!(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-                 SET LOCAL statement_timeout = 0; \
-                 SET LOCAL idle_in_transaction_session_timeout = 0; \
-                 SET LOCAL tcp_keepalives_idle = 30; \
-                 SET LOCAL tcp_keepalives_interval = 10; \
-                 SET LOCAL tcp_keepalives_count = 3; {plan} {keep}"
+            begin_read: format!("{begin_read} {keep}"),
+            // The parent alone keeps any partition from being detached, and of the partitions those
+            // are locked that are read. The second lock is for sweeps: they wait there, and not
+            // for the parent, where stores would queue up behind them. It comes after the first
+            // because it takes the snapshot.
+            begin_read_partitioned: format!(
+                "{begin_read} LOCK TABLE ONLY {s}.history IN ACCESS SHARE MODE; \
+                 SELECT pg_advisory_xact_lock_shared({read_lock})"
             ),
+            lock_reading: format!("SELECT pg_advisory_xact_lock({read_lock})"),
             begin_sweep: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {}",
                 plan.trim_end_matches(';')
@@ -187,12 +207,12 @@ impl Sql {
             // must take "nothing was raised" for "stored before" when it did not run.
             claim: format!(
                 "WITH claimed AS (\
-                   INSERT INTO {s}.writers AS w (writer, number, touched_at) \
-                   SELECT u.writer, u.number, now() \
+                   INSERT INTO {s}.writers AS w (writer, number) \
+                   SELECT u.writer, u.number \
                    FROM unnest($1::bytea[], $2::bigint[]) AS u (writer, number) \
                    WHERE {ours} ORDER BY u.writer \
                    ON CONFLICT (writer) DO UPDATE \
-                   SET number = excluded.number, touched_at = excluded.touched_at \
+                   SET number = excluded.number, last_use = excluded.last_use \
                    WHERE w.number < excluded.number RETURNING w.writer) \
                  SELECT coalesce({ours}, false), ARRAY(SELECT writer FROM claimed)"
             ),
@@ -242,6 +262,7 @@ impl Sql {
                    AND (stored_at, seq) >= (coalesce(b.stored_at, $2), coalesce(b.seq, 0)) \
                    ORDER BY stored_at, seq OFFSET 0) h"
             ),
+            of_one: None,
             summaries: format!(
                 "SELECT r.place, h.rows, h.first, h.last \
                  FROM unnest($1::bigint[]) WITH ORDINALITY AS r (id, place) \
@@ -301,7 +322,7 @@ impl Sql {
             ),
             expire_writers: format!(
                 "DELETE FROM {s}.writers WHERE writer IN (SELECT writer FROM {s}.writers \
-                 ORDER BY touched_at DESC OFFSET {REMEMBERED_WRITERS})"
+                 ORDER BY last_use DESC OFFSET {REMEMBERED_WRITERS})"
             ),
             health: format!("SELECT schema_version FROM {s}.meta"),
             probe: format!(
@@ -367,6 +388,7 @@ mod tests {
             ("create", 3_472_230_037_345_271_557),
             ("sweep", 6_164_643_500_509_362_089),
             ("partitions", -4_364_375_357_667_629_456),
+            ("read", -7_196_103_700_919_766_987),
         ] {
             assert_eq!(lock_key(purpose, "annals"), key, "{purpose}");
         }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use annals_core::{Batch, ErrorKind, PersistenceError};
 use tokio::runtime::{Builder, Handle};
@@ -16,6 +17,9 @@ use crate::config::PostgresConfig;
 use crate::engine::Engine;
 use crate::error;
 use crate::write::{self, Budget, Job};
+
+/// How long the end of look-ups of hosts is waited for.
+const LOOKUPS: Duration = Duration::from_secs(1);
 
 /// Owns the thread. Dropping it waits for what was accepted.
 pub(crate) struct Worker {
@@ -171,7 +175,7 @@ impl Worker {
         answer.await.unwrap_or_else(|_| Err(error::unanswered(operation)))
     }
 
-    /// Closes the queue. Returns what is still running.
+    /// Closes the queue, and sets the moment when all ends. Returns what is still running.
     fn close_queue(&self) -> Option<Running> {
         let mut state = self.state();
         let running = match std::mem::replace(&mut *state, State::Closed(None)) {
@@ -180,15 +184,18 @@ impl Worker {
             State::Idle => None,
         };
         *state = State::Closed(running.clone());
+        self.engine.closing.begin(self.config().close_timeout);
         running
     }
 
-    /// Closes the queue and waits until everything in it is stored and the thread is gone.
-    pub(crate) async fn close(&self) {
+    /// Closes the queue and waits until everything in it is stored, or the time is up, and the
+    /// thread is gone.
+    pub(crate) async fn close(&self) -> Result<(), PersistenceError> {
         if let Some(mut running) = self.close_queue() {
             // An error says that the sender is gone, and it goes with the thread.
             let _ = running.ended.wait_for(|ended| *ended).await;
         }
+        self.engine.closing.result()
     }
 }
 
@@ -207,6 +214,9 @@ impl Drop for Worker {
         });
         // Always an error: the sender goes with the runtime, or at once if that is gone already.
         let _ = wait.recv();
+        if let Err(error) = self.engine.closing.result() {
+            tracing::error!(%error, "the last handle was dropped with rows that were not stored");
+        }
     }
 }
 
@@ -228,7 +238,8 @@ fn start(
             let _ = started.send(Ok(runtime.handle().clone()));
             runtime.block_on(write::run(engine, jobs));
             // Connections, streams and whatever still waits end here, outside any async context.
-            drop(runtime);
+            // A look-up of a host's address may hang: it is on a thread that nobody can stop.
+            runtime.shutdown_timeout(LOOKUPS);
             end.send_replace(true);
         }
         Err(error) => {

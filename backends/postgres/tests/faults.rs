@@ -362,6 +362,68 @@ async fn a_connection_that_falls_silent_is_given_up() {
     assert!(back == [4, 1] || back == [4, 2, 1], "{back:?}");
 }
 
+/// Each transaction had its limits, and the queue none: closing took their sum for everything in it.
+async fn closing_before_a_server_that_hangs_ends_in_time() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.url).unwrap();
+    let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
+    let config = config.with_schema(&place.schema).with_close_timeout(Duration::from_secs(1));
+    let backend = PostgresBackend::new(config);
+    backend.store("a", &json!(0), 0).await.unwrap();
+    proxy.set(Fault::Silence);
+    // One that is under way, and twenty groups behind it.
+    let stores: Vec<_> = (1..=21_u64)
+        .map(|i| {
+            let backend = backend.clone();
+            let rows: Vec<_> = (0..4_096).map(|_| row("a", 1, i)).collect();
+            let store = async move { backend.store_batch(&Batch::new(rows)).await };
+            tokio::spawn(store)
+        })
+        .collect();
+    while backend.pools()[0].idle > 0 {
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    let error = backend.close().await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
+    let mut outcomes = Vec::new();
+    for store in stores {
+        let error = store.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("`close_timeout`"), "{error}");
+        outcomes.push(error.outcome());
+    }
+    // With so many rows the commit waits for the answers to all before it.
+    assert_eq!(outcomes, [Outcome::NotApplied; 21]);
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    assert!(error.to_string().contains("of 21 batches (86016 rows) 21 were"), "{error}");
+    assert!(backend.close().await.is_err(), "it is told again");
+    // What was held up on the way arrives, and changes nothing.
+    drop(proxy);
+    assert_eq!(place.backend().query_latest::<i64>("a", 9).await.unwrap(), [0]);
+}
+
+async fn closing_does_not_claim_to_know_what_became_of_a_commit() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.url).unwrap();
+    let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
+    let config = config.with_schema(&place.schema).with_close_timeout(Duration::from_millis(200));
+    let backend = PostgresBackend::new(config);
+    backend.store("a", &json!(0), 0).await.unwrap();
+    proxy.set(Fault::Silence);
+    let store = {
+        let backend = backend.clone();
+        tokio::spawn(async move { backend.store("a", &json!(1), 1).await })
+    };
+    while backend.pools()[0].idle > 0 {
+        tokio::task::yield_now().await;
+    }
+    let error = backend.close().await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert!(error.to_string().contains("of 1 nobody can know"), "{error}");
+    assert_eq!(store.await.unwrap().unwrap_err().outcome(), Outcome::Unknown);
+}
+
 /// A file system of its own for the tables, which only root can make.
 async fn a_full_disk_passes_when_there_is_room_again() -> Result<(), String> {
     let mount = |arguments: &[&str]| {
@@ -459,6 +521,8 @@ annals_test_postgres::server_tests! {
     async an_exhausted_pool_is_a_timeout_that_may_pass,
     async a_server_that_hangs_is_waited_for_within_the_limits,
     async a_connection_that_falls_silent_is_given_up,
+    async closing_before_a_server_that_hangs_ends_in_time,
+    async closing_does_not_claim_to_know_what_became_of_a_commit,
     async a_full_disk_passes_when_there_is_room_again,
     async what_a_pooler_says_is_told_apart,
 }

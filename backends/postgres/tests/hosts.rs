@@ -346,6 +346,29 @@ async fn a_partition_that_is_dropped_stays_for_the_readers_of_a_replica() {
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap(), []);
 }
 
+/// Queries want nothing of what an upgrade brings: a replica that had not replayed one was waited for
+/// all the same, and who knows for how long.
+async fn a_replica_that_lags_behind_an_upgrade_answers() {
+    let pair = Pair::start();
+    let config = || PostgresConfig::from_url(pair.primary.url()).unwrap().with_schema("lag");
+    PostgresBackend::new(config()).store("a", &json!(1), 1).await.unwrap();
+    let before = "ALTER TABLE lag.writers DROP COLUMN last_use, \
+                    ADD COLUMN touched_at timestamptz NOT NULL; \
+                  UPDATE lag.meta SET schema_version = 2";
+    client(&pair.primary).await.batch_execute(before).await.unwrap();
+    caught_up(&pair).await;
+    let standby = client(&pair.standby).await;
+    standby.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
+    let backend = PostgresBackend::new(config().with_read_url(pair.standby.url()).unwrap());
+    backend.store("a", &json!(2), 2).await.unwrap();
+    assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [1]);
+    assert_eq!(backend.cleanup(2).await.unwrap(), 1);
+    assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [1]);
+    standby.batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
+    caught_up(&pair).await;
+    assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [2]);
+}
+
 annals_test_postgres::server_tests! {
     async the_password_is_read_from_its_file_for_each_connection,
     async the_passfile_of_libpq_has_passwords_too,
@@ -355,5 +378,6 @@ annals_test_postgres::server_tests! {
     async writing_to_a_standby_is_refused_and_says_what_helps,
     async queries_go_to_the_replica_and_nothing_else_does,
     async a_replica_that_a_migration_has_not_reached_is_waited_for,
+    async a_replica_that_lags_behind_an_upgrade_answers,
     async a_partition_that_is_dropped_stays_for_the_readers_of_a_replica,
 }

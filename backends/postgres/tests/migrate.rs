@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals_core::{
-    Batch, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+    Batch, BatchId, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
 };
 use annals_postgres::{MigrationProgress, PostgresBackend};
 use annals_test_postgres::Extension;
@@ -128,6 +129,72 @@ async fn queries_wait_while_a_history_becomes_distributed() {
     migrates_under_queries(Place::with(Extension::Citus, ""), "distribute=require").await;
 }
 
+/// A sweep's step had read the history when the migration locked it, and waited to delete from it;
+/// the migration waited for that step to end before it could drop the old table. After a second
+/// the server ended one of the two: an hour's copying, for all it knew.
+async fn migrates_under_stores_and_sweeps(mut place: Place, options: &'static str) {
+    const OLD: u64 = 10_000;
+    let first = place.schema.clone();
+    for round in 0..3 {
+        place.schema = format!("{first}_{round}");
+        place.options = "timescale=off";
+        let backend = place.backend();
+        backend.store_batch(&batch(10, 20_000)).await.unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let sweeps: Vec<_> = (0..2)
+            .map(|_| {
+                let (backend, done) = (place.backend(), done.clone());
+                tokio::spawn(async move {
+                    let mut removed = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        removed += backend.cleanup(OLD).await.unwrap();
+                    }
+                    removed
+                })
+            })
+            .collect();
+        let stores: Vec<_> = (0..3)
+            .map(|writer| {
+                let (backend, done) = (place.backend(), done.clone());
+                tokio::spawn(async move {
+                    let mut stored = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let rows = [stored % OLD, OLD + stored]
+                            .map(|at| row(&format!("w{writer}"), stored as i64, at));
+                        backend.store_batch(&Batch::new(rows)).await.unwrap();
+                        stored += 1;
+                    }
+                    stored
+                })
+            })
+            .collect();
+        // In the middle of all that.
+        while place.number("SELECT count(*) FROM {s}.history WHERE stored_at > 10000").await < 50 {}
+        PostgresBackend::migrate(place.config_with(options), |_| {}).await.unwrap();
+        done.store(true, Ordering::Relaxed);
+        let sum = async |tasks: Vec<tokio::task::JoinHandle<u64>>| -> u64 {
+            join_all(tasks).await.into_iter().map(Result::unwrap).sum()
+        };
+        let (stored, mut removed) = (sum(stores).await, sum(sweeps).await);
+        place.options = options;
+        removed += place.backend().cleanup(OLD).await.unwrap();
+        assert_eq!(removed, 20_000 + stored, "each expired row was counted once");
+        let kept = place.backend().query("w*", QueryParams::default()).await.unwrap();
+        assert_eq!(kept.len() as u64, stored);
+        let distinct = "SELECT count(DISTINCT (record_id, value)) FROM {s}.history";
+        assert_eq!(place.number(distinct).await as u64, stored);
+    }
+}
+
+async fn stores_and_sweeps_go_on_around_a_migration_to_partitions() {
+    migrates_under_stores_and_sweeps(Place::new(), "partition_interval=1s").await;
+}
+
+async fn stores_and_sweeps_go_on_around_a_migration_to_a_hypertable() {
+    let place = Place::with(Extension::Timescale, "");
+    migrates_under_stores_and_sweeps(place, "timescale=require&chunk_interval=1s").await;
+}
+
 async fn what_cannot_be_converted_is_refused_and_stays() {
     let place = Place::new();
     let migrate = |options| PostgresBackend::migrate(place.config_with(options), |_| {});
@@ -147,18 +214,82 @@ async fn what_cannot_be_converted_is_refused_and_stays() {
     assert_eq!(backend.query("*", QueryParams::default()).await.unwrap().len(), 30);
 }
 
-async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
-    let place = Place::new();
+/// Tables as version 1 had them, with these writers.
+async fn as_version_1(place: &Place, writers: &str) {
     place.backend().store("a", &json!(1), 1).await.unwrap();
     let first = "ALTER TABLE {s}.meta DROP COLUMN partition_interval; \
-                 UPDATE {s}.meta SET schema_version = 1";
-    place.execute(first).await;
+                 ALTER TABLE {s}.writers DROP COLUMN last_use, \
+                   ADD COLUMN touched_at timestamptz NOT NULL; \
+                 UPDATE {s}.meta SET schema_version = 1;";
+    place.execute(&format!("{first} {writers}")).await;
+}
+
+async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
+    let place = Place::new();
+    as_version_1(&place, "").await;
     let backends: Vec<_> = (0..16).map(|_| place.backend()).collect();
     for result in join_all(backends.iter().map(|backend| backend.initialize())).await {
         result.unwrap();
     }
-    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 2);
+    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 3);
     assert_eq!(backends[3].query_latest::<i64>("*", 9).await.unwrap(), [1]);
+}
+
+/// Who upgrades has the writers locked and wants the version; somebody else has that and wants the
+/// writers. The server ends the upgrade, which once was the answer to the first call.
+async fn an_upgrade_that_ends_in_a_deadlock_is_made_again() {
+    let place = Place::new();
+    as_version_1(
+        &place,
+        "ALTER TABLE {s}.meta ADD COLUMN partition_interval bigint; \
+                          UPDATE {s}.meta SET schema_version = 2",
+    )
+    .await;
+    let other = place.client().await;
+    let meta = "SET deadlock_timeout = '1h'; BEGIN; UPDATE {s}.meta SET schema_version = 2";
+    other.batch_execute(&meta.replace("{s}", &place.quoted())).await.unwrap();
+    let upgrading = {
+        let config = place.config_with("options=-c%20deadlock_timeout%3D2s&application_name=up");
+        tokio::spawn(async move { PostgresBackend::new(config).initialize().await })
+    };
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = ANY \
+                   (SELECT pid FROM pg_stat_activity WHERE application_name = 'up')";
+    while place.number(waiting).await == 0 {}
+    let writers = format!("SELECT FROM {}.writers; COMMIT", place.quoted());
+    other.batch_execute(&writers).await.unwrap();
+    upgrading.await.unwrap().unwrap();
+    assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 3);
+}
+
+/// They are in the order of the times they had, and those that store afterwards come after all of
+/// them: one had a clock that was ahead.
+async fn writers_of_an_older_schema_keep_their_order() {
+    let place = Place::new();
+    let writers = "INSERT INTO {s}.writers SELECT decode(lpad(w, 32, '0'), 'hex'), 5, t \
+                   FROM (VALUES ('3', '2020-01-01'::timestamptz), ('1', '2021-01-01'), \
+                     ('2', '2999-01-01')) AS v (w, t)";
+    as_version_1(&place, writers).await;
+    let backend = place.backend();
+    let store = async |writer, number| {
+        let batch = Batch::new([row("b", 1, 1)]).with_id(BatchId { writer, number });
+        backend.store_batch(&batch).await.unwrap();
+    };
+    store(4, 1).await;
+    store(3, 6).await;
+    // Known already, and not stored again.
+    store(1, 5).await;
+    // As a program of before goes on while replicas are replaced one by one.
+    let before = "INSERT INTO {s}.writers AS w (writer, number, touched_at) \
+                  VALUES (decode(lpad('5', 32, '0'), 'hex'), 1, now()), \
+                    (decode(lpad('2', 32, '0'), 'hex'), 6, now()) \
+                  ON CONFLICT (writer) DO UPDATE \
+                  SET number = excluded.number, touched_at = excluded.touched_at \
+                  WHERE w.number < excluded.number";
+    place.execute(before).await;
+    let order = "SELECT string_agg(get_byte(writer, 15)::text, '' ORDER BY last_use)::bigint \
+                 FROM {s}.writers";
+    assert_eq!(place.number(order).await, 12_435);
+    assert_eq!(backend.query("b", QueryParams::default()).await.unwrap().len(), 2);
 }
 
 async fn the_interval_of_a_history_is_not_changed_in_passing() {
@@ -184,7 +315,11 @@ annals_test_postgres::server_tests! {
     async queries_go_on_while_a_history_becomes_partitioned,
     async queries_go_on_while_a_history_becomes_a_hypertable with Timescale,
     async queries_wait_while_a_history_becomes_distributed with Citus,
+    async stores_and_sweeps_go_on_around_a_migration_to_partitions,
+    async stores_and_sweeps_go_on_around_a_migration_to_a_hypertable with Timescale,
     async what_cannot_be_converted_is_refused_and_stays,
     async an_older_schema_is_upgraded_by_whoever_comes_first,
+    async an_upgrade_that_ends_in_a_deadlock_is_made_again,
+    async writers_of_an_older_schema_keep_their_order,
     async the_interval_of_a_history_is_not_changed_in_passing,
 }

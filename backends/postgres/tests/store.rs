@@ -77,7 +77,7 @@ async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
     let schema = place.quoted();
     let claim = format!(
         "BEGIN; INSERT INTO {schema}.writers \
-         VALUES (decode('0000000000000000000000000000002a', 'hex'), 1, now())"
+         VALUES (decode('0000000000000000000000000000002a', 'hex'), 1)"
     );
     zombie.batch_execute(&claim).await.unwrap();
     let batch = Batch::new([row("a", 1, 1)]).with_id(BatchId { writer: 42, number: 1 });

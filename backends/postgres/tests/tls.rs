@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use annals_core::{ErrorKind, PersistenceBackend, PersistenceError, QueryExt};
-use annals_postgres::{PostgresBackend, PostgresConfig};
+use annals_postgres::{PostgresBackend, PostgresConfig, SslMode};
 use annals_test_postgres::LocalServer;
 use common::Place;
 use rcgen::{
@@ -186,6 +186,24 @@ async fn each_mode_against_a_server_with_tls() {
     }
 }
 
+/// Certificates could be given in the URL alone.
+async fn a_certificate_may_be_set_without_the_url() {
+    let server = Encrypted::get();
+    server.database("certified").await;
+    let config = |root: &str| {
+        let config = PostgresConfig::from_url(&server.url("localhost", "certified", "")).unwrap();
+        let (certificate, key) = (server.file("client.crt"), server.file("client.key"));
+        config.with_schema("set").with_sslrootcert(server.file(root)).with_sslcert(certificate, key)
+    };
+    let backend = PostgresBackend::new(config("ours.crt"));
+    backend.store("a", &json!(1), 1).await.unwrap();
+    let error = PostgresBackend::new(config("theirs.crt")).initialize().await.unwrap_err();
+    assert!(error.to_string().contains("theirs.crt"), "{error}");
+    let config = config("ours.crt").with_sslmode(SslMode::Disable);
+    let error = PostgresBackend::new(config).initialize().await.unwrap_err();
+    assert!(error.to_string().contains("would not be looked at"), "{error}");
+}
+
 async fn each_mode_against_a_server_without_tls() {
     let place = Place::new();
     for (options, taken) in [
@@ -303,6 +321,7 @@ async fn files_are_read_again_for_each_connection() {
 
 annals_test_postgres::server_tests! {
     async each_mode_against_a_server_with_tls,
+    async a_certificate_may_be_set_without_the_url,
     async each_mode_against_a_server_without_tls,
     async a_certificate_of_another_authority_is_refused,
     async another_name_is_refused_by_verify_full_alone,

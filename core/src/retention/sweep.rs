@@ -27,11 +27,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub struct RetentionStats {
     /// Sweeps that went through.
     pub sweeps: u64,
-    /// Rows they removed, and those removed before a sweep was left to another process.
+    /// Rows they removed, and those removed before a sweep failed or was left to another process.
     pub removed: u64,
     /// Sweeps that were left to another process, which was at it.
     pub left_to_others: u64,
-    /// Sweeps that failed. What they had removed before is in no count.
+    /// Sweeps that failed.
     pub failures: u64,
     /// The last failure, even if a sweep has gone through since.
     pub last_error: Option<PersistenceError>,
@@ -174,7 +174,7 @@ impl Retention {
                     self.interval
                 }
                 Ok(Swept { finished: false, .. }) => delays.next().unwrap_or(self.interval),
-                Err(PersistenceError::BackendShutdown) => {
+                Err(error) if is_closed(&error) => {
                     tracing::warn!("retention ends: the backend is closed");
                     return;
                 }
@@ -249,6 +249,9 @@ impl Retention {
                 tracing::error!(%error, "a retention sweep failed: old rows stay for now");
                 let mut stats = self.shared.stats();
                 stats.failures += 1;
+                if let PersistenceError::PartialCleanup { removed, .. } = error {
+                    stats.removed += removed;
+                }
                 stats.last_error = Some(error.clone());
             }
         }
@@ -269,6 +272,15 @@ impl fmt::Debug for Retention {
             .field("interval", &self.interval)
             .field("initial_sweep", &self.initial_sweep)
             .finish_non_exhaustive()
+    }
+}
+
+/// Before anything was removed, or half-way.
+fn is_closed(error: &PersistenceError) -> bool {
+    match error {
+        PersistenceError::BackendShutdown => true,
+        PersistenceError::PartialCleanup { source, .. } => is_closed(source),
+        _ => false,
     }
 }
 

@@ -22,6 +22,9 @@ const WINDOW: Duration = Duration::from_millis(1_000);
 
 enum Step {
     Fail,
+    /// After it has removed what is to go.
+    FailHalfWay,
+    CloseHalfWay,
     Panic,
     Hold,
     Sweep,
@@ -92,6 +95,14 @@ impl PersistenceBackend for Scripted {
         match step {
             Some(Step::Fail) => {
                 return Err(BackendError::new("test", "cleanup", ErrorKind::Io, "as told").into());
+            }
+            Some(Step::FailHalfWay) => {
+                let removed = self.store.cleanup_plan(plan).await?;
+                let error = BackendError::new("test", "cleanup", ErrorKind::Io, "as told");
+                return Err(PersistenceError::from(error).after_removing(removed));
+            }
+            Some(Step::CloseHalfWay) => {
+                return Err(PersistenceError::BackendShutdown.after_removing(5));
             }
             Some(Step::Panic) => panic!("as told"),
             Some(Step::Hold) => self.gate.acquire().await.unwrap().forget(),
@@ -184,6 +195,19 @@ async fn a_failed_sweep_is_seen_and_soon_made_again() {
     assert!(stats.last_error.unwrap().to_string().contains("as told"));
     assert!(!handle.is_finished());
     handle.stop().await;
+}
+
+/// What it had removed was in no count, and a backend that was closed meanwhile did not end the loop.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_fails_half_way_tells_what_it_removed() {
+    let backend = Scripted::new([Step::FailHalfWay, Step::Sweep, Step::CloseHalfWay]);
+    fill(&backend, [1, 2, 3]).await;
+    let retention = retention(&backend).with_interval(Duration::from_secs(9));
+    let error = retention.sweep_now().await.unwrap_err();
+    assert!(matches!(error, PersistenceError::PartialCleanup { removed: 3, .. }), "{error:?}");
+    assert_eq!((retention.stats().removed, retention.stats().failures), (3, 1));
+    retention.clone().run().await;
+    assert_eq!((retention.stats().removed, retention.stats().failures), (8, 2));
 }
 
 /// Should the other process die, its work is taken over long before the next interval.

@@ -75,7 +75,10 @@ async fn a_damaged_run_keeps_no_others_from_being_cleaned_up() {
         store.store("b", &json!([at]), at).await.unwrap();
     }
     let error = store.cleanup(90).await.unwrap_err();
-    assert!(is_corrupt(&error), "{error}");
+    let PersistenceError::PartialCleanup { removed: 90, source } = &error else {
+        panic!("{error}")
+    };
+    assert!(is_corrupt(source), "{error}");
     assert_eq!(store.query("b", QueryParams::default()).await.unwrap().len(), 10);
 }
 

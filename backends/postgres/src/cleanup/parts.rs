@@ -159,11 +159,13 @@ impl Sweep<'_> {
     ) -> Result<Option<u64>, PersistenceError> {
         let s = &self.engine.sql.schema;
         let name = &part.name;
-        // The partition first: who stores rows of today waits for the second lock only. Whether
-        // this survives a crash is for the count's commit to say, so that none waits for a sync.
+        // Readers first, then the partition: who stores rows of today waits for the last lock only.
+        // Whether this survives a crash is for the count's commit to say, so that none waits for a
+        // sync.
         let lock = format!(
-            "SET LOCAL synchronous_commit = off; {LOCK_TIMEOUT}; \
-             LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"
+            "SET LOCAL synchronous_commit = off; {LOCK_TIMEOUT}; {}; \
+             LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE",
+            self.engine.sql.lock_reading
         );
         session.run(session.client().batch_execute(&lock)).await?;
         if empty && has_rows(session, name).await? {

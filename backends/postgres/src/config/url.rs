@@ -7,7 +7,7 @@ use std::time::Duration;
 use annals_core::{Durability, PersistenceError};
 
 use super::{PostgresConfig, Timescale, storage};
-use crate::connect::{Passwords, Roots, Server, SslMode, Target, Tls};
+use crate::connect::{AskedTls, Passwords, Roots, Server, SslMode, Target};
 use crate::error;
 
 /// Options of libpq that the driver understands and this crate leaves to it.
@@ -42,8 +42,9 @@ const SERVER_OPTIONS: [&str; 7] = [
 ];
 
 /// Options of the history as a whole.
-const OWN_OPTIONS: [&str; 14] = [
+const OWN_OPTIONS: [&str; 15] = [
     "chunk_interval",
+    "close_timeout",
     "compress_after",
     "connect_timeout",
     "distribute",
@@ -72,6 +73,7 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
             "writers" => config.writers = number(key, &value)?,
             "durability" => config.durability = durability(&value)?,
             "wait_timeout" => config.wait_timeout = duration(key, &value, 1)?,
+            "close_timeout" => config.close_timeout = duration(key, &value, 1)?,
             "connect_timeout" => config.connect_timeout = duration(key, &value, 1_000)?,
             "read_url" => config.read_server = Some(read_server(&value)?),
             "timescale" => config.storage.timescale = Timescale::parse(&value)?,
@@ -167,12 +169,14 @@ fn server_options(
     if driver.get_password().is_some() && passwords.password_file.is_some() {
         return Err(error::config("there is a password already: leave out `password_file`"));
     }
-    let certificate = match (file("sslcert")?, file("sslkey")?) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        _ => return Err(error::config("`sslcert` and `sslkey` belong together")),
+    let tls = AskedTls {
+        mode: given("sslmode").map(sslmode).transpose()?,
+        roots: given("sslrootcert").map(roots),
+        certificate: given("sslcert").map(PathBuf::from),
+        key: given("sslkey").map(PathBuf::from),
     };
-    let (mode, roots) = verification(given("sslmode"), given("sslrootcert"))?;
+    // At once, so that it is told which of two URLs is at fault.
+    tls.resolve()?;
     let target = Target::parse(given("target_session_attrs").unwrap_or("any"));
     let target = target.ok_or_else(|| {
         error::config(
@@ -180,46 +184,26 @@ fn server_options(
              prefer-standby",
         )
     })?;
-    Ok(Server { driver, tls: Tls { mode, roots, certificate }, passwords, target })
+    Ok(Server { driver, tls, passwords, target })
 }
 
-/// What is verified, and by whose signatures.
-fn verification(
-    mode: Option<&str>,
-    roots: Option<&str>,
-) -> Result<(SslMode, Option<Roots>), PersistenceError> {
-    let mode = match mode {
-        // Whoever names roots wants to know who answers.
-        None if roots.is_some() => SslMode::VerifyFull,
-        None | Some("allow" | "prefer") => SslMode::Prefer,
-        Some("disable") => SslMode::Disable,
-        Some("require") => SslMode::Require,
-        Some("verify-ca") => SslMode::VerifyCa,
-        Some("verify-full") => SslMode::VerifyFull,
-        Some(_) => {
-            return Err(error::config(
-                "`sslmode` is disable, allow, prefer, require, verify-ca or verify-full",
-            ));
-        }
-    };
-    match (mode, roots) {
-        (_, Some("")) => Err(error::config("`sslrootcert` is the path of a file, or `system`")),
-        (SslMode::Disable | SslMode::Prefer, Some(_)) => Err(error::config(
-            "`sslrootcert` would not be looked at: it takes `sslmode=verify-full` or `verify-ca`",
+fn sslmode(mode: &str) -> Result<SslMode, PersistenceError> {
+    match mode {
+        "disable" => Ok(SslMode::Disable),
+        "allow" | "prefer" => Ok(SslMode::Prefer),
+        "require" => Ok(SslMode::Require),
+        "verify-ca" => Ok(SslMode::VerifyCa),
+        "verify-full" => Ok(SslMode::VerifyFull),
+        _ => Err(error::config(
+            "`sslmode` is disable, allow, prefer, require, verify-ca or verify-full",
         )),
-        (SslMode::Require | SslMode::VerifyCa, Some("system")) => Err(error::config(
-            "`sslrootcert=system` takes `sslmode=verify-full`: anybody can get a certificate of \
-             those, for his own name",
-        )),
-        (SslMode::VerifyCa, None) => Err(error::config(
-            "`sslmode=verify-ca` takes an `sslrootcert`, the file with the certificate that \
-             signed the server's",
-        )),
-        (SslMode::VerifyFull, None | Some("system")) => Ok((mode, Some(Roots::System))),
-        // As with libpq: with roots it is more than asked for.
-        (SslMode::Require, Some(path)) => Ok((SslMode::VerifyCa, Some(Roots::File(path.into())))),
-        (_, Some(path)) => Ok((mode, Some(Roots::File(path.into())))),
-        (_, None) => Ok((mode, None)),
+    }
+}
+
+fn roots(value: &str) -> Roots {
+    match value {
+        "system" => Roots::System,
+        path => Roots::File(path.into()),
     }
 }
 

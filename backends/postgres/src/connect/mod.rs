@@ -1,5 +1,6 @@
 //! Making connections: which host, by which password, with TLS or without.
 
+mod asked;
 mod hosts;
 mod password;
 mod role;
@@ -22,9 +23,11 @@ use crate::error;
 use hosts::Host;
 use tls::Handshakes;
 
+pub(crate) use asked::AskedTls;
 pub(crate) use password::Passwords;
 pub(crate) use role::{Role, Target};
-pub(crate) use tls::{Roots, SslMode, Tls};
+pub use tls::SslMode;
+pub(crate) use tls::{Roots, Tls};
 
 /// A server, or several hosts of which one will do, and how to get in.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ pub(crate) struct Server {
     /// Its modes of TLS, session attributes and connection limit are not used: the fields beside
     /// it say more than the driver can.
     pub(crate) driver: Config,
-    pub(crate) tls: Tls,
+    pub(crate) tls: AskedTls,
     pub(crate) passwords: Passwords,
     pub(crate) target: Target,
 }
@@ -47,7 +50,7 @@ impl Server {
             let message = "with several hosts there is one port for all or one for each";
             return Err(error::config(message));
         }
-        Ok(())
+        self.tls.resolve().map(drop)
     }
 }
 
@@ -60,7 +63,7 @@ impl From<Config> for Server {
             _ => SslMode::Prefer,
         };
         let target = driver.get_target_session_attrs().into();
-        let tls = Tls { mode, roots: None, certificate: None };
+        let tls = AskedTls { mode: Some(mode), ..AskedTls::default() };
         Self { driver, tls, passwords: Passwords::default(), target }
     }
 }
@@ -135,6 +138,7 @@ impl Drop for Connection {
 /// Makes connections to one server for a pool.
 pub(crate) struct Connector {
     server: Server,
+    tls: Tls,
     handshakes: Handshakes,
     /// To look up a name, or to connect and log in: for each address. The driver limits only how
     /// long one may take to accept; one that hangs later would use up the time of those after it.
@@ -142,9 +146,10 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(server: Server, limit: Duration) -> Self {
-        let handshakes = Handshakes::new(server.tls.clone());
-        Self { server, handshakes, limit }
+    pub(crate) fn new(server: Server, limit: Duration) -> Result<Self, PersistenceError> {
+        let tls = server.tls.resolve()?;
+        let handshakes = Handshakes::new(tls.clone());
+        Ok(Self { server, tls, handshakes, limit })
     }
 
     /// Tries every address of a host.
@@ -178,7 +183,7 @@ impl Connector {
         config: &mut Config,
         role: Role,
     ) -> Result<Connection, ConnectError> {
-        let mode = if host.is_local() { SslMode::Disable } else { self.server.tls.mode };
+        let mode = if host.is_local() { SslMode::Disable } else { self.tls.mode };
         let connection = match mode {
             SslMode::Disable => self.plain(config).await?,
             SslMode::Prefer => match self.encrypted(config, DriverMode::Prefer).await {
@@ -205,7 +210,7 @@ impl Connector {
         config.ssl_mode(mode);
         let tls = self.handshakes.connector(config.get_ssl_negotiation())?;
         let connected = config.connect(tls.clone()).await;
-        let (client, connection) = connected.map_err(|error| self.server.tls.explain(error))?;
+        let (client, connection) = connected.map_err(|error| self.tls.explain(error))?;
         Ok(Connection { client, driven: tokio::spawn(drive(connection)), tls: Some(tls) })
     }
 }

@@ -22,8 +22,11 @@ use super::password::unreadable;
 use super::verifiers::{AnyName, Anybody};
 use crate::error;
 
+/// How far TLS goes: [`PostgresConfig::with_sslmode`](crate::PostgresConfig::with_sslmode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SslMode {
+#[non_exhaustive]
+pub enum SslMode {
+    /// Not encrypted.
     Disable,
     /// Encrypted if the server can; whoever it is.
     Prefer,

@@ -43,7 +43,7 @@ impl NamePages {
         engine: &Engine,
         session: &Session,
     ) -> Result<Vec<Named>, PersistenceError> {
-        let begin = session.client().batch_execute(&engine.sql.begin_read);
+        let begin = session.client().batch_execute(engine.begin_read());
         let both = async {
             // Each sends when it is first polled, and `join` polls in this order.
             let (begun, rows) = join(begin, self.ask(engine, session)).await;

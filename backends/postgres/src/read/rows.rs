@@ -36,10 +36,13 @@ pub(super) async fn fetch(
     // `Query` keeps both within i64.
     let (from, to) = (query.from.cast_signed(), query.to.cast_signed());
     let limit = query.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let select = match (query.order, limit) {
-        (Order::NewestFirst, _) => &engine.sql.newest_first,
-        (Order::OldestFirst, None) => &engine.sql.oldest_first,
-        (Order::OldestFirst, Some(_)) => &engine.sql.newest_ascending,
+    let of_one = engine.sql.of_one.as_ref().filter(|_| records.len() == 1);
+    let select = match (query.order, limit, of_one) {
+        (Order::OldestFirst, None, _) => &engine.sql.oldest_first,
+        (Order::NewestFirst, _, Some(of_one)) => &of_one.newest_first,
+        (Order::NewestFirst, _, None) => &engine.sql.newest_first,
+        (Order::OldestFirst, Some(_), Some(of_one)) => &of_one.newest_ascending,
+        (Order::OldestFirst, Some(_), None) => &engine.sql.newest_ascending,
     };
     let declare = format!("DECLARE {CURSOR} NO SCROLL CURSOR FOR {select}");
     let fetch_page = format!("FETCH FORWARD {PAGE_ROWS} FROM {CURSOR}");

@@ -19,7 +19,8 @@ const COPY_ROWS: usize = 2048;
 /// Arrays are one message, which has to be in memory whole, here and on the server.
 const COPY_BYTES: usize = 1 << 20;
 
-/// How often names may be removed between looking them up and storing before something is wrong.
+/// How often names, or partitions, may be removed between looking for them and storing before
+/// something is wrong.
 const ATTEMPTS: usize = 10;
 
 enum Attempt {
@@ -41,6 +42,7 @@ pub(super) async fn store(
     engine.ready().await?;
     let session = engine.writer(operation).await?;
     let mut batches = batches.to_vec();
+    let mut lost = "";
     for _ in 0..ATTEMPTS {
         let mut stale = None;
         let result = match attempt(engine, &session, &batches).await {
@@ -55,12 +57,15 @@ pub(super) async fn store(
             Attempt::StaleNames(generation) => {
                 engine.names.clear();
                 stale = Some(generation);
+                lost = "record names are removed as fast as they are added";
             }
             Attempt::NoPartition => {
                 session.run(session.client().batch_execute("ROLLBACK")).await?;
                 let rows = batches.iter().flat_map(|batch| batch.rows());
                 let times: Vec<i64> = rows.map(|row| row.stored_at.cast_signed()).collect();
                 partitions::make(engine, &session, &times).await?;
+                lost = "the server finds no partition for these rows, however often one is made: \
+                        either sweeps drop them as fast, or a trigger refuses the rows";
                 continue;
             }
             Attempt::Known(places) => {
@@ -79,11 +84,7 @@ pub(super) async fn store(
             return Err(error::not_obeyed(operation));
         }
     }
-    Err(error::own(
-        operation,
-        ErrorKind::Busy,
-        "record names are removed as fast as they are added",
-    ))
+    Err(error::own(operation, ErrorKind::Busy, lost))
 }
 
 /// The generation of names, in the simple protocol, in which no pooler mixes statements up.

@@ -11,6 +11,7 @@ use annals_core::{Batch, ErrorKind, Outcome, PersistenceError};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::closing::Deadline;
 use crate::engine::Engine;
 use crate::error::{self, Native, Phase};
 
@@ -111,6 +112,13 @@ async fn write_groups(engine: Arc<Engine>, queue: Arc<Mutex<Queue>>) {
         if group.is_empty() {
             return;
         }
+        if engine.closing.deadline().has_passed() {
+            for job in group {
+                let error = Deadline::error(job.operation, Phase::Before);
+                answer(&engine, job, Err(error));
+            }
+            continue;
+        }
         if let Err(error) = tokio::spawn(write_group(engine.clone(), group)).await {
             tracing::error!(%error, "a bug: storing a group of batches panicked");
         }
@@ -153,18 +161,21 @@ async fn write_group(engine: Arc<Engine>, mut group: Vec<Job>) {
         Err(error) if group.len() > 1 && refused(&error) => {
             for job in group {
                 let result = store(&engine, job.operation, &[&job.batch]).await;
-                answer(job, result);
+                answer(&engine, job, result);
             }
         }
         result => {
             for job in group.drain(..) {
-                answer(job, result.clone());
+                answer(&engine, job, result.clone());
             }
         }
     }
 }
 
-fn answer(job: Job, result: Result<(), PersistenceError>) {
+fn answer(engine: &Engine, job: Job, result: Result<(), PersistenceError>) {
+    if let Err(error) = &result {
+        engine.closing.note(&job.batch, error);
+    }
     // Nobody waits any more: the future was dropped, which is allowed.
     let _ = job.reply.send(result);
 }

@@ -18,7 +18,7 @@ fn every_option_is_read() {
     assert_eq!(config.wait_timeout, Duration::from_millis(1500));
     assert_eq!(config.connect_timeout, Duration::from_secs(7));
     assert_eq!(config.statement_timeout, Duration::from_secs(120));
-    assert_eq!(config.server.tls.mode, SslMode::Disable);
+    assert_eq!(config.server.tls.resolve().unwrap().mode, SslMode::Disable);
     assert!(config.read_server.is_none());
 }
 
@@ -32,15 +32,17 @@ fn what_says_how_to_get_in_is_read_for_both_servers() {
     )
     .unwrap();
     let server = &config.server;
-    assert_eq!(server.tls.mode, SslMode::VerifyCa);
-    assert_eq!(server.tls.roots, Some(Roots::File("/ca s.crt".into())));
-    assert_eq!(server.tls.certificate, Some(("c.crt".into(), "c.key".into())));
+    let tls = server.tls.resolve().unwrap();
+    assert_eq!(tls.mode, SslMode::VerifyCa);
+    assert_eq!(tls.roots, Some(Roots::File("/ca s.crt".into())));
+    assert_eq!(tls.certificate, Some(("c.crt".into(), "c.key".into())));
     assert_eq!(server.passwords.password_file, Some("/run/secret".into()));
     assert_eq!(server.passwords.passfile, Some("/p".into()));
     assert_eq!(Some(server.target), Target::parse("primary"));
     let read = config.read_server.unwrap();
     assert_eq!(read.driver.get_password(), Some(&b"s@crit"[..]));
-    assert_eq!((read.tls.mode, read.tls.roots), (SslMode::Require, None));
+    let tls = read.tls.resolve().unwrap();
+    assert_eq!((tls.mode, tls.roots), (SslMode::Require, None));
     assert_eq!(read.target, Target::PreferStandby);
 }
 
@@ -48,7 +50,8 @@ fn what_says_how_to_get_in_is_read_for_both_servers() {
 fn roots_decide_what_is_verified() {
     let verified = |options: &str| {
         let config = PostgresConfig::from_url(&format!("postgres://u@h/db?{options}")).unwrap();
-        (config.server.tls.mode, config.server.tls.roots)
+        let tls = config.server.tls.resolve().unwrap();
+        (tls.mode, tls.roots)
     };
     let file = || Some(Roots::File("/ca".into()));
     assert_eq!(verified(""), (SslMode::Prefer, None));
