@@ -40,19 +40,14 @@ pub(crate) fn rows_per_second(
     Ok(speed)
 }
 
-/// Microseconds for each of `commits` transactions of one row.
-pub(crate) fn single_commits(file: &Path, commits: u64) -> Result<Vec<f64>, Failure> {
-    let database = Database::create(file)?;
-    (0..commits)
-        .map(|at| {
-            let begun = Instant::now();
-            let text = serde_json::to_string(&sample(at))?;
-            let transaction = database.begin_write()?;
-            transaction.open_table(HISTORY)?.insert((1, time(at), 0), text.as_bytes())?;
-            transaction.commit()?;
-            Ok(begun.elapsed().as_secs_f64() * 1e6)
-        })
-        .collect()
+/// Microseconds for a transaction of one row.
+pub(crate) fn single_commit(database: &Database, at: u64) -> Result<f64, Failure> {
+    let begun = Instant::now();
+    let text = serde_json::to_string(&sample(at))?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(HISTORY)?.insert((1, time(at), 0), text.as_bytes())?;
+    transaction.commit()?;
+    Ok(begun.elapsed().as_secs_f64() * 1e6)
 }
 
 /// Rows a second of reading one record whole, into [`Sample`], newest first.

@@ -80,19 +80,20 @@ pub(crate) fn rows_per_second(
     Ok(speed)
 }
 
-/// Microseconds for each of `commits` transactions of one row.
-pub(crate) fn single_commits(file: &Path, commits: u64) -> Result<Vec<f64>, Failure> {
+/// A file into which rows are written one by one.
+pub(crate) fn for_single_commits(file: &Path) -> Result<Connection, Failure> {
     let connection = open(file)?;
     connection.execute_batch(Layout::Clustered.schema())?;
-    let mut insert = connection.prepare(Layout::Clustered.insert())?;
-    (0..commits)
-        .map(|at| {
-            let begun = Instant::now();
-            let text = serde_json::to_string(&sample(at))?;
-            insert.execute(params![1, time(at), text])?;
-            Ok(begun.elapsed().as_secs_f64() * 1e6)
-        })
-        .collect()
+    Ok(connection)
+}
+
+/// Microseconds for a transaction of one row.
+pub(crate) fn single_commit(connection: &Connection, at: u64) -> Result<f64, Failure> {
+    let begun = Instant::now();
+    let text = serde_json::to_string(&sample(at))?;
+    let mut insert = connection.prepare_cached(Layout::Clustered.insert())?;
+    insert.execute(params![1, time(at), text])?;
+    Ok(begun.elapsed().as_secs_f64() * 1e6)
 }
 
 /// Rows a second of reading one record whole, into [`Sample`], newest first.
