@@ -83,10 +83,16 @@ fn draw(file: &Path, title: &str, of: &str, lines: &[Line]) -> Result<(), Failur
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(32)
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d((left..right).log_scale(), 0.0..top * 1.1)?;
-    chart.configure_mesh().x_desc(of).light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc(of)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .light_line_style(WHITE)
+        .draw()?;
     for (number, (engine, points)) in lines.iter().enumerate() {
         let color = Palette99::pick(number).stroke_width(2);
         chart
@@ -94,7 +100,12 @@ fn draw(file: &Path, title: &str, of: &str, lines: &[Line]) -> Result<(), Failur
             .label(engine)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .border_style(BLACK)
+        .background_style(WHITE)
+        .draw()?;
     area.present()?;
     Ok(())
 }

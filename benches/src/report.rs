@@ -31,6 +31,11 @@ impl Samples {
     }
 }
 
+/// A small share as a fraction: digits after the point would not tell a hundredth from a thousandth.
+fn shown(times: f64) -> String {
+    if times < 0.1 { format!("1/{:.0}", 1.0 / times) } else { format!("{times:.2}") }
+}
+
 struct Line {
     what: String,
     ratio: Option<(f64, String)>,
@@ -73,9 +78,9 @@ impl Report {
                 println!("| what | ratio | median | spread | unit |");
                 println!("|---|---|---|---|---|");
                 for Line { what, ratio, samples, unit } in &self.0 {
-                    let ratio = ratio
-                        .as_ref()
-                        .map_or(String::new(), |(times, with)| format!("{times:.2} x {with}"));
+                    let ratio = ratio.as_ref().map_or(String::new(), |(times, with)| {
+                        format!("{} x {with}", shown(*times))
+                    });
                     let (from, to) = samples.spread();
                     let median = samples.median();
                     println!("| {what} | {ratio} | {median:.1} | {from:.1} to {to:.1} | {unit} |");

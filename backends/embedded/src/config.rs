@@ -23,7 +23,7 @@ pub struct EmbeddedConfig {
     ///
     /// A snapshot keeps space from being used again, in the file or the log beside it, for as long
     /// as it is held. A stream that lost it gives the page it has and ends with
-    /// [`ErrorKind::Timeout`]. A page is up to 2,048 rows or 512 KiB.
+    /// [`ErrorKind::Timeout`]. A page is up to 8,192 rows or 512 KiB.
     pub snapshot_timeout: Option<Duration>,
     /// When the head is folded and runs are merged; for tests.
     #[doc(hidden)]

@@ -8,9 +8,11 @@ use crate::engine::{Page, RecordId, Snapshot};
 use crate::rows::RecordRows;
 use crate::state::State;
 
-/// A page is full after so many rows or bytes of text, whichever comes first: large enough that
-/// the hand-over between threads does not count, small enough that memory does not either.
-const PAGE_ROWS: usize = 2048;
+/// A page is full after so many rows or bytes of text, whichever comes first. The first one is there
+/// soon; each has room for twice as many rows as the one before, until the hand-over between threads
+/// does not count any more. Memory does not either.
+const FIRST_PAGE_ROWS: usize = 1 << 10;
+const MOST_PAGE_ROWS: usize = 1 << 13;
 const PAGE_BYTES: usize = 512 << 10;
 
 /// Where a query is. Between pages it holds the snapshot, and a block of each run that is being
@@ -20,6 +22,8 @@ pub(crate) struct PagedScan<S> {
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     query: Query,
     current: Option<Current>,
+    /// How many rows the next page has room for.
+    page_rows: usize,
 }
 
 /// The record being read and what is left of it.
@@ -33,14 +37,14 @@ struct Current {
 impl<S: Snapshot> PagedScan<S> {
     pub(crate) fn new(state: State<S>, query: Query) -> Result<Self, PersistenceError> {
         let records = state.tables()?.records(&query.pattern)?.into_iter();
-        Ok(Self { state, records, query, current: None })
+        Ok(Self { state, records, query, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 
     /// The next rows; an empty page is the end.
     pub(crate) fn next_page(&mut self) -> Result<Page, PersistenceError> {
         let mut page = Page::new();
         let mut bytes = 0;
-        while page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
+        while page.len() < self.page_rows && bytes < PAGE_BYTES {
             let begun = match self.current.take() {
                 Some(current) => Some(current),
                 None => self.next_record()?,
@@ -50,6 +54,7 @@ impl<S: Snapshot> PagedScan<S> {
                 self.current = Some(current);
             }
         }
+        self.page_rows = (2 * self.page_rows).min(MOST_PAGE_ROWS);
         Ok(page)
     }
 
@@ -79,7 +84,7 @@ impl<S: Snapshot> PagedScan<S> {
     ) -> Result<bool, PersistenceError> {
         let Current { name, rows, limit } = current;
         while *limit > 0 {
-            if page.len() >= PAGE_ROWS || *bytes >= PAGE_BYTES {
+            if page.len() >= self.page_rows || *bytes >= PAGE_BYTES {
                 return Ok(true);
             }
             let Some(next) = rows.next(&self.state)? else { break };

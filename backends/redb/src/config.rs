@@ -94,7 +94,7 @@ impl RedbConfig {
         self
     }
 
-    /// How long a stream may keep its snapshot while nobody asks for its next page (of up to 2,048
+    /// How long a stream may keep its snapshot while nobody asks for its next page (of up to 8,192
     /// rows or 512 KiB); without a limit by default. While it is held no page of what was
     /// there can be used again. A
     /// stream that lost its snapshot ends with [`ErrorKind::Timeout`].

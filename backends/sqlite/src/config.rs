@@ -128,7 +128,7 @@ impl SqliteConfig {
         self
     }
 
-    /// How long a stream may keep its snapshot while nobody asks for its next page (of up to 2,048
+    /// How long a stream may keep its snapshot while nobody asks for its next page (of up to 8,192
     /// rows or 512 KiB); without a limit by default. While it is held the log cannot begin anew, and
     /// takes up all that is written meanwhile. A
     /// stream that lost its snapshot ends with [`ErrorKind::Timeout`].

@@ -86,7 +86,7 @@ impl Place {
     pub(crate) fn damage(&self, stored_at: u64) {
         let file = rusqlite::Connection::open(self.path("history.db")).unwrap();
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
-        let mut select = file.prepare("SELECT number, block FROM head").unwrap();
+        let mut select = file.prepare("SELECT number, content FROM head").unwrap();
         let blocks: Vec<_> = select.query_map([], read).unwrap().map(Result::unwrap).collect();
         let mut hits = 0;
         for (number, block) in blocks {
@@ -96,7 +96,7 @@ impl Place {
                 hits += usize::from(hit);
                 damaged.push(record, time, if hit { "{broken" } else { json });
             }
-            let update = "UPDATE head SET block = ?1 WHERE number = ?2";
+            let update = "UPDATE head SET content = ?1 WHERE number = ?2";
             file.execute(update, (damaged.encode().unwrap(), number)).unwrap();
         }
         assert_eq!(hits, 1);
