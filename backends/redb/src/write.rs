@@ -368,3 +368,23 @@ impl Transaction for RedbTransaction {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RedbConfig;
+    use crate::schema;
+
+    /// A cleanup that looked before the name got a new id must not take that away.
+    #[test]
+    fn a_name_is_removed_only_with_the_id_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = schema::open(&RedbConfig::new(folder.path().join("history.redb"))).unwrap();
+        let mut transaction = RedbTransaction::new(database.begin_write().unwrap()).unwrap();
+        let ids = transaction.intern(&["a"]).unwrap();
+        transaction.remove_name("a", ids[0] + 1).unwrap();
+        assert_eq!(transaction.intern(&["a"]).unwrap(), ids);
+        transaction.remove_name("a", ids[0]).unwrap();
+        assert_ne!(transaction.intern(&["a"]).unwrap(), ids);
+    }
+}

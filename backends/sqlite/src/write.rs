@@ -350,3 +350,23 @@ impl Transaction for SqliteTransaction<'_> {
         .map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another process may have let go of the name and given it a new id since somebody looked: rows
+    /// under that would be found by no query.
+    #[test]
+    fn a_name_is_removed_only_with_the_id_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables =
+            schema::open_writer(&SqliteConfig::new(folder.path().join("history.db"))).unwrap();
+        let mut transaction = SqliteTransaction::begin(&tables).unwrap();
+        let ids = transaction.intern(&["a"]).unwrap();
+        transaction.remove_name("a", ids[0] + 1).unwrap();
+        assert_eq!(transaction.intern(&["a"]).unwrap(), ids);
+        transaction.remove_name("a", ids[0]).unwrap();
+        assert_ne!(transaction.intern(&["a"]).unwrap(), ids);
+    }
+}
