@@ -58,8 +58,10 @@ pub(crate) async fn list(
     let rows = session.run(session.client().query_typed(&select, &[])).await?;
     let partitions = rows.iter().filter_map(|row| {
         let name = format!("{}.{}", quote(row.get(0)), quote(row.get(1)));
+        // One that is dropped meanwhile has no bound (`pg_get_expr` sees more than the snapshot).
+        let bound: Option<&str> = row.get(2);
         // Somebody's DEFAULT partition has no range, and is left alone.
-        Some(Partition { name, range: range(row.get(2))? })
+        Some(Partition { name, range: range(bound?)? })
     });
     Ok(partitions.collect())
 }

@@ -1,4 +1,5 @@
-//! Stores, sweeps and broken connections at once, in every layout that takes rows away as a whole.
+//! Broken connections: under stores and sweeps at once, under a sweep, under a migration, in every
+//! layout that has its own way of it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -6,10 +7,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use annals_core::{Batch, BatchId, PersistenceBackend};
+use annals_core::{Batch, BatchId, Outcome, PersistenceBackend, PersistenceError, QueryParams};
 use annals_postgres::{PostgresBackend, PostgresConfig};
 use annals_test_postgres::{Extension, Fault, Proxy};
-use common::{Place, row};
+use common::{Place, batch, row};
 use futures_util::future::join_all;
 
 const SEED: u64 = 20_261_125;
@@ -81,8 +82,174 @@ async fn a_storm_over_shards() {
         .await;
 }
 
+/// Ends when the server has no session of `place`'s any more: what it had received before a cut may
+/// still be on its way.
+async fn settled(place: &Place) {
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'"
+        .replace("{}", &place.application());
+    while place.number(&sessions).await > 0 {}
+}
+
+/// Rows of the history and of partitions that are no longer part of it and not yet counted.
+async fn rows_there(place: &Place) -> u64 {
+    let tables = "SELECT format('{s}.%I', relname) FROM pg_class c \
+                  WHERE relnamespace = to_regnamespace('{s}') AND (relname = 'history' \
+                  OR relkind = 'r' AND NOT relispartition AND relname ~ '^removed_')"
+        .replace("{s}", &place.quoted());
+    let client = place.client().await;
+    let mut rows = 0;
+    for table in client.query(&tables, &[]).await.unwrap() {
+        rows += place.number(&format!("SELECT count(*) FROM {}", table.get::<_, &str>(0))).await;
+    }
+    rows.cast_unsigned()
+}
+
+/// Each attempt says what it removed; only of its last step, if nobody can know, it does not.
+/// A whole sweep takes less than `most` bytes in either direction.
+async fn a_sweep_that_is_cut_says_what_it_removed(place: Place, most: u64) {
+    /// Rows of a step, and of a part that goes as a whole.
+    const MOST: u64 = 5_000;
+    let direct = place.backend();
+    direct.initialize().await.unwrap();
+    let proxy = Proxy::start(&place.url).unwrap();
+    let url = proxy.url(&place.url).unwrap();
+    let url = format!("{url}?application_name={}&{}", place.application(), place.options);
+    let config = PostgresConfig::from_url(&url).unwrap().with_schema(&place.schema);
+    let backend = PostgresBackend::new(config);
+    backend.initialize().await.unwrap();
+    proxy.set(Fault::Cut { seed: SEED, most });
+    let (mut failed, mut known, mut unknown) = (0, 0, 0);
+    // One in some twenty fails at a commit.
+    while failed < CUTS || unknown == 0 && failed < 20 * CUTS {
+        // In three partitions, of which the last one stays in part.
+        let rows = (0..9_000).map(|i| row(&format!("r{}", i % 3), i, i.cast_unsigned() / 3));
+        direct.store_batch(&Batch::new(rows.collect::<Vec<_>>())).await.unwrap();
+        loop {
+            let before = rows_there(&place).await;
+            let result = backend.cleanup(2_500).await;
+            // Of each connection, for it is its sessions that are waited for.
+            proxy.cut();
+            settled(&place).await;
+            let gone = before - rows_there(&place).await;
+            let (removed, outcome) = match &result {
+                Ok(removed) => (*removed, Outcome::NotApplied),
+                Err(PersistenceError::PartialCleanup { removed, source }) => {
+                    known += 1;
+                    (*removed, source.outcome())
+                }
+                Err(error) => (0, error.outcome()),
+            };
+            match outcome {
+                Outcome::NotApplied => assert_eq!(removed, gone, "{result:?}"),
+                Outcome::Unknown => {
+                    unknown += 1;
+                    assert!((removed..=removed + MOST).contains(&gone), "{gone}: {result:?}");
+                }
+            }
+            match result {
+                Ok(_) => break,
+                Err(error) => assert!(error.is_retryable(), "{error:?}"),
+            }
+            failed += 1;
+        }
+        let expired = "SELECT count(*) FROM {s}.history WHERE stored_at < 2500";
+        assert_eq!(place.number(expired).await, 0);
+    }
+    assert!(known > 0 && unknown > 0, "{known} cut half way, {unknown} at a commit");
+}
+
+async fn a_sweep_of_rows_is_cut() {
+    a_sweep_that_is_cut_says_what_it_removed(Place::new(), 5_000).await;
+}
+
+async fn a_sweep_of_partitions_is_cut() {
+    let place = Place::with_options("partition_interval=1s");
+    a_sweep_that_is_cut_says_what_it_removed(place, 10_000).await;
+}
+
+async fn a_sweep_of_chunks_is_cut() {
+    let place = Place::with(Extension::Timescale, "timescale=require&chunk_interval=1s");
+    a_sweep_that_is_cut_says_what_it_removed(place, 10_000).await;
+}
+
+async fn a_sweep_of_shards_is_cut() {
+    let place = Place::with(Extension::Citus, "distribute=require");
+    a_sweep_that_is_cut_says_what_it_removed(place, 10_000).await;
+}
+
+/// Whatever is cut, the history is what it was, or what it was to be.
+async fn a_migration_that_is_cut_is_made_or_not_made(mut place: Place, options: &'static str) {
+    let first = place.schema.clone();
+    let (mut round, mut failed) = (0, 0);
+    let proxy = Proxy::start(&place.url).unwrap();
+    proxy.set(Fault::Cut { seed: SEED, most: 12_000 });
+    while proxy.cuts() < CUTS {
+        round += 1;
+        place.schema = format!("{first}_{round}");
+        place.options = "timescale=off";
+        let plain = place.backend();
+        plain.store_batch(&batch(10, 2_000)).await.unwrap();
+        let expected = plain.query("*", QueryParams::default()).await.unwrap();
+        let url = proxy.url(&place.url).unwrap();
+        let url = format!("{url}?application_name={}&{options}", place.application());
+        let config = PostgresConfig::from_url(&url).unwrap().with_schema(&place.schema);
+        let mut may_be_made = false;
+        let migration = loop {
+            match PostgresBackend::migrate(config.clone(), |_| {}).await {
+                Ok(migration) => break migration,
+                Err(error) => {
+                    assert!(error.is_retryable(), "{error:?}");
+                    may_be_made |= error.outcome() == Outcome::Unknown;
+                    failed += 1;
+                }
+            }
+            settled(&place).await;
+            place.options = options;
+            let found = match place.backend().query("*", QueryParams::default()).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    assert!(error.to_string().contains("annals migrate"), "{error}");
+                    plain.query("*", QueryParams::default()).await.unwrap()
+                }
+            };
+            assert_eq!(found, expected);
+        };
+        assert!(migration.rows == 2_000 || may_be_made && migration.rows == 0, "{migration:?}");
+        place.options = options;
+        let after = place.backend();
+        assert_eq!(after.query("*", QueryParams::default()).await.unwrap(), expected);
+        assert_eq!(after.cleanup(100).await.unwrap(), 1_000);
+        let left = "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('{s}') \
+                    AND relkind IN ('r', 'p') AND relname ~ 'history_new'";
+        assert_eq!(place.number(left).await, 0, "half of a history is left behind");
+        place.execute("DROP SCHEMA {s} CASCADE").await;
+    }
+    assert!(failed > 0, "none was cut in {round} rounds");
+}
+
+async fn a_migration_to_partitions_is_cut() {
+    a_migration_that_is_cut_is_made_or_not_made(Place::new(), "partition_interval=1s").await;
+}
+
+async fn a_migration_to_a_hypertable_is_cut() {
+    let place = Place::with(Extension::Timescale, "");
+    a_migration_that_is_cut_is_made_or_not_made(place, "timescale=require&chunk_interval=1s").await;
+}
+
+async fn a_migration_to_shards_is_cut() {
+    let place = Place::with(Extension::Citus, "");
+    a_migration_that_is_cut_is_made_or_not_made(place, "distribute=require").await;
+}
+
 annals_test_postgres::server_tests! {
     async a_storm_over_partitions,
     async a_storm_over_a_hypertable with Timescale,
     async a_storm_over_shards with Citus,
+    async a_sweep_of_rows_is_cut,
+    async a_sweep_of_partitions_is_cut,
+    async a_sweep_of_chunks_is_cut with Timescale,
+    async a_sweep_of_shards_is_cut with Citus,
+    async a_migration_to_partitions_is_cut,
+    async a_migration_to_a_hypertable_is_cut with Timescale,
+    async a_migration_to_shards_is_cut with Citus,
 }
