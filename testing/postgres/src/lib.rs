@@ -1,7 +1,7 @@
 //! A PostgreSQL server for tests, found or started in this order:
 //!
 //! 1. the server that `ANNALS_TEST_POSTGRES_URL` names (its role must be allowed to create
-//!    databases);
+//!    databases and roles);
 //! 2. a throw-away server started from local binaries (`PATH`, `/usr/lib/postgresql/*/bin`, …);
 //! 3. a container through testcontainers, with the cargo feature `container`; the image is
 //!    `ANNALS_TEST_POSTGRES_IMAGE` or `postgres:17-alpine`.
@@ -120,7 +120,7 @@ impl TestServer {
         };
         Err(format!(
             "no PostgreSQL server to test with. One of these is needed: (1) {URL_VARIABLE} set to \
-             the URL of a server whose role may create databases; (2) PostgreSQL 14 or newer \
+             the URL of a server whose role may create databases and roles; (2) PostgreSQL 14 or newer \
              installed here, to start a throw-away server ({local}); (3) Docker, to start a \
              container ({container}). {SKIP_VARIABLE}=postgres skips these tests."
         ))
