@@ -34,6 +34,7 @@ Examples:
   annals cleanup --older-than 2026-01-01T00:00:00Z --yes";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    args.older_than.remark("--older-than");
     let older_than = args.older_than.at_or_after(now_ms());
     let store = store::open_existing(backend).await?;
     if !args.yes && io::stdin().is_terminal() && !confirmed(backend, older_than)? {

@@ -65,7 +65,13 @@ pub(crate) enum NamedBy {
 
 /// Reads the command line.
 pub(crate) fn parse() -> Result<(Backend, Command), clap::Error> {
-    read(Cli::command().try_get_matches()?)
+    // As with most programs, a variable without a text is none.
+    let empty = std::env::var_os(BACKEND_VARIABLE).is_some_and(|url| url.is_empty());
+    let command = match empty {
+        true => Cli::command().mut_arg("backend", |backend| backend.env(None)),
+        false => Cli::command(),
+    };
+    read(command.try_get_matches()?)
 }
 
 fn read(matches: ArgMatches) -> Result<(Backend, Command), clap::Error> {

@@ -5,7 +5,7 @@ use clap::Parser;
 
 use crate::cli::{Exchange, Grammar};
 use crate::failure::Failure;
-use crate::moment::{Moment, now_ms};
+use crate::moment::{Moment, window};
 use crate::output::Format;
 use crate::{query, store};
 
@@ -53,12 +53,11 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         Some(pattern) => (pattern, args.grammar),
         None => ("*".to_owned(), Grammar::Glob),
     };
-    // One now for both bounds.
-    let now = now_ms();
+    let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());
     let params = QueryParams {
         limit_per_record: None,
-        start_time: args.from.map(|from| from.at_or_after(now)),
-        end_time: args.to.map(|to| to.at_or_before(now)),
+        start_time,
+        end_time,
         order: Order::OldestFirst,
         grammar: grammar.into(),
     };

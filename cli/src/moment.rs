@@ -1,12 +1,19 @@
 //! Points in time and lengths of time as people type them.
 
+use std::io::{self, IsTerminal};
 use std::str::FromStr;
 use std::time::Duration;
 
 use annals::{Clock, SystemClock};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
+use crate::say::say;
+
 const NANOS_PER_MS: i128 = 1_000_000;
+
+/// A number below this (3 March 1973) is hardly meant: seconds since 1970 are, or the unit of an age
+/// is missing.
+const EARLY_MS: u64 = 100_000_000_000;
 
 /// A point in time: Unix milliseconds (any `u64`), RFC 3339, or an age such as `24h`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +43,35 @@ impl Moment {
             }
         }
     }
+
+    /// Says what a number means that is hardly meant so.
+    pub(crate) fn remark(&self, option: &str) {
+        if let Self::UnixMs(ms @ 1..EARLY_MS) = self {
+            let at = to_the_ms(*ms);
+            say(&format!(
+                "note: {option} {ms} is {at}: Unix milliseconds; an age has a unit, as in 30d"
+            ));
+        }
+    }
+}
+
+/// The bounds of a time window in Unix milliseconds, both inclusive. A person is told of those that
+/// are hardly meant.
+pub(crate) fn window(from: Option<&Moment>, to: Option<&Moment>) -> (Option<u64>, Option<u64>) {
+    // One now for both.
+    let now = now_ms();
+    let bounds = (from.map(|from| from.at_or_after(now)), to.map(|to| to.at_or_before(now)));
+    if io::stderr().is_terminal() {
+        for (option, moment) in [("--from", from), ("--to", to)] {
+            moment.inspect(|moment| moment.remark(option));
+        }
+        if let (Some(from), Some(to)) = bounds
+            && from > to
+        {
+            say("note: --from is after --to: there is nothing between them");
+        }
+    }
+    bounds
 }
 
 fn whole_ms(nanoseconds: i128) -> u64 {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
-use crate::moment::{Moment, now_ms};
+use crate::moment::{Moment, window};
 use crate::output::{Format, Header, Printer, ValueLine, counted};
 use crate::source::Source;
 
@@ -75,12 +75,11 @@ fn count(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
-    // One now for both bounds.
-    let now = now_ms();
+    let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());
     let params = QueryParams {
         limit_per_record: args.latest,
-        start_time: args.from.map(|from| from.at_or_after(now)),
-        end_time: args.to.map(|to| to.at_or_before(now)),
+        start_time,
+        end_time,
         order: if args.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
         grammar: args.grammar.into(),
     };

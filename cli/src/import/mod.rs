@@ -58,7 +58,8 @@ Examples:
 
 A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows \
 before it are stored, nothing after it is. With --skip-invalid the exit code is 1 only when no line \
-could be stored. Blank lines, CRLF and a byte order mark are fine.";
+could be stored. Blank lines, CRLF and a byte order mark are fine. A file that is imported twice is \
+stored twice.";
 
 /// An import under way.
 struct Import {

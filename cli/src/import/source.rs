@@ -2,7 +2,7 @@
 //! goes on while the batch before is stored.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::Path;
 
 use annals::Row;
@@ -14,6 +14,7 @@ use super::table::{Columns, Record, Splitter, next_record};
 use crate::cli::Exchange;
 use crate::failure::Failure;
 use crate::moment::now_ms;
+use crate::say::say;
 
 const BUFFER_BYTES: usize = 1 << 20;
 /// A batch ends at so many rows, or bytes of values.
@@ -57,6 +58,9 @@ impl Source {
     /// Opens a file, or stdin for `-`.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         if path == Path::new("-") {
+            if io::stdin().is_terminal() {
+                say("reading rows from the terminal; Ctrl-D ends");
+            }
             return Ok(Self { input: Box::new(io::stdin()), size: None });
         }
         let open = || {

@@ -144,16 +144,31 @@ fn refused(error: Error) -> Failure {
     Failure::Usage(match error {
         Error::MultipleStatement => "one query at a time".to_owned(),
         Error::NulError(_) => "SQL has no NUL characters".to_owned(),
-        Error::SqlInputError { msg, sql, offset, .. } => match usize::try_from(offset) {
-            Ok(offset) => {
-                // SQLite counts bytes.
-                let before = sql.get(..offset).map_or(offset, |before| before.chars().count());
-                format!("the SQL is wrong: {msg} (at character {})", before + 1)
-            }
-            Err(_) => format!("the SQL is wrong: {msg}"),
-        },
-        error => format!("the SQL is wrong: {}", reason(&error)),
+        Error::SqlInputError { msg, sql, offset, .. } => {
+            let at = usize::try_from(offset).map_or_else(
+                |_| String::new(),
+                |offset| {
+                    // SQLite counts bytes.
+                    let before = sql.get(..offset).map_or(offset, |before| before.chars().count());
+                    format!(" (at character {})", before + 1)
+                },
+            );
+            format!("the SQL is wrong: {msg}{at}{}", what_is_there(&msg))
+        }
+        error => {
+            let reason = reason(&error);
+            format!("the SQL is wrong: {reason}{}", what_is_there(&reason))
+        }
     })
+}
+
+/// What there is in place of something that is not.
+fn what_is_there(reason: &str) -> &'static str {
+    match reason.split_once(": ") {
+        Some(("no such column", _)) => "; record_history has record_name, value_json and stored_at",
+        Some(("no such table", _)) => "; the table is record_history",
+        _ => "",
+    }
 }
 
 /// What SQLite says of it, without its number.

@@ -9,7 +9,7 @@ fn off_a_terminal_it_deletes_and_prints_the_bare_number() {
             place.run(&[&["cleanup", "--backend", backend], args].concat()).ok().out
         };
         assert_eq!(cleanup(&["--older-than", "1970-01-01T00:00:00.2Z"]), "2\n");
-        assert_eq!(cleanup(&["--older-than", "200", "--yes"]), "0\n");
+        assert_eq!(cleanup(&["--older-than", "1970-01-01T00:00:00.200Z", "--yes"]), "0\n");
         assert_eq!(place.rows(backend).len(), 1, "what was stored at the time itself stays");
         assert_eq!(cleanup(&["--older-than", "1h"]), "1\n");
         assert_eq!(place.rows(backend).len(), 0);
@@ -29,4 +29,20 @@ fn a_time_is_required() {
     let place = Place::new();
     place.run(&["cleanup"]).refused(2, "--older-than");
     place.run(&["cleanup", "--older-than", "1mo"]).refused(2, "months");
+}
+
+/// Whoever meant days would never see a value go.
+#[test]
+fn a_number_that_is_hardly_meant_as_milliseconds_is_remarked_on() {
+    let place = Place::new();
+    place.import(FILES[0], &[("a", "1", 200)]);
+    let cleanup = |time| place.run(&["cleanup", "--backend", FILES[0], "--older-than", time]);
+    for (number, at) in [("30", "00:00:00.030Z"), ("1740081234", "1970-01-21")] {
+        let run = cleanup(number);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(run.err.contains(at) && run.err.contains("30d"), "{run:?}");
+        place.import(FILES[0], &[("a", "1", 200)]);
+    }
+    cleanup("0").ok();
+    cleanup("1740081234000").ok();
 }

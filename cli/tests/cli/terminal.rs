@@ -50,6 +50,35 @@ fn a_query_is_a_table_that_fits() {
 }
 
 #[test]
+fn a_window_that_is_hardly_meant_is_remarked_on() {
+    let place = Place::new();
+    place.import(FILES[0], &[("a", "1", 1)]);
+    for (args, remark) in [
+        (["--from", "24", "--to", "1h"], "--from 24 is 1970-01-01T00:00:00.024Z"),
+        (["--from", "1h", "--to", "2h"], "--from is after --to"),
+    ] {
+        for command in ["query", "export"] {
+            let args = [&[command, "*", "--backend", FILES[0]], &args[..]].concat();
+            let (code, seen) = on_a_terminal(&place, &args, "");
+            assert_eq!(code, Some(0), "{seen}");
+            assert!(seen.contains(remark), "{seen}");
+            let run = place.run(&args).ok();
+            assert_eq!(run.out, "");
+        }
+    }
+}
+
+#[test]
+fn rows_may_be_typed() {
+    let place = Place::new();
+    let typed = "{\"record\":\"a\",\"value\":1}\n\u{4}";
+    let (code, seen) = on_a_terminal(&place, &["import", "--backend", FILES[0]], typed);
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(seen.contains("Ctrl-D ends"), "{seen}");
+    assert_eq!(place.rows(FILES[0]).len(), 1);
+}
+
+#[test]
 fn cleanup_asks_first() {
     for (answer, code, left) in
         [("n\n", 1, 1), ("\n", 1, 1), ("\u{4}", 1, 1), ("yes please\n", 1, 1), ("y\n", 0, 0)]

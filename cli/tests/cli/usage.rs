@@ -88,6 +88,16 @@ fn the_backend_comes_from_the_option_then_the_environment_then_the_default() {
 }
 
 #[test]
+fn a_variable_without_a_text_is_none() {
+    let place = Place::new();
+    place.write("row", r#"{"record":"a","value":1}"#);
+    let run = place.command(&["import", "row"]).env("ANNALS_BACKEND", "").output();
+    Run::from(run.unwrap()).ok();
+    assert_eq!(place.names(), ["annals.db", "row"]);
+    place.run(&["records", "--backend", ""]).refused(2, "--backend");
+}
+
+#[test]
 fn a_backend_of_the_environment_and_a_server_are_two_places_as_well() {
     let place = Place::new();
     for subcommand in [&["query", "a"][..], &["records"], &["mcp"]] {

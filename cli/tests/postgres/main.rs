@@ -87,7 +87,9 @@ fn a_plain_history_is_converted_with_all_its_rows() {
     let run = place.run(&["migrate", "--backend", &partitioned]).ok();
     assert_eq!(run.out, "the history is a partitioned table already\n");
     assert_eq!(place.rows(&partitioned), rows);
-    let run = place.run(&["cleanup", "--older-than", "1500", "--backend", &partitioned]).ok();
+    let run = place
+        .run(&["cleanup", "--older-than", "1970-01-01T00:00:01.5Z", "--backend", &partitioned])
+        .ok();
     assert_eq!(run.out, "1500\n");
     place.run(&["migrate", "--backend", "sqlite:x.db"]).refused(2, "PostgreSQL");
     place
