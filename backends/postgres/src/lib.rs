@@ -1,4 +1,4 @@
-//! The annals backend for PostgreSQL 14 and newer; 15 and 17 are what it is tested on.
+//! The annals backend for PostgreSQL 14 and newer; 15 to 18 are what it is tested on.
 //!
 //! ```no_run
 //! use annals_core::{PersistenceBackend, QueryExt};
