@@ -45,7 +45,8 @@ pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBacken
 
 /// What is there and is no history must not be made into one either.
 fn without_creating(url: &str) -> String {
-    match url.starts_with("sqlite:") && !url.contains("create=") {
+    let can_say_so = ["sqlite:", "postgres://", "postgresql://"];
+    match can_say_so.iter().any(|scheme| url.starts_with(scheme)) && !url.contains("create=") {
         true => format!("{url}{}create=false", if url.contains('?') { '&' } else { '?' }),
         false => url.to_owned(),
     }

@@ -43,7 +43,8 @@ const FIELD_BYTES: usize = 1 << 30;
 ///
 /// | option | default | |
 /// |---|---|---|
-/// | `schema` | `annals` | the schema all tables live in; created if it is missing |
+/// | `schema` | `annals` | the schema all tables live in |
+/// | `create` | `true` | `false`: a schema without a history is an error, and stays without one |
 /// | `max_value_bytes` | 16 MiB | the largest value, in bytes of JSON text |
 /// | `pool_size` | 8 | connections for reading, at least 2 |
 /// | `writers` | 1 | connections for writing, beside those for reading |
@@ -100,6 +101,7 @@ pub struct PostgresConfig {
     pub(crate) server: Server,
     pub(crate) read_server: Option<Server>,
     pub(crate) schema: String,
+    pub(crate) create: bool,
     pub(crate) max_value_bytes: usize,
     pub(crate) pool_size: usize,
     pub(crate) writers: usize,
@@ -135,6 +137,7 @@ impl PostgresConfig {
             server,
             read_server: None,
             schema: "annals".to_owned(),
+            create: true,
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
             pool_size: 8,
             writers: 1,
@@ -157,11 +160,21 @@ impl PostgresConfig {
         Ok(self)
     }
 
-    /// Sets the schema that all tables live in. It is created if it is missing. Any name of 1 to
+    /// Sets the schema that all tables live in. Any name of 1 to
     /// 63 bytes without NUL that does not begin with `pg_` will do.
     #[must_use]
     pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
+        self
+    }
+
+    /// Sets whether schema and tables are created if they are missing, as they are by default. Who
+    /// does not want to begin a history by a slip of the pen says no, and gets an
+    /// [`ErrorKind::Config`](annals_core::ErrorKind::Config). Tables of an older version are upgraded
+    /// either way.
+    #[must_use]
+    pub fn with_create(mut self, create: bool) -> Self {
+        self.create = create;
         self
     }
 

@@ -191,7 +191,12 @@ fn message(error: &tokio_postgres::Error) -> String {
             };
             format!("{} (SQLSTATE {code}){advice}", reported.message())
         }
-        None => with_sources(error),
+        None => {
+            let message = with_sources(error);
+            // The driver's words: it has no kind for that.
+            let advice = if message.ends_with("password missing") { PASSWORD_ADVICE } else { "" };
+            message + advice
+        }
     };
     message.replace('\n', " ")
 }
@@ -206,6 +211,9 @@ pub(crate) fn with_sources(error: &tokio_postgres::Error) -> String {
     }
     message
 }
+
+const PASSWORD_ADVICE: &str = "; it can be in the URL, in `password_file`, in the variable PGPASSWORD \
+                               or in `passfile`";
 
 const POOLER_ADVICE: &str = "; PgBouncer has to pool transactions or sessions, not statements, and \
                              takes no `options` in the URL unless it is told to ignore them";

@@ -56,8 +56,7 @@ pub(crate) async fn run(
     let config = engine.config();
     let found = schema::look(&engine, &session).await?;
     if !found.meta {
-        let message = format!("there is no history in schema {}", engine.sql.schema);
-        return Err(error::own(OPERATION, ErrorKind::Config, message));
+        return Err(schema::no_history(OPERATION, &engine));
     }
     schema::create_or_upgrade_patiently(&engine, &session).await?;
     let to = layout::choose(OPERATION, &config.storage, &found.extensions)?;

@@ -49,6 +49,9 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     let session = engine.reader(OPERATION).await?;
     let config = engine.config();
     let found = look(engine, &session).await?;
+    if !found.meta && !config.create {
+        return Err(no_history(OPERATION, engine));
+    }
     if !found.meta || version(engine, &session).await? < VERSION {
         create_or_upgrade_patiently(engine, &session).await?;
     }
@@ -80,6 +83,11 @@ pub(crate) async fn prepare(engine: &Engine) -> Result<Server, PersistenceError>
     }
     session.release();
     Ok(Server { syncs: found.syncs, layout, one_snapshot })
+}
+
+pub(crate) fn no_history(operation: &'static str, engine: &Engine) -> PersistenceError {
+    let message = format!("there is no history in schema {}", engine.sql.schema);
+    error::own(operation, ErrorKind::Config, message)
 }
 
 /// How the history lies on the server that queries go to, if the tables are there as they are to be:

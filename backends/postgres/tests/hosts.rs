@@ -120,7 +120,10 @@ async fn the_passfile_of_libpq_has_passwords_too() {
     write(&file, "elsewhere:*:*:*:hunter2\n", 0o600);
     let (kind, text) = kind_and_text(backend.initialize().await.unwrap_err());
     assert_eq!(kind, ErrorKind::Config, "{text}");
-    assert!(text.contains("password missing") && !text.contains("hunter2"), "{text}");
+    assert!(
+        text.contains("password missing; it can be in the URL") && !text.contains("hunter2"),
+        "{text}"
+    );
     write(&file, &format!("elsewhere:*:*:*:hunter2\n{line}"), 0o600);
     backend.initialize().await.unwrap();
 }

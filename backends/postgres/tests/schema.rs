@@ -49,6 +49,23 @@ async fn a_schema_may_have_any_name() {
     }
 }
 
+async fn a_history_is_not_begun_by_who_does_not_mean_to() {
+    let place = Place::with_options("create=false");
+    let error = place.backend().query_latest::<i64>("a", 1).await.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("no history"), "{error}");
+    assert_eq!(
+        kind(&place.backend().store("a", &json!(1), 1).await.unwrap_err()),
+        ErrorKind::Config
+    );
+    let schemas = format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", place.schema);
+    assert_eq!(place.number(&schemas).await, 0);
+    PostgresBackend::new(place.config_with("")).store("a", &json!(1), 1).await.unwrap();
+    let backend = place.backend();
+    assert_eq!(backend.query_latest::<i64>("a", 1).await.unwrap(), [1]);
+    backend.store("a", &json!(2), 2).await.unwrap();
+}
+
 async fn a_newer_schema_is_refused() {
     let place = Place::new();
     place.backend().initialize().await.unwrap();
@@ -149,6 +166,7 @@ async fn people_see_the_history_in_a_view() {
 annals_test_postgres::server_tests! {
     async sixteen_backends_initialize_the_same_schema_at_once,
     async a_schema_may_have_any_name,
+    async a_history_is_not_begun_by_who_does_not_mean_to,
     async a_newer_schema_is_refused,
     async tables_of_somebody_else_are_left_alone,
     async another_encoding_is_refused,

@@ -33,6 +33,16 @@ fn the_main_job_works_on_a_server() {
     assert_eq!(run.out, format!("{}\n", rows.len()));
 }
 
+fn who_asks_begins_no_history() {
+    let url = server("slip");
+    let place = Place::new();
+    for args in [&["query", "*"][..], &["records"], &["cleanup", "--older-than", "1h"]] {
+        place.run(&[args, &["--backend", &url]].concat()).refused(2, "there is no history");
+    }
+    place.import(&url, &[("a", "1", 1)]);
+    assert_eq!(place.rows(&url).len(), 1);
+}
+
 fn an_import_keeps_the_text_and_names_the_bad_line() {
     let url = server("import");
     let place = Place::new();
@@ -117,6 +127,7 @@ fn a_server_that_is_not_there_is_said_without_the_password() {
 
 annals_test_postgres::server_tests! {
     sync the_main_job_works_on_a_server,
+    sync who_asks_begins_no_history,
     sync an_import_keeps_the_text_and_names_the_bad_line,
     sync sql_and_an_export_work_on_a_server,
     sync a_plain_history_is_converted_with_all_its_rows,

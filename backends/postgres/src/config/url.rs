@@ -42,11 +42,12 @@ const SERVER_OPTIONS: [&str; 7] = [
 ];
 
 /// Options of the history as a whole.
-const OWN_OPTIONS: [&str; 15] = [
+const OWN_OPTIONS: [&str; 16] = [
     "chunk_interval",
     "close_timeout",
     "compress_after",
     "connect_timeout",
+    "create",
     "distribute",
     "durability",
     "max_value_bytes",
@@ -68,6 +69,10 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig, PersistenceError> {
     for (key, value) in own {
         match key {
             "schema" => config.schema = value,
+            "create" => {
+                config.create =
+                    value.parse().map_err(|_| error::config("`create` is `true` or `false`"))?;
+            }
             "max_value_bytes" => config.max_value_bytes = number(key, &value)?,
             "pool_size" => config.pool_size = number(key, &value)?,
             "writers" => config.writers = number(key, &value)?,
@@ -142,7 +147,10 @@ fn split(url: &str) -> Result<(Server, Options), PersistenceError> {
             driver.push_str(&format!("&{pair}"));
         } else {
             let shown: String = key.chars().take(40).flat_map(char::escape_debug).collect();
-            return Err(error::config(format!("`{shown}` is not an option of the URL")));
+            let own = OWN_OPTIONS.join(", ");
+            return Err(error::config(format!(
+                "`{shown}` is not an option of the URL; there are {own}, and those of libpq"
+            )));
         }
     }
     let driver = driver.strip_prefix('&').map(|query| format!("?{query}")).unwrap_or_default();

@@ -90,6 +90,8 @@ fn what_cannot_work_is_refused_and_says_why() {
         ("postgres://u:hunter2@h/db?sslrootcert=", "path of a file"),
         ("postgres://u:hunter2@h/db?sslcert=/x", "belong together"),
         ("postgres://u:hunter2@h/db?sslpassword=hunter2", "`sslpassword`"),
+        ("postgres://u:hunter2@h/db?pool=3", "there are chunk_interval, "),
+        ("postgres://u:hunter2@h/db?create=maybe", "`create` is `true` or `false`"),
         ("postgres://u:hunter2@h/db?password_file=/x", "`password_file`"),
         ("postgres://u@h/db?passfile=", "`passfile`"),
         ("postgres://u:hunter2@h/db?target_session_attrs=both", "prefer-standby"),
@@ -148,7 +150,8 @@ fn a_password_with_a_special_character_is_never_shown() {
         "postgres://u:hunter2@h/db?password=ter2@x",
     ] {
         if let Err(error) = PostgresConfig::from_url(url) {
-            let shown = format!("{error} {error:?}");
+            // An option's name is no half of the password.
+            let shown = format!("{error} {error:?}").replace("chunk_interval", "");
             assert!(!shown.contains("ter2") && !shown.contains("hun"), "{shown}");
         } else {
             panic!("{url} was taken");
