@@ -5,23 +5,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use annals::postgres::PostgresConfig;
 use annals::{PersistenceBackend, async_trait};
-use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
+use annals_conformance::{BoxError, Guard, Harness, HarnessResult, unique_name};
 use tokio_postgres::{Client, NoTls};
 
 use super::places::Gate;
 use crate::failure::Failure;
 
-/// The options of the URL that are the backend's own; the driver does not know them.
-const OWN_OPTIONS: [&str; 8] = [
-    "schema",
-    "max_value_bytes",
-    "pool_size",
-    "writers",
-    "durability",
-    "wait_timeout",
-    "connect_timeout",
-    "statement_timeout",
+/// The options of the URL that the driver knows as well; all others are the backend's.
+const DRIVER_OPTIONS: [&str; 16] = [
+    "application_name",
+    "channel_binding",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslnegotiation",
+    "tcp_user_timeout",
+    "user",
 ];
+
+/// By which the suite's sessions are told from others.
+const APPLICATION: &str = "application_name";
 
 /// Stores in schemas of one database.
 #[derive(Debug, Clone)]
@@ -40,7 +51,10 @@ impl Schemas {
         PostgresConfig::from_url(url)?;
         let (base, options) = url.split_once('?').unwrap_or((url, ""));
         let options = options.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned);
-        let (base, options) = (base.to_owned(), options.collect());
+        let (base, mut options) = (base.to_owned(), options.collect::<Vec<_>>());
+        if !options.iter().any(|pair| pair.starts_with(&format!("{APPLICATION}="))) {
+            options.push(format!("{APPLICATION}=annals-conformance-{}", std::process::id()));
+        }
         Ok(Self { base, options, made: Arc::default(), gate })
     }
 
@@ -78,11 +92,11 @@ impl Schemas {
     async fn client(&self) -> HarnessResult<Client> {
         let for_driver = self.options.iter().filter(|pair| {
             let name = pair.split('=').next().unwrap_or_default();
-            !OWN_OPTIONS.contains(&name) && name != "sslmode"
+            DRIVER_OPTIONS.contains(&name)
         });
         let options: Vec<_> = for_driver.map(String::as_str).collect();
         let url = format!("{}?{}", self.base, options.join("&"));
-        let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.map_err(in_full)?;
         // It ends with the client, which gets to hear of errors.
         tokio::spawn(connection);
         Ok(client)
@@ -109,7 +123,7 @@ impl Harness for Schemas {
     async fn remove(&self, location: &str) -> HarnessResult<()> {
         // The names are this suite's own: letters, digits and dashes.
         let drop_schema = format!("DROP SCHEMA IF EXISTS \"{location}\" CASCADE");
-        self.client().await?.batch_execute(&drop_schema).await?;
+        self.client().await?.batch_execute(&drop_schema).await.map_err(in_full)?;
         self.made().remove(location);
         Ok(())
     }
@@ -125,12 +139,20 @@ impl Harness for Schemas {
         Ok(Some(annals::connect(&url).await?))
     }
 
-    /// After a vacuum: the server's own comes once a minute, which the suite does not wait for.
+    /// After a vacuum: the server's own comes once a minute, which the suite does not wait for. It
+    /// keeps what a snapshot may still see, and other cases run beside this one: those that were
+    /// there first have to end.
     async fn size(&self, location: &str) -> HarnessResult<Option<u64>> {
+        const OLDER: &str = "SELECT count(*) FROM pg_stat_activity \
+                             WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                             AND application_name = current_setting('application_name') \
+                             AND age(backend_xmin) > age(($1::bigint % 4294967296)::text::xid)";
         const SIZE: &str = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint \
                             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                             WHERE n.nspname = $1 AND c.relkind = 'r'";
         let client = self.client().await?;
+        let now: i64 = client.query_one("SELECT txid_current()", &[]).await?.try_get(0)?;
+        while client.query_one(OLDER, &[&now]).await?.try_get::<_, i64>(0)? > 0 {}
         for table in tables(&client, location).await? {
             client.batch_execute(&format!("VACUUM {table}")).await?;
         }
@@ -144,6 +166,14 @@ impl Harness for Schemas {
         client.batch_execute(&format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE")).await?;
         // Dropping the connection ends its transaction.
         Ok(Some(Box::new(client)))
+    }
+}
+
+/// The error with what the server says: the driver shows "db error" and no more.
+fn in_full(error: tokio_postgres::Error) -> BoxError {
+    match error.as_db_error() {
+        Some(reported) => reported.message().to_owned().into(),
+        None => error.into(),
     }
 }
 
