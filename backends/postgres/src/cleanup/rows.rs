@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use annals_core::{CleanupPlan, PersistenceError};
+use annals_core::{CleanupPlan, ErrorKind, Outcome, PersistenceError};
 use tokio_postgres::types::Type;
 
 use super::{STEP, Stop, Sweep};
@@ -34,6 +34,23 @@ impl Spans {
         }
         self.from_time[0] = time;
     }
+}
+
+/// How far a sweep record by record has come: the place of a record among those that have something
+/// expired, and the time to go on at.
+#[derive(Clone, Copy)]
+struct Reached {
+    place: usize,
+    from: i64,
+}
+
+/// How often in a row a step is made again.
+const ATTEMPTS: usize = 10;
+
+/// Whether it did nothing, and may do better the next time: a deadlock.
+fn passes(error: &PersistenceError) -> bool {
+    let PersistenceError::Backend(reported) = error else { return false };
+    reported.kind() == ErrorKind::Busy && error.outcome() == Outcome::NotApplied
 }
 
 impl Sweep<'_> {
@@ -108,28 +125,51 @@ impl Sweep<'_> {
         let expired: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
         session.run(client.batch_execute("COMMIT")).await?;
         session.release();
-        let mut places = (0..spans.ids.len()).filter(|i| expired.contains(&spans.ids[*i]));
-        let mut place = places.next();
-        let mut from = 0;
-        while place.is_some() {
-            let session = self.step().await?;
-            let (mut step, mut gone) = (STEP, 0);
-            while let (Some(i), true) = (place, step > 0) {
-                let span = (spans.ids[i], from, spans.last_time[i], spans.last_seq[i]);
-                let (count, reached) = self.remove_some(&session, span, step).await?;
-                gone += count;
-                // Each look at a record counts, so that a step stays short.
-                step -= count.cast_signed() + 10;
-                from = reached.unwrap_or(0);
-                if reached.is_none() {
-                    place = places.next();
+        let places: Vec<usize> =
+            (0..spans.ids.len()).filter(|i| expired.contains(&spans.ids[*i])).collect();
+        let mut reached = Reached { place: 0, from: 0 };
+        let mut refused = 0;
+        while reached.place < places.len() {
+            match self.step_by_record(&spans, &places, reached).await {
+                Ok((gone, next)) => {
+                    self.removed += gone;
+                    reached = next;
+                    refused = 0;
                 }
+                // A job of TimescaleDB's that compresses a chunk locks in an order of its own.
+                Err(Stop::Failed(error)) if passes(&error) && refused < ATTEMPTS => {
+                    tracing::debug!(%error, "a step of a sweep is made again");
+                    refused += 1;
+                }
+                Err(stop) => return Err(stop),
             }
-            session.commit().await?;
-            session.release();
-            self.removed += gone;
         }
         Ok(())
+    }
+
+    /// One step from where the one before ended; returns how many rows it removed, and its end.
+    async fn step_by_record(
+        &self,
+        spans: &Spans,
+        places: &[usize],
+        mut reached: Reached,
+    ) -> Result<(u64, Reached), Stop> {
+        let session = self.step().await?;
+        let (mut step, mut gone) = (STEP, 0);
+        while let (Some(&i), true) = (places.get(reached.place), step > 0) {
+            let span = (spans.ids[i], reached.from, spans.last_time[i], spans.last_seq[i]);
+            let (count, time) = self.remove_some(&session, span, step).await?;
+            gone += count;
+            // Each look at a record counts, so that a step stays short.
+            step -= count.cast_signed() + 10;
+            reached = match time {
+                Some(from) => Reached { from, ..reached },
+                None => Reached { place: reached.place + 1, from: 0 },
+            };
+        }
+        session.commit().await?;
+        session.release();
+        Ok((gone, reached))
     }
 
     /// Removes about `most` rows of a record; returns how many, and the time to go on at unless
