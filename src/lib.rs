@@ -58,6 +58,11 @@ pub use annals_redb as redb;
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+/// So are those of the guide for backends.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/backends.md")]
+struct BackendExamples;
+
 /// History for AimDB 1.x: persistence of its records, queries on its live handle, `record.query`.
 ///
 /// For AimDB 2.x depend on the crate `annals-aimdb` with its feature `aimdb-2`.

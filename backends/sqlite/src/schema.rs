@@ -4,7 +4,7 @@
 //! another process must not take a new record for one that is gone). `head` has a block of rows for
 //! each transaction, `runs` and their `blocks` have all rows before those; what lies in the blobs is
 //! `annals_embedded::format`'s matter. `writers` holds the last batch number of each writer.
-//! `docs/design.md` has what was measured.
+//! `docs/decisions.md` has what was measured.
 
 use std::fs;
 use std::path::Path;
