@@ -90,7 +90,8 @@ async fn typed(history: &dyn PersistenceBackend) -> Result<u64, Failure> {
 }
 
 async fn texts(history: &dyn PersistenceBackend) -> Result<u64, Failure> {
-    let rows = history.query_raw(&record(0, RECORDS), QueryParams::default()).await?;
+    let record = record(0, RECORDS);
+    let rows = history.query_typed::<Box<RawValue>>(&record, QueryParams::default()).await?;
     Ok(rows.rows.len() as u64)
 }
 

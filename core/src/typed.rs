@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
@@ -62,7 +61,9 @@ pub trait QueryExt: PersistenceBackend {
         values(self, pattern, QueryParams::range(start, end))
     }
 
-    /// Rows with their record and time, and the number of rows that were skipped.
+    /// Rows with their record and time, and the number of rows that were skipped. With
+    /// `T = Box<RawValue>` a value is the stored JSON text, checked for validity and otherwise
+    /// untouched.
     fn query_typed<T: DeserializeOwned + Send>(
         &self,
         pattern: &str,
@@ -78,17 +79,7 @@ pub trait QueryExt: PersistenceBackend {
         }
     }
 
-    /// Rows with the stored JSON text, checked for validity and otherwise untouched.
-    fn query_raw(
-        &self,
-        pattern: &str,
-        params: QueryParams,
-    ) -> impl Future<Output = Result<TypedRows<Box<RawValue>>, PersistenceError>> + Send {
-        self.query_typed(pattern, params)
-    }
-
-    /// The streamed form of [`query_typed`](Self::query_typed), and of
-    /// [`query_raw`](Self::query_raw) with `T = Box<RawValue>`.
+    /// The streamed form of [`query_typed`](Self::query_typed).
     fn stream_typed<T: DeserializeOwned + Send>(
         &self,
         pattern: &str,

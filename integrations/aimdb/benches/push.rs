@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use aimdb_core::buffer::BufferCfg;
 use aimdb_core::{AimDb, AimDbBuilder, Producer};
 use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
-use annals_aimdb::{
-    AimDbBuilderPersistExt, AimDbQueryExt, RecordAccount, RecordRegistrarPersistExt,
-};
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
 use annals_core::{
     BackendError, ErrorKind, MemoryBackend, PersistenceBackend, PersistenceError, QueryParams,
-    StoredValue, Value, async_trait,
+    RecordStats, StoredValue, Value, async_trait,
 };
 use annals_sqlite::SqliteBackend;
 use futures_util::FutureExt;
@@ -84,7 +82,7 @@ async fn one_push(how: How) -> Duration {
     }
     let total = db.persistence_stats().unwrap().total;
     let expected = if matches!(how, How::Not) { 0 } else { BURST * ROUNDS as u64 };
-    assert_eq!((total.stored, total.lagged, total.dropped), (expected, 0, 0));
+    assert_eq!((total.stored, total.lost, total.dropped), (expected, 0, 0));
     means.sort_unstable();
     means[ROUNDS / 2]
 }
@@ -137,7 +135,7 @@ impl PersistenceBackend for Faulty {
 struct Outage {
     longest_push: Duration,
     latest_tick: Duration,
-    account: RecordAccount,
+    account: RecordStats,
 }
 
 /// Pushes `per_second` values for 12 seconds, on one thread with another task's ticks.
@@ -172,7 +170,7 @@ async fn outage(fault: Fault, how: How, per_second: u64) -> Outage {
     let _ = db.persistence().unwrap().flush().await;
     let account = db.persistence_stats().unwrap().records["reading"];
     assert!(account.balances());
-    assert_eq!(account.recorded + account.lagged, SECONDS * per_second);
+    assert_eq!(account.recorded + account.lost, SECONDS * per_second);
     Outage { longest_push, latest_tick, account }
 }
 
@@ -194,10 +192,10 @@ fn main() {
         for how in [How::Persist, How::PersistBuffer] {
             let Outage { longest_push, latest_tick, account } =
                 runtime.block_on(outage(fault, how, per_second));
-            let RecordAccount { stored, lagged, dropped, .. } = account;
+            let RecordStats { stored, lost, dropped, .. } = account;
             println!(
                 "  {:12} {per_second:>6}/s {:13} longest push {longest_push:>9.2?}, \
-                 latest tick {latest_tick:>9.2?}; stored {stored}, lagged {lagged}, dropped {dropped}",
+                 latest tick {latest_tick:>9.2?}; stored {stored}, lost {lost}, dropped {dropped}",
                 format!("{fault:?}"),
                 format!("{how:?}"),
             );

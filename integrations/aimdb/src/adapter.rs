@@ -1,7 +1,8 @@
-//! Backends of AimDB's own persistence as annals', and the other way round.
+//! Adapters between annals' `PersistenceBackend` and that of AimDB's own persistence crate, in both
+//! directions.
 //!
-//! Both published lines of `aimdb-persistence` have the same trait under different crates, and read
-//! patterns differently.
+//! Both published lines of `aimdb-persistence` have the same trait, in different crates and with
+//! different pattern grammars, so there is one module for each.
 
 use annals_core::{
     BackendError, ErrorKind, Grammar, MAX_TIMESTAMP, Order, Outcome, Pattern, PersistenceError,
@@ -9,24 +10,23 @@ use annals_core::{
 };
 use serde::ser::Error as _;
 
-/// What to ask of a backend that reads patterns as `its` grammar, so that everything that `query`
-/// matches is among the answer.
-fn widened(query: &Query, text: &str, params: &QueryParams, its: Grammar) -> String {
+/// A pattern in the grammar `theirs` that matches at least every record that `query` matches.
+fn widened(query: &Query, text: &str, params: &QueryParams, theirs: Grammar) -> String {
     let literal = query.pattern.literal_prefix();
-    match its {
-        _ if params.grammar == its => text.to_owned(),
-        // A name has neither wildcard of the other grammar in it if it has no `*`, nor `#`.
+    match theirs {
+        _ if params.grammar == theirs => text.to_owned(),
+        // Without `*` and `#` it is a name in either grammar.
         _ if literal == text && !text.contains('#') => text.to_owned(),
         Grammar::Glob => format!("{literal}*"),
         Grammar::Topic => "#".to_owned(),
     }
 }
 
-/// The rows that are meant, in the order that is promised: a backend of AimDB's may match letters
-/// regardless of case and orders rows as it likes.
+/// The rows that `pattern` matches, in the order of the contract: AimDB's own backends may ignore
+/// case, and their order is not specified.
 fn sorted(mut rows: Vec<StoredValue>, pattern: &Pattern, order: Order) -> Vec<StoredValue> {
     rows.retain(|row| pattern.matches(&row.record_name));
-    // Stable, so that rows of the same time stay as the backend has them, newest first.
+    // A stable sort keeps the backend's order among rows of the same time.
     rows.sort_by(|a, b| a.record_name.cmp(&b.record_name).then(b.stored_at.cmp(&a.stored_at)));
     if order == Order::OldestFirst {
         rows.chunk_by_mut(|a, b| a.record_name == b.record_name).for_each(<[_]>::reverse);
@@ -34,12 +34,12 @@ fn sorted(mut rows: Vec<StoredValue>, pattern: &Pattern, order: Order) -> Vec<St
     rows
 }
 
-/// A bound that AimDB's own backends take: beyond `i64::MAX` they fail.
+/// A time bound that AimDB's own backends accept: they fail above `i64::MAX`.
 fn bound(time: Option<u64>) -> Option<u64> {
     time.filter(|time| *time <= MAX_TIMESTAMP)
 }
 
-/// An error that AimDB's own backends have as text only, so that nothing is known of its kind.
+/// An error of an AimDB backend. Its kind is unknown, since it is only a text.
 fn engine_error(operation: &'static str, message: String, outcome: Outcome) -> PersistenceError {
     BackendError::new("aimdb", operation, ErrorKind::Other, message).with_outcome(outcome).into()
 }
@@ -62,13 +62,13 @@ macro_rules! adapter {
 
         use super::{bound, engine_error, json_error, sorted, widened};
 
-        /// How backends of this line read patterns.
+        /// The pattern grammar of this line.
         const GRAMMAR: Grammar = $grammar;
 
-        /// An annals backend as an `aimdb_persistence::PersistenceBackend`, for who stays with
-        /// AimDB's own persistence crate.
+        /// An annals backend as an `aimdb_persistence::PersistenceBackend`, for use with AimDB's own
+        /// persistence crate.
         ///
-        /// Patterns are read as that line reads them.
+        /// Patterns are read in the grammar of that line.
         #[derive(Debug, Clone)]
         pub struct ToAimDb<B>(B);
 
@@ -96,15 +96,13 @@ macro_rules! adapter {
                 record_pattern: &'a str,
                 params: theirs::QueryParams,
             ) -> theirs::BoxFuture<'a, Result<Vec<theirs::StoredValue>, TheirError>> {
-                let params = QueryParams {
-                    limit_per_record: params.limit_per_record,
-                    start_time: params.start_time,
-                    end_time: params.end_time,
-                    grammar: GRAMMAR,
-                    ..QueryParams::default()
-                };
+                let mut ours = QueryParams::default();
+                ours.limit_per_record = params.limit_per_record;
+                ours.start_time = params.start_time;
+                ours.end_time = params.end_time;
+                ours.grammar = GRAMMAR;
                 Box::pin(async move {
-                    let rows = self.0.query(record_pattern, params).await.map_err(to_theirs)?;
+                    let rows = self.0.query(record_pattern, ours).await.map_err(to_theirs)?;
                     let rows = rows.into_iter().map(|row| theirs::StoredValue {
                         record_name: row.record_name,
                         value: row.value,
@@ -136,14 +134,13 @@ macro_rules! adapter {
 
         /// An `aimdb_persistence::PersistenceBackend` as an annals backend.
         ///
-        /// Names, values and times are checked before it has them, and what it answers is brought
-        /// into order: only names that match, byte for byte, by name and time. Rows of the same
-        /// time come in whatever order it has them. A pattern in the other line's grammar asks it
-        /// for more than what matches, in the worst case for all records.
+        /// Names, values and times are checked before they are passed on. Results are filtered to
+        /// names that match byte by byte, and sorted by name and time; rows of the same time keep
+        /// the backend's order. A pattern in the other line's grammar queries more than what
+        /// matches, in the worst case all records.
         ///
-        /// It claims no more than the three methods, and its errors tell neither their kind nor
-        /// whether a row was stored: a recorder in front of it tries a few times, and what
-        /// was stored all the same is stored again.
+        /// It claims no guarantee. Its errors have neither a kind nor an outcome, so a recorder in
+        /// front of it retries, and a row that was stored despite an error is stored again.
         #[derive(Debug, Clone)]
         pub struct FromAimDb<B: ?Sized>(Arc<B>);
 
@@ -176,13 +173,13 @@ macro_rules! adapter {
                 if query.is_empty() {
                     return Ok(Vec::new());
                 }
-                let asked = widened(&query, record_pattern, &params, GRAMMAR);
+                let pattern = widened(&query, record_pattern, &params, GRAMMAR);
                 let wanted = theirs::QueryParams {
                     limit_per_record: params.limit_per_record,
                     start_time: bound(params.start_time),
                     end_time: bound(params.end_time),
                 };
-                let rows = self.0.query(&asked, wanted).await;
+                let rows = self.0.query(&pattern, wanted).await;
                 let rows =
                     rows.map_err(|error| from_theirs("query", error, Outcome::NotApplied))?;
                 let rows = rows.into_iter().map(|row| StoredValue {
@@ -195,7 +192,7 @@ macro_rules! adapter {
 
             async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
                 let mut removed = self.0.cleanup(older_than).await;
-                // AimDB's own backends refuse what they cannot count up to.
+                // AimDB's own backends refuse a cut-off above `i64::MAX`.
                 if removed.is_err() && older_than > MAX_TIMESTAMP {
                     removed = self.0.cleanup(MAX_TIMESTAMP).await;
                 }
@@ -214,9 +211,9 @@ macro_rules! adapter {
             outcome: Outcome,
         ) -> PersistenceError {
             match error {
-                TheirError::NotConfigured => {
-                    PersistenceError::NotConfigured("AimDB's backend says so".to_owned())
-                }
+                TheirError::NotConfigured => PersistenceError::NotConfigured(
+                    "AimDB's backend reports that it is not configured".to_owned(),
+                ),
                 TheirError::BackendShutdown => PersistenceError::BackendShutdown,
                 TheirError::Serialization(message) => json_error(message),
                 TheirError::Backend(message) => engine_error(operation, message, outcome),
@@ -225,13 +222,13 @@ macro_rules! adapter {
     };
 }
 
-/// Backends for and of `aimdb-persistence` 0.1, which goes with AimDB 1.x.
+/// Adapters for `aimdb-persistence` 0.1, the persistence crate of AimDB 1.x.
 #[cfg(feature = "aimdb-1")]
 pub mod line1 {
     adapter!(aimdb_persistence, Grammar::Glob);
 }
 
-/// Backends for and of `aimdb-persistence` 0.2, which goes with AimDB 2.x.
+/// Adapters for `aimdb-persistence` 0.2, the persistence crate of AimDB 2.x.
 #[cfg(feature = "aimdb-2")]
 pub mod line2 {
     adapter!(aimdb_persistence_2, Grammar::Topic);

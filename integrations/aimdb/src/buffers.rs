@@ -1,6 +1,7 @@
-//! AimDB's buffers: reading one, and recording what is pushed into one.
+//! AimDB's buffers, for either line: a subscription as a [`Source`](crate::tap::Source), and a
+//! buffer that records each value when it is pushed.
 //!
-//! Both AimDB lines have the same types in different crates.
+//! A macro, because both lines have the same types in different crates.
 
 macro_rules! buffers {
     ($core:ident, $adapter:ident, $metrics:literal, { $($more:item)* }) => {
@@ -23,29 +24,29 @@ macro_rules! buffers {
             match received {
                 Ok(value) => Read::Value(value),
                 Err(DbError::BufferLagged { lag_count, .. }) => Read::Lagged(lag_count),
-                Err(DbError::BufferEmpty) => Read::Nothing,
+                Err(DbError::BufferEmpty) => Read::Empty,
                 Err(_) => Read::Closed,
             }
         }
 
         /// A buffer that records what is pushed into it.
-        struct Recorded<T: Clone + Send + Sync + 'static> {
+        struct RecordingBuffer<T: Clone + Send + Sync + 'static> {
             inner: $adapter::TokioBuffer<T>,
             capture: Capture,
-            _living: Arc<()>,
+            _alive: Arc<()>,
         }
 
-        impl<T: Serialize + Clone + Send + Sync + 'static> Recorded<T> {
+        impl<T: Serialize + Clone + Send + Sync + 'static> RecordingBuffer<T> {
             fn new(cfg: &BufferCfg, persistence: &Persistence, record: RecordHandle) -> Self {
                 let inner = $core::buffer::Buffer::new(cfg);
-                let _living = persistence.push_buffer(&record);
-                Self { inner, capture: Capture::new(record), _living }
+                let _alive = persistence.push_buffer(&record);
+                Self { inner, capture: Capture::new(record), _alive }
             }
         }
 
-        impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for Recorded<T> {
+        impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for RecordingBuffer<T> {
             fn push(&self, value: T) {
-                self.capture.take(&value);
+                self.capture.record(&value);
                 $core::buffer::Buffer::push(&self.inner, value);
             }
 
@@ -53,7 +54,7 @@ macro_rules! buffers {
                 self.inner.subscribe_boxed()
             }
 
-            /// The buffer inside: whoever looks for AimDB's own type finds it.
+            /// The inner buffer, so that a downcast finds AimDB's own type.
             fn as_any(&self) -> &dyn Any {
                 self.inner.as_any()
             }

@@ -1,41 +1,43 @@
-//! The methods that AimDB's types get.
+//! The extension traits for AimDB's builder, registrar and live handle. Each line's module
+//! implements them for its own types.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{
-    PersistenceBackend, PersistenceError, QueryParams, RowStream, StoredValue, TypedStream,
+    PersistenceBackend, PersistenceError, QueryExt, QueryParams, RecorderStats, RowStream,
+    StoredValue, TypedStream,
 };
 use serde::de::DeserializeOwned;
 
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
-use crate::stats::PersistenceStats;
 
 /// Persistence for a database that is being built: for `AimDbBuilder` of either AimDB line.
 pub trait AimDbBuilderPersistExt: Sized {
-    /// Keeps the history of this database in `backend`, every value for `retention`.
+    /// Stores the history of this database in `backend` and keeps every value for `retention`.
     ///
-    /// Call it before the records are configured: `.persist` looks for it.
+    /// Call it before you configure the records: `.persist` requires it.
     ///
-    /// It registers a retention sweep at the start and then every 24 hours, and answers the
-    /// `record.query` of AimDB's AimX server. Any backend will do, a third party's with the three
-    /// required methods too; one that blocks or fails holds up neither producers nor tasks.
+    /// It registers a retention sweep that runs at the start and then every 24 hours, and the
+    /// handler with which AimDB's AimX server answers `record.query`. Any backend works, including
+    /// your own with only the three required methods; a backend that blocks or fails delays neither
+    /// producers nor tasks.
     ///
-    /// Databases may share a backend, and share its history then: what one persists the other
-    /// finds, and the shortest retention of them holds for all.
+    /// Databases may share a backend. They then share its history: each finds what the others
+    /// persist, and the shortest retention applies to all of it.
     #[must_use]
     fn with_persistence(self, backend: Arc<dyn PersistenceBackend>, retention: Duration) -> Self {
         self.with_persistence_options(backend, PersistenceOptions::new(retention))
     }
 
-    /// As [`with_persistence`](Self::with_persistence), with settings of one's own.
+    /// Like [`with_persistence`](Self::with_persistence), with your own settings.
     ///
     /// # Configuration errors
-    /// A retention policy that the backend cannot carry out (see
+    /// A retention policy that the backend cannot apply (see
     /// [`PersistenceOptions::with_retention`]), and a second history on one builder. They are
-    /// reported as [`persist`](RecordRegistrarPersistExt::persist) reports its own.
+    /// reported in the same way as those of [`persist`](RecordRegistrarPersistExt::persist).
     #[must_use]
     fn with_persistence_options(
         self,
@@ -46,60 +48,60 @@ pub trait AimDbBuilderPersistExt: Sized {
 
 /// Persistence for a record that is being configured: for `RecordRegistrar` of either AimDB line.
 ///
-/// `T: Serialize` is all a value needs. Producers, consumers and buffers stay as they are.
+/// A value only needs `T: Serialize`. Producers, consumers and buffers stay as they are.
 ///
 /// # Configuration errors
-/// No `with_persistence` on the builder before, a name that no record may have or that something
-/// else of this database is persisted under, and for [`persist`](Self::persist) a record without a
-/// buffer. Each line has its own way to report them,
-/// and both methods keep to it: AimDB 1.x panics while it is configured (or, for the buffer, while
-/// it is built), AimDB 2.x fails in `build()` with `DbError::InvalidConfiguration`, which names the
-/// record and says what is wrong (for the buffer `DbError::MissingConfiguration`).
+/// Both methods report: no `with_persistence` on the builder before them, a name that no record may
+/// have, and a name that is already taken in this database. [`persist`](Self::persist) also reports
+/// a record without a buffer. AimDB 1.x panics while the record is configured (for the missing
+/// buffer, in `build()`). AimDB 2.x fails in `build()` with `DbError::InvalidConfiguration`, which
+/// names the record and the mistake (for the missing buffer, `DbError::MissingConfiguration`).
 pub trait RecordRegistrarPersistExt<'r> {
     /// The line's own `BufferCfg`.
     type BufferCfg;
 
     /// Persists this record's values under `record_name`.
     ///
-    /// It subscribes to the buffer and reads each value within the push that wakes it: that costs
-    /// the producer the serialization, and never a wait for the backend. One producer cannot be too
-    /// fast for it. Where several push at once, one of them reads for all, and a buffer may
-    /// overwrite values before it gets to them: a ring says how many, and
-    /// [`persistence_stats`](AimDbQueryExt::persistence_stats) counts them as lagged, with a
-    /// warning at the first and then at most once a minute; `SingleLatest` overwrites without a
-    /// word. Where nothing may be missed there is [`persist_buffer`](Self::persist_buffer).
+    /// It subscribes to the buffer and reads each value within the push that wakes the
+    /// subscription. The producer pays for the serialization and never waits for the backend. A
+    /// single producer cannot outrun it. When several threads push at once, one of them reads for
+    /// all, and the buffer may overwrite values before they are read. A ring reports how many;
+    /// [`persistence_stats`](AimDbQueryExt::persistence_stats) counts them as lost, and a warning
+    /// says so at the first and then at most once a minute. A `SingleLatest` buffer overwrites
+    /// values without any report. If no value may be lost, use
+    /// [`persist_buffer`](Self::persist_buffer).
     ///
     /// # Mailboxes
-    /// A `Mailbox` gives each value to one reader only. This is one more reader, and **takes the
-    /// values from the others**; it says so as an error at the first value. `persist_buffer` leaves
-    /// them alone.
+    /// A `Mailbox` delivers each value to one reader. `persist` is one more reader and **takes
+    /// values away from the others**; it logs an error at the first value. `persist_buffer` does
+    /// not read the buffer.
     ///
     /// # The first values
-    /// On AimDB 2.x nothing is missed at the start. On AimDB 1.x nothing is missed on a
-    /// current-thread runtime; with more threads a `.source()` may run before anything can
-    /// subscribe, and what it pushes by then is missed without a trace. `persist_buffer` has it.
+    /// On AimDB 2.x, and on AimDB 1.x with a current-thread runtime, no value is missed at the
+    /// start. On AimDB 1.x with several threads a `.source()` may run before anything can
+    /// subscribe; the values it pushes by then are missed and not counted. `persist_buffer` records
+    /// them.
     ///
-    /// # Buffers of one's own
-    /// A buffer must not wake its readers while it holds a lock that reading takes. AimDB's own do
-    /// not.
+    /// # Your own buffers
+    /// A buffer must not wake its readers while it holds a lock that reading takes. AimDB's own
+    /// buffers do not.
     ///
-    /// # Panics of values
-    /// A value that panics while it is serialized is counted as lagged. One that panics while the
-    /// buffer clones it ends the persistence of its record, which is said as an error.
+    /// # Panics in values
+    /// A value that panics while it is serialized counts as lost. A value that panics while the
+    /// buffer clones it ends the persistence of its record, which is logged as an error.
     fn persist(&'r mut self, record_name: impl Into<String>) -> &'r mut Self;
 
     /// Sets the buffer, as `.buffer(cfg)` does, and persists every value that is pushed into it
-    /// under `record_name`: whatever the kind of the buffer, however fast, from the first one on.
-    /// A `.buffer(cfg)` after it would replace this buffer; that is said as an error when the
-    /// database starts.
+    /// under `record_name`: from the first one on, at any rate, for every kind of buffer. A
+    /// `.buffer(cfg)` after it replaces this buffer; an error says so when the database starts.
     ///
-    /// The value is recorded by the push itself, before the buffer has it. That costs the producer
-    /// the serialization and never a wait. The only limit is the recorder's capacity
-    /// ([`capacity_rows`](annals_core::RecorderConfig::capacity_rows), 65,536 by default): beyond
-    /// it values are counted as dropped, with a warning.
+    /// The push itself records the value, before the buffer has it. The producer pays for the
+    /// serialization and never waits. The only limit is the capacity of the recorder
+    /// ([`capacity_rows`](annals_core::RecorderConfig::capacity_rows), 65,536 by default): values
+    /// beyond it count as dropped, with a warning.
     ///
-    /// With several producers at once the history has their values in the order the recorder got
-    /// them, which need not be the buffer's.
+    /// With several producers at once, the history has their values in the order in which the
+    /// recorder received them, which may differ from the order in the buffer.
     fn persist_buffer(
         &'r mut self,
         cfg: Self::BufferCfg,
@@ -109,15 +111,23 @@ pub trait RecordRegistrarPersistExt<'r> {
 
 /// History on the live handle: for `AimDb` of either AimDB line.
 ///
-/// Queries read the store, never the live buffer; [`Persistence::flush`] waits until the store has
-/// what was pushed. Patterns are read in the line's grammar or the one that
-/// [`PersistenceOptions::with_grammar`] chose.
+/// Queries read the store, never the live buffer. To wait until the store has what was pushed, call
+/// [`Persistence::flush`].
+///
+/// # Patterns
+/// A pattern is read in the line's grammar, or in the one that
+/// [`PersistenceOptions::with_grammar`] sets. A pattern that the topic grammar refuses, such as
+/// `accuracy::*`, is read as a glob. The grammar in `QueryParams` is ignored.
 ///
 /// # Errors
 /// [`NotConfigured`](PersistenceError::NotConfigured) without `with_persistence`,
-/// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
+/// [`InvalidPattern`](PersistenceError::InvalidPattern) for the empty pattern, or any error of the
+/// backend.
+///
+/// # Cancel safety
+/// All queries: dropping the future changes nothing.
 pub trait AimDbQueryExt {
-    /// The database's persistence: statistics, flush and close, besides the queries.
+    /// The persistence of this database: statistics, flush and close.
     ///
     /// # Errors
     /// [`NotConfigured`](PersistenceError::NotConfigured).
@@ -130,8 +140,7 @@ pub trait AimDbQueryExt {
         pattern: &str,
         n: usize,
     ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
-        let persistence = self.persistence();
-        async move { persistence?.query_latest(pattern, n).await }
+        values(self.persistence(), pattern, QueryParams::latest(n))
     }
 
     /// All values of matching records from `start` to `end`, both inclusive, in Unix
@@ -143,56 +152,83 @@ pub trait AimDbQueryExt {
         start: u64,
         end: u64,
     ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
-        let persistence = self.persistence();
-        async move { persistence?.query_range(pattern, start, end).await }
+        values(self.persistence(), pattern, QueryParams::range(start, end))
     }
 
-    /// Rows with their record and time, as JSON. The grammar of `params` counts for nothing: the
-    /// database's own does.
+    /// Rows with their record and time, as JSON.
     fn query_raw(
         &self,
         pattern: &str,
         params: QueryParams,
     ) -> impl Future<Output = Result<Vec<StoredValue>, PersistenceError>> + Send {
         let persistence = self.persistence();
-        async move { persistence?.query_raw(pattern, params).await }
+        async move {
+            let (backend, params) = reading(&persistence?, pattern, params);
+            backend.query(pattern, params).await
+        }
     }
 
-    /// As [`query_raw`](Self::query_raw), fetched page by page while it is read, as text.
+    /// Like [`query_raw`](Self::query_raw), as a stream of JSON text that is fetched while it is
+    /// read.
     fn query_stream(
         &self,
         pattern: &str,
         params: QueryParams,
     ) -> impl Future<Output = Result<RowStream, PersistenceError>> + Send {
         let persistence = self.persistence();
-        async move { persistence?.query_stream(pattern, params).await }
+        async move {
+            let (backend, params) = reading(&persistence?, pattern, params);
+            backend.query_stream(pattern, params).await
+        }
     }
 
-    /// As [`query_stream`](Self::query_stream), with values as `T`; rows that do not fit are
-    /// skipped and counted.
+    /// Like [`query_stream`](Self::query_stream), with values as `T`. Rows that do not deserialize
+    /// are skipped and counted.
     fn stream_typed<T: DeserializeOwned + Send>(
         &self,
         pattern: &str,
         params: QueryParams,
     ) -> impl Future<Output = Result<TypedStream<T>, PersistenceError>> + Send {
         let persistence = self.persistence();
-        async move { persistence?.stream_typed(pattern, params).await }
+        async move {
+            let (backend, params) = reading(&persistence?, pattern, params);
+            backend.stream_typed(pattern, params).await
+        }
     }
 
-    /// What became of every value, by record: recorded, stored, lagged, dropped, pending. And how
-    /// retention fares.
+    /// The account of every value: see [`Persistence::stats`].
     ///
     /// # Errors
     /// [`NotConfigured`](PersistenceError::NotConfigured).
-    fn persistence_stats(&self) -> Result<PersistenceStats, PersistenceError> {
+    fn persistence_stats(&self) -> Result<RecorderStats, PersistenceError> {
         Ok(self.persistence()?.stats())
     }
 }
 
-/// What a builder says that has persistence already.
+async fn values<T: DeserializeOwned + Send>(
+    persistence: Result<Persistence, PersistenceError>,
+    pattern: &str,
+    params: QueryParams,
+) -> Result<Vec<T>, PersistenceError> {
+    let (backend, params) = reading(&persistence?, pattern, params);
+    let typed = backend.query_typed(pattern, params).await?;
+    Ok(typed.rows.into_iter().map(|row| row.value).collect())
+}
+
+/// What to query, and the parameters in the handle's grammar.
+fn reading(
+    persistence: &Persistence,
+    pattern: &str,
+    mut params: QueryParams,
+) -> (Arc<dyn PersistenceBackend>, QueryParams) {
+    params.grammar = persistence.grammar_of(pattern);
+    (Arc::clone(persistence.backend()), params)
+}
+
+/// The error of a second `with_persistence` on one builder.
 pub(crate) const TWICE: &str = ".with_persistence twice on one builder: a database has one history";
 
-/// What a registrar says that finds no persistence.
+/// The error of a registrar without persistence.
 pub(crate) fn without_persistence(record_name: &str) -> String {
     format!(
         ".persist(\"{}\") without .with_persistence(backend, retention) on the builder before it",
@@ -200,7 +236,7 @@ pub(crate) fn without_persistence(record_name: &str) -> String {
     )
 }
 
-/// What a live handle says that finds no persistence.
+/// The error of a live handle without persistence.
 pub(crate) fn not_configured() -> PersistenceError {
     PersistenceError::NotConfigured(
         "call .with_persistence(backend, retention) on the builder".to_owned(),

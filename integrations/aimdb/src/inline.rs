@@ -1,35 +1,37 @@
-//! Tasks that run where they are woken.
+//! An executor for one task that polls it inside `wake`, on the thread that wakes it.
 //!
-//! A buffer wakes its readers within the push, after it has let go of its locks. A tap that is
-//! polled by the waker itself reads the value before the push returns: no burst is too fast for it
-//! and no thread has to be woken. A tap on any executor is woken in time only if a thread is free,
-//! and 50,000 values take no longer to push than that.
+//! A buffer wakes its readers within the push, after it has released its locks. A tap that its waker
+//! polls reads the value before the push returns: no burst is too fast for it, and no thread has to
+//! be woken. A tap on an ordinary executor depends on a free thread, and 50,000 values are pushed
+//! before one has started.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+
+use parking_lot::Mutex;
 
 use crate::notice;
 
-/// Waits to be woken.
+/// Not woken.
 const IDLE: u8 = 0;
-/// Some thread polls it.
+/// A thread polls it.
 const RUNNING: u8 = 1;
-/// Some thread polls it, and it was woken meanwhile: that thread polls it again.
+/// A thread polls it, and it was woken meanwhile: the same thread polls it again.
 const WOKEN: u8 = 2;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Inline {
     state: AtomicU8,
-    /// `None` when it has ended. Only the thread that made `state` `RUNNING` locks it.
+    /// `None` when it has ended. Only the thread that set `state` to `RUNNING` locks it.
     task: Mutex<Option<Task>>,
 }
 
-/// Polls `task` here and now, and then wherever it is woken.
+/// Polls `task` now, and then on each thread that wakes it.
 pub(crate) fn run(task: impl Future<Output = ()> + Send + 'static) {
     let task: Task = Box::pin(task);
     let inline = Inline { state: AtomicU8::new(IDLE), task: Mutex::new(Some(task)) };
@@ -66,9 +68,9 @@ impl Inline {
     }
 
     fn poll_once(&self, context: &mut Context<'_>) {
-        let mut slot = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.task.lock();
         let Some(task) = slot.as_mut() else { return };
-        // Whoever wakes it is not to blame.
+        // The panic of the task must not reach the thread that woke it.
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
         if let Ok(Poll::Pending) = polled {
             return;
@@ -77,7 +79,7 @@ impl Inline {
         drop(slot);
         if polled.is_err() {
             notice::error(format_args!(
-                "reading a buffer panicked: its record is not persisted any more"
+                "a value panicked while it was read from its buffer: its record is no longer persisted"
             ));
         }
         drop(ended);

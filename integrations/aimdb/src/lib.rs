@@ -1,12 +1,14 @@
 //! History for [AimDB](https://aimdb.dev), the live in-memory record database: persistence that
-//! loses nothing, queries over it on the live handle, and `record.query` over AimX.
+//! accounts for every value, queries on the live handle, and `record.query` over AimX.
 //!
-//! The three traits give AimDB's own types what they need:
+//! Three traits extend AimDB's own types:
 //!
 //! * [`AimDbBuilderPersistExt`]: `with_persistence(backend, retention)` on the builder,
 //! * [`RecordRegistrarPersistExt`]: `.persist(name)` and the lossless `.persist_buffer(cfg, name)`
 //!   on a record,
 //! * [`AimDbQueryExt`]: `query_latest`, `query_range` and more on the live handle.
+//!
+//! # AimDB 1.x
 //!
 #![cfg_attr(feature = "aimdb-1", doc = "```")]
 #![cfg_attr(not(feature = "aimdb-1"), doc = "```text")]
@@ -25,7 +27,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // `annals_sqlite::SqliteBackend::new("./data/history.db")?` in earnest.
+//! // A program uses `annals_sqlite::SqliteBackend::new("./data/history.db")?`.
 //! let backend = Arc::new(MemoryBackend::new());
 //! let mut builder = AimDbBuilder::new()
 //!     .runtime(Arc::new(TokioAdapter))
@@ -40,7 +42,7 @@
 //! let db = builder.build().await?;
 //! # tokio::task::yield_now().await;
 //!
-//! // Queries read the store, so wait until it has what was produced.
+//! // Queries read the store: wait until it has what was produced.
 //! db.persistence()?.flush().await?;
 //! let latest: Vec<Accuracy> = db.query_latest("accuracy::*", 5).await?;
 //! assert_eq!(latest, [Accuracy { value: 0.94 }]);
@@ -50,6 +52,60 @@
 //! # }
 //! ```
 //!
+//! # AimDB 2.x
+//!
+//! `build` returns a runner beside the database, and nothing runs until the runner does.
+//!
+#![cfg_attr(feature = "aimdb-2", doc = "```")]
+#![cfg_attr(not(feature = "aimdb-2"), doc = "```text")]
+//! # use std::sync::Arc;
+//! # use std::time::Duration;
+//! # use aimdb_core_2 as aimdb_core;
+//! # use aimdb_tokio_adapter_2 as aimdb_tokio_adapter;
+//! use aimdb_core::{AimDbBuilder, buffer::BufferCfg};
+//! use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
+//! use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
+//! # use annals_core::MemoryBackend;
+//! # #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+//! # struct Accuracy {
+//! #     value: f64,
+//! # }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let backend = Arc::new(MemoryBackend::new());
+//! let mut builder = AimDbBuilder::new()
+//!     .runtime(Arc::new(TokioAdapter))
+//!     .with_persistence(backend, Duration::from_secs(7 * 24 * 3600));
+//! builder.configure::<Accuracy>("accuracy.vienna", |reg| {
+//!     reg.buffer(BufferCfg::SpmcRing { capacity: 500 })
+//!         .source(|_ctx, producer| async move { producer.produce(Accuracy { value: 0.94 }) })
+//!         .persist("accuracy.vienna");
+//! });
+//! let (db, runner) = builder.build().await?;
+//! let running = tokio::spawn(runner.run());
+//! # while db.persistence_stats()?.total.recorded == 0 {
+//! #     tokio::task::yield_now().await;
+//! # }
+//!
+//! db.persistence()?.flush().await?;
+//! let latest: Vec<Accuracy> = db.query_latest("accuracy.*", 5).await?;
+//! assert_eq!(latest, [Accuracy { value: 0.94 }]);
+//!
+//! db.persistence()?.close().await?;
+//! running.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Patterns
+//!
+//! On 1.x `*` in a pattern is any run of characters. On 2.x a pattern is made of segments between
+//! dots, `*` for exactly one and `#` for any number of them. On the live handle a pattern that is
+//! no such pattern, `accuracy::*` for example, is read as on 1.x. In `record.query` it is an error,
+//! because 2.x grants access by patterns of its own grammar.
+//! [`PersistenceOptions::with_grammar`] sets one grammar for both.
+//!
 //! # `record.query`
 //!
 //! AimDB's own AimX server answers `record.query` from the history, each line in its own shape:
@@ -58,16 +114,15 @@
 //! |---|---|---|
 //! | result | `{"count": n, "values": [{"record", "value", "stored_at"}]}` | `{"records": [{"topic", "payload", "ts"}], "total": n}` |
 //! | order | by record, then newest first | by time, oldest first |
-//! | pattern | `*` is any run of characters | segments between dots: `*` is one, `#` zero or more |
-//! | an error | `query_error` with its message | `internal`, and the message from `AimxServer` only |
+//! | an error | `query_error` with its message | `internal`; with a message only from `AimxServer` |
 //!
-//! `limit` counts per record. Without any of `limit`, `start` and `end` the latest value of each
-//! record is the answer; with a window and no limit it is the whole window.
+//! `limit` counts per record. Without `limit`, `start` and `end` the result is the latest value of
+//! each record; with a window and no limit it is the whole window.
 //!
-//! A parameter of the wrong type is passed over by AimDB's own servers before anything here sees
-//! it: `"limit": "5"` is no limit, `"name": 7` every record. On 2.x `AimxServer` takes the place of
-//! `UdsServer` and answers with an error that names the parameter; 1.x has no place for a server of
-//! one's own. `annals query --aimx` checks them on the client's side.
+//! AimDB's own servers ignore a parameter of the wrong type before the handler sees it: `"limit":
+//! "5"` is no limit, `"name": 7` is every record. On 2.x, use `AimxServer` in place of `UdsServer`:
+//! it replies with an error that names the parameter. On 1.x the server cannot be replaced;
+//! `annals query --aimx` checks the parameters on the client's side.
 //!
 //! # Features
 //!
@@ -75,10 +130,10 @@
 //! |---|---|
 //! | `aimdb-1` (default) | AimDB 1.x: aimdb-core 1.1 |
 //! | `aimdb-2` | AimDB 2.x: aimdb-core 2.0.0 (Rust 1.98, or cargo's `--ignore-rust-version`) |
-//! | `metrics` | beside AimDB 1.x's feature of that name |
-//! | `observability` | beside AimDB 2.x's feature of that name |
+//! | `metrics` | use it together with AimDB 1.x's feature of that name |
+//! | `observability` | use it together with AimDB 2.x's feature of that name |
 //!
-//! Both lines may be on at once; the traits are then implemented for the types of both.
+//! Both lines may be enabled at once; the traits are then implemented for the types of both.
 
 #[cfg(not(any(feature = "aimdb-1", feature = "aimdb-2")))]
 compile_error!("annals-aimdb needs the feature `aimdb-1` (the default) or `aimdb-2`");
@@ -95,12 +150,10 @@ mod line2;
 mod notice;
 mod options;
 mod persistence;
-mod query;
+mod record_query;
 mod redact;
 #[cfg(feature = "aimdb-2")]
 mod server;
-mod stats;
-mod sweep;
 mod tap;
 mod worker;
 
@@ -109,4 +162,17 @@ pub use options::PersistenceOptions;
 pub use persistence::Persistence;
 #[cfg(feature = "aimdb-2")]
 pub use server::AimxServer;
-pub use stats::{PersistenceStats, RecordAccount};
+
+/// The names that `aimdb-persistence` exports, with annals' types. A backend of your own implements
+/// [`PersistenceBackend`] with [`async_trait`].
+pub use annals_core::{
+    PersistenceBackend, PersistenceError, QueryParams, StoredValue, async_trait,
+};
+
+/// A boxed future, as `aimdb-persistence` names it.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The example in the README is a test.
+#[cfg(all(doctest, feature = "aimdb-1"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

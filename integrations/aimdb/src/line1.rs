@@ -1,4 +1,4 @@
-//! AimDB 1.x.
+//! The extension traits for the types of AimDB 1.x, and its shape of `record.query`.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -19,7 +19,7 @@ use crate::ext::{
 };
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
-use crate::query::Asked;
+use crate::record_query::Request;
 use crate::tap::{Read, Source};
 
 impl<R: Spawn + 'static> AimDbBuilderPersistExt for AimDbBuilder<R> {
@@ -36,8 +36,8 @@ impl<R: Spawn + 'static> AimDbBuilderPersistExt for AimDbBuilder<R> {
             Ok(persistence) => persistence,
             Err(error) => panic!(".with_persistence: {error}"),
         };
-        let attendance = persistence.attendance();
-        self.on_start(|_runtime| attendance);
+        let background = persistence.background_task();
+        self.on_start(|_runtime| background);
         self.extensions_mut().insert(query_handler(&persistence));
         self.extensions_mut().insert(persistence);
         self
@@ -55,8 +55,9 @@ where
     fn persist(&'a mut self, record_name: impl Into<String>) -> &'a mut Self {
         let (persistence, record) = configured(self, &record_name.into());
         self.tap_raw(move |consumer: Consumer<T, R>, _runtime| {
-            // Now, not when the task is polled: AimDB calls this before build() returns. And not
-            // longer than that: a consumer keeps the database, and so its buffers, alive.
+            // AimDB calls this closure before build() returns, so subscribe here and not when the
+            // task is polled. The consumer is dropped here as well: it would keep the database,
+            // and so its buffers, alive.
             let subscribe = || match consumer.subscribe() {
                 Ok(reader) => Reader(reader),
                 Err(error) => panic!(".persist(\"{}\") needs a buffer: {error}", record.name()),
@@ -73,12 +74,12 @@ where
         record_name: impl Into<String>,
     ) -> &'a mut Self {
         let (persistence, record) = configured(self, &record_name.into());
-        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, &persistence, record)), cfg)
+        self.buffer_with_cfg(Box::new(RecordingBuffer::new(&cfg, &persistence, record)), cfg)
     }
 }
 
-/// The persistence and the record's handle, or a panic: AimDB 1.x reports every mistake in the
-/// configuration of a record so.
+/// The persistence and the record's handle. Panics on a mistake in the configuration, as AimDB 1.x
+/// does everywhere.
 #[track_caller]
 fn configured<T, R>(reg: &RecordRegistrar<'_, T, R>, name: &str) -> (Persistence, RecordHandle)
 where
@@ -100,18 +101,18 @@ impl<R: Spawn + 'static> AimDbQueryExt for AimDb<R> {
     }
 }
 
-/// What subscribing to a record gives.
+/// A subscription to a record.
 type Subscription<T> = Box<dyn BufferReader<T> + Send>;
 
 buffers!(aimdb_core, aimdb_tokio_adapter, "metrics", {});
 
-/// Answers `record.query` in the shape of AimDB 1.x: the members and their order are those of
-/// aimdb-persistence 0.1.
+/// Answers `record.query` as AimDB 1.x does: with the members of aimdb-persistence 0.1, in its
+/// order.
 fn query_handler(persistence: &Persistence) -> QueryHandlerFn {
-    let answer = persistence.answering();
+    let answer = persistence.query_handler();
     Box::new(move |params: QueryHandlerParams| {
         let QueryHandlerParams { name, limit, start, end } = params;
-        let answered = answer(Asked { name, limit, start, end, order: Order::NewestFirst });
+        let answered = answer(Request { name, limit, start, end, order: Order::NewestFirst });
         Box::pin(async move {
             let rows = answered.await?.into_iter();
             let values: Vec<Value> = rows

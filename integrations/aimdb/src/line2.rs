@@ -1,4 +1,4 @@
-//! AimDB 2.x.
+//! The extension traits for the types of AimDB 2.x, and its shape of `record.query`.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -20,7 +20,7 @@ use crate::ext::{
 use crate::notice;
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
-use crate::query::Asked;
+use crate::record_query::Request;
 use crate::tap::{Read, Source};
 
 impl AimDbBuilderPersistExt for AimDbBuilder {
@@ -41,8 +41,8 @@ impl AimDbBuilderPersistExt for AimDbBuilder {
                 return self;
             }
         };
-        let attendance = persistence.attendance();
-        self.on_start(|_runtime| attendance);
+        let background = persistence.background_task();
+        self.on_start(|_runtime| background);
         self.extensions_mut().insert(query_handler(&persistence));
         self.extensions_mut().insert(persistence);
         self
@@ -60,8 +60,9 @@ where
             return self;
         };
         self.tap(move |_runtime, consumer| {
-            // Now, not when the runner polls it: AimDB calls this before build() returns. And not
-            // longer than that: a consumer keeps the buffer alive.
+            // AimDB calls this closure before build() returns, so subscribe here and not when the
+            // runner polls the task. The consumer is dropped here as well: it would keep the
+            // buffer alive.
             let (probe, reader) = (Reader(consumer.subscribe()), Reader(consumer.subscribe()));
             persistence.tap(probe, reader, record)
         })
@@ -75,11 +76,11 @@ where
         let Some((persistence, record)) = configured(self, &record_name.into()) else {
             return self;
         };
-        self.buffer_with_cfg(Box::new(Recorded::new(&cfg, &persistence, record)), cfg)
+        self.buffer_with_cfg(Box::new(RecordingBuffer::new(&cfg, &persistence, record)), cfg)
     }
 }
 
-/// The persistence and the record's handle, or a mistake for `build()` to report.
+/// The persistence and the record's handle. `None` after a mistake, which `build()` reports.
 fn configured<T>(
     reg: &mut RecordRegistrar<'_, T>,
     name: &str,
@@ -102,15 +103,15 @@ where
 
 /// Makes `build()` fail with `message`.
 ///
-/// AimDB 2.x records mistakes and reports all of them in `build()`, but gives other crates no way to
-/// record one. A link to what is no address is a mistake, and its report names the address, which
-/// is where the message goes.
+/// AimDB 2.x collects mistakes and reports all of them in `build()`, but other crates cannot add
+/// one. A link to an invalid address is a mistake whose report quotes the address, so the message
+/// is passed as an address.
 fn misconfigured<T>(reg: &mut RecordRegistrar<'_, T>, message: &str)
 where
     T: Send + Sync + Clone + Debug + 'static,
 {
     notice::error(format_args!("{message}"));
-    // What makes an address is "://"; no message may happen to be one.
+    // With "://" in it, the message would be a valid address.
     reg.link_to(&message.replace("://", ":")).finish();
 }
 
@@ -126,12 +127,12 @@ buffers!(aimdb_core_2, aimdb_tokio_adapter_2, "observability", {
     }
 });
 
-/// Answers `record.query` in the shape of AimDB 2.x: rows by time, the oldest first.
+/// Answers `record.query` as AimDB 2.x does: rows of all records by time, oldest first.
 fn query_handler(persistence: &Persistence) -> QueryHandlerFn {
-    let answer = persistence.answering();
+    let answer = persistence.query_handler();
     Box::new(move |params: QueryHandlerParams| {
         let QueryHandlerParams { name, limit, start, end } = params;
-        let answered = answer(Asked { name, limit, start, end, order: Order::OldestFirst });
+        let answered = answer(Request { name, limit, start, end, order: Order::OldestFirst });
         Box::pin(async move {
             let rows = answered.await?.into_iter();
             let mut records: Vec<QueryRecord> = rows

@@ -1,4 +1,4 @@
-//! What has to be seen, without flooding whoever sees it.
+//! The rate-limited log.
 
 use std::fmt;
 use std::time::{Duration, Instant};

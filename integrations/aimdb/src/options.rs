@@ -1,4 +1,4 @@
-//! How the history of a database is kept.
+//! The settings of one database's history.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use annals_core::{Clock, Grammar, Overflow, RecorderConfig, RetentionPolicy, SystemClock};
 
-/// How the history of a database is kept: for how long, how it is recorded, and how patterns are
-/// read.
+/// The settings of one database's history: retention, recording, and the grammar of patterns.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,11 +51,11 @@ impl PersistenceOptions {
         Self::default().with_retention(RetentionPolicy::new().keep_all(retention))
     }
 
-    /// Sets what is kept for how long, by record.
+    /// Sets how long values are kept, by record.
     ///
-    /// A policy of more than one window asks for a backend with
-    /// [`selective_cleanup`](annals_core::Guarantees::selective_cleanup); with any other it is a
-    /// configuration error.
+    /// A policy of more than one window requires a backend that claims
+    /// [`selective_cleanup`](annals_core::Guarantees::selective_cleanup). With any other backend it
+    /// is a configuration error.
     pub fn with_retention(mut self, policy: RetentionPolicy) -> Self {
         self.retention = policy;
         self
@@ -70,10 +69,10 @@ impl PersistenceOptions {
 
     /// Sets how values are queued, batched and retried.
     ///
-    /// Nobody waits in AimDB: a push is synchronous. [`Overflow::Wait`], which is the default of
-    /// `RecorderConfig`, is therefore taken as [`Overflow::DropOldest`], as AimDB's own rings do
-    /// it; what is dropped is counted and warned of. The clock of `config` counts for nothing: see
-    /// [`with_clock`](Self::with_clock).
+    /// A push in AimDB is synchronous and cannot wait. [`Overflow::Wait`], the default of
+    /// `RecorderConfig`, is therefore treated as [`Overflow::DropOldest`], which is what AimDB's
+    /// own rings do. Dropped values are counted, with a warning. The clock of `config` is ignored:
+    /// see [`with_clock`](Self::with_clock).
     pub fn with_recorder(mut self, config: RecorderConfig) -> Self {
         let overflow = match config.overflow {
             Overflow::Wait => Overflow::DropOldest,
@@ -83,13 +82,13 @@ impl PersistenceOptions {
         self
     }
 
-    /// Sets what time it is, for values that are recorded and for retention.
+    /// Sets the clock of recording and retention. Default: the system's.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets how patterns are read, in queries on the live handle and in `record.query` alike.
+    /// Sets the grammar of patterns, in queries on the live handle and in `record.query`.
     /// Default: the grammar of the AimDB line, [`Grammar::Glob`] on 1.x and [`Grammar::Topic`] on
     /// 2.x.
     pub fn with_grammar(mut self, grammar: Grammar) -> Self {
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_made_to_wait() {
+    fn a_push_never_waits() {
         let waits = RecorderConfig::default();
         assert_eq!(waits.overflow, Overflow::Wait);
         let options = PersistenceOptions::default().with_recorder(waits);

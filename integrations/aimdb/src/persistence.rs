@@ -1,43 +1,42 @@
-//! The persistence of one database: what the builder sets up and the live handle asks.
+//! The persistence of one database. Buffers and pushes feed its recorder; queries on the live
+//! handle and `record.query` read its backend. No task of AimDB's ever waits for the backend.
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use annals_core::{
-    Grammar, PersistenceBackend, PersistenceError, QueryExt, QueryParams, RecordHandle, Recorder,
-    RecorderError, Retention, RowStream, StoredValue, TypedStream,
+    Grammar, Pattern, PersistenceBackend, PersistenceError, RecordHandle, Recorder, RecorderError,
+    RecorderStats, Retention, RetentionStats,
 };
-use serde::de::DeserializeOwned;
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::task::unconstrained;
 
 use crate::inline;
 use crate::notice;
 use crate::options::PersistenceOptions;
-use crate::query::{Answered, Asked, answer};
-use crate::stats::PersistenceStats;
-use crate::sweep::tend;
+use crate::record_query::{AnswerFuture, Request, answer};
 use crate::tap::{Source, Taps};
 use crate::worker::Worker;
 
-/// How long the last handle waits for a thread that does no recording. Only a backend that blocks
-/// its callers makes it wait at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long dropping the last handle waits for the thread that runs sweeps and queries. Only a
+/// backend that blocks its caller makes it wait at all.
+const CALLER_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The persistence of one database: queries, the account of every value, and the end.
+/// The persistence of one database: statistics, flush and close.
 ///
-/// [`AimDbQueryExt::persistence`](crate::AimDbQueryExt::persistence) gives it. Clones share
+/// [`AimDbQueryExt::persistence`](crate::AimDbQueryExt::persistence) returns it. Clones share
 /// everything.
 ///
-/// # The end
+/// # Shutdown
 /// [`close`](Self::close) reads what the buffers hold, stores what was recorded and stops. Dropping
-/// the last clone, the database's own included, does the same and **blocks** meanwhile. What ends
-/// the process without either, a signal say, loses what was not stored yet: catch the signal and
-/// call `close`.
+/// the last clone, including the one that the database holds, does the same and **blocks** until it
+/// is done. A signal that ends the process without either loses the values that are not stored yet:
+/// catch the signal and call `close`.
 ///
-/// The backend stays open: it belongs to whoever made it.
+/// The backend stays open. Close it after `close` has returned.
 #[derive(Clone)]
 pub struct Persistence {
     inner: Arc<Inner>,
@@ -46,14 +45,13 @@ pub struct Persistence {
 /// Fields are dropped in this order: the reader ends when it has read everything, then the
 /// recorder stores it.
 struct Inner {
-    /// Reads buffers when those who push have done enough. Calls no backend, so that nothing holds
-    /// it up.
+    /// Reads buffers when a pushing thread has done its share. It calls no backend, so no backend
+    /// can delay it.
     reader: Worker,
-    /// Calls the backend for AimDB's tasks, which a backend that blocks must not hold up.
+    /// Calls the backend on behalf of AimDB's tasks, which a blocking backend must not delay.
     caller: Worker,
     recorder: Recorder,
     retention: Retention,
-    sweep_interval: Duration,
     backend: Arc<dyn PersistenceBackend>,
     grammar: Grammar,
     taps: Taps,
@@ -64,7 +62,7 @@ struct Inner {
 /// A buffer that records what is pushed into it.
 struct PushBuffer {
     record: Arc<str>,
-    living: Weak<()>,
+    alive: Weak<()>,
 }
 
 impl Drop for Inner {
@@ -75,13 +73,14 @@ impl Drop for Inner {
 }
 
 impl Persistence {
-    /// Starts recording into `backend`; nothing is asked of it yet.
+    /// Starts recording into `backend`. The backend is not called yet.
     pub(crate) fn start(
         backend: Arc<dyn PersistenceBackend>,
         options: PersistenceOptions,
         grammar: Grammar,
     ) -> Result<Self, PersistenceError> {
         let retention = Retention::new(Arc::clone(&backend), options.retention)?
+            .with_interval(options.sweep_interval)
             .with_clock(Arc::clone(&options.clock));
         let config = options.recorder.with_clock(options.clock);
         let drain_timeout = config.drain_timeout;
@@ -90,10 +89,9 @@ impl Persistence {
             recorder: Recorder::new(Arc::clone(&backend), config),
             backend,
             retention,
-            sweep_interval: options.sweep_interval,
             grammar: options.grammar.unwrap_or(grammar),
             reader: Worker::start("annals-read", drain_timeout, taps.ended()),
-            caller: Worker::start("annals-call", PATIENCE, std::future::ready(())),
+            caller: Worker::start("annals-call", CALLER_STOP_TIMEOUT, std::future::ready(())),
             taps,
             buffers: Mutex::default(),
             closed: watch::Sender::new(false),
@@ -101,18 +99,20 @@ impl Persistence {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// What AimDB starts with the database: retention. It goes on until persistence is closed, and
-    /// keeps none alive.
-    pub(crate) fn attendance(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// The task that AimDB starts with the database: retention. It ends when persistence is closed
+    /// and does not keep persistence alive.
+    pub(crate) fn background_task(&self) -> impl Future<Output = ()> + Send + 'static {
         let inner = Arc::downgrade(&self.inner);
         async move {
-            let Some(attending) = inner.upgrade().map(|inner| inner.attend()) else { return };
-            attending.await;
+            let Some(started) = inner.upgrade().map(|inner| inner.start_retention()) else {
+                return;
+            };
+            started.await;
         }
     }
 
-    /// A record of the recorder, for one record of the database: two under one name would be mixed,
-    /// and one twice would be stored twice.
+    /// The recorder's handle for `name`. One name can be taken once per database: two records under
+    /// one name would be mixed, and one record persisted twice would be stored twice.
     pub(crate) fn record(&self, name: &str) -> Result<RecordHandle, PersistenceError> {
         if self.inner.recorder.stats().records.contains_key(name) {
             return Err(PersistenceError::InvalidRecordName {
@@ -126,8 +126,8 @@ impl Persistence {
         })
     }
 
-    /// Reads `source` into `record` until it is closed, within each push. What this returns is done
-    /// when that is; it need not be awaited.
+    /// Reads `source` into `record` until the buffer is closed, within each push. The future that
+    /// this returns resolves then; it need not be awaited.
     ///
     /// `probe` is a subscription to the same buffer, made before `source`.
     pub(crate) fn tap<S: Source>(
@@ -137,34 +137,34 @@ impl Persistence {
         record: RecordHandle,
     ) -> impl Future<Output = ()> + Send + 'static + use<S> {
         let tap = self.inner.taps.add(probe, source, record, self.inner.reader.handle());
-        let (ended, told) = oneshot::channel::<()>();
-        // tokio's budget belongs to whoever pushes. Used up, it would make a buffer look empty, and
-        // values would stay behind.
+        let (ended, on_end) = oneshot::channel::<()>();
+        // The pushing task's tokio budget must not apply: exhausted, it would make a buffer look
+        // empty, and values would stay behind.
         inline::run(unconstrained(async move {
             tap.run().await;
             drop(ended);
         }));
         async move {
-            let _ = told.await;
+            let _ = on_end.await;
         }
     }
 
-    /// Notes a buffer that records what is pushed into it. It is to keep what this returns for as
-    /// long as it is there.
+    /// Registers a buffer that records what is pushed into it. The buffer holds what this returns
+    /// for as long as it exists.
     pub(crate) fn push_buffer(&self, record: &RecordHandle) -> Arc<()> {
-        let living = Arc::new(());
+        let alive = Arc::new(());
         let buffer =
-            PushBuffer { record: record.name().as_str().into(), living: Arc::downgrade(&living) };
-        self.inner.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
-        living
+            PushBuffer { record: record.name().as_str().into(), alive: Arc::downgrade(&alive) };
+        self.inner.buffers.lock().push(buffer);
+        alive
     }
 
-    /// What answers `record.query`. It keeps no persistence alive.
-    pub(crate) fn answering(&self) -> impl Fn(Asked) -> Answered + Send + Sync + 'static {
+    /// The handler of `record.query`. It does not keep persistence alive.
+    pub(crate) fn query_handler(&self) -> impl Fn(Request) -> AnswerFuture + Send + Sync + 'static {
         let inner = Arc::downgrade(&self.inner);
-        move |asked| match Weak::upgrade(&inner) {
+        move |request| match Weak::upgrade(&inner) {
             Some(inner) => {
-                let answer = answer(Arc::clone(&inner.backend), inner.grammar, asked);
+                let answer = answer(Arc::clone(&inner.backend), inner.grammar, request);
                 let answered = inner.caller.run(answer);
                 Box::pin(async move {
                     answered.await.unwrap_or_else(|| Err("the query was cut short".to_owned()))
@@ -174,97 +174,55 @@ impl Persistence {
         }
     }
 
-    /// The backend. Unlike this handle it reads patterns as its own caller says.
+    /// The backend. Queries on it read patterns as [`QueryParams`](annals_core::QueryParams) says,
+    /// as globs by default, on either line.
     pub fn backend(&self) -> &Arc<dyn PersistenceBackend> {
         &self.inner.backend
     }
 
-    /// How patterns are read.
+    /// The grammar of patterns.
     pub fn grammar(&self) -> Grammar {
         self.inner.grammar
     }
 
-    /// See [`AimDbQueryExt::query_latest`](crate::AimDbQueryExt::query_latest).
-    ///
-    /// # Errors
-    /// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
-    pub async fn query_latest<T: DeserializeOwned + Send>(
-        &self,
-        pattern: &str,
-        n: usize,
-    ) -> Result<Vec<T>, PersistenceError> {
-        self.values(pattern, QueryParams::latest(n)).await
+    /// How the live handle reads `pattern`: in the database's grammar, or as a glob if it is no
+    /// pattern of that grammar.
+    pub(crate) fn grammar_of(&self, pattern: &str) -> Grammar {
+        match Pattern::new(pattern, self.inner.grammar) {
+            Ok(_) => self.inner.grammar,
+            Err(_) => Grammar::Glob,
+        }
     }
 
-    /// See [`AimDbQueryExt::query_range`](crate::AimDbQueryExt::query_range).
-    ///
-    /// # Errors
-    /// As [`query_latest`](Self::query_latest).
-    pub async fn query_range<T: DeserializeOwned + Send>(
-        &self,
-        pattern: &str,
-        start: u64,
-        end: u64,
-    ) -> Result<Vec<T>, PersistenceError> {
-        self.values(pattern, QueryParams::range(start, end)).await
+    /// The account of every value at this moment, by record and in total. Values that the buffer
+    /// overwrote before they were read, or that were pushed after [`close`](Self::close), count as
+    /// [`lost`](annals_core::RecordStats::lost): a record's producers have pushed `recorded + lost`
+    /// values.
+    pub fn stats(&self) -> RecorderStats {
+        self.inner.recorder.stats()
     }
 
-    /// See [`AimDbQueryExt::query_raw`](crate::AimDbQueryExt::query_raw).
-    ///
-    /// # Errors
-    /// As [`query_latest`](Self::query_latest).
-    pub async fn query_raw(
-        &self,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<Vec<StoredValue>, PersistenceError> {
-        self.inner.backend.query(pattern, self.read_as(params)).await
+    /// What retention has done so far, and how often it failed.
+    pub fn retention_stats(&self) -> RetentionStats {
+        self.inner.retention.stats()
     }
 
-    /// See [`AimDbQueryExt::query_stream`](crate::AimDbQueryExt::query_stream).
+    /// Runs a retention sweep now and returns the number of rows it removed.
     ///
     /// # Errors
-    /// As [`query_latest`](Self::query_latest).
-    pub async fn query_stream(
-        &self,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<RowStream, PersistenceError> {
-        self.inner.backend.query_stream(pattern, self.read_as(params)).await
-    }
-
-    /// See [`AimDbQueryExt::stream_typed`](crate::AimDbQueryExt::stream_typed).
+    /// Any error of the backend. It is logged and counted as well.
     ///
-    /// # Errors
-    /// As [`query_latest`](Self::query_latest).
-    pub async fn stream_typed<T: DeserializeOwned + Send>(
-        &self,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<TypedStream<T>, PersistenceError> {
-        self.inner.backend.stream_typed(pattern, self.read_as(params)).await
-    }
-
-    /// The account of every value at this moment.
-    pub fn stats(&self) -> PersistenceStats {
-        PersistenceStats::new(self.inner.recorder.stats(), self.inner.retention.stats())
-    }
-
-    /// Lets go now what retention lets go, and returns how many rows that were.
-    ///
-    /// # Errors
-    /// What the backend reports, which is logged and counted as well.
+    /// # Cancel safety
+    /// Dropping the future may stop the sweep half-way; the next sweep does the rest.
     pub async fn sweep_now(&self) -> Result<u64, PersistenceError> {
         self.inner.retention.sweep_now().await
     }
 
-    /// Waits until everything that was pushed before is stored: what the buffers hold for
-    /// `.persist` is read first.
-    ///
-    /// While the backend is away this waits with it.
+    /// Waits until every value pushed before this call is stored. It first reads what the buffers
+    /// hold for `.persist`. While the backend is unreachable it keeps waiting.
     ///
     /// # Errors
-    /// [`Dropped`](RecorderError::Dropped) when some of it was dropped meanwhile;
+    /// [`Dropped`](RecorderError::Dropped) when some of the values were dropped meanwhile;
     /// [`Stopped`](RecorderError::Stopped) when the backend was closed.
     ///
     /// # Cancel safety
@@ -275,57 +233,55 @@ impl Persistence {
     }
 
     /// Reads what the buffers hold, stores what was recorded, and ends recording and retention.
-    /// Queries go on. What is pushed from now on is in no history; a record of
-    /// [`persist_buffer`](crate::RecordRegistrarPersistExt::persist_buffer) counts it as lagged.
+    /// Queries still work. Values pushed later are not recorded; a record with
+    /// [`persist_buffer`](crate::RecordRegistrarPersistExt::persist_buffer) counts them as lost.
     ///
-    /// Closing again gives the same answer.
+    /// A second call returns the same result.
     ///
     /// # Errors
     /// [`Dropped`](RecorderError::Dropped) when values were left behind because the backend stored
     /// nothing for [`drain_timeout`](annals_core::RecorderConfig::drain_timeout), and
-    /// [`Stopped`](RecorderError::Stopped) when it blocks even the thread that calls it.
+    /// [`Stopped`](RecorderError::Stopped) when the backend blocks even the thread that calls it.
     ///
     /// # Cancel safety
-    /// From the first poll on it closes, even if the future is dropped.
+    /// Closing starts at the first poll and continues even if the future is dropped.
     pub async fn close(&self) -> Result<(), RecorderError> {
         self.inner.taps.stop();
         self.inner.closed.send_replace(true);
         self.inner.taps.ended().await;
         self.inner.recorder.close().await
     }
-
-    async fn values<T: DeserializeOwned + Send>(
-        &self,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<Vec<T>, PersistenceError> {
-        let typed = self.inner.backend.query_typed(pattern, self.read_as(params)).await?;
-        Ok(typed.rows.into_iter().map(|row| row.value).collect())
-    }
-
-    fn read_as(&self, params: QueryParams) -> QueryParams {
-        QueryParams { grammar: self.inner.grammar, ..params }
-    }
 }
 
 impl Inner {
-    fn attend(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let buffers =
-            std::mem::take(&mut *self.buffers.lock().unwrap_or_else(PoisonError::into_inner));
-        for PushBuffer { record, living } in buffers {
-            if living.strong_count() == 0 {
+    fn start_retention(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        for PushBuffer { record, alive } in std::mem::take(&mut *self.buffers.lock()) {
+            if alive.strong_count() == 0 {
                 notice::error(format_args!(
-                    "{record}: nothing of it is recorded: .persist_buffer set its buffer, and \
-                     another .buffer after it took its place"
+                    "{record}: its values are not recorded: a .buffer after .persist_buffer \
+                     replaced the recording buffer"
                 ));
             }
         }
         let mut closed = self.closed.subscribe();
         let (backend, retention) = (Arc::clone(&self.backend), self.retention.clone());
-        let tended = self.caller.run(tend(backend, retention, self.sweep_interval, closed.clone()));
+        let mut stop = closed.clone();
+        let swept = self.caller.run(async move {
+            let sweeps = async {
+                if let Err(error) = backend.initialize().await {
+                    notice::error(format_args!("the history's backend is not ready: {error}"));
+                }
+                retention.run().await;
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|closed| *closed) => {}
+                () = sweeps => {}
+            }
+        });
         async move {
-            tended.await;
-            // A database stays up until it is closed, whatever became of its retention.
+            swept.await;
+            // AimDB 2.x ends its runner with its tasks, so this one lasts until the close.
             let _ = closed.wait_for(|closed| *closed).await;
         }
     }

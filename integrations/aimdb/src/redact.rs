@@ -1,16 +1,16 @@
-//! Messages of backends, made fit for clients.
+//! Removes passwords from error messages before they are sent to clients.
 //!
-//! The backends of this project keep passwords out of their messages. A third party's need not, and
-//! who may ask over AimX is not who may read the configuration.
+//! The backends of this project keep passwords out of their messages; a third party's backend may
+//! not, and a client of AimX need not be allowed to read the configuration.
 
 const HIDDEN: &str = "***";
 
-/// What stands before a secret in connection strings, in small letters.
+/// The keys of secrets in connection strings, in lower case.
 const NAMES: [&str; 6] = ["password=", "passwd=", "pwd=", "secret=", "token=", "apikey="];
 
 /// `message` with the passwords of URLs and of `key=value` settings hidden.
 pub(crate) fn without_secrets(message: &str) -> String {
-    // Words keep what is between them: the message stays as it was otherwise.
+    // The white space stays in the words, so that the rest of the message is unchanged.
     message.split_inclusive(char::is_whitespace).map(hide_in_word).collect()
 }
 
@@ -31,7 +31,7 @@ fn hide_in_word(word: &str) -> String {
 
 fn hide_in_url(word: &str) -> String {
     let Some(authority) = word.find("://").map(|at| at + 3) else { return word.to_owned() };
-    // A password may hold an unescaped @ or /: the last @ ends it.
+    // A password may contain an unescaped @ or /, so the last @ ends it.
     let Some(at) = word[authority..].rfind('@').map(|at| authority + at) else {
         return word.to_owned();
     };
@@ -45,7 +45,7 @@ fn hide_in_url(word: &str) -> String {
 }
 
 fn find_ignoring_case(text: &str, name: &str) -> Option<usize> {
-    // ASCII lowering keeps every byte's place.
+    // ASCII lower-casing keeps byte positions.
     text.to_ascii_lowercase().find(name)
 }
 

@@ -1,7 +1,7 @@
-//! An AimX server for AimDB 2.x that says what is wrong with a `record.query`.
+//! An AimX server for AimDB 2.x whose `record.query` reports errors in full.
 //!
-//! It is AimDB's own but for this one method: AimDB reads the parameters before any handler has
-//! them, passes over those of a wrong type, and sends a code in place of a failure's reason.
+//! Everything else is AimDB's own server. AimDB's `record.query` parses the parameters before its
+//! handler, ignores those of the wrong type, and replies to a failure with a code and no reason.
 
 use std::fmt;
 use std::future::Future;
@@ -25,8 +25,8 @@ use crate::ext::not_configured;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Bind = Box<dyn Fn(Arc<Checked>, SessionConfig) -> DbResult<Task> + Send + Sync>;
 
-/// AimDB 2.x's AimX server, which tells a client of `record.query` what went wrong. It takes the
-/// place of `UdsServer`, or of another transport's server:
+/// AimDB 2.x's AimX server, with full error messages for `record.query`. Use it in place of
+/// `UdsServer` or another transport's server:
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -40,9 +40,9 @@ type Bind = Box<dyn Fn(Arc<Checked>, SessionConfig) -> DbResult<Task> + Send + S
 /// # }
 /// ```
 ///
-/// A parameter of the wrong type is an error that names it, where AimDB's own passes over it. An
-/// error has AimDB's code, which its clients know, and beside it a `message`:
-/// `{"t":"reply","id":1,"err":"internal","message":"`limit` is \"5\" …"}`. Everything else is
+/// A parameter of the wrong type is an error that names it; AimDB's own server ignores it. An error
+/// reply has AimDB's code, which its clients know, and a member `message`:
+/// `{"t":"reply","id":1,"err":"internal","message":"`limit` is \"5\" …"}`. All other methods are
 /// AimDB's own.
 pub struct AimxServer {
     config: AimxConfig,
@@ -51,7 +51,7 @@ pub struct AimxServer {
 }
 
 impl AimxServer {
-    /// Serves what `bind` listens on, which `build()` calls. Policy and limits are those of
+    /// Serves the listener that `bind` returns; `build()` calls it. Policy and limits come from
     /// `config`.
     pub fn new<L, F>(config: AimxConfig, bind: F) -> Self
     where
@@ -64,15 +64,15 @@ impl AimxServer {
         Self { config, bind, scheme: "uds".to_owned() }
     }
 
-    /// Serves the Unix socket that `config` names, as AimDB's `UdsServer` does: a socket that is
-    /// there already is replaced, and only its owner may use it unless `config` says otherwise.
+    /// Serves the Unix socket that `config` names, as AimDB's `UdsServer` does: it replaces an
+    /// existing socket, and only the owner may use it unless `config` sets other permissions.
     #[cfg(unix)]
     pub fn unix(config: AimxConfig) -> Self {
         let bound = config.clone();
         Self::new(config, move || unix::bind(&bound))
     }
 
-    /// Sets the scheme that it is registered under. Default: `uds`.
+    /// Sets the scheme under which the server is registered. Default: `uds`.
     #[must_use]
     pub fn scheme(mut self, scheme: impl Into<String>) -> Self {
         self.scheme = scheme.into();
@@ -81,7 +81,7 @@ impl AimxServer {
 }
 
 impl fmt::Debug for AimxServer {
-    /// Without the configuration, which has a token.
+    /// Without the configuration, which contains a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AimxServer").field("scheme", &self.scheme).finish_non_exhaustive()
     }
@@ -92,7 +92,7 @@ impl ConnectorBuilder for AimxServer {
         &'a self,
         db: &'a AimDb,
     ) -> Pin<Box<dyn Future<Output = DbResult<Vec<Task>>> + Send + 'a>> {
-        // `record.list` tells which records may be written.
+        // `record.list` reports which records are writable.
         for key in self.config.security_policy.writable_records() {
             let record = db.inner().resolve_str(&key).and_then(|id| db.inner().storage(id));
             if let Some(record) = record {
@@ -118,7 +118,7 @@ impl ConnectorBuilder for AimxServer {
     }
 }
 
-/// AimDB's dispatch, with sessions that answer `record.query` themselves.
+/// AimDB's dispatch, with sessions that answer `record.query`.
 struct Checked {
     inner: AimxDispatch,
     db: Arc<AimDb>,
@@ -154,7 +154,7 @@ impl Session for CheckedSession {
         }
         let db = self.db.clone();
         Box::pin(async move {
-            let answered = match asked(&params) {
+            let answered = match parse_params(&params) {
                 Ok(params) => match db.extensions().get::<QueryHandlerFn>() {
                     Some(answer) => answer(params).await,
                     None => Err(not_configured().to_string()),
@@ -188,8 +188,8 @@ impl Session for CheckedSession {
     }
 }
 
-/// The parameters of a `record.query`, or what is wrong with them. Null is none.
-fn asked(params: &[u8]) -> Result<QueryHandlerParams, String> {
+/// The parameters of a `record.query`, or what is wrong with them. Null counts as absent.
+fn parse_params(params: &[u8]) -> Result<QueryHandlerParams, String> {
     let params = match serde_json::from_slice(params) {
         Ok(Value::Object(params)) => params,
         Ok(Value::Null) => Map::new(),
@@ -221,15 +221,15 @@ fn wrong(member: &str, value: &Value, expected: &str) -> String {
     format!("`{member}` is {shown} where {expected} is expected")
 }
 
-/// Marks a payload that is no answer but the reason why there is none: no JSON text begins so. It
-/// is how a session gets one past the engine, whose errors are codes, to the codec.
+/// The first byte of a payload that is an error message; no JSON text starts with it. Sessions use
+/// it to pass a message through AimDB's engine, whose errors are only codes, to the codec.
 const REFUSAL: u8 = b'!';
 
 fn refusal(message: &str) -> Payload {
     [&[REFUSAL], message.as_bytes()].concat().into()
 }
 
-/// AimDB's codec, with a message in the replies that are refusals.
+/// AimDB's codec, which turns a payload marked with [`REFUSAL`] into an error reply with a message.
 struct Codec;
 
 #[derive(Serialize)]
@@ -285,7 +285,7 @@ mod unix {
             context: format!("the socket {path} cannot be {what}"),
             source,
         };
-        // What is there and is no socket stays, and makes binding fail.
+        // A file that is no socket is left alone, and binding fails.
         if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
             fs::remove_file(path).map_err(|error| failed("replaced", error))?;
         }

@@ -1,31 +1,35 @@
-//! Reading AimDB's buffers into the recorder.
+//! Reads AimDB's buffers into the recorder: one [`Tap`] per record with `.persist`, and [`Taps`]
+//! for all of them.
+//!
+//! Every value that a buffer delivers is recorded once; what it reports as overwritten is counted
+//! as lost. Stopping the taps reads what the buffers still hold.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use annals_core::RecordHandle;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::capture::Capture;
 
-/// How many values one thread records in a row. A tap runs on the threads of those who push, and
+/// The most values that one thread records in a row. A tap runs on the threads that push, and
 /// none of them should work for the others for long.
-const TURN: usize = 1024;
+const MAX_PER_THREAD: usize = 1024;
 
-/// The most that is read to catch up: a producer that pushes faster than it is read would never
-/// let it end.
-const MOST_TO_CATCH_UP: usize = 1 << 20;
+/// The most values read to catch up, so that a producer that is faster than the tap cannot keep it
+/// busy forever.
+const MAX_CATCH_UP: usize = 1 << 20;
 
-/// What reading a buffer gives.
+/// The result of reading a buffer.
 pub(crate) enum Read<T> {
     Value(T),
-    /// So many values were overwritten before they were read.
+    /// The number of values that were overwritten before they were read.
     Lagged(u64),
-    Nothing,
+    Empty,
     Closed,
 }
 
@@ -33,33 +37,34 @@ pub(crate) enum Read<T> {
 pub(crate) trait Source: Send + 'static {
     type Value: Serialize + Send;
 
-    /// The next value. Must be cancel safe: what was not returned is not lost.
+    /// The next value. Must be cancel safe: a value that was not returned is not lost.
     fn recv(&mut self) -> impl Future<Output = Read<Self::Value>> + Send;
 
     fn try_recv(&mut self) -> Read<Self::Value>;
 }
 
-/// Asks a tap to read what its buffer holds, and to say when it has.
+/// A request to a tap to read what its buffer holds, answered when it has.
 type CatchUp = oneshot::Sender<()>;
 
-/// Reads one buffer into the recorder until it is closed, or until nobody can ask it to catch up
-/// any more; then it catches up for the last time.
+/// Reads one buffer into the recorder until the buffer is closed, or until its [`Taps`] are stopped;
+/// then it catches up for the last time.
 pub(crate) struct Tap<S> {
     source: S,
-    /// A subscription made before `source`, until the first value tells what the buffer is.
+    /// A subscription made before `source`, kept until the first value shows whether the buffer is
+    /// a mailbox.
     probe: Option<S>,
     capture: Capture,
     requests: mpsc::UnboundedReceiver<CatchUp>,
-    /// A thread that works for the others when one has done enough.
-    elsewhere: Option<Handle>,
-    /// Last, so that the rest is gone when the tap counts as ended.
-    _living: Living,
+    /// Continues the work when a pushing thread has recorded [`MAX_PER_THREAD`] values.
+    reader: Option<Handle>,
+    /// Last, so that the other fields are dropped before the tap counts as ended.
+    _alive: Alive,
 }
 
-/// What a buffer looks like after it was read once.
+/// The state of a buffer after a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Buffer {
-    /// There may be more.
+    /// It may hold more values.
     Filled,
     Empty,
     Closed,
@@ -69,12 +74,12 @@ impl<S: Source> Tap<S> {
     pub(crate) async fn run(mut self) {
         loop {
             let read = tokio::select! {
-                // Requests are rare; the other order would let a busy record starve them.
+                // Requests are rare. In the other order a busy record would starve them.
                 biased;
                 request = self.requests.recv() => {
-                    let buffer = self.read(MOST_TO_CATCH_UP);
+                    let buffer = self.read(MAX_CATCH_UP);
                     match request {
-                        // Whoever asked may have gone.
+                        // The requester may have been dropped.
                         Some(done) => drop(done.send(())),
                         None => return,
                     }
@@ -82,23 +87,23 @@ impl<S: Source> Tap<S> {
                 }
                 read = self.source.recv() => read,
             };
-            let buffer = match self.take(read) {
+            let buffer = match self.record(read) {
                 Buffer::Closed => return,
-                _ => self.read(TURN),
+                _ => self.read(MAX_PER_THREAD),
             };
             match buffer {
-                Buffer::Filled => Elsewhere(self.elsewhere.clone()).await,
+                Buffer::Filled => ContinueOn(self.reader.clone()).await,
                 Buffer::Empty => {}
                 Buffer::Closed => return,
             }
         }
     }
 
-    /// Reads what the buffer holds, `most` values at most.
-    fn read(&mut self, most: usize) -> Buffer {
-        for _ in 0..most {
+    /// Reads what the buffer holds, at most `max` values.
+    fn read(&mut self, max: usize) -> Buffer {
+        for _ in 0..max {
             let read = self.source.try_recv();
-            match self.take(read) {
+            match self.record(read) {
                 Buffer::Filled => {}
                 other => return other,
             }
@@ -106,38 +111,39 @@ impl<S: Source> Tap<S> {
         Buffer::Filled
     }
 
-    fn take(&mut self, read: Read<S::Value>) -> Buffer {
+    fn record(&mut self, read: Read<S::Value>) -> Buffer {
         match read {
             Read::Value(value) => {
-                // Every reader of a ring and of a `SingleLatest` sees each value.
+                // Every reader of a ring or a `SingleLatest` sees each value; only in a mailbox the
+                // earlier subscription has nothing to read.
                 if let Some(mut probe) = self.probe.take()
-                    && matches!(probe.try_recv(), Read::Nothing)
+                    && matches!(probe.try_recv(), Read::Empty)
                 {
-                    self.capture.takes_from_others();
+                    self.capture.warn_of_mailbox();
                 }
-                self.capture.take(&value);
+                self.capture.record(&value);
                 Buffer::Filled
             }
             Read::Lagged(values) => {
                 self.capture.lagged(values);
                 Buffer::Filled
             }
-            Read::Nothing => Buffer::Empty,
+            Read::Empty => Buffer::Empty,
             Read::Closed => Buffer::Closed,
         }
     }
 }
 
-/// Pending once; the next poll is on another thread.
-struct Elsewhere(Option<Handle>);
+/// Pending once; the next poll happens on the given runtime.
+struct ContinueOn(Option<Handle>);
 
-impl Future for Elsewhere {
+impl Future for ContinueOn {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(elsewhere) = self.0.take() else { return Poll::Ready(()) };
+        let Some(runtime) = self.0.take() else { return Poll::Ready(()) };
         let waker = cx.waker().clone();
-        elsewhere.spawn(async move { waker.wake() });
+        runtime.spawn(async move { waker.wake() });
         Poll::Pending
     }
 }
@@ -145,13 +151,13 @@ impl Future for Elsewhere {
 /// The taps of a database.
 pub(crate) struct Taps {
     requests: Mutex<Option<Vec<mpsc::UnboundedSender<CatchUp>>>>,
-    living: watch::Sender<usize>,
+    alive: watch::Sender<usize>,
 }
 
-/// Counts a tap as alive.
-struct Living(watch::Sender<usize>);
+/// Counts a tap as alive until it is dropped.
+struct Alive(watch::Sender<usize>);
 
-impl Drop for Living {
+impl Drop for Alive {
     fn drop(&mut self) {
         self.0.send_modify(|taps| *taps -= 1);
     }
@@ -159,10 +165,10 @@ impl Drop for Living {
 
 impl Taps {
     pub(crate) fn new() -> Self {
-        Self { requests: Mutex::new(Some(Vec::new())), living: watch::Sender::new(0) }
+        Self { requests: Mutex::new(Some(Vec::new())), alive: watch::Sender::new(0) }
     }
 
-    /// A tap, to be run. When the taps have been stopped it reads what there is and ends.
+    /// A tap, to be run by the caller. Once the taps are stopped it reads what is left and ends.
     ///
     /// `probe` is a subscription to the same buffer, made before `source`.
     pub(crate) fn add<S: Source>(
@@ -170,47 +176,47 @@ impl Taps {
         probe: S,
         source: S,
         record: RecordHandle,
-        elsewhere: Option<Handle>,
+        reader: Option<Handle>,
     ) -> Tap<S> {
         let (request, requests) = mpsc::unbounded_channel();
-        if let Some(taps) = &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(taps) = &mut *self.requests.lock() {
             taps.push(request);
         }
-        self.living.send_modify(|taps| *taps += 1);
-        let _living = Living(self.living.clone());
+        self.alive.send_modify(|taps| *taps += 1);
+        let _alive = Alive(self.alive.clone());
         let capture = Capture::new(record);
-        Tap { source, probe: Some(probe), capture, requests, elsewhere, _living }
+        Tap { source, probe: Some(probe), capture, requests, reader, _alive }
     }
 
     /// Waits until every tap has read what its buffer held when this was called.
     pub(crate) async fn catch_up(&self) {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut asked = Vec::new();
+        let requests = self.requests.lock().clone();
+        let mut answers = Vec::new();
         for tap in requests.into_iter().flatten() {
-            let (done, told) = oneshot::channel();
+            let (done, answer) = oneshot::channel();
             if tap.send(done).is_ok() {
-                asked.push(told);
+                answers.push(answer);
             }
         }
-        for told in asked {
+        for answer in answers {
             // A tap that has ended has read everything.
-            let _ = told.await;
+            let _ = answer.await;
         }
     }
 
-    /// Lets every tap read what there is and end.
+    /// Makes every tap read what its buffer holds and end.
     pub(crate) fn stop(&self) {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Not under the lock: it wakes the taps, which run right here.
+        let requests = self.requests.lock().take();
+        // Not under the lock: this wakes the taps, which then run on this thread.
         drop(requests);
     }
 
-    /// Waits until no tap is left. Holds nothing of `self`.
+    /// Waits until every tap has ended. The future does not borrow `self`.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut living = self.living.subscribe();
+        let mut alive = self.alive.subscribe();
         async move {
-            // If the sender is gone, so are the taps.
-            let _ = living.wait_for(|taps| *taps == 0).await;
+            // If the sender is dropped, all taps have ended.
+            let _ = alive.wait_for(|taps| *taps == 0).await;
         }
     }
 }

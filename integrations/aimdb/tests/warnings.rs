@@ -1,5 +1,5 @@
-//! What is missed is said: at the first, then at most once a minute. A program of its own, since it
-//! listens to all of tracing.
+//! Lost values are logged at the first and then at most once a minute. A separate program, because
+//! it installs the global tracing subscriber.
 #![cfg(feature = "aimdb-1")]
 #![allow(clippy::unwrap_used)]
 
@@ -15,10 +15,10 @@ use annals_core::MemoryBackend;
 use futures_util::FutureExt;
 use serde::{Serialize, Serializer};
 
-/// The first value waits here for the second one, and while it does its ring overflows for sure.
+/// The first value waits here while the others overflow its ring.
 static MEETING: Barrier = Barrier::new(2);
 
-/// A value whose number 0 takes as long to serialize as the test likes.
+/// Serializing the value 0 blocks until the test continues.
 #[derive(Debug, Clone)]
 struct Slow(u64);
 
@@ -46,7 +46,7 @@ impl Write for Log {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn lagged_values_are_counted_and_told_once_a_minute() {
+async fn lost_values_are_counted_and_logged_once_a_minute() {
     const PUSHED: u64 = 10_000;
     let log = Log::default();
     let writer = log.clone();
@@ -63,21 +63,21 @@ async fn lagged_values_are_counted_and_told_once_a_minute() {
     thread::scope(|threads| {
         threads.spawn(|| push(0));
         MEETING.wait();
-        // The other thread reads for both, and cannot just now.
+        // The other thread reads for both, and is blocked.
         (1..PUSHED).for_each(push);
         MEETING.wait();
     });
     db.persistence().unwrap().flush().await.unwrap();
 
     let account = db.persistence_stats().unwrap().records["slow"];
-    assert!(account.lagged > 0, "{account:?}");
-    assert_eq!(account.stored + account.lagged, PUSHED, "{account:?}");
+    assert!(account.lost > 0, "{account:?}");
+    assert_eq!(account.stored + account.lost, PUSHED, "{account:?}");
     let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let told: Vec<&str> = said.lines().filter(|line| line.contains("missed")).collect();
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("values lost")).collect();
     assert_eq!(told.len(), 1, "{said}");
     assert!(told[0].contains("WARN") && told[0].contains("record=\"slow\""), "{}", told[0]);
 
-    // A buffer that takes the place of one that records.
+    // A buffer that replaces one that records.
     let mut builder = AimDbBuilder::new()
         .runtime(Arc::new(TokioAdapter))
         .with_persistence(Arc::new(MemoryBackend::new()), Duration::from_secs(3_600));
@@ -89,15 +89,16 @@ async fn lagged_values_are_counted_and_told_once_a_minute() {
     });
     let _db = builder.build().await.unwrap();
     let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    while !text().contains("took its place") {
+    while !text().contains("replaced the recording buffer") {
         tokio::task::yield_now().await;
     }
     let text = text();
-    let told: Vec<&str> = text.lines().filter(|line| line.contains("took its place")).collect();
+    let told: Vec<&str> =
+        text.lines().filter(|line| line.contains("replaced the recording buffer")).collect();
     assert_eq!(told.len(), 1, "{text}");
     assert!(told[0].contains("ERROR") && told[0].contains("replaced: "), "{}", told[0]);
 
-    // A mailbox is told of as well, once.
+    // A mailbox is logged once.
     let mut builder = AimDbBuilder::new()
         .runtime(Arc::new(TokioAdapter))
         .with_persistence(Arc::new(MemoryBackend::new()), Duration::from_secs(3_600));

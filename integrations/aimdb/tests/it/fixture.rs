@@ -1,28 +1,26 @@
-//! Values, and backends that do what the cases want.
+//! Values and backends for the cases.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use annals_core::{
-    BackendError, ErrorKind, MemoryBackend, PersistenceBackend, PersistenceError, QueryParams,
-    StoredValue, Value, async_trait,
-};
+use annals_aimdb::{PersistenceBackend, PersistenceError, QueryParams, StoredValue, async_trait};
+use annals_core::{BackendError, ErrorKind, MemoryBackend, Value};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub(crate) const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Lets other tasks and threads go on until `condition` holds. What never comes is a failure.
+/// Yields until `condition` holds, and fails after a minute.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "in vain");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the condition never held");
         tokio::task::yield_now().await;
     }
 }
 
-/// Which of the two ways into the history.
+/// Which of the two methods persists a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum How {
     /// `.persist`
@@ -43,7 +41,7 @@ impl Reading {
     }
 }
 
-/// A door that whoever comes waits at while it is shut, thread and all.
+/// Blocks the threads that pass it while it is shut.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     shut: Mutex<bool>,
@@ -63,13 +61,14 @@ impl Gate {
         drop(self.changed.wait_while(shut, |shut| *shut).unwrap());
     }
 
-    /// How many have come so far.
-    pub(crate) fn come(&self) -> u64 {
+    /// How many threads have arrived so far.
+    pub(crate) fn arrived(&self) -> u64 {
         self.waiting.load(Ordering::SeqCst)
     }
 }
 
-/// A third party's backend: the three methods and nothing else, blocking or failing at will.
+/// A backend with only the three required methods, which blocks or fails on command. It is written
+/// with the names that `annals_aimdb` exports.
 #[derive(Default)]
 pub(crate) struct ThreeMethods {
     pub(crate) rows: MemoryBackend,
@@ -121,8 +120,8 @@ impl PersistenceBackend for ThreeMethods {
     }
 }
 
-/// A backend that tells when it has stored a [`Reading`] of a certain number: AimDB's own
-/// persistence has no way to wait for it.
+/// A backend that signals when it has stored the [`Reading`] with the number `until`: AimDB's own
+/// persistence has no flush.
 pub(crate) struct Watched<B> {
     inner: B,
     until: u64,
@@ -144,7 +143,7 @@ impl<B: PersistenceBackend> Watched<B> {
         *self.stored.borrow()
     }
 
-    /// How many were stored when the last one was.
+    /// Waits for that reading and returns how many were stored by then.
     pub(crate) async fn seen(&self) -> u64 {
         self.seen.subscribe().wait_for(|seen| *seen).await.unwrap();
         self.stored()

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordAccount};
+use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt};
+use annals_core::RecordStats;
 use annals_sqlite::SqliteBackend;
 
 use super::line::{self, Cfg};
@@ -12,7 +13,7 @@ const PUSHED: u64 = 50_000;
 const RING: Cfg = Cfg::SpmcRing { capacity: 500 };
 
 /// The account after the burst, and the numbers of what is stored.
-async fn burst(how: How) -> (RecordAccount, Vec<u64>) {
+async fn burst(how: How) -> (RecordStats, Vec<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
     let mut builder = line::builder().with_persistence(backend, WEEK);
@@ -57,7 +58,7 @@ async fn burst_of_its_own() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn persist_buffer_stores_all_of_it_in_order() {
     let (account, stored) = burst(How::Push).await;
-    assert_eq!((account.stored, account.lagged, account.dropped), (PUSHED, 0, 0), "{account:?}");
+    assert_eq!((account.stored, account.lost, account.dropped), (PUSHED, 0, 0), "{account:?}");
     assert_eq!(stored, (0..PUSHED).collect::<Vec<_>>());
 }
 
@@ -66,14 +67,14 @@ async fn persist_accounts_for_all_of_it_and_stores_ten_times_what_aimdb_does() {
     let own = burst_of_its_own().await;
     let (account, stored) = burst(How::Tap).await;
     println!("of {PUSHED}: AimDB's own stores {own}, .persist {}", account.stored);
-    assert_eq!(account.stored + account.lagged, PUSHED, "{account:?}");
+    assert_eq!(account.stored + account.lost, PUSHED, "{account:?}");
     assert_eq!(account.stored, stored.len() as u64);
     assert!(stored.is_sorted_by(|a, b| a < b), "each once, in order");
     assert!(account.stored >= 10 * own, "{} are not ten times {own}", account.stored);
 }
 
 /// Four threads at once, each with a quarter of it.
-async fn four_at_once(how: How) -> RecordAccount {
+async fn four_at_once(how: How) -> RecordStats {
     const EACH: u64 = 10_000;
     let folder = tempfile::tempdir().unwrap();
     let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
@@ -96,7 +97,7 @@ async fn four_at_once(how: How) -> RecordAccount {
     numbers.dedup();
     let account = db.persistence_stats().unwrap().records["burst"];
     assert_eq!(account.stored, numbers.len() as u64, "each once");
-    assert_eq!(account.stored + account.lagged, 4 * EACH, "{account:?}");
+    assert_eq!(account.stored + account.lost, 4 * EACH, "{account:?}");
     account
 }
 
@@ -107,5 +108,5 @@ async fn persist_accounts_for_every_value_of_several_producers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn persist_buffer_stores_every_value_of_several_producers() {
-    assert_eq!(four_at_once(How::Push).await.lagged, 0);
+    assert_eq!(four_at_once(How::Push).await.lost, 0);
 }

@@ -41,7 +41,7 @@ async fn close_stores_what_the_buffers_hold_and_ends_recording() {
     pushers.iter().for_each(|pusher| pusher.push(Reading::new(PUSHED)));
     let stats = db.persistence_stats().unwrap();
     assert!(!stats.open);
-    assert_eq!(stats.records["pushed"].lagged, 1);
+    assert_eq!(stats.records["pushed"].lost, 1);
     let latest: Vec<Reading> = db.query_latest("pushed", 1).await.unwrap();
     assert_eq!(latest, [Reading::new(PUSHED - 1)]);
 }
@@ -76,13 +76,13 @@ async fn closing_while_producers_push_stores_all_up_to_a_moment() {
     let stats = persistence.stats();
     assert!(stats.total.balances() && stats.total.pending == 0, "{stats:?}");
     assert_eq!(closed.is_ok(), stats.total.dropped == 0, "{closed:?}: {stats:?}");
-    assert_eq!(stats.records["pushed"].recorded + stats.records["pushed"].lagged, pushed);
+    assert_eq!(stats.records["pushed"].recorded + stats.records["pushed"].lost, pushed);
     for name in ["tapped", "pushed"] {
         let account = stats.records[name];
         let stored: Vec<Reading> = db.query_range(name, 0, u64::MAX).await.unwrap();
         assert_eq!(stored.len() as u64, account.stored, "{name}");
         let numbers = stored.iter().rev().map(|reading| reading.n);
-        if account.dropped + account.lagged == 0 || name == "pushed" && account.dropped == 0 {
+        if account.dropped + account.lost == 0 || name == "pushed" && account.dropped == 0 {
             assert!(numbers.eq(0..account.stored), "{name}: {account:?}");
         } else {
             assert!(numbers.is_sorted_by(|a, b| a < b), "{name}: {account:?}");

@@ -134,7 +134,7 @@ async fn closing_does_not_wait_for_ever_for_a_backend_that_blocks() {
         let pusher = line::pusher::<Reading>(&db, name);
         (0..100).for_each(|n| pusher.push(Reading::new(n)));
     }
-    until(|| backend.storing.come() > 0).await;
+    until(|| backend.storing.arrived() > 0).await;
     let closed = db.persistence().unwrap().close().await;
     assert!(matches!(&closed, Err(RecorderError::Stopped(_))), "{closed:?}");
     assert!(closed.unwrap_err().to_string().contains("200 values are still pending"));

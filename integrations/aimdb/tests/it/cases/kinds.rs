@@ -72,6 +72,6 @@ async fn a_value_that_panics_while_it_is_serialized_is_counted_and_hits_nobody()
         (0..4).for_each(|n| pusher.push(Touchy(n)));
         db.persistence().unwrap().flush().await.unwrap();
         assert_eq!(db.query_latest::<u64>(name, 9).await.unwrap(), [2, 0], "{name}");
-        assert_eq!(db.persistence_stats().unwrap().records[name].lagged, 2, "{name}");
+        assert_eq!(db.persistence_stats().unwrap().records[name].lost, 2, "{name}");
     }
 }

@@ -32,7 +32,7 @@ async fn assert_all_stored(db: &Db) {
     db.persistence().unwrap().flush().await.unwrap();
     for name in ["tapped", "pushed"] {
         let account = db.persistence_stats().unwrap().records[name];
-        let counts = (account.stored, account.lagged, account.dropped, account.pending);
+        let counts = (account.stored, account.lost, account.dropped, account.pending);
         assert_eq!(counts, (PUSHED, 0, 0, 0), "{name}");
         let stored: Vec<Reading> = db.query_range(name, 0, u64::MAX).await.unwrap();
         assert!(stored.iter().rev().map(|reading| reading.n).eq(0..PUSHED), "{name}");
@@ -50,7 +50,7 @@ async fn while_the_backend_blocks_everything_else_goes_on() {
 
     push_all(&db);
     // The sweep at the start blocks, and so does the first value.
-    until(|| backend.cleaning.come() > 0 && backend.storing.come() > 0).await;
+    until(|| backend.cleaning.arrived() > 0 && backend.storing.arrived() > 0).await;
     let other = tokio::spawn(async {
         for _ in 0..100 {
             tokio::task::yield_now().await;

@@ -82,6 +82,32 @@ async fn each_line_reads_patterns_its_own_way_unless_told_otherwise() {
     }
 }
 
+/// AimDB's published example asks for `accuracy::*`, on both lines.
+#[tokio::test]
+async fn a_pattern_that_the_topic_grammar_refuses_is_read_as_a_glob() {
+    let backend = Arc::new(MemoryBackend::new());
+    for record in ["accuracy::vienna", "accuracy::graz", "accuracy", "house.a.b"] {
+        backend.store(record, &json!(record), 1).await.unwrap();
+    }
+    for grammar in [None, Some(Grammar::Topic), Some(Grammar::Glob)] {
+        let mut options = PersistenceOptions::default();
+        if let Some(grammar) = grammar {
+            options = options.with_grammar(grammar);
+        }
+        let db = line::start(line::builder().with_persistence_options(backend.clone(), options));
+        let db = db.await;
+        let both = ["accuracy::graz", "accuracy::vienna"];
+        let latest: Vec<String> = db.query_latest("accuracy::*", 1).await.unwrap();
+        assert_eq!(latest, both, "{grammar:?}");
+        let range: Vec<String> = db.query_range("accuracy::*", 0, 9).await.unwrap();
+        assert_eq!(range, both, "{grammar:?}");
+        let rows = db.query_stream("*::*", QueryParams::default()).await.unwrap();
+        assert_eq!(rows.count().await, 2, "{grammar:?}");
+        let error = db.query_latest::<String>("", 1).await.unwrap_err();
+        assert!(matches!(error, PersistenceError::InvalidPattern { .. }), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn retention_sweeps_at_the_start() {
     let backend = Arc::new(MemoryBackend::new());
@@ -91,7 +117,7 @@ async fn retention_sweeps_at_the_start() {
     backend.store("a", &json!("young"), now - week).await.unwrap();
     let options = PersistenceOptions::new(WEEK).with_clock(Arc::new(ManualClock::new(now)));
     let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
-    let stats = || db.persistence_stats().unwrap().retention;
+    let stats = || db.persistence().unwrap().retention_stats();
     until(|| stats().sweeps > 0).await;
     assert_eq!((stats().removed, stats().last_success_ms), (1, Some(now)));
     assert_eq!(db.query_latest::<String>("a", 5).await.unwrap(), ["young"]);
@@ -106,7 +132,7 @@ async fn retention_sweeps_again_at_each_interval() {
         .with_clock(clock.clone())
         .with_sweep_interval(Duration::from_millis(1));
     let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
-    let stats = || db.persistence_stats().unwrap().retention;
+    let stats = || db.persistence().unwrap().retention_stats();
     until(|| stats().sweeps > 0).await;
     backend.store("a", &json!("young"), clock.now_ms()).await.unwrap();
     clock.set(clock.now_ms() + WEEK.as_millis() as u64 + 1);
@@ -120,7 +146,7 @@ async fn a_failed_sweep_shows_until_one_goes_through() {
     backend.failing.store(true, Ordering::SeqCst);
     let options = PersistenceOptions::new(WEEK).with_sweep_interval(Duration::from_millis(1));
     let db = line::start(line::builder().with_persistence_options(backend.clone(), options)).await;
-    let stats = || db.persistence_stats().unwrap().retention;
+    let stats = || db.persistence().unwrap().retention_stats();
     until(|| stats().failures >= 3).await;
     assert_eq!((stats().sweeps, stats().last_success_ms), (0, None));
     assert!(stats().last_error.unwrap().to_string().contains("no answer from"));

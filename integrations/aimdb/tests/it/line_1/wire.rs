@@ -167,7 +167,7 @@ async fn a_query_that_blocks_holds_nobody_up() {
         let server = server.clone();
         async move { server.query("{}").await }
     });
-    until(|| backend.querying.come() > 0).await;
+    until(|| backend.querying.arrived() > 0).await;
     assert!(!asking.is_finished());
     backend.querying.set(false);
     assert_eq!(asking.await.unwrap(), r#"{"id":1,"result":{"count":0,"values":[]}}"#);

@@ -1,4 +1,4 @@
-//! AimDB's example as the 2.x line has it.
+//! AimDB's example on 2.x, with the record name and the pattern as published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,18 +30,18 @@ async fn the_example_runs() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = AimDbBuilder::new()
         .runtime(runtime)
         .with_persistence(backend, Duration::from_secs(7 * 24 * 3600));
-    builder.configure::<Accuracy>("accuracy.vienna", |reg| {
+    builder.configure::<Accuracy>("accuracy::vienna", |reg| {
         reg.buffer(BufferCfg::SpmcRing { capacity: 500 })
             .source(accuracy_producer)
-            .persist("accuracy.vienna");
+            .persist("accuracy::vienna");
     });
     let (db, runner) = builder.build().await?;
     let running = tokio::spawn(runner.run());
     until(|| db.persistence_stats().is_ok_and(|stats| stats.total.stored > 0)).await;
 
-    let latest: Vec<Accuracy> = db.query_latest("accuracy.*", 5).await?;
+    let latest: Vec<Accuracy> = db.query_latest("accuracy::*", 5).await?;
     let (start, end) = (0, u64::MAX);
-    let history: Vec<Accuracy> = db.query_range("accuracy.vienna", start, end).await?;
+    let history: Vec<Accuracy> = db.query_range("accuracy::vienna", start, end).await?;
     assert_eq!(latest, [Accuracy { value: 0.94 }]);
     assert_eq!(history, latest);
 

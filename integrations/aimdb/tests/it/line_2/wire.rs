@@ -231,6 +231,9 @@ async fn an_error_reaches_the_client_with_its_message_and_without_secrets() {
     let server = Server::checked(backend.clone()).await;
     let empty = "invalid pattern \"\": it is empty; `#` matches every record";
     assert_eq!(server.query(r#"{"name":""}"#).await, refused(empty));
+    // Access is granted by patterns of this grammar, so no other is accepted.
+    let mixed = server.query(r#"{"name":"accuracy::*"}"#).await;
+    assert!(mixed.contains("accuracy::*") && mixed.contains("`accuracy.*`"), "{mixed}");
     backend.failing.store(true, Ordering::SeqCst);
     let failed = "shelf: use failed: no answer from postgres://app:***@db:5432/history";
     assert_eq!(server.query("{}").await, refused(failed));
