@@ -38,7 +38,16 @@
 
 mod connect;
 
-pub use annals_core::*;
+pub use annals_core::{
+    BackendError, Batch, BatchId, CleanupPlan, CleanupRule, Clock, DEFAULT_MAX_VALUE_BYTES,
+    Durability, ErrorKind, Grammar, Guarantees, JsonText, MAX_NAME_BYTES, MAX_TIMESTAMP,
+    MAX_VALUE_DEPTH, ManualClock, MemoryBackend, Order, Outcome, Overflow, Pattern,
+    PersistenceBackend, PersistenceError, Query, QueryExt, QueryParams, REMEMBERED_WRITERS, RawRow,
+    RecordHandle, RecordName, RecordStats, RecordSummary, Recorder, RecorderConfig, RecorderError,
+    RecorderStats, Result, Retention, RetentionHandle, RetentionPolicy, RetentionStats,
+    RetryPolicy, Row, RowStream, StoreExt, StoredValue, Swept, SystemClock, TypedRow, TypedRows,
+    TypedStream, Value, async_trait,
+};
 pub use connect::connect;
 
 /// The SQLite backend and its settings.

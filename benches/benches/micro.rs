@@ -88,7 +88,7 @@ impl PersistenceBackend for Nowhere {
     }
 
     fn guarantees(&self) -> annals::Guarantees {
-        annals::Guarantees { atomic_batches: true, ..annals::Guarantees::default() }
+        annals::Guarantees::default().with_atomic_batches(true)
     }
 }
 

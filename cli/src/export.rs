@@ -54,13 +54,12 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         None => ("*".to_owned(), Grammar::Glob),
     };
     let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());
-    let params = QueryParams {
-        limit_per_record: None,
-        start_time,
-        end_time,
-        order: Order::OldestFirst,
-        grammar: grammar.into(),
-    };
+    let params = QueryParams::default()
+        .with_limit_per_record(None)
+        .with_start_time(start_time)
+        .with_end_time(end_time)
+        .with_order(Order::OldestFirst)
+        .with_grammar(grammar.into());
     let output = match args.output {
         Exchange::Ndjson => Format::Ndjson,
         Exchange::Csv => Format::Csv,

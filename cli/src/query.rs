@@ -76,13 +76,12 @@ fn count(text: &str) -> Result<usize, String> {
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());
-    let params = QueryParams {
-        limit_per_record: args.latest,
-        start_time,
-        end_time,
-        order: if args.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
-        grammar: args.grammar.into(),
-    };
+    let params = QueryParams::default()
+        .with_limit_per_record(args.latest)
+        .with_start_time(start_time)
+        .with_end_time(end_time)
+        .with_order(if args.oldest_first { Order::OldestFirst } else { Order::NewestFirst })
+        .with_grammar(args.grammar.into());
     let store = args.source.open(backend).await?;
     print(&*store, &args.pattern, params, args.output).await?;
     store.close().await?;

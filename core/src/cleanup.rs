@@ -1,4 +1,6 @@
-//! What a sweep lets go.
+//! Which rows a cleanup removes, and what a sweep did.
+
+use serde::Serialize;
 
 use crate::error::PersistenceError;
 use crate::pattern::Pattern;
@@ -6,6 +8,7 @@ use crate::query::MAX_TIMESTAMP;
 
 /// One rule of a [`CleanupPlan`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CleanupRule {
     /// The records it is for.
     pub pattern: Pattern,
@@ -13,8 +16,17 @@ pub struct CleanupRule {
     pub older_than: Option<u64>,
 }
 
+impl CleanupRule {
+    /// Removes the rows of records that `pattern` matches and whose `stored_at` is below
+    /// `older_than`, in Unix milliseconds; `None` keeps them all.
+    pub fn new(pattern: Pattern, older_than: impl Into<Option<u64>>) -> Self {
+        Self { pattern, older_than: older_than.into() }
+    }
+}
+
 /// What came of a [`sweep`](crate::PersistenceBackend::sweep).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Swept {
     /// Exactly how many rows this call removed.
     pub removed: u64,
@@ -23,9 +35,22 @@ pub struct Swept {
     pub finished: bool,
 }
 
+impl Swept {
+    /// A sweep that ran to its end and removed `removed` rows.
+    pub const fn finished(removed: u64) -> Self {
+        Self { removed, finished: true }
+    }
+
+    /// A sweep that removed `removed` rows and left the rest to another process.
+    pub const fn left(removed: u64) -> Self {
+        Self { removed, finished: false }
+    }
+}
+
 /// Which rows of which records go. A record follows the first rule whose pattern matches it;
 /// a record that no rule matches keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct CleanupPlan {
     /// The rules, first match first.
     pub rules: Vec<CleanupRule>,
@@ -37,7 +62,19 @@ impl CleanupPlan {
     /// Rows of all records with `stored_at < older_than`.
     pub fn older_than(older_than: u64) -> Self {
         let rule = CleanupRule { pattern: Pattern::all(), older_than: Some(older_than) };
-        Self { rules: vec![rule], keep_newest: 0 }
+        Self::new(vec![rule])
+    }
+
+    /// Applies the first of `rules` that matches a record.
+    pub fn new(rules: Vec<CleanupRule>) -> Self {
+        Self { rules, keep_newest: 0 }
+    }
+
+    /// Sets how many of the newest rows of every record stay, whatever their age.
+    #[must_use]
+    pub fn with_keep_newest(mut self, rows: u64) -> Self {
+        self.keep_newest = rows;
+        self
     }
 
     /// The cut-off for one record: its rows with a smaller `stored_at` go. `None`: all stay.

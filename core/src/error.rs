@@ -4,8 +4,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
+/// The result of a call on a backend.
+pub type Result<T, E = PersistenceError> = std::result::Result<T, E>;
+
 /// What is known about the rows of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Nothing of the call was applied.
     NotApplied,
@@ -220,6 +226,14 @@ impl From<serde_json::Error> for PersistenceError {
     fn from(source: serde_json::Error) -> Self {
         Self::Serialization { source: Arc::new(source) }
     }
+}
+
+/// Serializes an error as its message.
+pub(crate) fn as_text<S: Serializer>(
+    error: &Option<PersistenceError>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(PersistenceError::to_string).serialize(serializer)
 }
 
 impl PersistenceError {

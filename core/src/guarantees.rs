@@ -1,7 +1,11 @@
 //! What a backend claims of itself.
 
+use serde::Serialize;
+
 /// What an acknowledged row survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Durability {
     /// Nothing is claimed: the row may be gone with the process.
     #[default]
@@ -29,7 +33,8 @@ impl Durability {
 /// The default claims nothing, which is what a backend with the three methods alone can claim.
 /// The conformance suite tests what is claimed, and that the rest refuses or degrades as
 /// documented.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Guarantees {
     /// What an acknowledged row survives.
     pub durability: Durability,
@@ -47,4 +52,55 @@ pub struct Guarantees {
     pub selective_cleanup: bool,
     /// Several processes may have the same store open at once.
     pub many_processes: bool,
+}
+
+impl Guarantees {
+    /// Sets [`durability`](Self::durability).
+    #[must_use]
+    pub const fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets [`atomic_batches`](Self::atomic_batches).
+    #[must_use]
+    pub const fn with_atomic_batches(mut self, claimed: bool) -> Self {
+        self.atomic_batches = claimed;
+        self
+    }
+
+    /// Sets [`idempotent_batches`](Self::idempotent_batches).
+    #[must_use]
+    pub const fn with_idempotent_batches(mut self, claimed: bool) -> Self {
+        self.idempotent_batches = claimed;
+        self
+    }
+
+    /// Sets [`snapshot_queries`](Self::snapshot_queries).
+    #[must_use]
+    pub const fn with_snapshot_queries(mut self, claimed: bool) -> Self {
+        self.snapshot_queries = claimed;
+        self
+    }
+
+    /// Sets [`streamed_queries`](Self::streamed_queries).
+    #[must_use]
+    pub const fn with_streamed_queries(mut self, claimed: bool) -> Self {
+        self.streamed_queries = claimed;
+        self
+    }
+
+    /// Sets [`selective_cleanup`](Self::selective_cleanup).
+    #[must_use]
+    pub const fn with_selective_cleanup(mut self, claimed: bool) -> Self {
+        self.selective_cleanup = claimed;
+        self
+    }
+
+    /// Sets [`many_processes`](Self::many_processes).
+    #[must_use]
+    pub const fn with_many_processes(mut self, claimed: bool) -> Self {
+        self.many_processes = claimed;
+        self
+    }
 }

@@ -27,6 +27,7 @@ mod pattern;
 mod query;
 mod recorder;
 mod retention;
+mod store_ext;
 mod stream;
 mod typed;
 
@@ -34,7 +35,7 @@ pub use backend::PersistenceBackend;
 pub use batch::{Batch, BatchId, REMEMBERED_WRITERS, Row};
 pub use cleanup::{CleanupPlan, CleanupRule, Swept};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{BackendError, ErrorKind, Outcome, PersistenceError};
+pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
 pub use guarantees::{Durability, Guarantees};
 pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
 pub use memory::MemoryBackend;
@@ -46,6 +47,7 @@ pub use recorder::{
     RetryPolicy,
 };
 pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};
+pub use store_ext::StoreExt;
 pub use stream::{RawRow, RowStream, TypedStream};
 pub use typed::{QueryExt, TypedRow, TypedRows};
 

@@ -10,7 +10,8 @@ use crate::pattern::{Grammar, Pattern};
 pub const MAX_TIMESTAMP: u64 = i64::MAX as u64;
 
 /// In which order the rows of one record come. Records always come in byte order of their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Greatest `stored_at` first; among equals the last to arrive first.
     #[default]
@@ -24,10 +25,11 @@ pub enum Order {
 /// ```
 /// # use annals_core::{Order, QueryParams};
 /// let newest_five = QueryParams::latest(5);
-/// let an_hour = QueryParams { order: Order::OldestFirst, ..QueryParams::range(0, 3_600_000) };
+/// let an_hour = QueryParams::range(0, 3_600_000).with_order(Order::OldestFirst);
 /// # assert_eq!((newest_five.limit_per_record, an_hour.end_time), (Some(5), Some(3_600_000)));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct QueryParams {
     /// The newest so many rows of each record, counted within the time window, whatever the order
     /// they are returned in. `None`: all.
@@ -52,6 +54,41 @@ impl QueryParams {
     pub fn range(start: u64, end: u64) -> Self {
         Self { start_time: Some(start), end_time: Some(end), ..Self::default() }
     }
+
+    /// Sets how many rows of each record to return at most: the newest ones in the time window.
+    #[must_use]
+    pub fn with_limit_per_record(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.limit_per_record = limit.into();
+        self
+    }
+
+    /// Sets the start of the time window, inclusive, in Unix milliseconds.
+    #[must_use]
+    pub fn with_start_time(mut self, start_time: impl Into<Option<u64>>) -> Self {
+        self.start_time = start_time.into();
+        self
+    }
+
+    /// Sets the end of the time window, inclusive, in Unix milliseconds.
+    #[must_use]
+    pub fn with_end_time(mut self, end_time: impl Into<Option<u64>>) -> Self {
+        self.end_time = end_time.into();
+        self
+    }
+
+    /// Sets the order of each record's rows.
+    #[must_use]
+    pub fn with_order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Sets the grammar of the pattern.
+    #[must_use]
+    pub fn with_grammar(mut self, grammar: Grammar) -> Self {
+        self.grammar = grammar;
+        self
+    }
 }
 
 /// A row as a query returns it.
@@ -68,6 +105,7 @@ pub struct StoredValue {
 
 /// What a listing tells of a record. Only records that have rows are listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RecordSummary {
     /// The record's name.
     pub record: String,
@@ -77,6 +115,13 @@ pub struct RecordSummary {
     pub first: u64,
     /// The greatest `stored_at`, in Unix milliseconds.
     pub last: u64,
+}
+
+impl RecordSummary {
+    /// A record with `count` rows from `first` to `last`, in Unix milliseconds.
+    pub fn new(record: impl Into<String>, count: u64, first: u64, last: u64) -> Self {
+        Self { record: record.into(), count, first, last }
+    }
 }
 
 /// A query with its pattern parsed and its bounds settled: what a backend works from.

@@ -9,7 +9,10 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use crate::error::PersistenceError;
 use crate::json::PlainValue;
@@ -23,14 +26,29 @@ type Pages = Pin<Box<dyn Stream<Item = Result<Vec<RawRow>, PersistenceError>> + 
 
 /// A row as the store has it. The text is what lies there: it was valid JSON when it was stored,
 /// and whoever reads it checks whether it still is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RawRow {
     /// The record's name, shared between the rows of one record.
     pub record: Arc<str>,
-    /// The value's text.
+    /// The value's text. Serialized as the member `value`, as JSON; text that is not valid JSON
+    /// fails to serialize.
+    #[serde(rename = "value", serialize_with = "as_json")]
     pub json: Arc<str>,
     /// Unix time in milliseconds.
     pub stored_at: u64,
+}
+
+impl RawRow {
+    /// A row of `record` at `stored_at` (Unix milliseconds) with the text `json`.
+    pub fn new(record: Arc<str>, json: Arc<str>, stored_at: u64) -> Self {
+        Self { record, json, stored_at }
+    }
+}
+
+fn as_json<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let raw: &RawValue = serde_json::from_str(json).map_err(S::Error::custom)?;
+    raw.serialize(serializer)
 }
 
 /// The rows of one query in their order, fetched page by page while they are read.
@@ -157,5 +175,18 @@ impl<T: DeserializeOwned> Stream for TypedStream<T> {
                 Err(error) => self.pass_over(&row, &error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_row_serializes_its_text_as_json() {
+        let row = RawRow::new("a".into(), "{\"x\": 1}".into(), 5);
+        let text = serde_json::to_string(&row).unwrap();
+        assert_eq!(text, r#"{"record":"a","value":{"x": 1},"stored_at":5}"#);
+        assert!(serde_json::to_string(&RawRow::new("a".into(), "{".into(), 5)).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::PersistenceBackend;
@@ -12,7 +13,8 @@ use crate::query::QueryParams;
 use crate::stream::TypedStream;
 
 /// A row with its value as `T`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TypedRow<T> {
     /// The record's name, shared between the rows of one record.
     pub record: Arc<str>,
@@ -23,7 +25,8 @@ pub struct TypedRow<T> {
 }
 
 /// The rows of a query that deserialized as `T`, and how many did not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TypedRows<T> {
     /// The rows, in the query's order.
     pub rows: Vec<TypedRow<T>>,

@@ -313,12 +313,12 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
             let mut summaries = Vec::new();
             for (id, name) in state.tables()?.records(&pattern)? {
                 if let Some(summary) = state.summary(id)? {
-                    summaries.push(RecordSummary {
-                        record: name.as_ref().to_owned(),
-                        count: summary.count,
-                        first: summary.first,
-                        last: summary.last,
-                    });
+                    summaries.push(RecordSummary::new(
+                        name.as_ref().to_owned(),
+                        summary.count,
+                        summary.first,
+                        summary.last,
+                    ));
                 }
             }
             Ok(summaries)
@@ -340,7 +340,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     /// Two processes that sweep one file take turns: its write lock sees to that.
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
         let removed = self.cleanup_plan(plan).await?;
-        Ok(Swept { removed, finished: true })
+        Ok(Swept::finished(removed))
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -90,7 +90,7 @@ impl<S: Snapshot> PagedScan<S> {
             let Some(next) = rows.next(&self.state)? else { break };
             let (stored_at, json) = rows.row(&next);
             *bytes += json.len();
-            page.push(RawRow { record: name.clone(), json: json.into(), stored_at });
+            page.push(RawRow::new(name.clone(), json.into(), stored_at));
             *limit -= 1;
             if *limit > 0 {
                 rows.advance(&self.state, next)?;

@@ -52,8 +52,8 @@ pub(crate) async fn sweep(
     engine.ready().await?;
     let mut sweep = Sweep { engine: &engine, turn, removed: 0 };
     match sweep.run(&plan).await {
-        Ok(()) => Ok(Swept { removed: sweep.removed, finished: true }),
-        Err(Stop::Left) => Ok(Swept { removed: sweep.removed, finished: false }),
+        Ok(()) => Ok(Swept::finished(sweep.removed)),
+        Err(Stop::Left) => Ok(Swept::left(sweep.removed)),
         Err(Stop::Failed(error)) => Err(error.after_removing(sweep.removed)),
     }
 }
@@ -202,11 +202,10 @@ mod tests {
 
     #[test]
     fn the_time_that_holds_for_all_records_is_the_earliest_of_rules_that_cover_all() {
-        let rule = |pattern: &str, older_than| CleanupRule {
-            pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
-            older_than,
+        let rule = |pattern: &str, older_than| {
+            CleanupRule::new(Pattern::new(pattern, Grammar::Glob).unwrap(), older_than)
         };
-        let plan = |rules: Vec<CleanupRule>| CleanupPlan { rules, keep_newest: 0 };
+        let plan = |rules: Vec<CleanupRule>| CleanupPlan::new(rules);
         let all = |rules| last_of_all(&plan(rules));
         assert_eq!(all(vec![rule("*", Some(10))]), Some(9));
         assert_eq!(all(vec![rule("a", Some(5)), rule("*", Some(10))]), Some(4));
@@ -216,7 +215,7 @@ mod tests {
         assert_eq!(all(vec![rule("a", Some(10))]), None);
         assert_eq!(all(vec![rule("*", Some(0))]), None);
         assert_eq!(all(vec![rule("*", Some(u64::MAX))]), Some(i64::MAX));
-        let newest = CleanupPlan { keep_newest: 1, ..plan(vec![rule("*", Some(10))]) };
+        let newest = plan(vec![rule("*", Some(10))]).with_keep_newest(1);
         assert_eq!((last_of_all(&newest), last_of_any(&newest)), (None, Some(9)));
         assert_eq!(last_of_any(&plan(vec![rule("a", Some(5)), rule("b", Some(10))])), Some(9));
         assert_eq!(last_of_any(&plan(vec![rule("a", None)])), None);

@@ -249,14 +249,13 @@ impl PersistenceBackend for PostgresBackend {
     /// it is [`Durability::Process`].
     fn guarantees(&self) -> Guarantees {
         let power_loss = self.worker.engine().survives_power_loss();
-        Guarantees {
-            durability: if power_loss { Durability::PowerLoss } else { Durability::Process },
-            atomic_batches: true,
-            idempotent_batches: true,
-            snapshot_queries: self.worker.engine().one_snapshot(),
-            streamed_queries: true,
-            selective_cleanup: true,
-            many_processes: true,
-        }
+        Guarantees::default()
+            .with_durability(if power_loss { Durability::PowerLoss } else { Durability::Process })
+            .with_atomic_batches(true)
+            .with_idempotent_batches(true)
+            .with_snapshot_queries(self.worker.engine().one_snapshot())
+            .with_streamed_queries(true)
+            .with_selective_cleanup(true)
+            .with_many_processes(true)
     }
 }

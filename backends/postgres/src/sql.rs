@@ -108,8 +108,8 @@ impl Sql {
              SET LOCAL idle_in_transaction_session_timeout = {limit};"
         );
         let commit = match config.durability {
-            Durability::PowerLoss => "",
             Durability::Process | Durability::Volatile => "SET LOCAL synchronous_commit = off;",
+            _ => "",
         };
         // There is one right plan for every read and every step of a sweep: index seeks in key
         // order. Before the first ANALYZE the planner cannot know that. JIT must go along, because

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 fn rule(pattern: &str, older_than: Option<u64>) -> CleanupRule {
-    CleanupRule { pattern: Pattern::new(pattern, Grammar::Glob).unwrap(), older_than }
+    CleanupRule::new(Pattern::new(pattern, Grammar::Glob).unwrap(), older_than)
 }
 
 async fn the_count_is_exact_over_many_steps() {
@@ -55,12 +55,12 @@ async fn a_cleanup_that_fails_half_way_tells_what_it_removed() {
 async fn a_plan_agrees_with_the_reference() {
     let place = Place::new();
     let plans = [
-        CleanupPlan { rules: vec![rule("r1*", Some(50)), rule("r2", None)], keep_newest: 0 },
-        CleanupPlan { rules: vec![rule("*", Some(90))], keep_newest: 30 },
-        CleanupPlan { rules: vec![rule("*", Some(95))], keep_newest: 1_000_000 },
-        CleanupPlan { rules: vec![rule("r3", Some(97)), rule("*", Some(60))], keep_newest: 10 },
-        CleanupPlan { rules: vec![rule("*", Some(u64::MAX))], keep_newest: u64::MAX },
-        CleanupPlan { rules: vec![rule("*", Some(u64::MAX))], keep_newest: 1 },
+        CleanupPlan::new(vec![rule("r1*", Some(50)), rule("r2", None)]),
+        CleanupPlan::new(vec![rule("*", Some(90))]).with_keep_newest(30),
+        CleanupPlan::new(vec![rule("*", Some(95))]).with_keep_newest(1_000_000),
+        CleanupPlan::new(vec![rule("r3", Some(97)), rule("*", Some(60))]).with_keep_newest(10),
+        CleanupPlan::new(vec![rule("*", Some(u64::MAX))]).with_keep_newest(u64::MAX),
+        CleanupPlan::new(vec![rule("*", Some(u64::MAX))]).with_keep_newest(1),
     ];
     let backend = place.backend();
     let reference = annals_core::MemoryBackend::new();

@@ -96,7 +96,7 @@ async fn cuts_at_random_lose_nothing_and_double_nothing() {
                         assert!(error.is_retryable(), "{error:?}");
                         match error.outcome() {
                             Outcome::NotApplied => Fate::NotApplied,
-                            Outcome::Unknown => Fate::Unknown,
+                            _ => Fate::Unknown,
                         }
                     }
                 });

@@ -77,20 +77,16 @@ async fn agrees_with_the_reference(place: Place) {
         backend.store_batch(&batch).await.unwrap();
         reference.store_batch(&batch).await.unwrap();
     }
-    let rule = |pattern: &str, older_than| CleanupRule {
-        pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
-        older_than,
+    let rule = |pattern: &str, older_than| {
+        CleanupRule::new(Pattern::new(pattern, Grammar::Glob).unwrap(), older_than)
     };
     for plan in [
         CleanupPlan::older_than(0),
         CleanupPlan::older_than(2_500),
-        CleanupPlan {
-            rules: vec![rule("r1", Some(6_000)), rule("*", Some(3_000))],
-            keep_newest: 0,
-        },
-        CleanupPlan { rules: vec![rule("r2", None), rule("*", Some(5_000))], keep_newest: 0 },
-        CleanupPlan { rules: vec![rule("r*", Some(9_000))], keep_newest: 40 },
-        CleanupPlan { rules: vec![rule("*", Some(u64::MAX))], keep_newest: 3 },
+        CleanupPlan::new(vec![rule("r1", Some(6_000)), rule("*", Some(3_000))]),
+        CleanupPlan::new(vec![rule("r2", None), rule("*", Some(5_000))]),
+        CleanupPlan::new(vec![rule("r*", Some(9_000))]).with_keep_newest(40),
+        CleanupPlan::new(vec![rule("*", Some(u64::MAX))]).with_keep_newest(3),
         CleanupPlan::older_than(i64::MAX as u64),
         CleanupPlan::older_than(u64::MAX),
     ] {
@@ -176,9 +172,9 @@ async fn sweeps_at_once_share_the_parts(place: Place) {
         backends[0].store_batch(&Batch::new(rows)).await.unwrap();
         let rules = [("b", kept), ("*", Some(i64::MAX as u64))].map(|(pattern, older_than)| {
             let pattern = Pattern::new(pattern, Grammar::Glob).unwrap();
-            CleanupRule { pattern, older_than }
+            CleanupRule::new(pattern, older_than)
         });
-        let plan = CleanupPlan { rules: rules.into(), keep_newest: 0 };
+        let plan = CleanupPlan::new(rules.into());
         let swept = join_all(backends.iter().map(|backend| backend.cleanup_plan(&plan))).await;
         let removed: u64 = swept.into_iter().map(Result::unwrap).sum();
         assert_eq!(removed, 24, "each row was counted once");
@@ -219,7 +215,7 @@ async fn expired_partitions_are_gone_and_others_are_made() {
     assert_eq!(backend.cleanup(5_500).await.unwrap(), 1);
     assert_eq!(place.number(OLD_PARTITIONS).await, 5);
     // What was emptied row by row goes too.
-    let newest = CleanupPlan { keep_newest: 1, ..CleanupPlan::older_than(9_000) };
+    let newest = CleanupPlan::older_than(9_000).with_keep_newest(1);
     backend.cleanup_plan(&newest).await.unwrap();
     assert_eq!(place.number(OLD_PARTITIONS).await, 1);
 }
@@ -338,7 +334,7 @@ async fn latest_is_a_seek(place: &Place, tables: &str) {
     for end in [None, Some(5_500), Some(1_200)] {
         let before = rows_read(place, tables).await;
         let backend = place.named_backend();
-        let params = QueryParams { end_time: end, ..QueryParams::latest(5) };
+        let params = QueryParams::latest(5).with_end_time(end);
         assert_eq!(backend.query("*", params).await.unwrap().len(), 50);
         backend.close().await.unwrap();
         let read = rows_read(place, tables).await - before;

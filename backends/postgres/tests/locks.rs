@@ -27,8 +27,7 @@ async fn a_query_locks_the_partitions_of_its_window() {
     let rows: Vec<_> = (0..4_000).map(|i| row("a", i, 31_999)).collect();
     place.backend().store_batch(&Batch::new(rows)).await.unwrap();
     let backend = place.named_backend();
-    let params =
-        QueryParams { start_time: Some(30_000), end_time: Some(31_999), ..Default::default() };
+    let params = QueryParams::default().with_start_time(30_000).with_end_time(31_999);
     let mut stream = backend.query_stream("a", params).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap().stored_at, 31_999);
     let locks = format!(
@@ -88,7 +87,7 @@ async fn no_room_for_locks_is_told_with_the_settings_name() {
     assert_eq!(reported.kind(), ErrorKind::Full, "{error}");
     assert!(error.is_retryable(), "others end");
     assert!(error.to_string().contains("`max_locks_per_transaction`"), "{error}");
-    let params = QueryParams { start_time: Some(300_000), ..Default::default() };
+    let params = QueryParams::default().with_start_time(300_000);
     assert_eq!(backend.query("a", params).await.unwrap().len(), 100);
 }
 

@@ -43,13 +43,11 @@ async fn every_kind_of_query_agrees_with_the_reference() {
                 (Some(49), None),
             ] {
                 for order in [Order::NewestFirst, Order::OldestFirst] {
-                    let params = QueryParams {
-                        limit_per_record: limit,
-                        start_time: start,
-                        end_time: end,
-                        order,
-                        ..QueryParams::default()
-                    };
+                    let params = QueryParams::default()
+                        .with_limit_per_record(limit)
+                        .with_start_time(start)
+                        .with_end_time(end)
+                        .with_order(order);
                     let expected = reference.query(pattern, params).await.unwrap();
                     let found = backend.query(pattern, params).await.unwrap();
                     assert_eq!(found, expected, "{pattern} {params:?}");
@@ -88,7 +86,7 @@ async fn latest_n_seeks() {
     let scanned = statistic("seq_tup_read", "pg_stat_user_tables", "relname = 'history'");
     for order in [Order::NewestFirst, Order::OldestFirst] {
         let before = settled(&place, &read).await;
-        let params = QueryParams { order, ..QueryParams::latest(5) };
+        let params = QueryParams::latest(5).with_order(order);
         let fresh = place.named_backend();
         assert_eq!(raw(&fresh, "*", params).await.len(), 500);
         fresh.close().await.unwrap();

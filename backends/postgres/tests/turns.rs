@@ -38,11 +38,11 @@ async fn a_sweep_is_left_to_the_process_that_is_at_it() {
     let plan = CleanupPlan::older_than(u64::MAX);
     for _ in 0..3 {
         let swept = backend.sweep(&plan).await.unwrap();
-        assert_eq!(swept, Swept { removed: 0, finished: false });
+        assert_eq!(swept, Swept::left(0));
     }
     drop(client);
     assert_eq!(sweep.await.unwrap().unwrap(), 500);
-    assert_eq!(backend.sweep(&plan).await.unwrap(), Swept { removed: 0, finished: true });
+    assert_eq!(backend.sweep(&plan).await.unwrap(), Swept::finished(0));
 }
 
 /// Its connections end, as they do when its process is killed; what its step had done is undone.

@@ -70,7 +70,7 @@ impl RedbConfig {
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = match durability {
             Durability::Volatile => Durability::Volatile,
-            Durability::Process | Durability::PowerLoss => Durability::PowerLoss,
+            _ => Durability::PowerLoss,
         };
         self
     }
@@ -113,15 +113,14 @@ impl RedbConfig {
     }
 
     pub(crate) fn guarantees(&self) -> Guarantees {
-        Guarantees {
-            durability: self.durability,
-            atomic_batches: true,
-            idempotent_batches: true,
-            snapshot_queries: true,
-            streamed_queries: true,
-            selective_cleanup: true,
-            many_processes: false,
-        }
+        Guarantees::default()
+            .with_durability(self.durability)
+            .with_atomic_batches(true)
+            .with_idempotent_batches(true)
+            .with_snapshot_queries(true)
+            .with_streamed_queries(true)
+            .with_selective_cleanup(true)
+            .with_many_processes(false)
     }
 }
 

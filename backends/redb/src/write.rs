@@ -104,7 +104,7 @@ impl RedbWriter {
             let mut transaction = database.begin_write().map_err(failed(operation))?;
             let level = match durability {
                 Durability::Volatile => redb::Durability::None,
-                Durability::Process | Durability::PowerLoss => redb::Durability::Immediate,
+                _ => redb::Durability::Immediate,
             };
             transaction.set_durability(level).map_err(failed(operation))?;
             let mut transaction = match numbers {

@@ -46,7 +46,7 @@ fn file(path: &Path, rows: &[(u32, u64, u32, &[u8])]) {
 }
 
 async fn values(history: &RedbBackend, record: &str) -> Vec<Value> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     let rows = history.query(record, params).await.unwrap();
     rows.into_iter().map(|row| row.value).collect()
 }

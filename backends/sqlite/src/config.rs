@@ -147,15 +147,14 @@ impl SqliteConfig {
     }
 
     pub(crate) fn guarantees(&self) -> Guarantees {
-        Guarantees {
-            durability: self.durability,
-            atomic_batches: true,
-            idempotent_batches: true,
-            snapshot_queries: true,
-            streamed_queries: true,
-            selective_cleanup: true,
-            many_processes: true,
-        }
+        Guarantees::default()
+            .with_durability(self.durability)
+            .with_atomic_batches(true)
+            .with_idempotent_batches(true)
+            .with_snapshot_queries(true)
+            .with_streamed_queries(true)
+            .with_selective_cleanup(true)
+            .with_many_processes(true)
     }
 }
 

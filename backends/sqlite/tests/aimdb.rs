@@ -109,7 +109,7 @@ async fn many_rows_become_several_runs_and_damage_stays_damage() {
     drop(connection);
     let tuning = Tuning { class_rows: [1, 2, 12], split_rows: 1, ..Tuning::default() };
     let history = SqliteBackend::open(SqliteConfig::new(&path).with_tuning(tuning)).unwrap();
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     let values: Vec<_> = history.query("*", params).await.unwrap();
     let values: Vec<_> = values.iter().map(|row| row.value.as_u64().unwrap()).collect();
     let odd = (1..100).step_by(2).filter(|id| ![7, 9].contains(id));

@@ -90,7 +90,7 @@ async fn arrival_order_survives_what_was_removed() {
     for (at, history) in [&one, &two, &one, &two, &two, &one].into_iter().enumerate() {
         history.store("tied", &json!(at), 7).await.unwrap();
     }
-    let plan = CleanupPlan { keep_newest: 2, ..CleanupPlan::older_than(u64::MAX) };
+    let plan = CleanupPlan::older_than(u64::MAX).with_keep_newest(2);
     assert_eq!(one.cleanup_plan(&plan).await.unwrap(), 4);
     two.store("tied", &json!(6), 7).await.unwrap();
     let rows = one.query("tied", QueryParams::default()).await.unwrap();
@@ -162,12 +162,11 @@ async fn a_sweep_under_way_leaves_new_records_alone() {
         (0..60_000).map(|at| Row::new("debug::big", &json!(at), at).unwrap()).collect();
     one.store_batch(&Batch::new(rows)).await.unwrap();
     one.store("debug::last", &json!(0), 1).await.unwrap();
-    let plan = |pattern: &str| CleanupPlan {
-        rules: vec![CleanupRule {
-            pattern: Pattern::new(pattern, Grammar::Glob).unwrap(),
-            older_than: Some(1_000_000),
-        }],
-        keep_newest: 0,
+    let plan = |pattern: &str| {
+        CleanupPlan::new(vec![CleanupRule::new(
+            Pattern::new(pattern, Grammar::Glob).unwrap(),
+            Some(1_000_000),
+        )])
     };
     let sweeping = tokio::spawn({
         let (one, plan) = (one.clone(), plan("debug::*"));

@@ -78,13 +78,10 @@ async fn a_hundred_thousand_records() {
     let one = history.query("r054321", QueryParams::default()).await.unwrap();
     assert_eq!((one.len(), &one[0].value), (1, &json!(2)));
     // A tenth of them lose all their rows, and their names.
-    let plan = CleanupPlan {
-        rules: vec![CleanupRule {
-            pattern: Pattern::new("r05*", Grammar::Glob).unwrap(),
-            older_than: Some(3),
-        }],
-        keep_newest: 0,
-    };
+    let plan = CleanupPlan::new(vec![CleanupRule::new(
+        Pattern::new("r05*", Grammar::Glob).unwrap(),
+        Some(3),
+    )]);
     assert_eq!(history.cleanup_plan(&plan).await.unwrap(), RECORDS / 10);
     assert_eq!(count(&path, "records"), RECORDS / 10 * 9);
 }
@@ -107,7 +104,7 @@ async fn stores_that_fold_one_file_together_lose_nothing() {
                 history.store("shared", &json!([writer, at]), at / 10).await.unwrap();
                 if at % 50 == 49 {
                     // What is old goes, but not the newest of each record.
-                    let plan = CleanupPlan { keep_newest: 100, ..CleanupPlan::older_than(at / 20) };
+                    let plan = CleanupPlan::older_than(at / 20).with_keep_newest(100);
                     removed += history.cleanup_plan(&plan).await.unwrap();
                 }
             }

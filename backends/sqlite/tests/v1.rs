@@ -50,7 +50,7 @@ fn file(path: &Path, rows: &[(u32, i64, u32, &str)]) {
 }
 
 async fn values(history: &SqliteBackend, record: &str) -> Vec<Value> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     let rows = history.query(record, params).await.unwrap();
     rows.into_iter().map(|row| row.value).collect()
 }

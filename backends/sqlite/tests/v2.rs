@@ -99,7 +99,7 @@ fn batch(writer: i64, number: u64, value: &str) -> Batch {
 }
 
 async fn values(history: &SqliteBackend, record: &str) -> Vec<Value> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     let rows = history.query(record, params).await.unwrap();
     rows.into_iter().map(|row| row.value).collect()
 }

@@ -57,7 +57,7 @@ impl PersistenceBackend for AimxBackend {
         params: QueryParams,
     ) -> Result<Vec<StoredValue>, PersistenceError> {
         let rows = self.query_stream(record_pattern, params).await?;
-        rows.and_then(|RawRow { record, json, stored_at }| async move {
+        rows.and_then(|RawRow { record, json, stored_at, .. }| async move {
             let value = serde_json::from_str(&json)?;
             Ok(StoredValue { record_name: record.to_string(), value, stored_at })
         })
@@ -74,8 +74,7 @@ impl PersistenceBackend for AimxBackend {
         let every = record_pattern == "#" && params.grammar == Grammar::Topic;
         let name = (!every).then_some(record_pattern);
         // What the pattern means is the server's business; only its bounds are settled here.
-        let settled =
-            Query::new(record_pattern, &QueryParams { grammar: Grammar::Glob, ..params })?;
+        let settled = Query::new(record_pattern, &params.with_grammar(Grammar::Glob))?;
         if settled.is_empty() {
             return Ok(RowStream::from_rows(Vec::new()));
         }
@@ -110,7 +109,7 @@ impl PersistenceBackend for AimxBackend {
         record_pattern: &str,
         grammar: Grammar,
     ) -> Result<Vec<RecordSummary>, PersistenceError> {
-        let params = QueryParams { grammar, ..QueryParams::default() };
+        let params = QueryParams::default().with_grammar(grammar);
         let mut rows = self.query_stream(record_pattern, params).await?;
         let mut records: Vec<RecordSummary> = Vec::new();
         while let Some(RawRow { record, stored_at, .. }) = rows.next().await.transpose()? {
@@ -119,12 +118,7 @@ impl PersistenceBackend for AimxBackend {
                     last.count += 1;
                     last.first = stored_at;
                 }
-                _ => records.push(RecordSummary {
-                    record: record.to_string(),
-                    count: 1,
-                    first: stored_at,
-                    last: stored_at,
-                }),
+                _ => records.push(RecordSummary::new(record.to_string(), 1, stored_at, stored_at)),
             }
         }
         Ok(records)
@@ -142,7 +136,7 @@ impl PersistenceBackend for AimxBackend {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees { streamed_queries: true, many_processes: true, ..Guarantees::default() }
+        Guarantees::default().with_streamed_queries(true).with_many_processes(true)
     }
 }
 

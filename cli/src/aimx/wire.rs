@@ -214,10 +214,8 @@ pub(crate) fn rows(version: Version, id: u64, frame: &[u8]) -> Result<Option<Vec
     let Rows { values } = serde_json::from_str(result.get()).map_err(|_| ODD_SHAPE)?;
     let mut rows: Vec<RawRow> = values
         .into_iter()
-        .map(|Row { record, value, stored_at }| RawRow {
-            record: record.into(),
-            json: value.get().into(),
-            stored_at,
+        .map(|Row { record, value, stored_at }| {
+            RawRow::new(record.into(), value.get().into(), stored_at)
         })
         .collect();
     // 3.0 has them oldest first. Among equals the last to arrive comes first here, so their order

@@ -208,7 +208,7 @@ impl Import {
         let stored = counted(self.sink.stored, "row");
         Failure::Failed(match error.outcome() {
             Outcome::NotApplied => format!("{error}; {stored} stored before it failed"),
-            Outcome::Unknown => {
+            _ => {
                 format!("{error}; {stored} stored for certain, the batch after them perhaps")
             }
         })

@@ -63,7 +63,7 @@ async fn records(
     if exact {
         return Ok(vec![pattern.clone()]);
     }
-    let params = QueryParams { grammar: *grammar, ..question.params(Some(1)) };
+    let params = question.params(Some(1)).with_grammar(*grammar);
     let mut heads = store.query_stream(pattern, params).await?;
     let mut records = Vec::new();
     while let Some(head) = heads.next().await.transpose()?
@@ -81,13 +81,12 @@ impl Question {
         let (start_time, end_time) = self.window;
         let limit_per_record = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         // Names are literal in this grammar.
-        QueryParams {
-            limit_per_record,
-            start_time,
-            end_time,
-            order: self.order,
-            grammar: Grammar::Glob,
-        }
+        QueryParams::default()
+            .with_limit_per_record(limit_per_record)
+            .with_start_time(start_time)
+            .with_end_time(end_time)
+            .with_order(self.order)
+            .with_grammar(Grammar::Glob)
     }
 
     /// What is left of one record, and how many of its first rows were given already.

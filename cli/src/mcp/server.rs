@@ -94,7 +94,7 @@ impl History {
             return Ok(records.into_iter().map(record).collect());
         }
         // A server would have to be asked for every row to count them.
-        let params = QueryParams { grammar, ..QueryParams::latest(1) };
+        let params = QueryParams::latest(1).with_grammar(grammar);
         let mut heads = self.store.query_stream(pattern, params).await.map_err(sentence)?;
         let mut records = Vec::new();
         while let Some(head) = heads.next().await.transpose().map_err(sentence)? {
@@ -160,7 +160,7 @@ impl History {
         annals::RecordName::new(asked.record.as_str()).map_err(sentence)?;
         let (start_time, end_time) = params::window(asked.from.as_ref(), asked.to.as_ref())?;
         // Names are literal in the first grammar.
-        let params = QueryParams { start_time, end_time, ..QueryParams::default() };
+        let params = QueryParams::default().with_start_time(start_time).with_end_time(end_time);
         summary::read(&*self.store, &asked.record, asked.member.as_deref(), params)
             .await
             .map_err(sentence)

@@ -117,7 +117,7 @@ impl Line for RecordSummary {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Self { record, count, first, last } = self;
+        let Self { record, count, first, last, .. } = self;
         let (first, last) = (to_the_second(*first), to_the_second(*last));
         vec![shown_name(record), indicatif::HumanCount(*count).to_string(), first, last]
     }

@@ -149,7 +149,7 @@ impl Plan {
             }
         }
         let (from, to) = (u64::try_from(from).ok()?, u64::try_from(to).ok()?);
-        let params = QueryParams { order: self.order, ..QueryParams::range(from, to) };
+        let params = QueryParams::range(from, to).with_order(self.order);
         (from <= to).then(|| (pattern.as_str().to_owned(), params))
     }
 }

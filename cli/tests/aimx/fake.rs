@@ -288,13 +288,12 @@ impl History {
 
     fn query(&self, params: &Value, grammar: Grammar, every: &str) -> Vec<StoredValue> {
         let order = if self.wire == Wire::One { Order::NewestFirst } else { Order::OldestFirst };
-        let asked = QueryParams {
-            limit_per_record: params["limit"].as_u64().map(|limit| limit as usize),
-            start_time: params["start"].as_u64(),
-            end_time: params["end"].as_u64(),
-            order,
-            grammar,
-        };
+        let asked = QueryParams::default()
+            .with_limit_per_record(params["limit"].as_u64().map(|limit| limit as usize))
+            .with_start_time(params["start"].as_u64())
+            .with_end_time(params["end"].as_u64())
+            .with_order(order)
+            .with_grammar(grammar);
         wait(self.rows.query(params["name"].as_str().unwrap_or(every), asked)).unwrap()
     }
 }

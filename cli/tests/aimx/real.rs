@@ -25,12 +25,10 @@ async fn serve(config: AimxConfig, history: Option<MemoryBackend>) -> AimDb<Toki
 fn handler(history: Arc<MemoryBackend>) -> QueryHandlerFn {
     Box::new(move |QueryHandlerParams { name, limit, start, end }| {
         let history = history.clone();
-        let params = QueryParams {
-            limit_per_record: limit.or(Some(1)),
-            start_time: start,
-            end_time: end,
-            ..QueryParams::default()
-        };
+        let params = QueryParams::default()
+            .with_limit_per_record(limit.or(Some(1)))
+            .with_start_time(start)
+            .with_end_time(end);
         Box::pin(async move {
             let values = history.query(&name, params).await.map_err(|error| error.to_string())?;
             Ok(json!({"count": values.len(), "values": values}))

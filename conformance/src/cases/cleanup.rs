@@ -192,7 +192,7 @@ async fn cleanup_4_an_empty_record_is_not_listed_and_can_be_written_again(cx: &C
 
 fn rule(pattern: &str, older_than: Option<u64>) -> Verdict<CleanupRule> {
     let pattern = Pattern::new(pattern, Grammar::Glob).during("making a pattern")?;
-    Ok(CleanupRule { pattern, older_than })
+    Ok(CleanupRule::new(pattern, older_than))
 }
 
 async fn selective(cx: &Context) -> Verdict<Store> {
@@ -209,14 +209,14 @@ async fn cleanup_5_a_record_follows_the_first_rule_that_matches(cx: &Context) ->
     store.put("d", 99, 99).await?;
     let rules =
         vec![rule("a", None)?, rule("b*", Some(100))?, rule("*b", Some(0))?, rule("c", Some(0))?];
-    let removed = store.cleanup_plan(&CleanupPlan { rules, keep_newest: 0 }).await;
+    let removed = store.cleanup_plan(&CleanupPlan::new(rules)).await;
     equal("the rows removed", &removed.during("cleaning up by a plan")?, &10)?;
     equal("the records left", &store.names("*", QueryParams::default()).await?, &["a", "c", "d"])
 }
 
 async fn cleanup_5_the_newest_rows_stay(cx: &Context) -> Verdict {
     let store = selective(cx).await?;
-    let plan = CleanupPlan { rules: vec![rule("*", Some(100))?], keep_newest: 3 };
+    let plan = CleanupPlan::new(vec![rule("*", Some(100))?]).with_keep_newest(3);
     let removed = store.cleanup_plan(&plan).await;
     equal("the rows removed", &removed.during("cleaning up by a plan")?, &21)?;
     for record in ["a", "b", "c"] {
@@ -224,7 +224,7 @@ async fn cleanup_5_the_newest_rows_stay(cx: &Context) -> Verdict {
         equal(format!("what is left of {record}"), &left, &[10, 9, 8])?;
     }
     equal("the rows removed by the second call", &store.cleanup_plan(&plan).await?, &0)?;
-    let more = CleanupPlan { keep_newest: u64::MAX, ..plan };
+    let more = plan.with_keep_newest(u64::MAX);
     equal("the rows removed if all stay", &store.cleanup_plan(&more).await?, &0)
 }
 
@@ -241,8 +241,8 @@ async fn cleanup_5_without_the_claim_other_plans_are_refused(cx: &Context) -> Ve
         return skip("the backend claims selective_cleanup");
     }
     for plan in [
-        CleanupPlan { rules: vec![rule("a", Some(100))?], keep_newest: 0 },
-        CleanupPlan { rules: vec![rule("*", Some(100))?], keep_newest: 1 },
+        CleanupPlan::new(vec![rule("a", Some(100))?]),
+        CleanupPlan::new(vec![rule("*", Some(100))?]).with_keep_newest(1),
     ] {
         refused(format!("{plan:?}"), store.cleanup_plan(&plan).await, "Unsupported", |error| {
             matches!(error, PersistenceError::Unsupported(_))

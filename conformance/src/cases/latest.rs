@@ -40,10 +40,10 @@ async fn latest_1_a_limit_counts_per_record(cx: &Context) -> Verdict {
 
 async fn latest_1_a_limit_counts_after_the_window(cx: &Context) -> Verdict {
     let store = three(cx).await?;
-    let params = QueryParams { limit_per_record: Some(2), ..QueryParams::range(5, 55) };
+    let params = QueryParams::range(5, 55).with_limit_per_record(2);
     let got = store.values("*", params).await?;
     equal("the newest two up to 55", &got, &["a3", "a2", "b5", "b4", "c1"])?;
-    let params = QueryParams { limit_per_record: Some(2), ..QueryParams::range(15, 75) };
+    let params = QueryParams::range(15, 75).with_limit_per_record(2);
     let got = store.values("*", params).await?;
     equal("the newest two from 15 to 75", &got, &["a3", "a2", "b7", "b6"])
 }
@@ -51,7 +51,7 @@ async fn latest_1_a_limit_counts_after_the_window(cx: &Context) -> Verdict {
 async fn latest_1_a_limit_means_the_newest_in_either_order(cx: &Context) -> Verdict {
     let store = three(cx).await?;
     for window in [QueryParams::default(), QueryParams::range(5, 105)] {
-        let params = QueryParams { limit_per_record: Some(2), order: Order::OldestFirst, ..window };
+        let params = window.with_limit_per_record(2).with_order(Order::OldestFirst);
         // Which rows they are is this clause's matter, their order QUERY-1's.
         let mut got = store.values("*", params).await?;
         got.sort_unstable_by_key(Value::to_string);
@@ -62,7 +62,7 @@ async fn latest_1_a_limit_means_the_newest_in_either_order(cx: &Context) -> Verd
 
 async fn latest_2_limit_zero_returns_nothing(cx: &Context) -> Verdict {
     let store = three(cx).await?;
-    let in_window = QueryParams { limit_per_record: Some(0), ..QueryParams::range(5, 95) };
+    let in_window = QueryParams::range(5, 95).with_limit_per_record(0);
     for params in [QueryParams::latest(0), in_window] {
         for pattern in ["*", "b"] {
             let got = store.values(pattern, params).await?;
@@ -92,11 +92,11 @@ async fn latest_3_the_newest_cost_what_is_returned(cx: &Context) -> Verdict {
         store.load(rows?).await?;
     }
     let newest = QueryParams::latest(5);
-    let oldest_first = QueryParams { order: Order::OldestFirst, ..newest };
+    let oldest_first = newest.with_order(Order::OldestFirst);
     for (what, params) in [
         ("the newest 5", newest),
         ("the newest 5, oldest first", oldest_first),
-        ("the newest 5 up to a time", QueryParams { end_time: Some(400), ..newest }),
+        ("the newest 5 up to a time", newest.with_end_time(400)),
     ] {
         let (mut on_short, mut on_long) = (Duration::MAX, Duration::MAX);
         for round in 1..=ROUNDS {

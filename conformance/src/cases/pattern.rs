@@ -149,7 +149,7 @@ async fn pattern_3_the_empty_pattern_is_refused(cx: &Context) -> Verdict {
     let store = records(cx, &["a"]).await?;
     let is_expected = |error: &PersistenceError| matches!(error, PersistenceError::InvalidPattern { reason, .. } if !reason.is_empty());
     for grammar in [Grammar::Glob, Grammar::Topic] {
-        let params = QueryParams { grammar, ..QueryParams::default() };
+        let params = QueryParams::default().with_grammar(grammar);
         let what = "the empty pattern";
         refused(what, store.query("", params).await, "InvalidPattern", is_expected)?;
         refused(what, store.query_stream("", params).await, "InvalidPattern", is_expected)?;
@@ -187,7 +187,7 @@ async fn pattern_4_the_cost_of_matching_is_bounded(cx: &Context) -> Verdict {
         ("*a".repeat(200) + "*b", Grammar::Glob),
         ("#.a.#.a.#.a.#.a.#.a.#.b".to_owned(), Grammar::Topic),
     ] {
-        let params = QueryParams { grammar, ..QueryParams::default() };
+        let params = QueryParams::default().with_grammar(grammar);
         let mut best = Duration::MAX;
         for _ in 0..3 {
             let started = Instant::now();
@@ -243,7 +243,7 @@ async fn pattern_5_segments_between_dots(cx: &Context) -> Verdict {
 
 async fn pattern_5_a_star_in_a_longer_segment_is_refused(cx: &Context) -> Verdict {
     let store = records(cx, &["a.b"]).await?;
-    let params = QueryParams { grammar: Grammar::Topic, ..QueryParams::default() };
+    let params = QueryParams::default().with_grammar(Grammar::Topic);
     for pattern in ["a*.b", "a.b*", "**", "a::*"] {
         refused(
             format!("the topic {pattern:?}"),
@@ -266,7 +266,7 @@ async fn records(cx: &Context, names: &[&str]) -> Verdict<Store> {
 
 /// The records that a query returns, sorted: their order is QUERY-1's and NAME-3's matter.
 async fn matching(store: &Store, pattern: &str, grammar: Grammar) -> Verdict<Vec<String>> {
-    let params = QueryParams { grammar, ..QueryParams::default() };
+    let params = QueryParams::default().with_grammar(grammar);
     Ok(sorted(store.names(pattern, params).await?))
 }
 

@@ -44,7 +44,7 @@ async fn query_1_records_in_byte_order_then_newest_first(cx: &Context) -> Verdic
 
 async fn query_1_oldest_first_is_the_reverse_within_each_record(cx: &Context) -> Verdict {
     let store = mixed(cx).await?;
-    let oldest_first = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let oldest_first = QueryParams::default().with_order(Order::OldestFirst);
     let expected = ["a1", "a2", "a3", "b2", "b3", "b4", "c1"];
     equal("all rows, oldest first", &store.values("*", oldest_first).await?, &expected)?;
     // Rows at one time: the exact reverse, so the first to arrive comes first.
@@ -110,7 +110,7 @@ async fn query_3_a_batch_stored_while_a_stream_is_read_is_in_it_whole_or_not_at_
 ) -> Verdict {
     let store = long_history(cx).await?;
     for (round, order) in [(0, Order::NewestFirst), (1, Order::OldestFirst)] {
-        let params = QueryParams { order, ..QueryParams::default() };
+        let params = QueryParams::default().with_order(order);
         let mut stream = store.query_stream("*", params).await?;
         let first = stream.next().await;
         ensure(matches!(first, Some(Ok(_))), "the first row of the stream", "a row", &first)?;
@@ -194,10 +194,10 @@ async fn query_4_a_stream_yields_what_a_query_returns(cx: &Context) -> Verdict {
     store.load(rows?).await?;
     for params in [
         QueryParams::default(),
-        QueryParams { order: Order::OldestFirst, ..QueryParams::default() },
+        QueryParams::default().with_order(Order::OldestFirst),
         QueryParams::latest(7),
-        QueryParams { limit_per_record: Some(1_001), ..QueryParams::range(100, 900) },
-        QueryParams { order: Order::OldestFirst, ..QueryParams::latest(500) },
+        QueryParams::range(100, 900).with_limit_per_record(1_001),
+        QueryParams::latest(500).with_order(Order::OldestFirst),
     ] {
         let queried = store.query("r*", params).await.map(plain)?;
         let streamed = rest(store.query_stream("r*", params).await?).await?;
@@ -309,11 +309,8 @@ async fn query_5_a_listing_counts_and_dates_the_records(cx: &Context) -> Verdict
     for (record, at) in [("b", 20), ("a", 30), ("c", 10), ("a", 10), ("b", 40), ("a", 20)] {
         store.put(record, at, at).await?;
     }
-    let summary = |record: &str, count, first, last| RecordSummary {
-        record: record.to_owned(),
-        count,
-        first,
-        last,
+    let summary = |record: &str, count, first, last| {
+        RecordSummary::new(record.to_owned(), count, first, last)
     };
     let expected = [summary("a", 3, 10, 30), summary("b", 2, 20, 40), summary("c", 1, 10, 10)];
     equal("the listing", &store.records("*", Grammar::Glob).await?, &expected)?;

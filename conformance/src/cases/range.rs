@@ -42,9 +42,9 @@ async fn range_2_bounds_are_inclusive(cx: &Context) -> Verdict {
 
 async fn range_2_each_bound_is_optional(cx: &Context) -> Verdict {
     let store = ten(cx).await?;
-    let from = QueryParams { start_time: Some(7), ..QueryParams::default() };
+    let from = QueryParams::default().with_start_time(7);
     equal("from 7 on", &store.values("r", from).await?, &[9, 8, 7])?;
-    let to = QueryParams { end_time: Some(2), ..QueryParams::default() };
+    let to = QueryParams::default().with_end_time(2);
     equal("up to 2", &store.values("r", to).await?, &[2, 1, 0])?;
     let all = store.values("r", QueryParams::default()).await?;
     equal("no bound at all", &all, &[9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
@@ -85,7 +85,7 @@ async fn range_3_bounds_beyond_the_last_timestamp_are_no_bounds(cx: &Context) ->
         (Some(u64::MAX), Some(u64::MAX), vec![MAX_TIMESTAMP, 5, 0]),
         (None, Some(u64::MAX), vec![MAX_TIMESTAMP, 5, 0]),
     ] {
-        let params = QueryParams { start_time: start, end_time: end, ..QueryParams::default() };
+        let params = QueryParams::default().with_start_time(start).with_end_time(end);
         let values = store.values("r", params).await?;
         equal(format!("from {start:?} to {end:?}"), &values, &expected)?;
     }

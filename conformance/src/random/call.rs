@@ -69,7 +69,7 @@ struct Short<'a>(&'a QueryParams);
 
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let QueryParams { limit_per_record, start_time, end_time, order, grammar } = self.0;
+        let QueryParams { limit_per_record, start_time, end_time, order, grammar, .. } = self.0;
         for (name, number) in [("start", start_time), ("end", end_time)] {
             if let Some(number) = number {
                 write!(f, ", {name} {number}")?;

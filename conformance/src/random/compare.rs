@@ -97,10 +97,10 @@ fn plan(
         .iter()
         .map(|(pattern, older_than)| {
             let pattern = Pattern::new(pattern, Grammar::Glob)?;
-            Ok(CleanupRule { pattern, older_than: *older_than })
+            Ok(CleanupRule::new(pattern, *older_than))
         })
         .collect();
-    Ok(CleanupPlan { rules: rules?, keep_newest })
+    Ok(CleanupPlan::new(rules?).with_keep_newest(keep_newest))
 }
 
 async fn everything(backend: &dyn PersistenceBackend) -> Answer {

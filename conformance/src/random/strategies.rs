@@ -80,12 +80,13 @@ fn params() -> impl Strategy<Value = QueryParams> {
     let bound = || option::weighted(0.5, any_time());
     let order = prop_oneof![2 => Just(Order::NewestFirst), 1 => Just(Order::OldestFirst)];
     (limit, bound(), bound(), order, grammar()).prop_map(
-        |(limit_per_record, start_time, end_time, order, grammar)| QueryParams {
-            limit_per_record,
-            start_time,
-            end_time,
-            order,
-            grammar,
+        |(limit_per_record, start_time, end_time, order, grammar)| {
+            QueryParams::default()
+                .with_limit_per_record(limit_per_record)
+                .with_start_time(start_time)
+                .with_end_time(end_time)
+                .with_order(order)
+                .with_grammar(grammar)
         },
     )
 }

@@ -113,7 +113,7 @@ impl Journal {
             for row in line["rows"].as_array().into_iter().flatten() {
                 let text = |i: usize| Arc::from(row[i].as_str().unwrap_or_default());
                 let stored_at = row[1].as_u64().unwrap_or_default();
-                shelf.insert(RawRow { record: text(0), json: text(2), stored_at });
+                shelf.insert(RawRow::new(text(0), text(2), stored_at));
             }
             let writer = line["writer"][0].as_str().and_then(|writer| writer.parse().ok());
             if let (Some(writer), Some(number)) = (writer, line["writer"][1].as_u64()) {
@@ -288,20 +288,18 @@ impl PersistenceBackend for Journal {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees {
-            durability: Durability::Process,
-            atomic_batches: true,
-            idempotent_batches: true,
-            snapshot_queries: true,
-            selective_cleanup: true,
-            ..Guarantees::default()
-        }
+        Guarantees::default()
+            .with_durability(Durability::Process)
+            .with_atomic_batches(true)
+            .with_idempotent_batches(true)
+            .with_snapshot_queries(true)
+            .with_selective_cleanup(true)
     }
 }
 
 fn raw(row: &Row) -> RawRow {
     let (record, json) = (row.record.clone().into_shared(), row.value.clone().into_shared());
-    RawRow { record, json, stored_at: row.stored_at }
+    RawRow::new(record, json, row.stored_at)
 }
 
 /// Journals in the folder for temporary files.

@@ -17,7 +17,7 @@ impl PersistenceBackend for ThreeMethods {
     async fn store(&self, name: &str, value: &Value, at: u64) -> Result<(), PersistenceError> {
         let Row { record, value, stored_at } = Row::new(name, value, at)?;
         let (record, json) = (record.into_shared(), value.into_shared());
-        self.0.lock().unwrap().insert(RawRow { record, json, stored_at });
+        self.0.lock().unwrap().insert(RawRow::new(record, json, stored_at));
         Ok(())
     }
 

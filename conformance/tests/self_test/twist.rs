@@ -149,7 +149,7 @@ impl PersistenceBackend for Twisted {
 
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
         let removed = self.cleanup_plan(plan).await?;
-        Ok(Swept { removed, finished: true })
+        Ok(Swept::finished(removed))
     }
 
     async fn health(&self) -> Result<()> {

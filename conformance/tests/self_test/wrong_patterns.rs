@@ -90,7 +90,7 @@ impl Twist for EmptyIsEverything {
         params: QueryParams,
     ) -> Result<Vec<RawRow>> {
         let params = match pattern {
-            "" => QueryParams { grammar: Grammar::Glob, ..params },
+            "" => params.with_grammar(Grammar::Glob),
             _ => params,
         };
         select(inner, if pattern.is_empty() { "*" } else { pattern }, params).await

@@ -145,14 +145,13 @@ impl Twist for LimitBeforeWindow {
         pattern: &str,
         params: QueryParams,
     ) -> Result<Vec<RawRow>> {
-        let newest = QueryParams { start_time: None, end_time: None, ..params };
-        let window = QueryParams { limit_per_record: None, ..params };
+        let newest = params.with_start_time(None).with_end_time(None);
+        let window = params.with_limit_per_record(None);
         if params.limit_per_record.is_none() {
             return select(inner, pattern, params).await;
         }
         // Crossed and great bounds are the reference's matter.
-        let mut inside =
-            select(inner, pattern, QueryParams { limit_per_record: Some(1), ..window }).await?;
+        let mut inside = select(inner, pattern, window.with_limit_per_record(1)).await?;
         if inside.is_empty() {
             return Ok(inside);
         }
@@ -178,7 +177,7 @@ impl Twist for LimitTakesOldest {
         if params.order == Order::NewestFirst || !few {
             return select(inner, pattern, params).await;
         }
-        let all = select(inner, pattern, QueryParams { limit_per_record: None, ..params }).await?;
+        let all = select(inner, pattern, params.with_limit_per_record(None)).await?;
         let limit = params.limit_per_record.unwrap_or(0);
         let records = all.chunk_by(|a, b| a.record == b.record);
         Ok(records.flat_map(|rows| rows.iter().take(limit).cloned()).collect())
@@ -197,7 +196,7 @@ impl Twist for FullScan {
         params: QueryParams,
     ) -> Result<Vec<RawRow>> {
         if params.limit_per_record.is_some() {
-            select(inner, pattern, QueryParams { limit_per_record: None, ..params }).await?;
+            select(inner, pattern, params.with_limit_per_record(None)).await?;
         }
         select(inner, pattern, params).await
     }
@@ -219,7 +218,7 @@ impl Twist for NoSnapshot {
         for row in select(
             inner,
             pattern,
-            QueryParams { limit_per_record: params.limit_per_record.map(|n| n.min(1)), ..params },
+            params.with_limit_per_record(params.limit_per_record.map(|n| n.min(1))),
         )
         .await?
         {
@@ -227,7 +226,7 @@ impl Twist for NoSnapshot {
                 names.push(row.record.to_string());
             }
         }
-        let (inner, params) = (inner.clone(), QueryParams { grammar: Grammar::Glob, ..params });
+        let (inner, params) = (inner.clone(), params.with_grammar(Grammar::Glob));
         let pages =
             stream::unfold((names.into_iter(), inner), move |(mut names, inner)| async move {
                 let rows = select(&inner, &names.next()?, params).await;
@@ -267,7 +266,7 @@ pub(crate) struct ReadersLockWritersOut(pub(crate) std::sync::Arc<tokio::sync::R
 #[async_trait]
 impl Twist for ReadersLockWritersOut {
     fn claims(&self, claims: Guarantees) -> Guarantees {
-        Guarantees { snapshot_queries: false, ..claims }
+        claims.with_snapshot_queries(false)
     }
 
     async fn store(
@@ -334,7 +333,7 @@ impl Twist for ListsEmptyRecords {
         let mut records = inner.records(pattern, grammar).await?;
         for name in self.0.lock().unwrap().iter().filter(|name| matches.matches(name)) {
             if records.iter().all(|record| record.record != *name) {
-                records.push(RecordSummary { record: name.clone(), count: 0, first: 0, last: 0 });
+                records.push(RecordSummary::new(name.clone(), 0, 0, 0));
             }
         }
         records.sort_by(|a, b| a.record.cmp(&b.record));

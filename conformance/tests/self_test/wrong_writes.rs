@@ -327,12 +327,12 @@ impl Twist for Plans {
 }
 
 pub(crate) fn keeps_nothing(plan: &CleanupPlan) -> CleanupPlan {
-    CleanupPlan { keep_newest: 0, ..plan.clone() }
+    plan.clone().with_keep_newest(0)
 }
 
 pub(crate) fn last_rule_first(plan: &CleanupPlan) -> CleanupPlan {
     let rules: Vec<CleanupRule> = plan.rules.iter().rev().cloned().collect();
-    CleanupPlan { rules, ..plan.clone() }
+    CleanupPlan::new(rules).with_keep_newest(plan.keep_newest)
 }
 
 /// Does not claim plans, and treats every plan as a plain one instead of refusing it.
@@ -341,7 +341,7 @@ pub(crate) struct EveryPlanIsPlain;
 #[async_trait]
 impl Twist for EveryPlanIsPlain {
     fn claims(&self, claims: Guarantees) -> Guarantees {
-        Guarantees { selective_cleanup: false, ..claims }
+        claims.with_selective_cleanup(false)
     }
 
     async fn cleanup_plan(&self, inner: &MemoryBackend, plan: &CleanupPlan) -> Result<u64> {

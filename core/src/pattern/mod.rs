@@ -6,11 +6,15 @@
 mod glob;
 mod topic;
 
+use serde::Serialize;
+
 use crate::error::PersistenceError;
 use crate::name::{MAX_NAME_BYTES, excerpt};
 
 /// How the wildcards of a pattern are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Grammar {
     /// `*` is any run of characters, the empty run too; everything else is literal.
     #[default]

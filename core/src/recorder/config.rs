@@ -14,6 +14,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What happens to a value when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Overflow {
     /// `record` waits for room, first come first served; `try_record` answers
     /// [`Full`](crate::RecorderError::Full). Nothing is dropped.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::error::PersistenceError;
 
 /// What became of the values of one record, or of all.
 ///
 /// At every moment `recorded = stored + rejected + dropped + pending`; each is counted for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[non_exhaustive]
 pub struct RecordStats {
     /// Values that were given to the recorder and that it answered for.
@@ -47,7 +49,7 @@ impl AddAssign for RecordStats {
 }
 
 /// A recorder's account at one moment: all counters were read at once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct RecorderStats {
     /// All records together, those with names that are not allowed included.
@@ -63,6 +65,7 @@ pub struct RecorderStats {
     /// Calls to the backend that failed and were made again.
     pub retries: u64,
     /// The last error of the backend, even if it has been overcome since.
+    #[serde(serialize_with = "crate::error::as_text")]
     pub last_error: Option<PersistenceError>,
     /// When that was, in Unix milliseconds.
     pub last_error_ms: Option<u64>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
+use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use super::RetentionPolicy;
@@ -22,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// What the sweeps of a [`Retention`] did so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct RetentionStats {
     /// Sweeps that went through.
@@ -34,6 +35,7 @@ pub struct RetentionStats {
     /// Sweeps that failed.
     pub failures: u64,
     /// The last failure, even if a sweep has gone through since.
+    #[serde(serialize_with = "crate::error::as_text")]
     pub last_error: Option<PersistenceError>,
     /// When a sweep last went through, in Unix milliseconds.
     pub last_success_ms: Option<u64>,

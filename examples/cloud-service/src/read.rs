@@ -96,16 +96,15 @@ pub(crate) async fn history(
     params: Result<Query<HistoryParams>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(params) = params.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let asked = QueryParams {
-        limit_per_record: params.latest,
-        start_time: params.from,
-        end_time: params.to,
-        order: match params.order {
+    let asked = QueryParams::default()
+        .with_limit_per_record(params.latest)
+        .with_start_time(params.from)
+        .with_end_time(params.to)
+        .with_order(match params.order {
             OrderName::Newest => Order::NewestFirst,
             OrderName::Oldest => Order::OldestFirst,
-        },
-        grammar: params.grammar.into(),
-    };
+        })
+        .with_grammar(params.grammar.into());
     let timer = QueryTimer::start(&service.metrics);
     let rows = service.history.stream_typed::<Box<RawValue>>(&params.pattern, asked).await;
     let rows = rows.map_err(|error| Problem::of_query(&error))?;
@@ -163,7 +162,7 @@ async fn send(
     while left > 0
         && let Some(row) = rows.next().await
     {
-        let TypedRow { record, value, stored_at } = row?;
+        let TypedRow { record, value, stored_at, .. } = row?;
         left -= 1;
         serde_json::to_writer(&mut piece, &Line { record: &record, value: &value, stored_at })?;
         piece.push(b'\n');

@@ -18,7 +18,7 @@ fn widened(query: &Query, text: &str, params: &QueryParams, theirs: Grammar) -> 
         // Without `*` and `#` it is a name in either grammar.
         _ if literal == text && !text.contains('#') => text.to_owned(),
         Grammar::Glob => format!("{literal}*"),
-        Grammar::Topic => "#".to_owned(),
+        _ => "#".to_owned(),
     }
 }
 

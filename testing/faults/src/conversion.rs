@@ -94,6 +94,6 @@ fn converted(bed: &impl Bed, rows: &[StoredValue]) -> Result<(), String> {
 async fn everything(
     store: &dyn PersistenceBackend,
 ) -> Result<Vec<StoredValue>, annals_core::PersistenceError> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     store.query("*", params).await
 }

@@ -216,6 +216,6 @@ impl<'a> Life<'a> {
 }
 
 async fn everything(store: &dyn PersistenceBackend) -> Result<Vec<StoredValue>, PersistenceError> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     store.query("*", params).await
 }

@@ -41,13 +41,10 @@ fn time(number: u64) -> u64 {
 /// What the store reports.
 pub fn write(open: &Open<'_>, writer: u64, first: u64) -> Result<(), PersistenceError> {
     let store = open()?;
-    let plan = CleanupPlan {
-        rules: vec![CleanupRule {
-            pattern: Pattern::new(&format!("old{writer}"), Grammar::Glob)?,
-            older_than: Some(u64::MAX),
-        }],
-        keep_newest: 0,
-    };
+    let plan = CleanupPlan::new(vec![CleanupRule::new(
+        Pattern::new(&format!("old{writer}"), Grammar::Glob)?,
+        Some(u64::MAX),
+    )]);
     runtime().block_on(async {
         for number in first.. {
             tell(&format!("sent {number}"));
@@ -179,6 +176,6 @@ pub fn storm(
 }
 
 async fn everything(store: &Arc<dyn PersistenceBackend>) -> Result<Vec<StoredValue>, String> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     store.query("*", params).await.map_err(|error| error.to_string())
 }

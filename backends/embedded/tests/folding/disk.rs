@@ -135,15 +135,14 @@ impl Engine for Disk {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees {
-            durability: Durability::Volatile,
-            atomic_batches: true,
-            idempotent_batches: true,
-            snapshot_queries: true,
-            streamed_queries: true,
-            selective_cleanup: true,
-            many_processes: true,
-        }
+        Guarantees::default()
+            .with_durability(Durability::Volatile)
+            .with_atomic_batches(true)
+            .with_idempotent_batches(true)
+            .with_snapshot_queries(true)
+            .with_streamed_queries(true)
+            .with_selective_cleanup(true)
+            .with_many_processes(true)
     }
 }
 

@@ -80,22 +80,19 @@ fn batch(rows: &[(u8, u64)], number: &mut u64) -> Batch {
 }
 
 fn plan(records: u8, older_than: u64, keep_newest: u64) -> CleanupPlan {
-    let rule = |name: &&str| CleanupRule {
-        pattern: Pattern::new(name, Grammar::Glob).unwrap(),
-        older_than: Some(older_than),
+    let rule = |name: &&str| {
+        CleanupRule::new(Pattern::new(name, Grammar::Glob).unwrap(), Some(older_than))
     };
     let rules = NAMES[..usize::from(records)].iter().map(rule).collect();
-    CleanupPlan { rules, keep_newest }
+    CleanupPlan::new(rules).with_keep_newest(keep_newest)
 }
 
 fn params(limit: Option<usize>, from: Option<u64>, to: Option<u64>, forward: bool) -> QueryParams {
-    QueryParams {
-        limit_per_record: limit,
-        start_time: from,
-        end_time: to,
-        order: if forward { Order::OldestFirst } else { Order::NewestFirst },
-        ..QueryParams::default()
-    }
+    QueryParams::default()
+        .with_limit_per_record(limit)
+        .with_start_time(from)
+        .with_end_time(to)
+        .with_order(if forward { Order::OldestFirst } else { Order::NewestFirst })
 }
 
 async fn everything(backend: &dyn PersistenceBackend) -> Vec<StoredValue> {
@@ -299,11 +296,8 @@ async fn names_go_with_their_rows_and_come_back_under_new_ids() {
             store.store("comes and goes", &json!([at]), at).await.unwrap();
             store.store("stays", &json!([at]), round * 10 + at).await.unwrap();
         }
-        let rule = CleanupRule {
-            pattern: Pattern::new("comes*", Grammar::Glob).unwrap(),
-            older_than: Some(u64::MAX),
-        };
-        let plan = CleanupPlan { rules: vec![rule], keep_newest: 0 };
+        let rule = CleanupRule::new(Pattern::new("comes*", Grammar::Glob).unwrap(), Some(u64::MAX));
+        let plan = CleanupPlan::new(vec![rule]);
         assert_eq!(store.cleanup_plan(&plan).await.unwrap(), 10);
         assert_eq!(disk.data().names(), 1);
         assert_eq!(store.records("*", Grammar::Glob).await.unwrap().len(), 1);

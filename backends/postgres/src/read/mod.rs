@@ -176,12 +176,12 @@ pub(crate) async fn records(
                 let times = row.get::<_, Option<i64>>(2).zip(row.get::<_, Option<i64>>(3));
                 let record = place.checked_sub(1).and_then(|place| records.get(place));
                 if let (Some(record), Some((first, last))) = (record, times) {
-                    summaries.push(RecordSummary {
-                        record: record.name.to_string(),
-                        count: row.get::<_, i64>(1).cast_unsigned(),
-                        first: first.cast_unsigned(),
-                        last: last.cast_unsigned(),
-                    });
+                    summaries.push(RecordSummary::new(
+                        record.name.to_string(),
+                        row.get::<_, i64>(1).cast_unsigned(),
+                        first.cast_unsigned(),
+                        last.cast_unsigned(),
+                    ));
                 }
             }
         }

@@ -118,11 +118,9 @@ impl Sorted<'_> {
         };
         let index = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
         match index.and_then(|index| self.records.get(index)) {
-            Some(record) if in_order => Ok(RawRow {
-                record: record.name.clone(),
-                json: Arc::from(json),
-                stored_at: time.cast_unsigned(),
-            }),
+            Some(record) if in_order => {
+                Ok(RawRow::new(record.name.clone(), Arc::from(json), time.cast_unsigned()))
+            }
             _ => {
                 let message = "a bug: the server's plan did not keep the rows in order";
                 Err(error::own("query", ErrorKind::Other, message))

@@ -19,7 +19,7 @@ fn is_full(error: &PersistenceError) -> bool {
 }
 
 async fn values(history: &RedbBackend) -> Vec<Value> {
-    let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+    let params = QueryParams::default().with_order(Order::OldestFirst);
     let rows = history.query("a", params).await.unwrap();
     rows.into_iter().map(|row| row.value[0].clone()).collect()
 }

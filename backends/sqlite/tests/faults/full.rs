@@ -41,7 +41,7 @@ pub(crate) fn a_log_that_took_all_room_begins_anew() {
             }
         }
         assert!(failures > 0, "the log never took all the room");
-        let params = QueryParams { order: Order::OldestFirst, ..QueryParams::default() };
+        let params = QueryParams::default().with_order(Order::OldestFirst);
         let rows = history.query("a", params).await.unwrap();
         let values: Vec<Value> = rows.into_iter().map(|row| row.value).collect();
         assert_eq!(values, (1..900).map(Value::from).collect::<Vec<_>>());

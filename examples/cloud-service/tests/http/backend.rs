@@ -109,7 +109,7 @@ impl PersistenceBackend for Obedient {
         let Some(rows) = breaks_after else {
             return self.memory.query_stream(record_pattern, params).await;
         };
-        let row = RawRow { record: "a".into(), json: "1".into(), stored_at: 1 };
+        let row = RawRow::new("a".into(), "1".into(), 1);
         let broken = BackendError::new("test", "query", ErrorKind::Connection, SECRET);
         Ok(RowStream::from_pages(stream::iter([Ok(vec![row; rows]), Err(broken.into())])))
     }

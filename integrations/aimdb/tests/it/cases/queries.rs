@@ -43,8 +43,7 @@ async fn all_forms_of_a_query_read_the_store() {
     assert_eq!(numbers(db.query_range(vienna, 1_000, 1_001).await.unwrap()), [1, 0]);
     assert_eq!(numbers(db.query_range(all, 0, u64::MAX).await.unwrap()).len(), 6);
 
-    let oldest_first =
-        QueryParams { order: Order::OldestFirst, ..QueryParams::range(1_001, 1_002) };
+    let oldest_first = QueryParams::range(1_001, 1_002).with_order(Order::OldestFirst);
     let raw = db.query_raw(graz, oldest_first).await.unwrap();
     assert_eq!(raw[0].value, json!({"n": 11, "celsius": 21.5}));
     assert_eq!((&*raw[0].record_name, raw[0].stored_at), (graz, 1_001));
@@ -69,7 +68,7 @@ async fn each_line_reads_patterns_its_own_way_unless_told_otherwise() {
         let builder = line::builder().with_persistence_options(backend.clone(), options);
         let db = line::start(builder).await;
         // The handle's grammar counts, whatever the parameters say.
-        let params = QueryParams { grammar: Grammar::Glob, ..QueryParams::default() };
+        let params = QueryParams::default().with_grammar(Grammar::Glob);
         db.query_raw(pattern, params).await.unwrap().len()
     };
     let of_its_own = |glob, topic| if SEPARATOR == "::" { glob } else { topic };
