@@ -46,7 +46,7 @@ pub use annals_core::{
     RecordHandle, RecordName, RecordStats, RecordSummary, Recorder, RecorderConfig, RecorderError,
     RecorderStats, Result, Retention, RetentionHandle, RetentionPolicy, RetentionStats,
     RetryPolicy, Row, RowStream, StoreExt, StoredValue, Swept, SystemClock, TypedRow, TypedRows,
-    TypedStream, Value, async_trait,
+    TypedStream, Value, async_trait, duration,
 };
 pub use connect::connect;
 

@@ -16,6 +16,7 @@ mod backend;
 mod batch;
 mod cleanup;
 mod clock;
+pub mod duration;
 mod error;
 mod forward;
 mod guarantees;
