@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use annals_core::{MemoryBackend, PersistenceBackend, PersistenceError};
+use annals_core::{PersistenceBackend, PersistenceError, Result};
+
+use crate::lazy::Lazy;
+use crate::scheme::{self, Scheme};
+
+/// The option of any URL that says when its store is opened.
+const WHEN: &str = "connect";
 
 /// Opens the store that `url` names and makes it ready for use.
 ///
@@ -11,15 +17,17 @@ use annals_core::{MemoryBackend, PersistenceBackend, PersistenceError};
 /// | `sqlite:history.db`, `sqlite:./data/history.db`, `sqlite:/var/lib/history.db`, `sqlite:///var/lib/history.db` | a SQLite file |
 /// | `redb:history.redb` and the same forms | a redb file |
 /// | `postgres://user@host:5432/database`, `postgresql://…` | a PostgreSQL database |
-/// | `memory:` | a history of this process, gone with the last handle |
+/// | `memory:` | a history in this process, gone with the last handle |
+/// | `mystore:…` | a backend that [`register`](crate::register) added |
 ///
 /// A file and its missing parent folders are created. Its path is relative to the current folder
-/// unless it begins with `/`; two slashes after the scheme belong to the scheme, so that
-/// `sqlite://history.db` and `sqlite:history.db` are the same file, as sqlx reads them. The path is
+/// unless it begins with `/`; two slashes after the scheme belong to the scheme, so
+/// `sqlite://history.db` and `sqlite:history.db` are the same file, as in sqlx. The path is
 /// percent-decoded: `%3F` is a question mark in a file's name, `%25` a percent sign.
 ///
 /// Options follow as `?name=value&…` and go to the backend's own settings
-/// (`sqlite:history.db?durability=process`). An unknown option is an error.
+/// (`sqlite:history.db?durability=process`). An unknown option is an error. One option works with
+/// every URL: `connect=lazy` opens the store at the first call, as [`connect_lazy`] does.
 ///
 /// # Errors
 /// [`NotConfigured`](PersistenceError::NotConfigured) when the URL names no backend, or one whose
@@ -27,7 +35,7 @@ use annals_core::{MemoryBackend, PersistenceBackend, PersistenceError};
 /// repeats a password.
 ///
 /// # Cancel safety
-/// Dropping the future may leave a store that is created but empty; connecting again goes on.
+/// Dropping the future may leave a store that is created but empty; connecting again completes it.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -38,90 +46,75 @@ use annals_core::{MemoryBackend, PersistenceBackend, PersistenceError};
 /// assert!(error.to_string().contains("sqlite:history.db"));
 /// # Ok::<(), annals::PersistenceError>(()) }).unwrap();
 /// ```
-pub async fn connect(url: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(PersistenceError::NotConfigured(no_scheme(url)));
-    };
-    let backend: Arc<dyn PersistenceBackend> = match scheme {
-        "sqlite" => sqlite(url).await?,
-        "redb" => redb(url).await?,
-        "postgres" | "postgresql" => postgres(url).await?,
-        "memory" if matches!(rest, "" | "//") => Arc::new(MemoryBackend::new()),
-        "memory" => {
-            let message = "memory: takes neither a name nor options; write just memory:";
-            return Err(PersistenceError::NotConfigured(message.to_owned()));
-        }
-        _ => return Err(PersistenceError::NotConfigured(unknown_scheme(scheme))),
-    };
-    backend.initialize().await?;
-    Ok(backend)
-}
-
-#[cfg(feature = "sqlite")]
-async fn sqlite(url: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    let config = annals_sqlite::SqliteConfig::from_url(url)?;
-    // Opening may wait for the disk and for other processes.
-    let backend = blocking::unblock(|| annals_sqlite::SqliteBackend::open(config)).await?;
-    Ok(Arc::new(backend))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn sqlite(_: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    Err(feature_is_off("sqlite", "sqlite"))
-}
-
-#[cfg(feature = "redb")]
-async fn redb(url: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    let config = annals_redb::RedbConfig::from_url(url)?;
-    let backend = blocking::unblock(|| annals_redb::RedbBackend::open(config)).await?;
-    Ok(Arc::new(backend))
-}
-
-#[cfg(not(feature = "redb"))]
-async fn redb(_: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    Err(feature_is_off("redb", "redb"))
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    Ok(Arc::new(annals_postgres::PostgresBackend::connect(url).await?))
-}
-
-#[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> Result<Arc<dyn PersistenceBackend>, PersistenceError> {
-    Err(feature_is_off("postgres", "postgres"))
-}
-
-#[cfg(not(all(feature = "sqlite", feature = "redb", feature = "postgres")))]
-fn feature_is_off(scheme: &str, feature: &str) -> PersistenceError {
-    PersistenceError::NotConfigured(format!(
-        "{scheme}: URLs need the feature `{feature}`, which this build was made without; \
-         enable it in Cargo.toml"
-    ))
-}
-
-const KNOWN: &str = "sqlite:history.db, redb:history.redb, postgres://host/database and memory:";
-
-/// What to say of text without a scheme: most likely a file's name. What looks like settings
-/// (`host=… password=…`) is not repeated.
-fn no_scheme(text: &str) -> String {
-    if text.trim().is_empty() || text.contains(['=', '@']) {
-        return format!("the URL has no scheme; known are {KNOWN}");
+pub async fn connect(url: &str) -> Result<Arc<dyn PersistenceBackend>> {
+    let Target { scheme, url, lazy } = Target::new(url)?;
+    if lazy {
+        return Ok(Arc::new(Lazy::new(scheme, url)));
     }
-    let scheme = if text.ends_with(".redb") { "redb" } else { "sqlite" };
-    format!("\"{}\" is no URL; for a file write {scheme}:{text}", text.escape_debug())
+    scheme.open(url).await
 }
 
-/// What to say of a scheme that is none of ours. What cannot be a scheme (RFC 3986, 3.1) is not
-/// repeated.
-fn unknown_scheme(scheme: &str) -> String {
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.len() <= 32
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    if is_scheme {
-        format!("no backend knows {scheme}: URLs; known are {KNOWN}")
-    } else {
-        format!("the URL has no scheme that is known; known are {KNOWN}")
+/// Returns a backend that opens its store at the first call, for a service that starts before its
+/// database does.
+///
+/// Until the store is open, every call tries to open it and fails with the reason while it cannot;
+/// a server that is away is a retryable error, which a [`Recorder`](crate::Recorder) retries while
+/// it keeps the values. Concurrent first calls share one attempt. The store stays open from the
+/// first success on.
+///
+/// [`guarantees`](PersistenceBackend::guarantees) are what the scheme declares until the store is
+/// open (the durability is [`Volatile`](crate::Durability::Volatile): nothing is promised about a
+/// store that nobody has seen), and the store's own from then on. `sqlite:` and `redb:` create a
+/// missing file at the first call.
+///
+/// # Errors
+/// Those of [`connect`] that the URL alone shows: an unknown scheme, a feature that is off, an
+/// option that does not exist. They are reported here, not at the first call.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use annals::PersistenceBackend;
+///
+/// let history = annals::connect_lazy("memory:")?; // or annals::connect("memory:?connect=lazy").await
+/// history.store("door", &"open".into(), 1_740_081_234_000).await?;
+/// # Ok::<(), annals::PersistenceError>(()) }).unwrap();
+/// ```
+pub fn connect_lazy(url: &str) -> Result<Arc<dyn PersistenceBackend>> {
+    let Target { scheme, url, .. } = Target::new(url)?;
+    Ok(Arc::new(Lazy::new(scheme, url)))
+}
+
+/// What a URL asks for.
+struct Target {
+    scheme: Arc<Scheme>,
+    /// Without the option [`WHEN`].
+    url: String,
+    lazy: bool,
+}
+
+impl Target {
+    fn new(url: &str) -> Result<Self> {
+        let scheme = scheme::of(url)?;
+        let (base, options) = url.split_once('?').unwrap_or((url, ""));
+        let is_when = |option: &&str| option.split('=').next() == Some(WHEN);
+        let mut lazy = false;
+        for option in options.split('&').filter(is_when) {
+            lazy = match option.split_once('=').map(|(_, value)| value) {
+                Some("lazy") => true,
+                Some("now") => false,
+                _ => {
+                    let message = "the option connect is either lazy or now (the default)";
+                    return Err(PersistenceError::NotConfigured(message.to_owned()));
+                }
+            };
+        }
+        let kept: Vec<_> = options.split('&').filter(|o| !o.is_empty() && !is_when(o)).collect();
+        let url = match kept.is_empty() {
+            true => base.to_owned(),
+            false => format!("{base}?{}", kept.join("&")),
+        };
+        scheme.check(&url)?;
+        Ok(Self { scheme, url, lazy })
     }
 }
 

@@ -1,17 +1,17 @@
 //! The history of live records: named values that change over time.
 //!
-//! A service or device has live records (sensor readings, derived values, states) and wants their
-//! history: store every value, ask for the latest N of every record a wildcard matches, for
-//! everything in a time window, and let old rows go. annals keeps it behind one small trait,
-//! [`PersistenceBackend`], on SQLite, PostgreSQL (with TimescaleDB or Citus) or redb. The code that
-//! records and asks stays as it is when the store changes; only the feature and the URL differ.
+//! A service or device has live records: sensor readings, derived values, states. annals stores
+//! every value, answers with the latest N values of every record that a wildcard matches or with
+//! everything in a time window, and deletes old rows. It does so behind one small trait,
+//! [`PersistenceBackend`], on SQLite, PostgreSQL (with TimescaleDB or Citus) or redb. Moving to
+//! another store changes a feature and a URL; the code that records and queries stays the same.
 //!
 //! ```
 //! use annals::{PersistenceBackend, QueryExt, QueryParams};
 //! use serde_json::json;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! // `sqlite:history.db`, `redb:history.redb` or `postgres://…` in earnest.
+//! // In production: `sqlite:history.db`, `redb:history.redb` or `postgres://…`.
 //! let history = annals::connect("memory:").await?;
 //! history.store("temperature::attic", &json!(21.5), 1_740_081_234_000).await?;
 //! history.store("temperature::attic", &json!(22.0), 1_740_081_264_000).await?;
@@ -31,12 +31,15 @@
 //! | `redb` | `redb:history.redb` | `annals::redb` |
 //! | `postgres` | `postgres://user@host/database` | `annals::postgres` |
 //! | none needed | `memory:` | [`MemoryBackend`] |
+//! | none needed | `mystore:…` | a backend of your own, see [`register`] |
 //! | `aimdb` | | `annals::aimdb`: history for AimDB |
 //!
-//! With no feature at all the crate builds and pulls in no engine; [`connect`] then knows `memory:`
-//! only, and names the feature that any other URL needs.
+//! Without any feature the crate contains no engine: [`connect`] then opens `memory:` and
+//! registered schemes only, and names the feature that any other URL needs.
 
 mod connect;
+mod lazy;
+mod scheme;
 
 pub use annals_core::{
     BackendError, Batch, BatchId, CleanupPlan, CleanupRule, Clock, DEFAULT_MAX_VALUE_BYTES,
@@ -48,7 +51,8 @@ pub use annals_core::{
     RetryPolicy, Row, RowStream, StoreExt, StoredValue, Swept, SystemClock, TypedRow, TypedRows,
     TypedStream, Value, async_trait, duration,
 };
-pub use connect::connect;
+pub use connect::{connect, connect_lazy};
+pub use scheme::{register, register_with_guarantees};
 
 /// The SQLite backend and its settings.
 #[cfg(feature = "sqlite")]

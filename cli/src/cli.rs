@@ -8,14 +8,15 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
-#[cfg(feature = "mcp")]
-use crate::mcp;
-#[cfg(feature = "postgres")]
-use crate::migrate;
+#[cfg(not(all(
+    feature = "sql",
+    feature = "postgres",
+    feature = "mcp",
+    feature = "conformance"
+)))]
+use crate::not_built_in::NotBuiltIn;
 use crate::say::{complain, say};
-#[cfg(feature = "sql")]
-use crate::sql;
-use crate::{cleanup, collect, conformance, export, import, query, records};
+use crate::{cleanup, collect, export, import, query, records};
 
 /// Keep the history of live records, and ask for it.
 ///
@@ -105,15 +106,28 @@ pub(crate) enum Command {
     Import(import::Args),
     Export(export::Args),
     Query(query::Args),
-    #[cfg(feature = "sql")]
-    Sql(sql::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
+    #[cfg(feature = "sql")]
+    Sql(crate::sql::Args),
     #[cfg(feature = "postgres")]
-    Migrate(migrate::Args),
+    Migrate(crate::migrate::Args),
     #[cfg(feature = "mcp")]
-    Mcp(mcp::Args),
-    Conformance(conformance::Args),
+    Mcp(crate::mcp::Args),
+    #[cfg(feature = "conformance")]
+    Conformance(crate::conformance::Args),
+    /// Query a history in SQL (not built in: needs the feature sql)
+    #[cfg(not(feature = "sql"))]
+    Sql(NotBuiltIn),
+    /// Convert a PostgreSQL history (not built in: needs the feature postgres)
+    #[cfg(not(feature = "postgres"))]
+    Migrate(NotBuiltIn),
+    /// Answer questions over the Model Context Protocol (not built in: needs the feature mcp)
+    #[cfg(not(feature = "mcp"))]
+    Mcp(NotBuiltIn),
+    /// Test a backend against the contract (not built in: needs the feature conformance)
+    #[cfg(not(feature = "conformance"))]
+    Conformance(NotBuiltIn),
 }
 
 /// How the wildcards of a pattern are read.

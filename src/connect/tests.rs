@@ -2,7 +2,12 @@
 
 use serde_json::json;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use annals_core::{BackendError, ErrorKind, MemoryBackend, Recorder, RecorderConfig};
+
 use super::*;
+use crate::scheme::{register, register_with_guarantees};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
@@ -135,4 +140,113 @@ fn a_redb_url_opens_its_file() {
 fn a_postgres_url_that_no_server_answers_is_a_backend_error() {
     let message = refusal("postgres://nobody:sesame@127.0.0.1:1/db");
     assert!(message.starts_with("postgres"), "{message}");
+}
+
+#[test]
+fn a_registered_scheme_opens_with_the_whole_url() {
+    static LENGTH: AtomicUsize = AtomicUsize::new(0);
+    register("own", |url| async move {
+        LENGTH.store(url.len(), Ordering::SeqCst);
+        Ok(MemoryBackend::new())
+    })
+    .unwrap();
+    block_on(async {
+        let history = connect("own:place?connect=now&size=5").await.unwrap();
+        history.store("a", &json!(1), 1).await.unwrap();
+        assert_eq!(history.query("a", Default::default()).await.unwrap().len(), 1);
+    });
+    assert_eq!(LENGTH.load(Ordering::SeqCst), "own:place?size=5".len());
+    assert!(not_configured("mysql://localhost/db").contains("own:, "));
+}
+
+#[test]
+fn a_scheme_that_is_taken_or_is_none_is_refused() {
+    let refusal = |scheme: &str| {
+        let error = register(scheme, |_| async { Ok(MemoryBackend::new()) }).unwrap_err();
+        let PersistenceError::Backend(error) = error else { panic!("{scheme}: {error:?}") };
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    };
+    // Reserved whatever the features are.
+    for scheme in ["sqlite", "redb", "postgres", "postgresql", "memory"] {
+        assert!(refusal(scheme).contains(&format!("{scheme}: is taken")));
+    }
+    for scheme in ["", "1st", "a b", "a:", "Own", "größe"] {
+        assert!(refusal(scheme).contains("a letter, then letters"), "{scheme}");
+    }
+    register("twice", |_| async { Ok(MemoryBackend::new()) }).unwrap();
+    assert!(refusal("twice").contains("twice: is taken"));
+}
+
+/// A scheme whose server is away for the first `attempts` attempts to open it.
+fn away_for(scheme: &str, attempts: usize) {
+    let left = AtomicUsize::new(attempts);
+    let mut guarantees = annals_core::Guarantees::default();
+    guarantees.atomic_batches = true;
+    register_with_guarantees(scheme, guarantees, move |_| {
+        let opens = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        async move {
+            match opens {
+                Ok(_) => {
+                    Err(BackendError::new("own", "open", ErrorKind::Connection, "away").into())
+                }
+                Err(_) => Ok(MemoryBackend::new()),
+            }
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_lazy_connection_opens_at_the_first_call_that_can() {
+    away_for("away", 2);
+    block_on(async {
+        assert!(connect("away:").await.err().unwrap().is_retryable());
+        let history = connect("away:?connect=lazy").await.unwrap();
+        assert!(history.guarantees().atomic_batches && !history.guarantees().idempotent_batches);
+        let error = history.store("a", &json!(1), 1).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        history.store("a", &json!(1), 1).await.unwrap();
+        assert_eq!(history.guarantees(), MemoryBackend::new().guarantees());
+        assert_eq!(history.query("a", Default::default()).await.unwrap().len(), 1);
+        history.close().await.unwrap();
+        let error = history.store("a", &json!(1), 1).await.unwrap_err();
+        assert!(matches!(error, PersistenceError::BackendShutdown), "{error}");
+    });
+}
+
+#[test]
+fn a_recorder_keeps_its_values_until_the_server_comes() {
+    away_for("later", 3);
+    block_on(async {
+        let history = connect_lazy("later:").unwrap();
+        let recorder = Recorder::new(history.clone(), RecorderConfig::default());
+        for value in 0..100 {
+            recorder.record("a", &value).await.unwrap();
+        }
+        recorder.close().await.unwrap();
+        assert_eq!(recorder.stats().total.stored, 100);
+        assert_eq!(history.query("a", Default::default()).await.unwrap().len(), 100);
+    });
+}
+
+#[test]
+fn a_lazy_connection_that_is_closed_first_never_opens() {
+    away_for("never", 0);
+    block_on(async {
+        let history = connect_lazy("never:").unwrap();
+        history.close().await.unwrap();
+        let error = history.health().await.unwrap_err();
+        assert!(matches!(error, PersistenceError::BackendShutdown), "{error}");
+    });
+}
+
+#[test]
+fn a_lazy_connection_reports_a_wrong_url_at_once() {
+    for url in
+        ["mysql://h/d", "memory:name?connect=lazy", "sqlite:?connect=lazy", "redb:a?nonsense=1"]
+    {
+        assert!(connect_lazy(url).is_err(), "{url}");
+    }
+    assert!(not_configured("memory:?connect=later").contains("lazy or now"));
 }

@@ -1,4 +1,4 @@
-//! Embedded stores: each a file in a folder of its own, beside the file that was named.
+//! Stores with a path: each in a new folder beside the path in the URL.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use annals::{PersistenceBackend, async_trait};
 use annals_conformance::{Harness, HarnessResult, unique_name};
 
-use super::places::Gate;
+use super::locations::Gate;
 use crate::failure::Failure;
 
 /// Stores in files, with the options of one URL.
@@ -14,6 +14,8 @@ use crate::failure::Failure;
 pub(super) struct Files {
     scheme: String,
     options: String,
+    /// Whether the backend has the option `max_value_bytes`.
+    sized: bool,
     folder: PathBuf,
     gate: Gate,
 }
@@ -21,6 +23,7 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new(url: &str, path: &Path, gate: Gate) -> Result<Self, Failure> {
         let scheme = url.split(':').next().unwrap_or_default().to_owned();
+        let sized = matches!(&*scheme, "sqlite" | "redb");
         let options = url.split_once('?').map_or("", |(_, options)| options).to_owned();
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -28,19 +31,19 @@ impl Files {
         };
         if !parent.is_dir() {
             return Err(Failure::Failed(format!(
-                "there is no folder {}; make it, or name a file in another one",
+                "there is no folder {}; create it, or name a file in another one",
                 parent.display()
             )));
         }
         let folder = parent.join(unique_name(".annals-conformance"));
-        Ok(Self { scheme, options, folder, gate })
+        Ok(Self { scheme, options, sized, folder, gate })
     }
 
     pub(super) fn folder(&self) -> PathBuf {
         self.folder.clone()
     }
 
-    /// Opens the store in a folder that is there: a child that comes late must not make it again.
+    /// Opens the store in a folder that exists: a late child process must not create it again.
     async fn connect(
         &self,
         location: &str,
@@ -53,11 +56,11 @@ impl Files {
         Ok(annals::connect(&self.url(location, option)).await?)
     }
 
-    /// The URL of the file in a store's folder, with the options and one more.
+    /// The URL of the file in a store's folder, with the options and one more that replaces its
+    /// namesake.
     fn url(&self, location: &str, option: Option<String>) -> String {
         let path = location.replace('%', "%25").replace('?', "%3F");
         let options = self.options.split('&').filter(|pair| !pair.is_empty());
-        // The later of two equal options would not do everywhere.
         let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
         let replaced = option.as_deref().map(name_of);
         let mut options: Vec<_> =
@@ -94,6 +97,9 @@ impl Harness for Files {
         location: &str,
         max_value_bytes: usize,
     ) -> HarnessResult<Option<Arc<dyn PersistenceBackend>>> {
+        if !self.sized {
+            return Ok(None);
+        }
         let option = format!("max_value_bytes={max_value_bytes}");
         Ok(Some(self.connect(location, Some(option)).await?))
     }

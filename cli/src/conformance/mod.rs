@@ -1,30 +1,34 @@
 //! `annals conformance`: the contract's suite against a backend.
 
 mod files;
-mod places;
+mod fresh;
+mod locations;
+mod report;
 #[cfg(feature = "postgres")]
 mod schemas;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 
-use annals::MemoryBackend;
-use annals_conformance::{Case, CaseResult, Outcome, RunOptions, Suite};
+use annals_conformance::{Case, CaseResult, RunOptions, Suite};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use percent_encoding::percent_decode_str;
 
+use crate::cli::{Backend, NamedBy};
 use crate::failure::Failure;
-use crate::output::{CaseLine, Format, Header, Printer, counted};
+use crate::output::Format;
 use crate::signals::Signals;
-use places::{Gate, Kind, Places};
+use locations::{Gate, Kind, Locations};
 
-/// Hold a backend to its contract and print what came of it
+/// Test a backend against the contract
 ///
-/// Runs the suite that every backend has to pass, in places of its own that are removed afterwards:
-/// new files in a temporary folder beside the one that is named, or new schemas in the database.
-/// What is there already is not touched. The options of the URL are tested as they are.
+/// Runs the suite that every backend has to pass. Its stores are new files in a temporary folder
+/// beside the named file, or new schemas in the named database, and are removed afterwards.
+/// Existing data is not touched. The options of the URL are tested as they are.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -46,12 +50,16 @@ Examples:
   annals conformance 'redb:history.redb?durability=volatile'
   annals conformance postgres://me@db.example/plant --filter range
 
-The exit code is 1 if a case fails. A case that cannot be run against this backend is listed as \
+The exit code is 1 if a case fails. A case that cannot run against this backend is listed as \
 skipped.";
 
-pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let (suite, places) = suite(&args.url)?;
-    // The cases that kill a process start this program again; it gets here, and no further.
+pub(crate) fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
+    if backend.named_by == NamedBy::Option {
+        let message = "the backend is an argument here, not an option: annals conformance URL";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let (suite, locations) = suite(&args.url)?;
+    // The cases that kill a process start this program again, which acts as their child here.
     let suite = suite.with_child_args(["conformance", "--", &args.url].map(OsString::from));
     if let Some(code) = suite.serve_child() {
         process::exit(if code == process::ExitCode::SUCCESS { 0 } else { 1 });
@@ -69,36 +77,43 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             text.escape_debug()
         )));
     }
-    let places = Arc::new(places);
-    remove_at_ctrl_c(places.clone())?;
-    places.make()?;
+    let locations = Arc::new(locations);
+    remove_at_ctrl_c(locations.clone())?;
+    locations.create()?;
     let results = with_progress(selected, |done| suite.run_with(&options, done));
-    places.remove_all();
-    report(args.output, &results)
+    locations.remove_all();
+    report::print(args.output, &results)
 }
 
-/// The suite for the backend that a URL names, and where it keeps its stores.
-fn suite(url: &str) -> Result<(Suite, Places), Failure> {
+/// The suite for the backend in a URL, and where it keeps its stores.
+fn suite(url: &str) -> Result<(Suite, Locations), Failure> {
+    // Reports what is wrong with the URL, without opening it.
+    annals::connect_lazy(url)?;
     let gate = Gate::default();
-    let places = |kind| Places { gate: gate.clone(), kind };
-    if let Some(path) = crate::store::file(url)? {
-        let files = files::Files::new(url, &path, gate.clone())?;
-        let folder = files.folder();
-        return Ok((Suite::new(files), places(Kind::Folder(folder))));
-    }
+    let locations = |kind| Locations { gate: gate.clone(), kind };
     #[cfg(feature = "postgres")]
     if url.starts_with("postgres") {
-        let schemas = schemas::Schemas::new(url, gate.clone())?;
-        return Ok((Suite::new(schemas.clone()), places(Kind::Schemas(schemas))));
+        let schemas = schemas::Schemas::new(url, gate.clone());
+        return Ok((Suite::new(schemas.clone()), locations(Kind::Schemas(schemas))));
     }
-    if url == "memory:" {
-        return Ok((Suite::in_memory("memory", MemoryBackend::new), places(Kind::Nowhere)));
+    let Some(path) = path(url)? else {
+        return Ok((Suite::new(fresh::Fresh::new(url)), locations(Kind::Memory)));
+    };
+    let files = files::Files::new(url, &path, gate.clone())?;
+    let folder = files.folder();
+    Ok((Suite::new(files), locations(Kind::Folder(folder))))
+}
+
+/// The path in a URL, if it has one.
+fn path(url: &str) -> Result<Option<PathBuf>, Failure> {
+    if let Some(path) = crate::store::file(url)? {
+        return Ok(Some(path));
     }
-    // What is wrong with the URL is connect's to say.
-    match block_on(annals::connect(url))? {
-        Ok(_) => Err(Failure::Usage("there is no suite for this URL".to_owned())),
-        Err(error) => Err(error.into()),
-    }
+    let (_, rest) = url.split_once(':').unwrap_or_default();
+    let path = rest.split('?').next().unwrap_or_default();
+    let path = percent_decode_str(path.strip_prefix("//").unwrap_or(path)).decode_utf8();
+    let path = path.map_err(|_| Failure::Usage("the path in the URL is not UTF-8".to_owned()))?;
+    Ok(Some(PathBuf::from(&*path)).filter(|path| !path.as_os_str().is_empty()))
 }
 
 fn with_progress<T>(cases: usize, run: impl FnOnce(&mut dyn FnMut(&CaseResult)) -> T) -> T {
@@ -116,47 +131,8 @@ fn with_progress<T>(cases: usize, run: impl FnOnce(&mut dyn FnMut(&CaseResult)) 
     results
 }
 
-/// Prints the table, then every failure in full and the skips by reason, then the count.
-fn report(output: Format, results: &[CaseResult]) -> Result<(), Failure> {
-    let mut printer = Printer::new(Some(output), Header::cases()).without_count();
-    for result in results {
-        printer.line(&CaseLine::new(result))?;
-    }
-    printer.finish()?;
-    let failed = results.iter().filter(|result| matches!(result.outcome, Outcome::Failed(_)));
-    let skipped = results.iter().filter(|result| matches!(result.outcome, Outcome::Skipped(_)));
-    let (failed_count, skipped_count) = (failed.clone().count(), skipped.clone().count());
-    let passed = results.len() - failed_count - skipped_count;
-    // In the other forms every row has its message.
-    if output == Format::Table {
-        let mut out = io::stdout().lock();
-        let print = || -> io::Result<()> {
-            for CaseResult { name, outcome, .. } in failed {
-                if let Outcome::Failed(message) = outcome {
-                    writeln!(out, "\n{name}\n{message}")?;
-                }
-            }
-            if skipped_count > 0 {
-                writeln!(out)?;
-            }
-            for CaseResult { name, outcome, .. } in skipped {
-                if let Outcome::Skipped(reason) = outcome {
-                    writeln!(out, "{name} was skipped: {reason}")?;
-                }
-            }
-            writeln!(out, "\n{passed} passed, {failed_count} failed, {skipped_count} skipped")?;
-            out.flush()
-        };
-        print().map_err(Failure::Output)?;
-    }
-    match failed_count as u64 {
-        0 => Ok(()),
-        failed => Err(Failure::Failed(format!("{} failed", counted(failed, "case")))),
-    }
-}
-
-/// Leaves nothing behind when somebody does not want to wait for the end.
-fn remove_at_ctrl_c(places: Arc<Places>) -> Result<(), Failure> {
+/// Removes the stores when Ctrl-C ends the run.
+fn remove_at_ctrl_c(locations: Arc<Locations>) -> Result<(), Failure> {
     let (listening, listens) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let heard = block_on(async {
@@ -172,8 +148,9 @@ fn remove_at_ctrl_c(places: Arc<Places>) -> Result<(), Failure> {
             }
         });
         if heard.is_ok() {
-            places.remove_all();
-            let stopped = Failure::Interrupted("stopped; the places it used are removed".into());
+            locations.remove_all();
+            let stopped =
+                Failure::Interrupted("stopped; the stores of the suite are removed".into());
             stopped.report();
             process::exit(130);
         }
@@ -183,7 +160,7 @@ fn remove_at_ctrl_c(places: Arc<Places>) -> Result<(), Failure> {
 
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Failure::Failed(format!("the threads cannot be started: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Failure::Failed(format!("threads cannot be started: {error}")))?;
     Ok(runtime.block_on(work))
 }

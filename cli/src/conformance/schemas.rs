@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use annals::postgres::PostgresConfig;
 use annals::{PersistenceBackend, async_trait};
 use annals_conformance::{BoxError, Guard, Harness, HarnessResult, unique_name};
 use tokio_postgres::{Client, NoTls};
 
-use super::places::Gate;
+use super::locations::Gate;
 use crate::failure::Failure;
 
-/// The options of the URL that the driver knows as well; all others are the backend's.
+/// The options of the URL that the driver knows too. The others are the backend's.
 const DRIVER_OPTIONS: [&str; 16] = [
     "application_name",
     "channel_binding",
@@ -31,7 +30,7 @@ const DRIVER_OPTIONS: [&str; 16] = [
     "user",
 ];
 
-/// By which the suite's sessions are told from others.
+/// Identifies the suite's sessions on the server.
 const APPLICATION: &str = "application_name";
 
 /// Stores in schemas of one database.
@@ -40,25 +39,23 @@ pub(super) struct Schemas {
     /// The URL up to its options.
     base: String,
     options: Vec<String>,
-    /// Those that were made and not removed yet.
+    /// Those that were created and not removed yet.
     made: Arc<Mutex<BTreeSet<String>>>,
     gate: Gate,
 }
 
 impl Schemas {
-    pub(super) fn new(url: &str, gate: Gate) -> Result<Self, Failure> {
-        // Says what is wrong with the URL.
-        PostgresConfig::from_url(url)?;
+    pub(super) fn new(url: &str, gate: Gate) -> Self {
         let (base, options) = url.split_once('?').unwrap_or((url, ""));
         let options = options.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned);
         let (base, mut options) = (base.to_owned(), options.collect::<Vec<_>>());
         if !options.iter().any(|pair| pair.starts_with(&format!("{APPLICATION}="))) {
             options.push(format!("{APPLICATION}=annals-conformance-{}", std::process::id()));
         }
-        Ok(Self { base, options, made: Arc::default(), gate })
+        Self { base, options, made: Arc::default(), gate }
     }
 
-    /// Whether the database is there.
+    /// Whether the database can be reached.
     pub(super) async fn check(&self) -> Result<(), Failure> {
         let refused = |error| Failure::Failed(format!("the database cannot be reached: {error}"));
         self.client().await.map(drop).map_err(refused)
@@ -77,7 +74,7 @@ impl Schemas {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The URL with other options than its own for some.
+    /// The URL with the options in `set` in place of its own.
     fn url(&self, set: &[(&str, &str)]) -> String {
         let kept = self.options.iter().filter(|pair| {
             let name = pair.split('=').next();
@@ -88,7 +85,7 @@ impl Schemas {
         format!("{}?{}", self.base, options.join("&"))
     }
 
-    /// A connection of this program's own, beside the backend.
+    /// A connection beside the backend's.
     async fn client(&self) -> HarnessResult<Client> {
         let for_driver = self.options.iter().filter(|pair| {
             let name = pair.split('=').next().unwrap_or_default();
@@ -97,7 +94,7 @@ impl Schemas {
         let options: Vec<_> = for_driver.map(String::as_str).collect();
         let url = format!("{}?{}", self.base, options.join("&"));
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.map_err(in_full)?;
-        // It ends with the client, which gets to hear of errors.
+        // It ends with the client, which reports its errors.
         tokio::spawn(connection);
         Ok(client)
     }
@@ -121,7 +118,7 @@ impl Harness for Schemas {
     }
 
     async fn remove(&self, location: &str) -> HarnessResult<()> {
-        // The names are this suite's own: letters, digits and dashes.
+        // The suite made the name: letters, digits and dashes.
         let drop_schema = format!("DROP SCHEMA IF EXISTS \"{location}\" CASCADE");
         self.client().await?.batch_execute(&drop_schema).await.map_err(in_full)?;
         self.made().remove(location);
@@ -139,9 +136,8 @@ impl Harness for Schemas {
         Ok(Some(annals::connect(&url).await?))
     }
 
-    /// After a vacuum: the server's own comes once a minute, which the suite does not wait for. It
-    /// keeps what a snapshot may still see, and other cases run beside this one: those that were
-    /// there first have to end.
+    /// After a vacuum, since the server's own comes once a minute. A vacuum keeps what a snapshot may
+    /// still see, and other cases run at the same time: the older ones have to end first.
     async fn size(&self, location: &str) -> HarnessResult<Option<u64>> {
         const OLDER: &str = "SELECT count(*) FROM pg_stat_activity \
                              WHERE datname = current_database() AND pid <> pg_backend_pid() \
@@ -169,7 +165,7 @@ impl Harness for Schemas {
     }
 }
 
-/// The error with what the server says: the driver shows "db error" and no more.
+/// The error with the server's message: the driver itself shows "db error" only.
 fn in_full(error: tokio_postgres::Error) -> BoxError {
     match error.as_db_error() {
         Some(reported) => reported.message().to_owned().into(),

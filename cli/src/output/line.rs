@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use annals::RecordSummary;
-use annals_conformance::{CaseResult, Outcome};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -48,17 +47,6 @@ impl Header {
         Self::new(&["record", "count", "first", "last"], columns)
     }
 
-    /// That of cases of the conformance suite.
-    pub(crate) fn cases() -> Self {
-        let columns = [
-            Column::fixed("clause"),
-            Column::name("case"),
-            Column::fixed("result"),
-            Column::number("time"),
-        ];
-        Self::new(&["clause", "case", "result", "seconds", "message"], columns)
-    }
-
     /// Members of any name and kind.
     #[cfg(feature = "sql")]
     pub(crate) fn of_members(names: &[String]) -> Self {
@@ -68,7 +56,7 @@ impl Header {
         }
     }
 
-    fn new<const N: usize>(members: &[&'static str], columns: [Column; N]) -> Self {
+    pub(crate) fn new<const N: usize>(members: &[&'static str], columns: [Column; N]) -> Self {
         Self {
             members: members.iter().copied().map(Cow::Borrowed).collect(),
             columns: columns.into(),
@@ -120,53 +108,6 @@ impl Line for RecordSummary {
         let Self { record, count, first, last, .. } = self;
         let (first, last) = (to_the_second(*first), to_the_second(*last));
         vec![shown_name(record), indicatif::HumanCount(*count).to_string(), first, last]
-    }
-}
-
-/// A case of the conformance suite and what came of it.
-#[derive(Debug, Serialize)]
-pub(crate) struct CaseLine<'a> {
-    clause: &'a str,
-    case: &'a str,
-    result: &'static str,
-    seconds: f64,
-    /// Why it failed or was skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-}
-
-impl<'a> CaseLine<'a> {
-    pub(crate) fn new(case: &'a CaseResult) -> Self {
-        let (result, message) = match &case.outcome {
-            Outcome::Passed => ("ok", None),
-            Outcome::Failed(message) => ("FAILED", Some(message.as_str())),
-            Outcome::Skipped(reason) => ("skipped", Some(reason.as_str())),
-        };
-        let seconds = case.duration.as_secs_f64();
-        Self { clause: &case.clause_id, case: case.name, result, seconds, message }
-    }
-}
-
-impl Line for CaseLine<'_> {
-    fn fields(&self) -> Vec<Cow<'_, str>> {
-        let seconds = format!("{:.3}", self.seconds);
-        let message = self.message.unwrap_or_default();
-        vec![
-            self.clause.into(),
-            self.case.into(),
-            self.result.into(),
-            seconds.into(),
-            message.into(),
-        ]
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let time = format!("{:.2} s", self.seconds);
-        // A case's name begins with its clause, which is in the column before.
-        let clause = self.clause.to_ascii_lowercase().replace('-', "_");
-        let rest = self.case.strip_prefix(&clause).and_then(|rest| rest.strip_prefix('_'));
-        let case = rest.unwrap_or(self.case).to_owned();
-        vec![self.clause.to_owned(), case, self.result.to_owned(), time]
     }
 }
 

@@ -7,13 +7,10 @@ mod table;
 
 use clap::ValueEnum;
 
-#[cfg(feature = "sql")]
-pub(crate) use line::Line;
-pub(crate) use line::{CaseLine, Header, ValueLine};
+pub(crate) use line::{Header, Line, ValueLine};
 pub(crate) use printer::Printer;
-pub(crate) use screen::shown_name;
-#[cfg(feature = "sql")]
-pub(crate) use screen::shown_value;
+pub(crate) use screen::{shown_name, shown_value};
+pub(crate) use table::Column;
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use crate::failure::Failure;
 use crate::say::complain;
 
-/// Lets stores be opened until it is closed: after Ctrl-C cases are still at work, and opening a
-/// store makes its folder or schema anew.
+/// Lets stores be opened until it is closed. After Ctrl-C cases are still running, and opening a
+/// store would create its folder or schema again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gate(Arc<RwLock<Closed>>);
 
@@ -27,7 +27,7 @@ impl Gate {
         if pass.0 { Err("the suite was stopped".into()) } else { Ok(pass) }
     }
 
-    /// Waits for those who are inside, but not for one that hangs.
+    /// Waits for stores that are being opened, but not for one that hangs.
     async fn close(&self) {
         const PATIENCE: Duration = Duration::from_secs(5);
         if let Ok(mut closed) = timeout(PATIENCE, self.0.write()).await {
@@ -38,7 +38,7 @@ impl Gate {
 
 /// Where the suite's stores are.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Locations {
     pub(super) gate: Gate,
     pub(super) kind: Kind,
 }
@@ -46,34 +46,34 @@ pub(super) struct Places {
 #[derive(Debug)]
 pub(super) enum Kind {
     /// In memory.
-    Nowhere,
-    /// In a folder of their own.
+    Memory,
+    /// In one new folder.
     Folder(PathBuf),
-    /// In schemas of their own.
+    /// In new schemas of one database.
     #[cfg(feature = "postgres")]
     Schemas(super::schemas::Schemas),
 }
 
-impl Places {
-    /// Makes room. The suite's children do not get so far: they use what is there.
-    pub(super) fn make(&self) -> Result<(), Failure> {
+impl Locations {
+    /// Creates what the stores need. The suite's child processes use what is there.
+    pub(super) fn create(&self) -> Result<(), Failure> {
         match &self.kind {
-            Kind::Nowhere => Ok(()),
+            Kind::Memory => Ok(()),
             Kind::Folder(folder) => std::fs::create_dir(folder).map_err(|error| {
                 let folder = folder.display();
-                Failure::Failed(format!("the folder {folder} cannot be made: {error}"))
+                Failure::Failed(format!("the folder {folder} cannot be created: {error}"))
             }),
             #[cfg(feature = "postgres")]
             Kind::Schemas(schemas) => super::block_on(schemas.check())?,
         }
     }
 
-    /// Removes what is left of the stores, and says so if it cannot. None is opened after that.
+    /// Removes what is left of the stores, or reports that it cannot. None is opened afterwards.
     pub(super) fn remove_all(&self) {
-        // It fails only without a runtime, and then nothing was opened either.
+        // It fails only if there is no runtime, and then no store was opened either.
         let _ = super::block_on(self.gate.close());
         match &self.kind {
-            Kind::Nowhere => {}
+            Kind::Memory => {}
             Kind::Folder(folder) => {
                 if let Err(error) = remove_folder(folder) {
                     complain(&format!("{} cannot be removed: {error}", folder.display()));
@@ -82,15 +82,15 @@ impl Places {
             #[cfg(feature = "postgres")]
             Kind::Schemas(schemas) => {
                 if let Ok(Err(error)) = super::block_on(schemas.remove_all()) {
-                    complain(&format!("schemas of the suite are left behind: {error}"));
+                    complain(&format!("schemas of the suite could not be removed: {error}"));
                 }
             }
         }
     }
 }
 
-/// Removes a folder in which cases may still be at work, after Ctrl-C: what they write while it is
-/// being removed is in the way once or twice.
+/// Removes a folder in which cases may still be running after Ctrl-C: what they write while it is
+/// being removed can make a removal fail.
 fn remove_folder(folder: &Path) -> io::Result<()> {
     const ATTEMPTS: usize = 100;
     let mut removed = Ok(());

@@ -1,0 +1,120 @@
+//! The program as a whole: from the command line to the exit code.
+
+use std::process::ExitCode;
+
+use annals::{PersistenceBackend, PersistenceError};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{self, Backend, Command};
+#[cfg(feature = "conformance")]
+use crate::conformance;
+use crate::failure::Failure;
+#[cfg(feature = "mcp")]
+use crate::mcp;
+#[cfg(feature = "postgres")]
+use crate::migrate;
+#[cfg(not(all(
+    feature = "sql",
+    feature = "postgres",
+    feature = "mcp",
+    feature = "conformance"
+)))]
+use crate::not_built_in::NotBuiltIn;
+#[cfg(feature = "sql")]
+use crate::sql;
+use crate::{cleanup, collect, export, import, query, records, warnings};
+
+/// The program `annals`, to which backends can be added.
+#[derive(Debug, Default)]
+#[must_use = "the program does nothing before `run`"]
+pub struct App {
+    refused: Option<PersistenceError>,
+}
+
+impl App {
+    /// The program with the backends of this build's features.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a backend: every command then takes URLs that begin with `scheme` and a colon.
+    ///
+    /// `open` gets the whole URL, as with [`annals::register`], whose errors [`run`](Self::run)
+    /// reports.
+    ///
+    /// `annals conformance` makes its stores from the URL. Where a path follows the colon, as in
+    /// `mystore:history.db?option=1`, each store has a path of its own in a new folder beside it,
+    /// with the options of the URL. Where nothing follows, each store is a new backend, opened with
+    /// the URL as it is.
+    pub fn backend<F, Fut, B>(mut self, scheme: &str, open: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<B, PersistenceError>> + Send + 'static,
+        B: PersistenceBackend + 'static,
+    {
+        let refused = annals::register(scheme, open).err();
+        self.refused = self.refused.or(refused);
+        self
+    }
+
+    /// Reads the command line, runs the command and returns the exit code: 0 done, 1 failed, 2
+    /// wrong usage, 130 stopped by Ctrl-C.
+    ///
+    /// Call it from a `main` that is not async: it starts a runtime.
+    pub fn run(self) -> ExitCode {
+        if let Some(error) = self.refused {
+            return Failure::from(error).report();
+        }
+        let (backend, command) = match cli::parse() {
+            Ok(parsed) => parsed,
+            Err(error) => return cli::answer(&error),
+        };
+        // The suite provokes failures; what the libraries say about them is noise.
+        let provoked = matches!(command, Command::Conformance(_));
+        warnings::install(if provoked { LevelFilter::OFF } else { LevelFilter::WARN });
+        match run(&backend, command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        }
+    }
+}
+
+fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Collect(args) => block_on(collect::run(&backend.url, args)),
+        Command::Import(args) => block_on(import::run(&backend.url, args)),
+        Command::Export(args) => block_on(export::run(&backend.url, args)),
+        Command::Query(args) => block_on(query::run(backend, args)),
+        Command::Records(args) => block_on(records::run(backend, args)),
+        Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
+        #[cfg(feature = "sql")]
+        Command::Sql(args) => block_on(sql::run(&backend.url, args)),
+        #[cfg(feature = "postgres")]
+        Command::Migrate(args) => block_on(migrate::run(&backend.url, args)),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => block_on(mcp::run(backend, args)),
+        // The suite brings its own runtimes.
+        #[cfg(feature = "conformance")]
+        Command::Conformance(args) => conformance::run(backend, args),
+        #[cfg(not(feature = "sql"))]
+        Command::Sql(_) => Err(NotBuiltIn::failure("sql", "sql")),
+        #[cfg(not(feature = "postgres"))]
+        Command::Migrate(_) => Err(NotBuiltIn::failure("migrate", "postgres")),
+        #[cfg(not(feature = "mcp"))]
+        Command::Mcp(_) => Err(NotBuiltIn::failure("mcp", "mcp")),
+        #[cfg(not(feature = "conformance"))]
+        Command::Conformance(_) => Err(NotBuiltIn::failure("conformance", "conformance")),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("threads cannot be started: {error}")))?;
+    let result = runtime.block_on(work);
+    // A thread may hang in a call to a dead disk. Everything accepted is stored by now: every
+    // command closes its backend.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,57 @@
+//! The program `annals`: collect, import and query the history of live records.
+//!
+//! The program itself is [`App::run`]. Adding a backend of your own makes a program with all of its
+//! commands, on your backend too:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! # use annals::MemoryBackend as MyStore;
+//! fn main() -> ExitCode {
+//!     annals_cli::App::new().backend("mystore", |_url| async { Ok(MyStore::new()) }).run()
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `sqlite` (default) | `sqlite:` URLs |
+//! | `sql` (default) | `annals sql` |
+//! | `redb` | `redb:` URLs |
+//! | `postgres` | `postgres:` URLs and `annals migrate` |
+//! | `mcp` | `annals mcp` |
+//! | `conformance` | `annals conformance` |
+//! | `full` | all of them |
+//!
+//! A command that is not built in stays in `annals --help` and names its feature.
+
+mod aimx;
+mod app;
+mod cleanup;
+mod cli;
+mod collect;
+#[cfg(feature = "conformance")]
+mod conformance;
+mod export;
+mod failure;
+mod import;
+#[cfg(feature = "mcp")]
+mod mcp;
+#[cfg(feature = "postgres")]
+mod migrate;
+mod moment;
+#[cfg(not(all(feature = "sql", feature = "postgres", feature = "mcp", feature = "conformance")))]
+mod not_built_in;
+mod output;
+mod query;
+mod records;
+mod say;
+mod signals;
+mod source;
+#[cfg(feature = "sql")]
+mod sql;
+mod store;
+mod warnings;
+
+pub use app::App;
