@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::{
-    BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, Outcome, PersistenceBackend,
-    PersistenceError, QueryParams, RecordSummary, RowStream, StoredValue, Swept, Value,
+    Aggregate, BackendError, Batch, BucketStream, CleanupPlan, ErrorKind, Grammar, Guarantees,
+    Outcome, PersistenceBackend, PersistenceError, QueryParams, RecordSummary, RowStream,
+    StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 
@@ -113,6 +114,14 @@ impl PersistenceBackend for Faulty {
         params: QueryParams,
     ) -> Result<RowStream, PersistenceError> {
         self.inner.query_stream(record_pattern, params).await
+    }
+
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream, PersistenceError> {
+        self.inner.aggregate_stream(record_pattern, aggregate).await
     }
 
     async fn records(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::aggregate::{self, Aggregate, BucketStream};
 use crate::batch::Batch;
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::error::PersistenceError;
@@ -127,6 +128,31 @@ pub trait PersistenceBackend: Send + Sync {
             rows.push(RawRow { record, json, stored_at });
         }
         Ok(RowStream::from_rows(rows))
+    }
+
+    /// What `aggregate` asks about the matching records: buckets by record name (byte order), then
+    /// by start.
+    ///
+    /// The default reads the rows with [`query_stream`](Self::query_stream) and folds them: it is
+    /// right for any backend, and one answer sees one state of the store where a query does. Memory
+    /// is what the stream of rows holds, and one record's buckets.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`](PersistenceError::InvalidPattern),
+    /// [`InvalidAggregate`](PersistenceError::InvalidAggregate),
+    /// [`TooManyBuckets`](PersistenceError::TooManyBuckets),
+    /// [`Unsupported`](PersistenceError::Unsupported) for merged records and functions that need the
+    /// order in time, or what the engine reports. An error on the way, among them
+    /// [`TooManySamples`](PersistenceError::TooManySamples), is the stream's last item.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream, PersistenceError> {
+        aggregate::by_rows(self, record_pattern, aggregate).await
     }
 
     /// The matching records that have rows, in byte order of their names.

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::name::excerpt;
+
 use serde::{Serialize, Serializer};
 
 /// The result of a call on a backend.
@@ -83,6 +85,31 @@ pub enum PersistenceError {
         pattern: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A member, width, time zone, function or another part of an aggregate cannot work.
+    #[error("invalid {what} \"{given}\": {reason}")]
+    InvalidAggregate {
+        /// Which part it is: `member`, `width`, `time zone`, `function`, `origin` or `gap`.
+        what: &'static str,
+        /// The part as it was given, shortened and escaped for one line.
+        given: String,
+        /// What is wrong with it, and what to write instead.
+        reason: String,
+    },
+    /// An aggregate has more buckets for one record than an answer may have.
+    #[error("more than {limit} buckets for one record: choose a greater width or a smaller window")]
+    TooManyBuckets {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The percentiles of an aggregate would hold more samples in memory than is allowed.
+    #[error(
+        "percentiles of more than {limit} samples at once: choose smaller buckets or a smaller \
+         window, or raise the limit (8 bytes of memory a sample)"
+    )]
+    TooManySamples {
+        /// How many may be held.
+        limit: usize,
     },
     /// The value's JSON text is larger than the backend is configured to take.
     #[error("the value is too large: {size} bytes of JSON where {limit} are allowed")]
@@ -237,6 +264,14 @@ pub(crate) fn as_text<S: Serializer>(
 }
 
 impl PersistenceError {
+    pub(crate) fn invalid_aggregate(
+        what: &'static str,
+        given: impl AsRef<str>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::InvalidAggregate { what, given: excerpt(given.as_ref()), reason: reason.into() }
+    }
+
     /// The error of a cleanup that had removed so many rows when it failed: itself, if there were
     /// none.
     #[must_use]
@@ -279,6 +314,9 @@ impl PersistenceError {
             Self::Serialization { .. }
             | Self::InvalidRecordName { .. }
             | Self::InvalidPattern { .. }
+            | Self::InvalidAggregate { .. }
+            | Self::TooManyBuckets { .. }
+            | Self::TooManySamples { .. }
             | Self::ValueTooLarge { .. }
             | Self::ValueTooDeep { .. }
             | Self::TimestampOutOfRange { .. }

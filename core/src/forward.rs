@@ -65,6 +65,15 @@ macro_rules! forward_backend {
                 $inner.query_stream(record_pattern, params).await
             }
 
+            async fn aggregate_stream(
+                &self,
+                record_pattern: &str,
+                aggregate: &$crate::Aggregate,
+            ) -> ::std::result::Result<$crate::BucketStream, $crate::PersistenceError> {
+                let $this = self;
+                $inner.aggregate_stream(record_pattern, aggregate).await
+            }
+
             async fn records(
                 &self,
                 record_pattern: &str,

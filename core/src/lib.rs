@@ -3,7 +3,9 @@
 //!
 //! * [`PersistenceBackend`]: three required methods, `store`, `query` and `cleanup`; the rest has
 //!   defaults that are right for any backend with those three.
-//! * [`QueryExt`]: typed reads over any backend.
+//! * [`QueryExt`]: typed reads, aggregates and the value at a time, over any backend.
+//! * [`aggregate`]: what is computed of the rows of a window, and what backends that compute it
+//!   themselves need.
 //! * [`Recorder`]: the write pipeline in front of a backend. It takes values without waiting for
 //!   the engine and keeps exact account of every one of them.
 //! * [`Retention`]: sweeps what the policy lets go.
@@ -12,6 +14,7 @@
 //! What every backend promises is written down in `docs/contract.md` of the project, clause by
 //! clause, and `annals-conformance` holds a backend to it.
 
+pub mod aggregate;
 mod backend;
 mod batch;
 mod cleanup;
@@ -32,6 +35,9 @@ mod store_ext;
 mod stream;
 mod typed;
 
+pub use aggregate::{
+    Aggregate, Bucket, BucketStream, BucketValue, Fill, Function, Interpolation, Width,
+};
 pub use backend::PersistenceBackend;
 pub use batch::{Batch, BatchId, REMEMBERED_WRITERS, Row};
 pub use cleanup::{CleanupPlan, CleanupRule, Swept};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::aggregate::{self, Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, Row};
 use crate::cleanup::{CleanupPlan, Swept};
@@ -170,6 +171,14 @@ impl PersistenceBackend for MemoryBackend {
     ) -> Result<RowStream, PersistenceError> {
         let query = Query::new(record_pattern, &params)?;
         Ok(RowStream::from_rows(self.open()?.select(&query)))
+    }
+
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream, PersistenceError> {
+        aggregate::by_rows(self, record_pattern, aggregate).await
     }
 
     async fn records(

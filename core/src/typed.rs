@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::aggregate::{Aggregate, Bucket};
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
-use crate::query::QueryParams;
+use crate::query::{QueryParams, StoredValue};
 use crate::stream::TypedStream;
 
 /// A row with its value as `T`.
@@ -34,7 +35,7 @@ pub struct TypedRows<T> {
     pub skipped: u64,
 }
 
-/// Typed reads, for every [`PersistenceBackend`].
+/// Typed reads, aggregates and the value at a time, for every [`PersistenceBackend`].
 ///
 /// All of them take the pattern in the first grammar ([`Grammar::Glob`](crate::Grammar::Glob))
 /// unless the parameters say otherwise, deserialize straight from the stored text, skip rows that
@@ -89,6 +90,26 @@ pub trait QueryExt: PersistenceBackend {
         params: QueryParams,
     ) -> impl Future<Output = Result<TypedStream<T>, PersistenceError>> + Send {
         async move { Ok(self.query_stream(pattern, params).await?.typed()) }
+    }
+
+    /// The buckets of an [`Aggregate`], by record name, then by start.
+    /// [`aggregate_stream`](PersistenceBackend::aggregate_stream) is the streamed form.
+    fn aggregate(
+        &self,
+        pattern: &str,
+        aggregate: &Aggregate,
+    ) -> impl Future<Output = Result<Vec<Bucket>, PersistenceError>> + Send {
+        async move { self.aggregate_stream(pattern, aggregate).await?.try_collect().await }
+    }
+
+    /// The value of every matching record at `time` (Unix milliseconds): its newest row that is not
+    /// later. It costs one seek per record.
+    fn value_at(
+        &self,
+        pattern: &str,
+        time: u64,
+    ) -> impl Future<Output = Result<Vec<StoredValue>, PersistenceError>> + Send {
+        async move { self.query(pattern, QueryParams::latest(1).with_end_time(time)).await }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Batch, CleanupPlan, Grammar, Guarantees, MemoryBackend, PersistenceBackend, PersistenceError,
-    QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BucketStream, CleanupPlan, Grammar, Guarantees, MemoryBackend,
+    PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, Row, RowStream,
+    StoredValue, Swept, Value, async_trait,
 };
 use futures_util::StreamExt;
 
@@ -62,6 +63,15 @@ pub(crate) trait Twist: Send + Sync + 'static {
         params: QueryParams,
     ) -> Result<RowStream> {
         Ok(RowStream::from_rows(self.select(inner, pattern, params).await?))
+    }
+
+    async fn aggregate(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream> {
+        inner.aggregate_stream(pattern, aggregate).await
     }
 
     async fn records(
@@ -137,6 +147,10 @@ impl PersistenceBackend for Twisted {
 
     async fn query_stream(&self, pattern: &str, params: QueryParams) -> Result<RowStream> {
         self.twist.stream(&self.inner, pattern, params).await
+    }
+
+    async fn aggregate_stream(&self, pattern: &str, aggregate: &Aggregate) -> Result<BucketStream> {
+        self.twist.aggregate(&self.inner, pattern, aggregate).await
     }
 
     async fn records(&self, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

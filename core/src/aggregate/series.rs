@@ -1,0 +1,267 @@
+//! The rows of one series on their way into buckets: rows, samples or ready partials enter, oldest
+//! first; [`finish`](Series::finish) turns them into buckets.
+
+use std::sync::Arc;
+
+use super::locator::{Locator, Span};
+use super::member::Found;
+use super::partial::{Partial, Sample};
+use super::path::StatePath;
+use super::plan::{MAX_BUCKETS, Plan, time};
+use crate::error::PersistenceError;
+
+/// One bucket that has rows.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) span: Span,
+    pub(super) partial: Partial,
+}
+
+/// The buckets of one record, or of all of them where they are merged, while they are computed.
+///
+/// Everything is fed oldest first, equal times in their order of arrival. Rows before the window
+/// leave the last sample before it; rows after the window are ignored. Memory is a partial for each
+/// bucket that has rows, and the samples of one bucket (of all buckets where records are merged) if
+/// percentiles are asked for.
+///
+/// Parts of one record may be computed apart, on two threads for instance, and
+/// [merged](Self::merge).
+#[derive(Debug)]
+pub struct Series {
+    pub(super) plan: Arc<Plan>,
+    pub(super) record: Arc<str>,
+    locator: Locator,
+    pub(super) before: Option<Sample>,
+    pub(super) states_before: Vec<StatePath>,
+    pub(super) parts: Vec<Part>,
+    /// The first and the last row in the window, with or without a sample.
+    pub(super) rows: Option<(u64, u64)>,
+    /// Whether there is a record at all.
+    pub(super) exists: bool,
+    /// How many samples are held for percentiles.
+    held: usize,
+}
+
+impl Series {
+    /// A series of a record that has rows, whether in the window or not.
+    pub fn new(plan: Arc<Plan>, record: Arc<str>) -> Self {
+        let locator = plan.locator();
+        Self {
+            locator,
+            plan,
+            record,
+            before: None,
+            states_before: Vec::new(),
+            parts: Vec::new(),
+            rows: None,
+            exists: true,
+            held: 0,
+        }
+    }
+
+    /// A series named like the pattern, into which those of the records are
+    /// [merged](Self::merge). It has no buckets if there are none.
+    pub fn merged(plan: Arc<Plan>) -> Self {
+        let record = plan.pattern().as_str().into();
+        Self { exists: false, ..Self::new(plan, record) }
+    }
+
+    /// States the last sample before the window.
+    pub fn before(&mut self, sample: Sample) {
+        self.before = Some(sample);
+    }
+
+    /// Adds a row as it is stored. Text that is no longer JSON is skipped with a warning.
+    ///
+    /// # Errors
+    /// [`TooManyBuckets`](PersistenceError::TooManyBuckets),
+    /// [`TooManySamples`](PersistenceError::TooManySamples).
+    pub fn row(&mut self, stored_at: u64, json: &str) -> Result<(), PersistenceError> {
+        let is_before = stored_at < self.plan.from;
+        if stored_at > self.plan.to || (is_before && !self.plan.needs_before()) {
+            return Ok(());
+        }
+        let found = self.plan.member().find(json, self.plan.needs().states);
+        let found = found.unwrap_or_else(|error| {
+            self.plan.warn_of(&self.record, stored_at, &error);
+            Found::Absent
+        });
+        if found != Found::Absent && self.plan.needs().states {
+            self.state(stored_at, &found)?;
+        }
+        match found.sample() {
+            Some(value) => self.sample(stored_at, value),
+            None => self.skip(stored_at),
+        }
+    }
+
+    fn state(&mut self, at: u64, found: &Found) -> Result<(), PersistenceError> {
+        let plan = self.plan.clone();
+        let on = plan.states().iter().map(|state| state.is(found));
+        if at < plan.from {
+            self.states_before = on.map(|on| StatePath::new(at, on)).collect();
+        } else {
+            self.part(at)?.push_states(&plan.rules, at, on);
+        }
+        Ok(())
+    }
+
+    /// Adds a sample.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row).
+    pub fn sample(&mut self, at: u64, value: f64) -> Result<(), PersistenceError> {
+        let sample = Sample { at, value };
+        if at < self.plan.from {
+            self.before = Some(sample);
+            return Ok(());
+        }
+        if at > self.plan.to {
+            return Ok(());
+        }
+        let plan = self.plan.clone();
+        self.part(at)?.push(&plan, sample);
+        self.hold(1)
+    }
+
+    /// Adds many samples in the order of their times. Both slices have the same length.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row).
+    pub fn samples(&mut self, times: &[u64], values: &[f64]) -> Result<(), PersistenceError> {
+        let plan = self.plan.clone();
+        let from = times.partition_point(|at| *at < plan.from);
+        let to = times.partition_point(|at| *at <= plan.to);
+        if let Some(last) = from.checked_sub(1) {
+            self.before = Some(Sample { at: times[last], value: values[last] });
+        }
+        let (mut times, mut values) = (&times[from..to.max(from)], &values[from..to.max(from)]);
+        while let Some(first) = times.first() {
+            let end = self.locator.locate(time(*first)).end;
+            let here = match end {
+                i64::MAX => times.len(),
+                end => times.partition_point(|at| time(*at) < end),
+            };
+            self.row_between(times[here - 1]);
+            self.part(*first)?.push_all(&plan, &times[..here], &values[..here]);
+            self.hold(here)?;
+            (times, values) = (&times[here..], &values[here..]);
+        }
+        Ok(())
+    }
+
+    /// Adds a row without a sample.
+    ///
+    /// # Errors
+    /// [`TooManyBuckets`](PersistenceError::TooManyBuckets).
+    pub fn skip(&mut self, at: u64) -> Result<(), PersistenceError> {
+        if (self.plan.from..=self.plan.to).contains(&at) {
+            self.part(at)?.skip(1);
+        }
+        Ok(())
+    }
+
+    /// Adds the statistics of rows from `first` to `last` (Unix milliseconds), which lie in one
+    /// bucket and in the window.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row).
+    pub fn partial(
+        &mut self,
+        (first, last): (u64, u64),
+        partial: Partial,
+    ) -> Result<(), PersistenceError> {
+        let plan = self.plan.clone();
+        let held = partial.samples.len();
+        self.part(first)?.merge(&plan, partial);
+        self.row_between(last);
+        self.hold(held)
+    }
+
+    /// Adds what was computed apart: later rows of the same record, or, where records are merged,
+    /// another record.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row).
+    pub fn merge(&mut self, later: Series) -> Result<(), PersistenceError> {
+        let plan = self.plan.clone();
+        if later.before.is_some_and(|later| self.before.is_none_or(|own| later.at >= own.at)) {
+            self.before = later.before;
+        }
+        if !later.states_before.is_empty() {
+            self.states_before = later.states_before;
+        }
+        if let Some((first, last)) = later.rows {
+            self.row_between(first);
+            self.row_between(last);
+        }
+        self.exists |= later.exists;
+        let mut own = std::mem::take(&mut self.parts).into_iter().peekable();
+        let mut parts = Vec::with_capacity(own.len().max(later.parts.len()));
+        for mut part in later.parts {
+            while let Some(earlier) = own.next_if(|own| own.span.start < part.span.start) {
+                parts.push(earlier);
+            }
+            if let Some(mut same) = own.next_if(|own| own.span.start == part.span.start) {
+                same.partial.merge(&plan, part.partial);
+                part = same;
+            }
+            parts.push(part);
+        }
+        parts.extend(own);
+        self.parts = parts;
+        check_buckets(self.parts.len())?;
+        self.hold(later.held)
+    }
+
+    fn row_between(&mut self, at: u64) {
+        let (first, last) = self.rows.unwrap_or((at, at));
+        self.rows = Some((first.min(at), last.max(at)));
+    }
+
+    /// The partial of the bucket that `at` lies in.
+    fn part(&mut self, at: u64) -> Result<&mut Partial, PersistenceError> {
+        self.row_between(at);
+        let at = time(at);
+        let is_new = self.parts.last().is_none_or(|part| !part.span.contains(at));
+        if is_new {
+            self.seal_last();
+            check_buckets(self.parts.len() + 1)?;
+            let span = self.locator.locate(at);
+            self.parts.push(Part { span, partial: Partial::default() });
+        }
+        let last = self.parts.len() - 1;
+        Ok(&mut self.parts[last].partial)
+    }
+
+    /// Computes the percentiles of a bucket that gets no more rows. The first may get some of a
+    /// series before this one.
+    fn seal_last(&mut self) {
+        if self.parts.len() > 1
+            && !self.plan.merges()
+            && let Some(last) = self.parts.last_mut()
+        {
+            self.held -= last.partial.samples.len();
+            last.partial.seal(&self.plan);
+        }
+    }
+
+    /// Counts samples that are held.
+    fn hold(&mut self, samples: usize) -> Result<(), PersistenceError> {
+        if self.plan.needs().samples {
+            self.held += samples;
+            let limit = self.plan.max_samples;
+            if self.held > limit {
+                return Err(PersistenceError::TooManySamples { limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn check_buckets(buckets: usize) -> Result<(), PersistenceError> {
+    if buckets as u64 > MAX_BUCKETS {
+        return Err(PersistenceError::TooManyBuckets { limit: MAX_BUCKETS });
+    }
+    Ok(())
+}

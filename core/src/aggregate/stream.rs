@@ -1,0 +1,142 @@
+//! Buckets on their way out, and the fold that makes them of any backend's rows.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::bucket::Bucket;
+use super::plan::Plan;
+use super::series::Series;
+use super::spec::Aggregate;
+use crate::backend::PersistenceBackend;
+use crate::error::PersistenceError;
+use crate::stream::RowStream;
+
+/// After so many rows the fold lets other tasks run.
+const ROWS_PER_TURN: usize = 1_024;
+
+/// The buckets of one answer in their order: by record, byte by byte, then by start. It ends after
+/// the first error.
+///
+/// Dropping it frees what it holds; dropping a pending `next` loses nothing.
+pub struct BucketStream(Pin<Box<dyn Stream<Item = Result<Bucket, PersistenceError>> + Send>>);
+
+impl BucketStream {
+    /// A stream over the buckets of one record after the other.
+    pub fn new(
+        records: impl Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send + 'static,
+    ) -> Self {
+        let mut failed = false;
+        let records = records.take_while(move |page| {
+            let goes_on = !failed;
+            failed = page.is_err();
+            std::future::ready(goes_on)
+        });
+        let buckets = records.map_ok(|page| stream::iter(page.into_iter().map(Ok)));
+        Self(Box::pin(buckets.try_flatten()))
+    }
+
+    /// A stream over buckets that are in memory already.
+    pub fn from_buckets(buckets: Vec<Bucket>) -> Self {
+        Self(Box::pin(stream::iter(buckets.into_iter().map(Ok))))
+    }
+
+    /// Folds rows into buckets: those that [`Plan::rows`] asks for, by record and oldest first.
+    ///
+    /// Memory is one record's buckets, or all buckets where records are merged, beside what the
+    /// rows' stream holds.
+    pub fn fold(plan: Arc<Plan>, rows: RowStream) -> Self {
+        let all = plan.merges().then(|| Series::merged(plan.clone()));
+        let fold = Fold { plan, rows, current: None, all, ended: false };
+        Self::new(stream::try_unfold(fold, |mut fold| async move {
+            Ok(fold.next_record().await?.map(|buckets| (buckets, fold)))
+        }))
+    }
+}
+
+impl Stream for BucketStream {
+    type Item = Result<Bucket, PersistenceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for BucketStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BucketStream").finish_non_exhaustive()
+    }
+}
+
+/// What [`aggregate_stream`](PersistenceBackend::aggregate_stream) does by default: folds the rows
+/// of [`query_stream`](PersistenceBackend::query_stream).
+///
+/// # Errors
+/// As [`aggregate_stream`](PersistenceBackend::aggregate_stream).
+pub async fn by_rows<B: PersistenceBackend + ?Sized>(
+    backend: &B,
+    record_pattern: &str,
+    aggregate: &Aggregate,
+) -> Result<BucketStream, PersistenceError> {
+    let plan = Arc::new(Plan::new(record_pattern, aggregate)?);
+    if plan.is_empty() {
+        return Ok(BucketStream::from_buckets(Vec::new()));
+    }
+    let rows = backend.query_stream(record_pattern, plan.rows()).await?;
+    Ok(BucketStream::fold(plan, rows))
+}
+
+struct Fold {
+    plan: Arc<Plan>,
+    rows: RowStream,
+    current: Option<Series>,
+    /// All records, where they are merged.
+    all: Option<Series>,
+    ended: bool,
+}
+
+impl Fold {
+    async fn next_record(&mut self) -> Result<Option<Vec<Bucket>>, PersistenceError> {
+        let mut rows = 0;
+        while let Some(row) = self.rows.next().await.transpose()? {
+            let is_next = self.current.as_ref().is_none_or(|series| *series.record != *row.record);
+            let ready = match is_next {
+                true => self.current.replace(Series::new(self.plan.clone(), row.record.clone())),
+                false => None,
+            };
+            if let Some(series) = &mut self.current {
+                series.row(row.stored_at, &row.json)?;
+            }
+            if let Some(buckets) = ready.map(|series| self.finish(series)).transpose()?.flatten() {
+                return Ok(Some(buckets));
+            }
+            rows += 1;
+            if rows % ROWS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(None);
+        }
+        let last = match self.current.take() {
+            Some(series) => self.finish(series)?,
+            None => None,
+        };
+        match self.all.take() {
+            Some(all) => all.finish().map(Some),
+            None => Ok(Some(last.unwrap_or_default())),
+        }
+    }
+
+    /// The buckets of a record that is complete, unless records are merged.
+    fn finish(&mut self, series: Series) -> Result<Option<Vec<Bucket>>, PersistenceError> {
+        match &mut self.all {
+            Some(all) => all.merge(series).map(|()| None),
+            None => series.finish().map(Some),
+        }
+    }
+}
