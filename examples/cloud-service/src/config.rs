@@ -1,192 +1,167 @@
-//! All settings, from the environment.
+//! The settings of a replica, from environment variables or options of the same name.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use annals::postgres::PostgresConfig;
+use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use jiff::{Span, SpanRelativeTo};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::level_filters::LevelFilter;
 
 const DATABASE_URL: &str = "ANNALS_DATABASE_URL";
-const PASSWORD_FILE: &str = "ANNALS_DATABASE_PASSWORD_FILE";
-const LISTEN: &str = "ANNALS_LISTEN";
-const RETENTION: &str = "ANNALS_RETENTION";
-const SWEEP_INTERVAL: &str = "ANNALS_SWEEP_INTERVAL";
-const QUEUE_ROWS: &str = "ANNALS_QUEUE_ROWS";
-const QUEUE_BYTES: &str = "ANNALS_QUEUE_BYTES";
-const MAX_WRITES: &str = "ANNALS_MAX_WRITES";
-const BODY_LIMIT: &str = "ANNALS_BODY_LIMIT";
-const REQUEST_TIMEOUT: &str = "ANNALS_REQUEST_TIMEOUT";
-const DRAIN_DELAY: &str = "ANNALS_DRAIN_DELAY";
 const GRACE_PERIOD: &str = "ANNALS_GRACE_PERIOD";
-const LOG: &str = "ANNALS_LOG";
 
-/// Every variable that is read.
-pub const VARIABLES: [&str; 13] = [
-    DATABASE_URL,
-    PASSWORD_FILE,
-    LISTEN,
-    RETENTION,
-    SWEEP_INTERVAL,
-    QUEUE_ROWS,
-    QUEUE_BYTES,
-    MAX_WRITES,
-    BODY_LIMIT,
-    REQUEST_TIMEOUT,
-    DRAIN_DELAY,
-    GRACE_PERIOD,
-    LOG,
-];
-
-/// The settings of one replica. `Debug` shows no password.
-#[derive(Debug, Clone)]
+/// History over HTTP: one replica of a service in front of a PostgreSQL database.
+///
+/// Every option can be set by the environment variable in its angle brackets.
+#[derive(Clone, Parser)]
+#[command(hide_possible_values = true)]
 pub struct Config {
-    /// How to reach the database.
-    pub database: PostgresConfig,
-    /// Where to listen.
+    /// The database: postgres://user@host:5432/database. `?password_file=` names a file with the
+    /// password
+    #[arg(long, env = DATABASE_URL, value_name = DATABASE_URL, hide_env = true)]
+    database_url: String,
+
+    /// The IP address and port to listen on
+    #[arg(long, env = "ANNALS_LISTEN", value_name = "ANNALS_LISTEN", hide_env = true)]
+    #[arg(default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// How long rows are kept; `None`: forever, and this replica never sweeps.
-    pub retention: Option<Duration>,
-    /// The time from one sweep to the next.
+
+    /// How long rows are kept, such as 90d. With `forever` this replica never sweeps
+    #[arg(long, env = "ANNALS_RETENTION", value_name = "ANNALS_RETENTION", hide_env = true)]
+    #[arg(default_value = "forever", value_parser = retention)]
+    pub retention: Window,
+
+    /// The time from the end of one sweep to the next
+    #[arg(long, env = "ANNALS_SWEEP_INTERVAL", value_name = "ANNALS_SWEEP_INTERVAL")]
+    #[arg(hide_env = true, default_value = "1h", value_parser = positive)]
     pub sweep_interval: Duration,
-    /// How many rows that were answered with 202 may wait to be stored.
+
+    /// The number of rows that may be queued after an answer of 202
+    #[arg(long, env = "ANNALS_QUEUE_ROWS", value_name = "ANNALS_QUEUE_ROWS", hide_env = true)]
+    #[arg(default_value_t = 65_536, value_parser = from_1_to(100_000_000))]
     pub queue_rows: usize,
-    /// How many bytes of JSON they may have.
+
+    /// The number of bytes of JSON in that queue
+    #[arg(long, env = "ANNALS_QUEUE_BYTES", value_name = "ANNALS_QUEUE_BYTES", hide_env = true)]
+    #[arg(default_value_t = 64 << 20, value_parser = from_1_to(1 << 40))]
     pub queue_bytes: usize,
-    /// How many writing requests there may be at once.
+
+    /// The number of concurrent write requests
+    #[arg(long, env = "ANNALS_MAX_WRITES", value_name = "ANNALS_MAX_WRITES", hide_env = true)]
+    #[arg(default_value_t = 64, value_parser = from_1_to(10_000))]
     pub max_writes: usize,
-    /// The largest body of a request, in bytes.
+
+    /// The largest request body, in bytes
+    #[arg(long, env = "ANNALS_BODY_LIMIT", value_name = "ANNALS_BODY_LIMIT", hide_env = true)]
+    #[arg(default_value_t = 8 << 20, value_parser = from_1_to(1 << 30))]
     pub body_limit: usize,
-    /// The longest time for a request, its body included, and for a reader to take a piece of a
-    /// streamed answer.
+
+    /// The time limit of a request with its body, and of a client to take a part of a streamed answer
+    #[arg(long, env = "ANNALS_REQUEST_TIMEOUT", value_name = "ANNALS_REQUEST_TIMEOUT")]
+    #[arg(hide_env = true, default_value = "10s", value_parser = positive)]
     pub request_timeout: Duration,
-    /// How long requests are still taken after the signal, while the replica says that it is not
-    /// ready.
+
+    /// How long requests are still accepted after the signal, while the replica reports that it is
+    /// not ready
+    #[arg(long, env = "ANNALS_DRAIN_DELAY", value_name = "ANNALS_DRAIN_DELAY", hide_env = true)]
+    #[arg(default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
-    /// The time from the signal to the end.
+
+    /// The time from the signal to the end of the process
+    #[arg(long, env = GRACE_PERIOD, value_name = GRACE_PERIOD, hide_env = true)]
+    #[arg(default_value = "25s", value_parser = duration)]
     pub grace_period: Duration,
-    /// What is logged.
+
+    /// What to log: off, error, warn, info, debug or trace
+    #[arg(long, env = "ANNALS_LOG", value_name = "ANNALS_LOG", hide_env = true)]
+    #[arg(default_value = "info", value_parser = level)]
     pub log: LevelFilter,
 }
 
-/// A variable whose value cannot work. It never quotes the value.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    variable: &'static str,
-    reason: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.reason)
-    }
-}
-
-impl std::error::Error for ConfigError {}
+/// A retention window; `None` is forever.
+type Window = Option<Duration>;
 
 impl Config {
-    /// Reads the environment.
+    /// Reads the environment and the command line.
     ///
     /// # Errors
-    /// The first variable whose value cannot work.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(|variable| match std::env::var(variable) {
-            Ok(value) => Ok(Some(value)),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err("it is not UTF-8".to_owned()),
-        })
+    /// An invalid setting, with the name of its variable, or a request for help. A password in the
+    /// database's URL is never part of the message.
+    pub fn from_env() -> Result<Self, clap::Error> {
+        Self::try_parse()?.checked()
     }
 
-    /// Reads the variables that `look_up` knows.
+    /// Reads `variables`; variables that are not among them come from the environment.
     ///
     /// # Errors
-    /// As [`from_env`](Self::from_env).
-    pub fn read(
-        look_up: impl Fn(&str) -> Result<Option<String>, String>,
-    ) -> Result<Self, ConfigError> {
-        let get = |variable| match look_up(variable) {
-            Ok(Some(value)) if value.is_empty() => {
-                Err(refused(variable, "it is empty; leave it away for its default"))
-            }
-            Ok(value) => Ok(value),
-            Err(reason) => Err(refused(variable, reason)),
-        };
-        let number =
-            |variable, default, range: std::ops::RangeInclusive<usize>| match get(variable)? {
-                None => Ok(default),
-                Some(text) => {
-                    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-                        refused(
-                            variable,
-                            format!(
-                                "it is a whole number from {} to {}",
-                                range.start(),
-                                range.end()
-                            ),
-                        )
-                    })
-                }
-            };
-        let time = |variable, default| match get(variable)? {
-            None => Ok(default),
-            Some(text) => duration(&text).map_err(|reason| refused(variable, reason)),
-        };
+    /// As [`from_env`](Self::from_env), and an unknown variable.
+    pub fn from_variables<'a>(
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, clap::Error> {
+        let options = variables.into_iter().map(|(variable, value)| {
+            let option = variable.strip_prefix("ANNALS_").unwrap_or(variable);
+            format!("--{}={value}", option.to_ascii_lowercase().replace('_', "-"))
+        });
+        let program = std::iter::once("cloud-service".to_owned());
+        Self::try_parse_from(program.chain(options))?.checked()
+    }
 
-        let config = Self {
-            database: database(get(DATABASE_URL)?, get(PASSWORD_FILE)?)?,
-            listen: match get(LISTEN)? {
-                None => SocketAddr::from(([0, 0, 0, 0], 8080)),
-                Some(text) => text.parse().map_err(|_| {
-                    refused(LISTEN, "it is an IP address and a port: 0.0.0.0:8080 or [::]:8080")
-                })?,
-            },
-            retention: match get(RETENTION)?.as_deref() {
-                None | Some("forever") => None,
-                Some(text) => {
-                    let window = duration(text).ok().filter(|window| !window.is_zero());
-                    Some(window.ok_or_else(|| {
-                        refused(RETENTION, "it is a length of time (24h, 30d), or forever")
-                    })?)
-                }
-            },
-            sweep_interval: time(SWEEP_INTERVAL, Duration::from_secs(3600))?,
-            queue_rows: number(QUEUE_ROWS, 65_536, 1..=100_000_000)?,
-            queue_bytes: number(QUEUE_BYTES, 64 << 20, 1..=1 << 40)?,
-            max_writes: number(MAX_WRITES, 64, 1..=10_000)?,
-            body_limit: number(BODY_LIMIT, 8 << 20, 1..=1 << 30)?,
-            request_timeout: time(REQUEST_TIMEOUT, Duration::from_secs(10))?,
-            drain_delay: time(DRAIN_DELAY, Duration::from_secs(5))?,
-            grace_period: time(GRACE_PERIOD, Duration::from_secs(25))?,
-            log: match get(LOG)? {
-                None => LevelFilter::INFO,
-                Some(text) => LevelFilter::from_str(&text)
-                    .map_err(|_| refused(LOG, "it is off, error, warn, info, debug or trace"))?,
-            },
-        };
-        for (variable, time) in
-            [(SWEEP_INTERVAL, config.sweep_interval), (REQUEST_TIMEOUT, config.request_timeout)]
-        {
-            if time.is_zero() {
-                return Err(refused(variable, "it is longer than nothing"));
-            }
-        }
-        let requests_end = config.drain_delay.saturating_add(config.request_timeout);
-        if config.grace_period <= requests_end {
+    /// The names of all variables.
+    pub fn variables() -> Vec<String> {
+        let command = Self::command();
+        let variables = command.get_arguments().filter_map(|option| option.get_env());
+        variables.map(|variable| variable.to_string_lossy().into_owned()).collect()
+    }
+
+    /// How to reach the database.
+    ///
+    /// # Errors
+    /// A URL that is invalid.
+    pub fn database(&self) -> Result<PostgresConfig, clap::Error> {
+        PostgresConfig::from_url(&self.database_url)
+            .map_err(|error| refused(DATABASE_URL, &error.to_string()))
+    }
+
+    fn checked(self) -> Result<Self, clap::Error> {
+        self.database()?;
+        let requests_end = self.drain_delay.saturating_add(self.request_timeout);
+        if self.grace_period <= requests_end {
             let reason = format!(
-                "it is longer than {DRAIN_DELAY} and {REQUEST_TIMEOUT} together ({requests_end:?}): \
-                 what is left of it is for storing what waits"
+                "must be longer than ANNALS_DRAIN_DELAY and ANNALS_REQUEST_TIMEOUT together \
+                 ({requests_end:?}): queued rows are stored in what remains"
             );
-            return Err(refused(GRACE_PERIOD, reason));
+            return Err(refused(GRACE_PERIOD, &reason));
         }
-        Ok(config)
+        Ok(self)
     }
 }
 
-fn refused(variable: &'static str, reason: impl Into<String>) -> ConfigError {
-    ConfigError { variable, reason: reason.into() }
+fn refused(variable: &str, reason: &str) -> clap::Error {
+    Config::command().error(ErrorKind::ValueValidation, format!("{variable}: {reason}"))
+}
+
+fn from_1_to(last: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=last)
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    // The empty text parses as `error`.
+    let level = text.parse().ok().filter(|_| !text.is_empty());
+    level.ok_or_else(|| "not a level".to_owned())
+}
+
+fn retention(text: &str) -> Result<Window, String> {
+    if text == "forever" { Ok(None) } else { positive(text).map(Some) }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than zero".to_owned()),
+        duration => Ok(duration),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -197,40 +172,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
     let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| unreadable())?;
     Duration::try_from(exact).map_err(|_| unreadable())
-}
-
-fn database(
-    url: Option<String>,
-    password_file: Option<String>,
-) -> Result<PostgresConfig, ConfigError> {
-    let Some(mut url) = url else {
-        let reason = "it is missing; it is postgres://user@host:5432/database";
-        return Err(refused(DATABASE_URL, reason));
-    };
-    if let Some(file) = password_file {
-        if has_password(&url) {
-            let reason = format!("{DATABASE_URL} has a password already; only one of them can be");
-            return Err(refused(PASSWORD_FILE, reason));
-        }
-        let password = std::fs::read_to_string(file)
-            .map_err(|error| refused(PASSWORD_FILE, format!("the file cannot be read: {error}")))?;
-        // Editors end files with a newline, secrets in files do or do not.
-        let password = password.trim_end_matches(['\r', '\n']);
-        if password.is_empty() {
-            return Err(refused(PASSWORD_FILE, "the file is empty"));
-        }
-        url.push(if url.contains('?') { '&' } else { '?' });
-        url.push_str("password=");
-        url.extend(utf8_percent_encode(password, NON_ALPHANUMERIC));
-    }
-    PostgresConfig::from_url(&url).map_err(|error| refused(DATABASE_URL, error.to_string()))
-}
-
-fn has_password(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let user = base.rsplit_once('@').map_or("", |(user, _)| user);
-    user.contains(':') || query.split('&').any(|option| option.starts_with("password="))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! History over HTTP: several replicas of one small service in front of one PostgreSQL.
+//! History over HTTP: a small service with any number of replicas in front of one PostgreSQL
+//! database.
 //!
-//! The program is `main.rs`; everything else is here, so that tests can put another backend behind
-//! the same router. The interface, the settings and what a status means are in the project's
-//! `docs/cloud.md`.
+//! The program is `main.rs`. Everything else is in this library, so that tests can run the same
+//! router with another backend. The project's `docs/cloud.md` documents the interface, the settings
+//! and the meaning of each status.
 
 mod config;
 mod drain;
@@ -16,7 +17,7 @@ mod server;
 mod service;
 mod write;
 
-pub use config::{Config, ConfigError, VARIABLES};
+pub use config::Config;
 pub use drain::{Ending, run};
 pub use router::{PATHS, router};
 pub use service::Service;

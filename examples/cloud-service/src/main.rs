@@ -1,4 +1,4 @@
-//! `cloud-service`: takes all its settings from the environment; see `docs/cloud.md`.
+//! `cloud-service`: see `--help` and `docs/cloud.md`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,49 +8,42 @@ use annals_example_cloud_service::{Config, Ending, run};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Settings that cannot work.
-const BAD_SETTINGS: u8 = 2;
-/// Rows that were answered with 202 are not stored.
+/// Some rows that were answered with 202 are not stored.
 const ROWS_LEFT: i32 = 3;
 
 fn main() -> ExitCode {
-    let config = match Config::from_env() {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("cloud-service: {error}");
-            return ExitCode::from(BAD_SETTINGS);
-        }
-    };
+    // Exit code 2 after an invalid setting.
+    let config = Config::from_env().unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt().with_max_level(config.log).with_ansi(false).init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "the runtime does not start");
+            tracing::error!(%error, "the runtime could not start");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(serve(config)) {
-        // Nothing that still runs has anybody who waits for it: it is not waited for.
+        // Do not wait for tasks that still run: nothing depends on them.
         Ok(Ending::AllStored) => std::process::exit(0),
         Ok(Ending::RowsLeft { .. }) => std::process::exit(ROWS_LEFT),
         Err(error) => {
-            tracing::error!(%error, "the service does not start");
+            tracing::error!(%error, "the service could not start");
             ExitCode::FAILURE
         }
     }
 }
 
 async fn serve(config: Config) -> Result<Ending, Box<dyn std::error::Error>> {
-    // From here on the signals no longer end the process by themselves.
+    // From now on these signals do not end the process by themselves.
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = TcpListener::bind(config.listen)
         .await
-        .map_err(|error| format!("{} cannot be listened on: {error}", config.listen))?;
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    // Connects when it is first used: the service starts before its database does, and is not
-    // ready until it is there.
-    let history = PostgresBackend::new(config.database.clone());
+    // It connects when it is first used: the service may start before its database, and is not
+    // ready until the database is.
+    let history = PostgresBackend::new(config.database()?);
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

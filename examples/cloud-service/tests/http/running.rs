@@ -30,12 +30,8 @@ impl Running {
             ("ANNALS_DATABASE_URL", "postgres://nobody@nowhere/nothing"),
             ("ANNALS_DRAIN_DELAY", "0s"),
         ];
-        let config = Config::read(|wanted| {
-            let all = settings.iter().chain(&quick);
-            let found = all.into_iter().find(|(variable, _)| *variable == wanted);
-            Ok(found.map(|(_, value)| (*value).to_owned()))
-        });
-        let config = config.unwrap();
+        let defaults = quick.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
+        let config = Config::from_variables(defaults.chain(settings).copied()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let backend = Arc::new(Obedient::default());

@@ -3,10 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use annals_example_cloud_service::{Config, VARIABLES};
 use serde_json::Value;
 
-use crate::pods::ensure;
+use crate::pods::{ensure, read_settings};
 use crate::reading::folder;
 
 fn root(file: &str) -> String {
@@ -44,12 +43,9 @@ fn check(text: &str, readme: &str) -> Result<(), String> {
 
     let service = &file["services"]["service"];
     let environment = service["environment"].as_object().ok_or("no environment")?;
-    for name in environment.keys() {
-        ensure(VARIABLES.contains(&name.as_str()), || format!("the program reads no {name}"))?;
-    }
-    let config =
-        Config::read(|name| Ok(environment.get(name).and_then(Value::as_str).map(str::to_owned)));
-    let config = config.map_err(|error| error.to_string())?;
+    let variables =
+        environment.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    let config = read_settings(variables)?;
     let stop = service["stop_grace_period"].as_str().and_then(|time| time.strip_suffix('s'));
     let stop = Duration::from_secs(stop.and_then(|time| time.parse().ok()).unwrap_or(10));
     ensure(stop > config.grace_period, || format!("it is killed after {stop:?}"))

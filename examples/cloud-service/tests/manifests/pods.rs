@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use annals_example_cloud_service::{Config, PATHS, VARIABLES};
+use annals_example_cloud_service::{Config, PATHS};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -69,19 +69,24 @@ pub fn probes(container: &Container) -> Result<(), String> {
 
 /// Whether the program takes the environment it is given, and listens where it is asked.
 pub fn settings(of: &str, container: &Container) -> Result<Config, String> {
-    for (name, _) in variables(container) {
-        ensure(VARIABLES.contains(&name), || format!("{of}: the program reads no {name}"))?;
-    }
-    let config = Config::read(|wanted| {
-        let found = variables(container).find(|(name, _)| *name == wanted);
-        let value = |value: Option<&str>| value.unwrap_or("postgres://from@the/secret").to_owned();
-        Ok(found.map(|(_, given)| value(given)))
-    });
-    let config = config.map_err(|error| format!("{of}: {error}"))?;
+    let given = variables(container)
+        .map(|(name, value)| (name, value.unwrap_or("postgres://from@the/secret")));
+    let config = read_settings(given).map_err(|error| format!("{of}: {error}"))?;
     let port = container_port(container, "http").ok_or("no port http")?;
     ensure(i32::from(config.listen.port()) == port, || format!("it listens on {}", config.listen))?;
     ensure(!secrets(container).is_empty(), || format!("{of} has no secret"))?;
     Ok(config)
+}
+
+/// The settings of `variables`, all of which the program must know.
+pub fn read_settings<'a>(
+    variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Config, String> {
+    let (known, variables) = (Config::variables(), Vec::from_iter(variables));
+    for (name, _) in &variables {
+        ensure(known.iter().any(|known| known == name), || format!("the program reads no {name}"))?;
+    }
+    Config::from_variables(variables).map_err(|error| error.to_string())
 }
 
 /// Names and values; no value where it comes from a secret.

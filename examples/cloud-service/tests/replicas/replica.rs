@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_cloud-service"));
     // Only what the test gives it.
-    for variable in annals_example_cloud_service::VARIABLES {
+    for variable in annals_example_cloud_service::Config::variables() {
         program.env_remove(variable);
     }
     program

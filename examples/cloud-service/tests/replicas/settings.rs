@@ -11,7 +11,7 @@ pub fn a_bad_setting_is_named_and_ends_it() {
     let secret = "postgres://ada:hunter2@localhost:1/plant";
     for (variable, value) in [
         ("ANNALS_DATABASE_URL", "postgres://ada:hunter2@localhost:port/plant"),
-        ("ANNALS_DATABASE_PASSWORD_FILE", "/nowhere"),
+        ("ANNALS_DATABASE_URL", "postgres://ada:hunter2@localhost/plant?password_file=/secret"),
         ("ANNALS_GRACE_PERIOD", "soon"),
     ] {
         let mut program = program();
@@ -43,11 +43,9 @@ pub async fn the_password_may_come_from_a_file() {
     };
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{password}").unwrap();
-    let replica = Replica::start(&[
-        ("ANNALS_DATABASE_URL", &format!("{user}@{host}")),
-        ("ANNALS_DATABASE_PASSWORD_FILE", file.path().to_str().unwrap()),
-        ("ANNALS_LOG", "trace"),
-    ]);
+    let option = if host.contains('?') { '&' } else { '?' };
+    let url = format!("{user}@{host}{option}password_file={}", file.path().display());
+    let replica = Replica::start(&[("ANNALS_DATABASE_URL", &url), ("ANNALS_LOG", "trace")]);
     replica.until_ready().await;
     assert!(!replica.log().contains(password), "{}", replica.log());
 }
