@@ -24,6 +24,7 @@ mod error;
 mod forward;
 mod guarantees;
 mod json;
+pub mod log;
 mod memory;
 mod name;
 mod panic;

@@ -15,7 +15,7 @@ use crate::error::{PersistenceError, Result};
 /// [`Recorder`](crate::Recorder), which batches them.
 ///
 /// ```
-/// # use annals_core::{MemoryBackend, QueryExt, StoreExt};
+/// # use annals_core::{MemoryBackend, PersistenceBackend, StoreExt};
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// #[derive(serde::Serialize)]
 /// struct Reading {
@@ -25,7 +25,7 @@ use crate::error::{PersistenceError, Result};
 /// let history = MemoryBackend::new();
 /// history.put("attic", &Reading { celsius: 21.5 }).await?;
 /// history.put_at("attic", &Reading { celsius: 20.0 }, 1_740_081_234_000).await?;
-/// assert_eq!(history.query_raw("attic", Default::default()).await?.rows.len(), 2);
+/// assert_eq!(history.query("attic", Default::default()).await?.len(), 2);
 /// # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
 /// ```
 pub trait StoreExt: PersistenceBackend {

@@ -5,7 +5,6 @@ mod config;
 mod error;
 mod handle;
 mod ledger;
-mod notice;
 mod piece;
 mod shared;
 mod start;

@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use super::config::{Overflow, RecorderConfig};
 use super::error::RecorderError;
 use super::ledger::{Fate, Ledger, RecordId};
-use super::notice::Notice;
 use super::piece::{Entry, Origin};
 use crate::batch::Row;
 use crate::error::PersistenceError;
+use crate::log::RateLimitedLog;
 
 pub(super) type Answer = oneshot::Sender<Result<(), RecorderError>>;
 
@@ -33,7 +33,7 @@ pub(super) struct State {
     next_ticket: u64,
     pub(super) phase: Phase,
     pub(super) worker: WorkerSleep,
-    overflowed: Notice,
+    overflowed: RateLimitedLog,
     pub(super) batches: u64,
     pub(super) retries: u64,
     pub(super) last_error: Option<(PersistenceError, u64)>,

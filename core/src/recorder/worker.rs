@@ -10,7 +10,6 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::ledger::Fate;
-use super::notice::Notice;
 use super::piece::{Entry, Piece};
 use super::shared::Shared;
 use super::state::Next;
@@ -18,6 +17,7 @@ use super::verdict::{Verdict, judge};
 use crate::backend::PersistenceBackend;
 use crate::batch::BatchId;
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
+use crate::log::RateLimitedLog;
 use crate::panic::panic_message;
 
 /// How often rows are sent whose fate nobody knows, before they are looked at singly.
@@ -35,8 +35,8 @@ pub(super) struct Worker {
     begun: Option<Instant>,
     /// While closing: since when nothing was settled.
     draining: Option<Instant>,
-    refused: Notice,
-    failing: Notice,
+    refused: RateLimitedLog,
+    failing: RateLimitedLog,
 }
 
 /// From the first failure to the next success.
@@ -70,8 +70,8 @@ impl Worker {
             outage: None,
             begun: None,
             draining: None,
-            refused: Notice::default(),
-            failing: Notice::default(),
+            refused: RateLimitedLog::default(),
+            failing: RateLimitedLog::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::backend::PersistenceBackend;
 use crate::cleanup::Swept;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
+use crate::log;
 use crate::panic::panic_message;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -248,7 +249,7 @@ impl Retention {
                 stats.last_success_ms = Some(now_ms);
             }
             Err(error) => {
-                tracing::error!(%error, "a retention sweep failed: old rows stay for now");
+                log::error(format_args!("a retention sweep failed, expired rows remain: {error}"));
                 let mut stats = self.shared.stats();
                 stats.failures += 1;
                 if let PersistenceError::PartialCleanup { removed, .. } = error {

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use annals::duration;
 use annals::postgres::PostgresConfig;
 use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use jiff::{Span, SpanRelativeTo};
 use tracing::level_filters::LevelFilter;
 
 const DATABASE_URL: &str = "ANNALS_DATABASE_URL";
@@ -67,12 +67,12 @@ pub struct Config {
     /// How long requests are still accepted after the signal, while the replica reports that it is
     /// not ready
     #[arg(long, env = "ANNALS_DRAIN_DELAY", value_name = "ANNALS_DRAIN_DELAY", hide_env = true)]
-    #[arg(default_value = "5s", value_parser = duration)]
+    #[arg(default_value = "5s", value_parser = duration::parse)]
     pub drain_delay: Duration,
 
     /// The time from the signal to the end of the process
     #[arg(long, env = GRACE_PERIOD, value_name = GRACE_PERIOD, hide_env = true)]
-    #[arg(default_value = "25s", value_parser = duration)]
+    #[arg(default_value = "25s", value_parser = duration::parse)]
     pub grace_period: Duration,
 
     /// What to log: off, error, warn, info, debug or trace
@@ -158,20 +158,8 @@ fn retention(text: &str) -> Result<Window, String> {
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be longer than zero".to_owned()),
-        duration => Ok(duration),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let unreadable = || "it is a length of time: 500ms, 30s, 1h30m, 7d".to_owned();
-    let span: Span = text.parse().map_err(|_| unreadable())?;
-    if span.get_years() != 0 || span.get_months() != 0 {
-        return Err("months and years have no fixed length; write days (30d, 365d)".to_owned());
-    }
-    let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| unreadable())?;
-    Duration::try_from(exact).map_err(|_| unreadable())
+    let duration = duration::parse(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("must be longer than zero".to_owned()) } else { Ok(duration) }
 }
 
 #[cfg(test)]

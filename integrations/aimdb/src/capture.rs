@@ -3,17 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use annals_core::log::{self, RateLimitedLog};
 use annals_core::{RecordHandle, RecorderError};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::notice::{Notice, error, unheard};
-
-/// A record's handle on the recorder, with the rate-limited warnings about values it did not get.
+/// A record's handle on the recorder, with the warnings about values that the recorder did not get.
 pub(crate) struct Capture {
     record: RecordHandle,
-    lost: Mutex<Notice>,
-    rejected: Mutex<Notice>,
+    lost: Mutex<RateLimitedLog>,
+    rejected: Mutex<RateLimitedLog>,
 }
 
 impl Capture {
@@ -24,30 +23,19 @@ impl Capture {
     /// Records a value with the current time. Never waits and never panics: it runs within a push,
     /// and a panic in a value's `Serialize` must not reach the producer.
     pub(crate) fn record<T: Serialize + ?Sized>(&self, value: &T) {
-        let recorded = catch_unwind(AssertUnwindSafe(|| self.record.try_record(value)));
-        let Ok(recorded) = recorded else {
-            self.lost(1, "it panicked while it was serialized");
-            return;
-        };
-        match recorded {
-            Ok(()) => {}
-            Err(RecorderError::Rejected(refusal)) => {
-                tell(&self.rejected, 1, |values| {
-                    let record = self.record.name().as_str();
-                    if unheard() {
-                        eprintln!("annals-aimdb: {record}: {values} values rejected: {refusal}");
-                    } else {
-                        tracing::warn!(record, values, error = %refusal, "values cannot be stored: rejected");
-                    }
-                });
+        match catch_unwind(AssertUnwindSafe(|| self.record.try_record(value))) {
+            Ok(Ok(())) => {}
+            Ok(Err(RecorderError::Rejected(error))) => {
+                self.warn(&self.rejected, 1, "rejected, they cannot be stored", &error.to_string());
             }
-            Err(refusal) => self.lost(1, &refusal.to_string()),
+            Ok(Err(refusal)) => self.lost(1, &refusal.to_string()),
+            Err(_) => self.lost(1, "it panicked while it was serialized"),
         }
     }
 
     /// Logs that the record's buffer is a mailbox.
     pub(crate) fn warn_of_mailbox(&self) {
-        error(format_args!(
+        log::error(format_args!(
             "{}: its buffer is a Mailbox, which delivers each value to one reader: .persist takes \
              values away from the others; use .persist_buffer(cfg, name), which does not",
             self.record.name()
@@ -64,21 +52,12 @@ impl Capture {
 
     fn lost(&self, values: u64, why: &str) {
         self.record.add_lost(values);
-        tell(&self.lost, values, |values| {
-            let record = self.record.name().as_str();
-            if unheard() {
-                let plural = if values == 1 { "" } else { "s" };
-                eprintln!("annals-aimdb: {record}: {values} value{plural} lost: {why}");
-            } else {
-                tracing::warn!(record, values, why, "values lost: they are not in the history");
-            }
-        });
+        self.warn(&self.lost, values, "lost, they are not in the history", why);
     }
-}
 
-fn tell(notice: &Mutex<Notice>, values: u64, speak: impl FnOnce(u64)) {
-    let due = notice.lock().count(values, Instant::now());
-    if let Some(values) = due {
-        speak(values);
+    fn warn(&self, limit: &Mutex<RateLimitedLog>, values: u64, what: &str, why: &str) {
+        if let Some(values) = limit.lock().count(values, Instant::now()) {
+            log::warn(format_args!("{}: {values} values {what}: {why}", self.record.name()));
+        }
     }
 }

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use annals_core::log;
 use parking_lot::Mutex;
-
-use crate::notice;
 
 /// Not woken.
 const IDLE: u8 = 0;
@@ -78,7 +77,7 @@ impl Inline {
         let ended = slot.take();
         drop(slot);
         if polled.is_err() {
-            notice::error(format_args!(
+            log::error(format_args!(
                 "a value panicked while it was read from its buffer: its record is no longer persisted"
             ));
         }

@@ -147,7 +147,6 @@ mod inline;
 mod line1;
 #[cfg(feature = "aimdb-2")]
 mod line2;
-mod notice;
 mod options;
 mod persistence;
 mod record_query;

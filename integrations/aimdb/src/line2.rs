@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aimdb_core_2::buffer::{BufferCfg, BufferReader, DynBuffer, Reader as Subscription};
 use aimdb_core_2::remote::{QueryHandlerFn, QueryHandlerParams, QueryRecord};
 use aimdb_core_2::{AimDb, AimDbBuilder, DbError, RecordRegistrar};
-use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle};
+use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle, log};
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,7 +17,6 @@ use crate::ext::{
     AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, TWICE, not_configured,
     without_persistence,
 };
-use crate::notice;
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
 use crate::record_query::Request;
@@ -110,7 +109,7 @@ fn misconfigured<T>(reg: &mut RecordRegistrar<'_, T>, message: &str)
 where
     T: Send + Sync + Clone + Debug + 'static,
 {
-    notice::error(format_args!("{message}"));
+    log::error(format_args!("{message}"));
     // With "://" in it, the message would be a valid address.
     reg.link_to(&message.replace("://", ":")).finish();
 }

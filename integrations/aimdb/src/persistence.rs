@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use annals_core::{
     Grammar, Pattern, PersistenceBackend, PersistenceError, RecordHandle, Recorder, RecorderError,
-    RecorderStats, Retention, RetentionStats,
+    RecorderStats, Retention, RetentionStats, log,
 };
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::task::unconstrained;
 
 use crate::inline;
-use crate::notice;
 use crate::options::PersistenceOptions;
 use crate::record_query::{AnswerFuture, Request, answer};
 use crate::tap::{Source, Taps};
@@ -257,7 +256,7 @@ impl Inner {
     fn start_retention(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         for PushBuffer { record, alive } in std::mem::take(&mut *self.buffers.lock()) {
             if alive.strong_count() == 0 {
-                notice::error(format_args!(
+                log::error(format_args!(
                     "{record}: its values are not recorded: a .buffer after .persist_buffer \
                      replaced the recording buffer"
                 ));
@@ -269,7 +268,7 @@ impl Inner {
         let swept = self.caller.run(async move {
             let sweeps = async {
                 if let Err(error) = backend.initialize().await {
-                    notice::error(format_args!("the history's backend is not ready: {error}"));
+                    log::error(format_args!("the history's backend is not ready: {error}"));
                 }
                 retention.run().await;
             };

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use annals_core::log;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -55,7 +56,7 @@ impl Worker {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
         let running = spawned.ok().and_then(|_| started.recv().ok());
         if running.is_none() {
-            crate::notice::error(format_args!(
+            log::error(format_args!(
                 "the thread {name} did not start: AimDB's own tasks do its work instead"
             ));
         }
@@ -100,7 +101,7 @@ impl Drop for Worker {
         if let Err(RecvTimeoutError::Timeout) =
             running.ended.lock().recv_timeout(running.stop_timeout)
         {
-            crate::notice::error(format_args!(
+            log::error(format_args!(
                 "a thread of the persistence did not end within {:?}: it is left running",
                 running.stop_timeout
             ));
