@@ -13,7 +13,7 @@ FROM ${BASE_IMAGE}
 # For TLS to the database.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/cloud-service /src/target/release/annals /usr/local/bin/
-# Nobody in particular: it owns no file.
+# An unprivileged user that owns no file.
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
