@@ -1,4 +1,4 @@
-//! `annals cleanup`: old rows go.
+//! `annals cleanup`: deletes old rows.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -10,20 +10,20 @@ use crate::moment::{Moment, now_ms, to_the_ms};
 use crate::output::counted;
 use crate::store;
 
-/// Delete the values of all records that are older than a point in time
+/// Delete the values of all records that are older than a given time
 ///
-/// Prints how many were deleted. On a terminal it asks first; in a script it does not.
+/// Prints the number of deleted values. Asks for confirmation on a terminal, never in a script.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Values stored before T go; what was stored at T itself stays
+    /// Delete values stored before T; a value stored exactly at T stays
     ///
     /// T is Unix milliseconds (1740081234000), RFC 3339 (2026-05-17T08:30:00Z), or an age (24h,
     /// 7d, 1h30m).
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     older_than: Moment,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -34,7 +34,7 @@ Examples:
   annals cleanup --older-than 2026-01-01T00:00:00Z --yes";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    args.older_than.remark("--older-than");
+    args.older_than.note_if_early("--older-than");
     let older_than = args.older_than.at_or_after(now_ms());
     let store = store::open_existing(backend).await?;
     if !args.yes && io::stdin().is_terminal() && !confirmed(backend, older_than)? {
@@ -52,7 +52,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     .map_err(Failure::Output)
 }
 
-/// Asks on stderr, so that the number alone is on stdout.
+/// Asks on stderr: stdout carries the number only.
 fn confirmed(backend: &str, older_than: u64) -> Result<bool, Failure> {
     let unreadable = |error| Failure::Failed(format!("the answer cannot be read: {error}"));
     let mut err = io::stderr().lock();

@@ -15,23 +15,22 @@ use crate::failure::Failure;
     feature = "conformance"
 )))]
 use crate::not_built_in::NotBuiltIn;
-use crate::say::{complain, say};
+use crate::stderr::{print_error, print_note};
 use crate::{cleanup, collect, export, import, query, records};
 
-/// Keep the history of live records, and ask for it.
+/// Record and query the history of live records.
 ///
-/// A record is a named value that changes over time. Its history lies in a SQLite or redb file or
-/// in a PostgreSQL database; which one is all that --backend says, and every command works on all
-/// of them alike.
+/// A record is a named value that changes over time. Its history is kept in a SQLite or redb file
+/// or in a PostgreSQL database. --backend names it, and every command works the same on all of
+/// them.
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, max_term_width = 100, after_help = EXAMPLES)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// Where the history is kept: sqlite:FILE, redb:FILE, postgres://… or memory:
+    /// The URL of the history: sqlite:FILE, redb:FILE, postgres://… or memory:
     ///
-    /// A path is relative to the current folder unless it begins with a slash, and is
-    /// percent-decoded (%3F is a question mark). Options follow the path, as in
-    /// sqlite:history.db?durability=process.
+    /// A path is relative to the current folder unless it begins with a slash. It is percent-decoded
+    /// (%3F is a question mark). Options follow it, as in sqlite:history.db?durability=process.
     #[arg(
         long,
         global = true,
@@ -47,10 +46,10 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The environment variable that stands in for `--backend`.
+/// The environment variable with the default of `--backend`.
 pub(crate) const BACKEND_VARIABLE: &str = "ANNALS_BACKEND";
 
-/// The backend, and who named it.
+/// The backend, and where its URL comes from.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) url: String,
@@ -66,7 +65,7 @@ pub(crate) enum NamedBy {
 
 /// Reads the command line.
 pub(crate) fn parse() -> Result<(Backend, Command), clap::Error> {
-    // As with most programs, a variable without a text is none.
+    // As in most programs, an empty variable counts as unset.
     let empty = std::env::var_os(BACKEND_VARIABLE).is_some_and(|url| url.is_empty());
     let command = match empty {
         true => Cli::command().mut_arg("backend", |backend| backend.env(None)),
@@ -90,13 +89,13 @@ Examples:
   annals collect host --for 10s         Record this machine's metrics
   annals query 'host::cpu*' --latest 3  The newest three values of every CPU
   annals query 'host::*' --from 1h      The values of the last hour
-  annals records                        What is there
+  annals records                        The records and their sizes
   annals export 'host::*' > h.ndjson
   annals --backend redb:copy.redb import h.ndjson
   annals cleanup --older-than 30d
 
-Quote patterns, or the shell takes the * for file names. A pattern that begins with a dash goes \
-after --, as in: annals query --latest 1 -- '-odd*'
+Quote patterns: the shell replaces an unquoted * with file names. Write a pattern that begins with \
+a dash after --, as in: annals query --latest 1 -- '-odd*'
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.";
 
@@ -130,13 +129,13 @@ pub(crate) enum Command {
     Conformance(NotBuiltIn),
 }
 
-/// How the wildcards of a pattern are read.
+/// How wildcards in a pattern work.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Grammar {
-    /// `*` is any run of characters, everything else is literal
+    /// `*` matches any run of characters, everything else is literal
     #[default]
     Glob,
-    /// Segments between dots: `*` is exactly one, `#` is zero or more
+    /// Names are segments between dots: `*` matches exactly one, `#` zero or more
     Topic,
 }
 
@@ -149,18 +148,17 @@ impl From<Grammar> for annals::Grammar {
     }
 }
 
-/// What `annals export` writes and `annals import` reads.
+/// The formats that `annals export` writes and `annals import` reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Exchange {
-    /// One JSON object a line
+    /// One JSON object per line
     #[default]
     Ndjson,
-    /// A header and one line a row, quoted as RFC 4180 has it; a value is its JSON text
+    /// A header and one line per row, quoted as in RFC 4180; a value is its JSON text
     Csv,
 }
 
-/// Prints what clap has to say: help and version on stdout (exit 0), wrong usage on stderr
-/// (exit 2).
+/// Prints clap's answer: help and version on stdout (exit code 0), wrong usage on stderr (2).
 pub(crate) fn answer(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {
@@ -170,19 +168,21 @@ pub(crate) fn answer(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        complain("a command is missing; these are there");
-        text.trim_end().lines().for_each(say);
+        print_error("a command is missing; the commands are");
+        text.trim_end().lines().for_each(print_note);
         return ExitCode::from(2);
     }
     let mut lines = text.trim_end().lines();
     let first = lines.next().unwrap_or_default();
-    complain(first.strip_prefix("error: ").unwrap_or(first));
-    lines.for_each(say);
+    print_error(first.strip_prefix("error: ").unwrap_or(first));
+    lines.for_each(print_note);
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(argument))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
         && !argument.starts_with('-')
     {
-        say("If this was to be a pattern: quote it, or the shell makes file names of its *.");
+        print_note(
+            "If this is a pattern, quote it: the shell replaces an unquoted * with file names.",
+        );
     }
     ExitCode::from(2)
 }

@@ -1,4 +1,4 @@
-//! `annals export`: a whole history in a form that `annals import` reads.
+//! `annals export`: prints history for `annals import`.
 
 use annals::{Order, PersistenceBackend, QueryParams};
 use clap::Parser;
@@ -9,32 +9,31 @@ use crate::moment::{Moment, window};
 use crate::output::Format;
 use crate::{query, store};
 
-/// Print history in the form that `annals import` reads
+/// Print history in a format that `annals import` reads
 ///
-/// Every row is a line with `record`, `value` and `stored_at` (Unix milliseconds), ordered by record
-/// name, then oldest first, with rows of the same time in their order of arrival: imported into an
-/// empty history, they come out as they were. It is one snapshot, and memory does not grow with the
-/// number of rows.
+/// Each row is a line with `record`, `value` and `stored_at` (Unix milliseconds), ordered by record
+/// name, then oldest first, then by arrival. An import into an empty history restores it exactly.
+/// The output is one snapshot, and memory does not grow with the number of rows.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Which records [default: all]: * stands for any run of characters, everything else is literal
+    /// Which records [default: all]; * matches any run of characters
     pattern: Option<String>,
 
     /// Only values stored at T or later: Unix milliseconds, RFC 3339, or an age such as 24h
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     from: Option<Moment>,
 
-    /// Only values stored at T or earlier; the same forms as --from
+    /// Only values stored at T or earlier; T as in --from
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     to: Option<Moment>,
 
-    /// How the wildcards of PATTERN are read
+    /// How wildcards in PATTERN work
     #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
     grammar: Grammar,
 
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    /// The format of the output
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Exchange,
 }
 
@@ -44,11 +43,11 @@ Examples:
   annals export 'host::*' --from 30d --output csv > month.csv
   annals --backend redb:a.redb export | annals --backend sqlite:b.db import
 
-If stored text turns out not to be JSON any more, its row is left out, the number of such rows is \
-said at the end, and the exit code is 1.";
+A row whose stored text is not JSON is skipped. The number of skipped rows is printed at the end, \
+and the exit code is 1.";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    // Without a pattern every record is meant, whatever the grammar.
+    // Every record, in any grammar.
     let (pattern, grammar) = match args.pattern {
         Some(pattern) => (pattern, args.grammar),
         None => ("*".to_owned(), Grammar::Glob),

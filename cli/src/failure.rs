@@ -1,65 +1,65 @@
-//! Why the program ends early, and with which exit code.
+//! Why the program ends early, and its exit code.
 
 use std::io;
 use std::process::{self, ExitCode};
 
 use annals::{ErrorKind, PersistenceError};
 
-use crate::say::complain;
+use crate::stderr::print_error;
 
-/// The exit code of a program that Ctrl-C ended, as shells count it (128 + SIGINT).
+/// The exit code after Ctrl-C, as shells count it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Why the program ends early. Every text is one plain sentence with what to do.
+/// Why the program ends early. Each message is one line that says what to do.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The arguments cannot work: exit 2.
+    /// Wrong usage: exit code 2.
     Usage(String),
-    /// It did not work: exit 1.
+    /// Failure: exit code 1.
     Failed(String),
-    /// The output could not be written: exit 1, or quietly 0 when its reader has gone, as
-    /// `annals query '*' | head` means it.
+    /// The output cannot be written: exit code 1, or 0 and no message if its reader has closed the
+    /// pipe, as in `annals query '*' | head`.
     Output(io::Error),
-    /// Ctrl-C, or the signal of a service manager.
+    /// Ctrl-C or SIGTERM: exit code 130.
     Interrupted(String),
 }
 
 impl Failure {
-    /// Says it and turns it into the exit code.
+    /// Prints the message and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Usage(message) => {
-                complain(&message);
+                print_error(&message);
                 ExitCode::from(2)
             }
             Self::Failed(message) => {
-                complain(&message);
+                print_error(&message);
                 ExitCode::from(1)
             }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Output(error) => {
-                complain(&format!("the output cannot be written: {error}"));
+                print_error(&format!("the output cannot be written: {error}"));
                 ExitCode::from(1)
             }
             Self::Interrupted(message) => {
-                complain(&message);
+                print_error(&message);
                 ExitCode::from(INTERRUPTED)
             }
         }
     }
 }
 
-/// Ends the process without waiting for anything, at a second Ctrl-C: a store that hangs would
-/// otherwise be waited for when its last handle is dropped.
+/// Ends the process at once, after a second Ctrl-C. Dropping the last handle of a store would wait
+/// for one that hangs.
 pub(crate) fn stop_at_once(message: &str) -> ! {
-    complain(message);
+    print_error(message);
     process::exit(i32::from(INTERRUPTED));
 }
 
 impl From<PersistenceError> for Failure {
     fn from(error: PersistenceError) -> Self {
         match error {
-            // These come from what was typed.
+            // Caused by the arguments.
             PersistenceError::NotConfigured(message) => Self::Usage(message),
             PersistenceError::InvalidPattern { .. } => Self::Usage(error.to_string()),
             PersistenceError::Backend(ref backend) if backend.kind() == ErrorKind::Config => {

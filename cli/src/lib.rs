@@ -46,11 +46,11 @@ mod not_built_in;
 mod output;
 mod query;
 mod records;
-mod say;
 mod signals;
 mod source;
 #[cfg(feature = "sql")]
 mod sql;
+mod stderr;
 mod store;
 mod warnings;
 

@@ -1,4 +1,4 @@
-//! `annals migrate`: a plain PostgreSQL history becomes something else.
+//! `annals migrate`: converts a PostgreSQL history.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,14 +9,13 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use crate::failure::Failure;
 use crate::output::counted;
 
-/// Convert a PostgreSQL history to what the URL asks for
+/// Convert a PostgreSQL history to the layout in the URL
 ///
-/// The history has to be a plain table. With partition_interval in the URL it becomes a partitioned
+/// The history must be a plain table. With partition_interval in the URL it becomes a partitioned
 /// table, with timescale=require a hypertable, with distribute=require a table distributed by
-/// Citus. All of it is one transaction: an interrupted migration leaves everything as it was.
-/// Queries go on meanwhile (not on the way to Citus), stores wait, and the rows take their space
-/// twice until the end. Grants, triggers and indexes that were added to the table are not taken
-/// along.
+/// Citus. The conversion is one transaction: if it is interrupted, nothing changes. Meanwhile
+/// queries continue (except during a conversion to Citus), stores wait, and the rows take twice
+/// their space. Grants, triggers and indexes that were added to the table are not copied.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
@@ -29,8 +28,8 @@ Examples:
 
 pub(crate) async fn run(backend: &str, _: Args) -> Result<(), Failure> {
     let Some(("postgres" | "postgresql", _)) = backend.split_once(':') else {
-        let message = "only a PostgreSQL history can be converted; name one with --backend. \
-                       `annals export` and `annals import` take rows from one store to another";
+        let message = "only a PostgreSQL history can be converted; name one with --backend. To \
+                       copy rows to another store, use `annals export` and `annals import`";
         return Err(Failure::Usage(message.to_owned()));
     };
     let config = PostgresConfig::from_url(backend)?;
@@ -55,7 +54,7 @@ fn summary(migration: &Migration) -> String {
     format!("the {from} is a {to} now, with {}", counted(*rows, "row"))
 }
 
-/// On a terminal; elsewhere it is hidden.
+/// Hidden unless stderr is a terminal.
 fn progress_bar() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

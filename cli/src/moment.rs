@@ -1,18 +1,18 @@
-//! Points in time and lengths of time as people type them.
+//! Times and durations as people write them.
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 use std::time::Duration;
 
 use annals::{Clock, SystemClock};
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 
-use crate::say::say;
+use crate::stderr::print_note;
 
 const NANOS_PER_MS: i128 = 1_000_000;
 
-/// A number below this (3 March 1973) is hardly meant: seconds since 1970 are, or the unit of an age
-/// is missing.
+/// A number below this (3 March 1973) is probably a mistake: seconds instead of milliseconds, or an
+/// age without its unit.
 const EARLY_MS: u64 = 100_000_000_000;
 
 /// A point in time: Unix milliseconds (any `u64`), RFC 3339, or an age such as `24h`.
@@ -24,8 +24,8 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// The first whole millisecond that is not before it: for bounds that begin something. An age
-    /// counts from `now_ms`; what is older than 1970 is 1970.
+    /// The first whole millisecond not before this time, for the start of a window. An age counts
+    /// back from `now_ms`, to 1970 at most.
     pub(crate) fn at_or_after(&self, now_ms: u64) -> u64 {
         match self {
             Self::At(at) => whole_ms(at.as_nanosecond() + NANOS_PER_MS - 1),
@@ -33,7 +33,7 @@ impl Moment {
         }
     }
 
-    /// The last whole millisecond that is not after it: for bounds that end something.
+    /// The last whole millisecond not after this time, for the end of a window.
     pub(crate) fn at_or_before(&self, now_ms: u64) -> u64 {
         match self {
             Self::UnixMs(ms) => *ms,
@@ -44,31 +44,31 @@ impl Moment {
         }
     }
 
-    /// Says what a number means that is hardly meant so.
-    pub(crate) fn remark(&self, option: &str) {
+    /// Prints a note if the number is probably a mistake.
+    pub(crate) fn note_if_early(&self, option: &str) {
         if let Self::UnixMs(ms @ 1..EARLY_MS) = self {
             let at = to_the_ms(*ms);
-            say(&format!(
+            print_note(&format!(
                 "note: {option} {ms} is {at}: Unix milliseconds; an age has a unit, as in 30d"
             ));
         }
     }
 }
 
-/// The bounds of a time window in Unix milliseconds, both inclusive. A person is told of those that
-/// are hardly meant.
+/// The bounds of a time window in Unix milliseconds, both inclusive. On a terminal, probable
+/// mistakes are noted.
 pub(crate) fn window(from: Option<&Moment>, to: Option<&Moment>) -> (Option<u64>, Option<u64>) {
     // One now for both.
     let now = now_ms();
     let bounds = (from.map(|from| from.at_or_after(now)), to.map(|to| to.at_or_before(now)));
     if io::stderr().is_terminal() {
         for (option, moment) in [("--from", from), ("--to", to)] {
-            moment.inspect(|moment| moment.remark(option));
+            moment.inspect(|moment| moment.note_if_early(option));
         }
         if let (Some(from), Some(to)) = bounds
             && from > to
         {
-            say("note: --from is after --to: there is nothing between them");
+            print_note("note: --from is after --to: the window is empty");
         }
     }
     bounds
@@ -84,15 +84,12 @@ impl FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(Self::UnixMs).map_err(|_| {
-                format!(
-                    "Unix milliseconds go up to {}; leave the bound away for no bound",
-                    u64::MAX
-                )
+                format!("Unix milliseconds end at {}; for no bound, leave the option out", u64::MAX)
             });
         }
         if let Ok(at) = text.parse::<Timestamp>() {
             return if at < Timestamp::UNIX_EPOCH {
-                Err("nothing is stored before 1970; use 0 for the beginning".to_owned())
+                Err("history begins in 1970; write 0 for its beginning".to_owned())
             } else {
                 Ok(Self::At(at))
             };
@@ -100,54 +97,24 @@ impl FromStr for Moment {
         if let Ok(at) = text.parse::<jiff::civil::DateTime>() {
             let at = at.strftime("%Y-%m-%dT%H:%M:%S");
             return Err(format!(
-                "which time zone? write {at}Z for UTC, or end it with +02:00, say"
+                "the time zone is missing: write {at}Z for UTC, or add an offset such as +02:00"
             ));
         }
-        match parse_duration(text) {
-            Ok(age) => Ok(Self::Ago(age)),
-            Err(Length::Unfixed) => Err(Length::Unfixed.to_string()),
-            Err(Length::Unreadable) => Err("it is neither Unix milliseconds (1740081234000) nor \
-                                            RFC 3339 (2026-05-17T08:30:00Z) nor an age (24h, 30s, \
-                                            7d, 1h30m)"
-                .to_owned()),
-        }
-    }
-}
-
-/// A length of time above zero, such as `250ms`, `30s`, `1h30m` or `7d`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(refusal) => Err(refusal.to_string()),
-    }
-}
-
-/// Why text is no length of time.
-#[derive(Debug)]
-enum Length {
-    Unreadable,
-    Unfixed,
-}
-
-impl std::fmt::Display for Length {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Unreadable => "write a number with its unit: 250ms, 30s, 5m, 1h30m, 7d, 2w",
-            Self::Unfixed => "months and years have no fixed length; write days (30d, 365d)",
+        annals::duration::parse(text).map(Self::Ago).map_err(|error| {
+            format!(
+                "{error}; a time is Unix milliseconds (1740081234000), RFC 3339 \
+                 (2026-05-17T08:30:00Z) or an age (24h, 30s, 7d, 1h30m)"
+            )
         })
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, Length> {
-    let span: Span = text.parse().map_err(|_| Length::Unreadable)?;
-    if span.get_years() != 0 || span.get_months() != 0 {
-        return Err(Length::Unfixed);
+/// A duration above zero, such as `250ms`, `30s`, `1h30m` or `7d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match annals::duration::parse(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than zero".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
     }
-    // A day is 24 hours here, whatever the clocks of a country do.
-    let exact =
-        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| Length::Unreadable)?;
-    Duration::try_from(exact).map_err(|_| Length::Unreadable)
 }
 
 /// The time now, in Unix milliseconds.
@@ -155,13 +122,12 @@ pub(crate) fn now_ms() -> u64 {
     SystemClock.now_ms()
 }
 
-/// `stored_at` for people: RFC 3339 in UTC to the millisecond, or the bare number beyond the year
-/// 9999.
+/// A time for people: RFC 3339 in UTC to the millisecond, or the number itself after the year 9999.
 pub(crate) fn to_the_ms(stored_at: u64) -> String {
     format_time(stored_at, "%Y-%m-%dT%H:%M:%S%.3fZ")
 }
 
-/// As [`to_the_ms`], to the second.
+/// The same to the second.
 pub(crate) fn to_the_second(stored_at: u64) -> String {
     format_time(stored_at, "%Y-%m-%dT%H:%M:%SZ")
 }
@@ -184,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_forms_are_read() {
+    fn all_three_forms_parse() {
         assert_eq!(ms("0"), 0);
         assert_eq!(ms("18446744073709551615"), u64::MAX);
         assert_eq!(ms("2025-02-20T19:53:54.567Z"), NOW);
@@ -196,7 +162,7 @@ mod tests {
         assert_eq!(ms("1w 1d"), NOW - 8 * 86_400_000);
         assert_eq!(ms("250ms"), NOW - 250);
         assert_eq!(ms("0s"), NOW);
-        assert_eq!(ms("900000h"), 0, "an age beyond 1970 is the beginning");
+        assert_eq!(ms("900000h"), 0, "an age that reaches before 1970 is 1970");
     }
 
     #[test]
@@ -208,21 +174,21 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_says_what_would_do() {
+    fn other_text_is_refused_with_what_to_write() {
         let refusal = |text: &str| text.parse::<Moment>().unwrap_err();
         assert!(refusal("18446744073709551616").contains("18446744073709551615"));
         assert!(refusal("2025-02-20T19:53:54").contains("2025-02-20T19:53:54Z"));
         assert!(refusal("2025-02-20").contains("2025-02-20T00:00:00Z"));
         assert!(refusal("1969-12-31T23:59:59Z").contains("1970"));
-        assert!(refusal("1y").contains("365d"));
+        assert!(refusal("1y").contains("30d"));
         assert!(refusal("2mo").contains("days"));
-        for text in ["", "yesterday", "-5", "-5m", "5 m ago", "1e3", "24H 3", "2025-13-01"] {
+        for text in ["", "yesterday", "-5", "-5m", "5 m later", "1e3", "24H 3", "2025-13-01"] {
             assert!(text.parse::<Moment>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn lengths_have_units_and_are_not_zero() {
+    fn durations_have_units_and_are_not_zero() {
         assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
         assert_eq!(duration("1.5s").unwrap(), Duration::from_millis(1500));
         assert_eq!(duration("7d").unwrap(), Duration::from_secs(7 * 86_400));

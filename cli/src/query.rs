@@ -1,4 +1,4 @@
-//! `annals query`: stored values, streamed.
+//! `annals query`: prints stored values while they are read.
 
 use annals::{Order, PersistenceBackend, QueryExt, QueryParams};
 use clap::Parser;
@@ -13,16 +13,16 @@ use crate::source::Source;
 
 /// Print stored values
 ///
-/// The rows come ordered by record name, then newest first, with the members `record`, `value` and
-/// `stored_at` (Unix milliseconds). They are printed while they are read: memory does not grow with
-/// their number, in any format.
+/// The rows are ordered by record name, then newest first. Their members are `record`, `value` and
+/// `stored_at` (Unix milliseconds). They are printed while they are read, and memory does not grow
+/// with their number.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, override_usage = "annals query [OPTIONS] <PATTERN>")]
 pub(crate) struct Args {
-    /// Which records: * stands for any run of characters, everything else is literal
+    /// Which records; * matches any run of characters, everything else is literal
     pattern: String,
 
-    /// Only the newest N values of each record (within the time window, if there is one)
+    /// Only the newest N values of each record (within the time window)
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     latest: Option<usize>,
 
@@ -33,25 +33,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     from: Option<Moment>,
 
-    /// Only values stored at T or earlier; the same forms as --from
+    /// Only values stored at T or earlier; T as in --from
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     to: Option<Moment>,
 
-    /// Oldest value of each record first
+    /// Print the oldest value of each record first
     #[arg(long)]
     oldest_first: bool,
 
-    /// How the wildcards of PATTERN are read; with --aimx the server decides
+    /// How wildcards in PATTERN work; with --aimx the server decides
     #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR", conflicts_with = "aimx")]
     grammar: Grammar,
 
-    /// The form of the output [default: table on a terminal, ndjson otherwise]
+    /// The format of the output [default: table on a terminal, ndjson otherwise]
     ///
-    /// A table is for reading: it is cut to the width of the terminal, and shows control and
-    /// invisible characters as escapes. The other forms are whole and exact; values are the stored
-    /// JSON text. In csv a value is its JSON text in one cell, and nothing is put before cells
-    /// that a spreadsheet may take for formulas.
-    #[arg(long, value_enum, value_name = "FORM")]
+    /// A table is cut to the width of the terminal and escapes control and invisible characters.
+    /// The other formats are complete and exact: a value is its stored JSON text. A csv cell that a
+    /// spreadsheet would read as a formula is not changed.
+    #[arg(long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
 
     #[command(flatten)]
@@ -67,8 +66,8 @@ Examples:
   annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
   annals query -- '-a name that begins with a dash'
 
-If stored text turns out not to be JSON any more, its row is left out, the number of such rows is \
-said at the end, and the exit code is 1.";
+A row whose stored text is not JSON is skipped. The number of skipped rows is printed at the end, \
+and the exit code is 1.";
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
@@ -88,7 +87,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints what a query finds while it is read.
+/// Prints the rows of a query while they are read.
 pub(crate) async fn print(
     store: &dyn PersistenceBackend,
     pattern: &str,
@@ -105,7 +104,7 @@ pub(crate) async fn print(
     match rows.skipped() {
         0 => Ok(()),
         skipped => Err(Failure::Failed(format!(
-            "{} left out: what is stored there is not JSON any more",
+            "{} skipped: the stored text is not JSON",
             counted(skipped, "row")
         ))),
     }

@@ -1,4 +1,4 @@
-//! `annals records`: what is there.
+//! `annals records`: lists the records.
 
 use annals::PersistenceBackend;
 use clap::Parser;
@@ -8,23 +8,23 @@ use crate::failure::Failure;
 use crate::output::{Format, Header, Printer};
 use crate::source::Source;
 
-/// List records with their number of values and the first and last time
+/// List records with their number of values and the time of the first and last one
 ///
-/// The members are `record`, `count`, `first` and `last` (Unix milliseconds), in byte order of the
-/// name. A record without values is not listed. Over AimX, which does not count, all values are read
-/// for it.
+/// The members are `record`, `count`, `first` and `last` (Unix milliseconds), ordered by name, byte
+/// by byte. A record without values is not listed. AimX cannot count: with --aimx, all values are
+/// read.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Which records [default: all]: * stands for any run of characters, everything else is literal
+    /// Which records [default: all]; * matches any run of characters
     pattern: Option<String>,
 
-    /// How the wildcards of PATTERN are read; with --aimx the server decides
+    /// How wildcards in PATTERN work; with --aimx the server decides
     #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR", conflicts_with = "aimx")]
     grammar: Grammar,
 
-    /// The form of the output [default: table on a terminal, ndjson otherwise]
-    #[arg(long, value_enum, value_name = "FORM")]
+    /// The format of the output [default: table on a terminal, ndjson otherwise]
+    #[arg(long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
 
     #[command(flatten)]
@@ -38,7 +38,7 @@ Examples:
   annals records '#' --grammar topic";
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
-    // Without a pattern every record is meant, whatever the grammar.
+    // Every record, in any grammar.
     let (pattern, grammar) = match args.pattern {
         Some(pattern) => (pattern, args.grammar),
         None => ("#".to_owned(), Grammar::Topic),

@@ -1,11 +1,10 @@
-//! Ctrl-C and its relatives.
+//! The signals that end the program.
 
 use std::io;
 
 use crate::failure::Failure;
 
-/// The signals that ask the program to come to an end: Ctrl-C, and SIGTERM where there is one.
-/// SIGHUP is left alone, because `nohup` means it to be ignored.
+/// Ctrl-C, and SIGTERM on Unix. SIGHUP keeps its meaning, because `nohup` sets it to be ignored.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -17,9 +16,9 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From here on the signals no longer end the process by themselves.
+    /// Starts to catch the signals: they no longer end the process by themselves.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        Self::new().map_err(|error| Failure::Failed(format!("signals cannot be heard: {error}")))
+        Self::new().map_err(|error| Failure::Failed(format!("signals cannot be caught: {error}")))
     }
 
     #[cfg(unix)]
@@ -36,7 +35,10 @@ impl Signals {
         Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
     }
 
-    /// Waits for the next one. Dropping the future loses none.
+    /// Waits for the next signal.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no signal.
     pub(crate) async fn next(&mut self) {
         #[cfg(unix)]
         tokio::select! {

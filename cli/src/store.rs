@@ -10,13 +10,13 @@ use crate::failure::Failure;
 /// Opens the store, creating what is missing.
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
     annals::connect(url).await.map_err(|error| match Failure::from(error) {
-        Failure::Failed(message) => Failure::Failed(placed(message, url)),
+        Failure::Failed(message) => Failure::Failed(with_place(message, url)),
         usage => usage,
     })
 }
 
-/// The message with the file or the server that it is about: not every engine names it.
-fn placed(message: String, url: &str) -> String {
+/// Adds the file or the server to a message that does not name it.
+fn with_place(message: String, url: &str) -> String {
     let shown = shown(url);
     let place = match shown.split_once("://") {
         Some((_, server)) => server.split('/').next(),
@@ -28,8 +28,7 @@ fn placed(message: String, url: &str) -> String {
     }
 }
 
-/// Opens a store that is there already: who asks for history does not mean to create an empty file
-/// by a slip of the pen.
+/// Opens an existing store: a misspelt path in a query must not create an empty file.
 pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
     if let Some(path) = file(url)?
         && !path.exists()
@@ -43,7 +42,7 @@ pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBacken
     open(&without_creating(url)).await
 }
 
-/// What is there and is no history must not be made into one either.
+/// Nor must a query turn an existing database without a history into one.
 fn without_creating(url: &str) -> String {
     let can_say_so = ["sqlite:", "postgres://", "postgresql://"];
     match can_say_so.iter().any(|scheme| url.starts_with(scheme)) && !url.contains("create=") {
@@ -52,7 +51,7 @@ fn without_creating(url: &str) -> String {
     }
 }
 
-/// The file that a URL names, if it names one.
+/// The file in a URL, if there is one.
 pub(crate) fn file(url: &str) -> Result<Option<PathBuf>, Failure> {
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
@@ -65,13 +64,13 @@ pub(crate) fn file(url: &str) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// The URL fit for showing: without user, password and options.
+/// The URL without user, password and options, for messages.
 pub(crate) fn shown(url: &str) -> String {
     let (url, _) = url.split_once('?').unwrap_or((url, ""));
     match url.split_once("://") {
         Some((scheme, rest)) if scheme.starts_with("postgres") => {
             let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-            // The last @: an unencoded one may stand in a password.
+            // The last @: a password may contain an unencoded one.
             let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
             format!("{scheme}://{host}/{database}")
         }
@@ -85,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_message_names_the_place_once() {
-        let said = |message: &str, url| placed(message.to_owned(), url);
+        let said = |message: &str, url| with_place(message.to_owned(), url);
         assert_eq!(said("no space", "sqlite:a/h.db?x=1"), "no space (sqlite:a/h.db)");
         assert_eq!(said("a/h.db: no space", "sqlite:a/h.db"), "a/h.db: no space");
         let server = "postgres://me:pw@db:5432/plant?sslmode=require";

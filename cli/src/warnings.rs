@@ -1,4 +1,4 @@
-//! Warnings of the libraries, tersely on stderr.
+//! Warnings of the libraries, as lines on stderr.
 
 use std::io;
 
@@ -6,16 +6,15 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
-use crate::say::{complain, write_above_view};
+use crate::stderr::{print_error, write_above_view};
 
-/// Sends events of this level to stderr, or what `RUST_LOG` asks for (`info`,
-/// `annals_sqlite=debug`, …).
+/// Prints events of this level, or those that `RUST_LOG` selects (`info`, `annals_sqlite=debug`).
 pub(crate) fn install(level: LevelFilter) {
     let wanted = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let default = || Targets::new().with_default(level);
     let filter = wanted.map_or_else(default, |text| {
         text.parse().unwrap_or_else(|error| {
-            complain(&format!("RUST_LOG is ignored: {error}"));
+            print_error(&format!("RUST_LOG is ignored: {error}"));
             default()
         })
     });
@@ -25,11 +24,11 @@ pub(crate) fn install(level: LevelFilter) {
         .with_target(false)
         .with_ansi(false)
         .with_writer(AboveView);
-    // It fails only when there is a subscriber already; then that one has the warnings.
+    // Fails only if there is a subscriber already, which then gets the warnings.
     drop(tracing_subscriber::registry().with(filter).with(lines).try_init());
 }
 
-/// Writes each event as a whole above the live view.
+/// Prints each event as one piece, above a live view.
 struct AboveView;
 
 impl io::Write for AboveView {

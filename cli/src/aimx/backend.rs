@@ -1,4 +1,4 @@
-//! An AimX server as a backend to read from, so that every command that reads can ask it.
+//! An AimX server as a read-only backend, for every command that reads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use super::client::Client;
 use super::walk::{Span, Walk};
 
 const READ_ONLY: PersistenceError =
-    PersistenceError::Unsupported("changes: over AimX history is only read");
+    PersistenceError::Unsupported("changes: history is read-only over AimX");
 
 /// The history that an AimDB server keeps.
 ///
-/// Patterns are read by the server, in its own grammar. The one exception is the pattern `#` of
-/// [`Grammar::Topic`]: it stands for every record, and goes to the server as no pattern at all.
+/// The server reads patterns, in its own grammar. The one exception is the pattern `#` of
+/// [`Grammar::Topic`]: it means every record and is sent as no pattern.
 pub(crate) struct AimxBackend {
     client: Arc<Client>,
     closed: AtomicBool,
@@ -73,13 +73,13 @@ impl PersistenceBackend for AimxBackend {
         self.check_open()?;
         let every = record_pattern == "#" && params.grammar == Grammar::Topic;
         let name = (!every).then_some(record_pattern);
-        // What the pattern means is the server's business; only its bounds are settled here.
-        let settled = Query::new(record_pattern, &params.with_grammar(Grammar::Glob))?;
-        if settled.is_empty() {
+        // The server interprets the pattern; only the bounds are resolved here.
+        let resolved = Query::new(record_pattern, &params.with_grammar(Grammar::Glob))?;
+        if resolved.is_empty() {
             return Ok(RowStream::from_rows(Vec::new()));
         }
-        let Query { from, to, limit, order, .. } = settled;
-        // Without a wildcard of either grammar it is one record's name.
+        let Query { from, to, limit, order, .. } = resolved;
+        // Without a wildcard of either grammar it is the name of one record.
         let exact = name.filter(|name| !name.contains(['*', '#']));
         let walks = match exact {
             Some(name) if limit != Some(1) => vec![Walk::new(name.into(), from, to, limit)],
@@ -89,7 +89,7 @@ impl PersistenceBackend for AimxBackend {
                 if limit == Some(1) {
                     return Ok(RowStream::from_rows(heads));
                 }
-                // What is stored from now on is not part of the answer.
+                // Rows stored from now on are not part of the answer.
                 let walk = |head: RawRow| Walk::new(head.record, from, head.stored_at, limit);
                 heads.into_iter().map(walk).collect()
             }
@@ -103,7 +103,7 @@ impl PersistenceBackend for AimxBackend {
         Ok(RowStream::from_pages(pages))
     }
 
-    /// The protocol does not count: every row is read for it, a page at a time.
+    /// The protocol has no counts: every row is read, a page at a time.
     async fn records(
         &self,
         record_pattern: &str,
@@ -144,7 +144,7 @@ impl PersistenceBackend for AimxBackend {
 struct Reader {
     client: Arc<Client>,
     walks: VecDeque<Walk>,
-    /// What is still to be read again of a record that is wanted oldest first.
+    /// The pages of the current record that are still to be read again, for oldest first.
     spans: Vec<Span>,
     order: Order,
 }

@@ -1,5 +1,5 @@
-//! Questions to one AimX server, one after the other, over a connection that is opened when it is
-//! needed and kept while all is well.
+//! Sends queries to one AimX server, one at a time, over a connection that is opened when needed and
+//! kept until an error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use super::fault::Fault;
 use super::link::Link;
 use super::wire::{self, Ask, HELLO_ID, Version};
 
-/// How many rows are asked for at once, unless that turns out to be too much for an answer.
+/// The number of rows per request, unless the answer would be too large.
 const PAGE_ROWS: u64 = 500;
-/// Two rows show where a millisecond ends; one never does.
+/// With two rows the end of a millisecond can be seen, with one it cannot.
 pub(crate) const SMALLEST_PAGE: u64 = 2;
-/// A connection and a hello on one machine or in one network take no longer.
+/// The time for the connection and the hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Client {
@@ -45,17 +45,17 @@ impl Client {
         &self.address
     }
 
-    /// How many rows to ask for at once.
+    /// The number of rows per request.
     pub(crate) fn page(&self) -> u64 {
         self.page.load(Ordering::Relaxed)
     }
 
-    /// From here on asks for no more than half of `rows` at once.
+    /// Limits later requests to half of `rows`.
     pub(crate) fn halve_page(&self, rows: u64) {
         self.page.fetch_min((rows / 2).max(SMALLEST_PAGE), Ordering::Relaxed);
     }
 
-    /// Sees to it that there is a connection.
+    /// Connects unless there is a connection.
     pub(crate) async fn connect(&self) -> Result<(), Fault> {
         let mut slot = self.session.lock().await;
         if slot.is_none() {
@@ -64,12 +64,12 @@ impl Client {
         Ok(())
     }
 
-    /// Lets go of the connection.
+    /// Closes the connection.
     pub(crate) async fn disconnect(&self) {
         *self.session.lock().await = None;
     }
 
-    /// The newest row of every record that `name` means, within the window.
+    /// The newest row within the window of each record that matches `name`.
     pub(crate) async fn heads(
         &self,
         name: Option<&str>,
@@ -91,7 +91,7 @@ impl Client {
         end: u64,
     ) -> Result<Vec<RawRow>, Fault> {
         let mut rows = self.ask(&bounded(Some(record), limit, start, end)).await?;
-        // To some servers capital letters are small ones.
+        // Some servers match names without regard to case.
         rows.retain(|row| row.record == *record);
         in_window(&rows, start, end)?;
         if rows.len() as u64 > limit {
@@ -102,12 +102,12 @@ impl Client {
 
     async fn ask(&self, ask: &Ask<'_>) -> Result<Vec<RawRow>, Fault> {
         let mut slot = self.session.lock().await;
-        // It is put back when the answer is whole: whoever stops waiting leaves no connection
-        // behind that would give the next question this one's answer.
+        // The connection is put back after a complete answer: a dropped future must not leave one
+        // behind on which the next query reads this answer.
         let (session, rows) = match slot.take() {
             None => self.ask_on(self.open().await?, ask).await?,
             Some(kept) => match self.ask_on(kept, ask).await {
-                // The server was restarted since the last question.
+                // The server was restarted since the last query.
                 Err(Fault::Closed) => self.ask_on(self.open().await?, ask).await?,
                 answer => answer?,
             },
@@ -120,7 +120,7 @@ impl Client {
         let greeted = timeout(self.timeout.min(HELLO_TIMEOUT), async {
             let mut link = Link::open(&self.address).await?;
             let (hello, token) = match self.address {
-                // What listens on TCP is 3.0, which has no tokens: none travels the network.
+                // Only 3.0 listens on TCP. It has no tokens, so none is sent over the network.
                 Address::Tcp(_) => (wire::hello()?, false),
                 Address::Unix(_) => {
                     (wire::hello_to_either(self.token.as_deref())?, self.token.is_some())
@@ -154,14 +154,14 @@ impl Client {
     }
 }
 
-/// Bounds that bound nothing are left out: some servers cannot take them.
+/// Omits bounds without effect, which some servers refuse.
 fn bounded(name: Option<&str>, limit: u64, start: u64, end: u64) -> Ask<'_> {
     let start = Some(start).filter(|start| *start > 0);
     let end = Some(end).filter(|end| *end < MAX_TIMESTAMP);
     Ask { name, limit, start, end }
 }
 
-/// A server that takes no notice of the window would be asked the same for ever.
+/// Without this check, a server that ignores the window would be asked for the same page for ever.
 fn in_window(rows: &[RawRow], start: u64, end: u64) -> Result<(), Fault> {
     if rows.iter().all(|row| (start..=end).contains(&row.stored_at)) {
         Ok(())

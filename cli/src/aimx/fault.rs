@@ -1,4 +1,4 @@
-//! What goes wrong on the way to an AimX server and back.
+//! Errors of the connection to an AimX server.
 
 use std::io;
 
@@ -7,49 +7,49 @@ use annals::{BackendError, ErrorKind, PersistenceError};
 use super::address::Address;
 use super::link::MAX_ANSWER_BYTES;
 
-/// How much of a server's own message is passed on.
+/// The number of characters of a server's message that are passed on.
 const MESSAGE_CHARACTERS: usize = 300;
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// There is no connection.
+    /// The connection could not be opened.
     Connect(io::Error),
     /// The connection broke.
     Io(io::Error),
-    /// The time ran out before there was a connection and a hello.
+    /// The connection and the hello took too long.
     ConnectTimeout,
-    /// The time ran out before the answer was complete.
+    /// The answer took too long.
     Timeout,
     /// The server closed the connection before the first byte of an answer.
     Closed,
-    /// The server closed the connection within an answer.
+    /// The server closed the connection in the middle of an answer.
     CutOff,
-    /// The answer is larger than this program takes.
+    /// The answer is larger than this program accepts.
     TooLarge,
-    /// What the server sent is not AimX.
+    /// The server did not answer in AimX.
     Malformed(&'static str),
-    /// The server speaks another version, which it told or kept to itself.
+    /// The server uses another version, if it tells which.
     Version(Option<String>),
-    /// The server wants a token, or another one.
+    /// The server requires a token, or another one.
     Token { sent: bool },
-    /// AimDB 1.x: no handler for `record.query` was registered.
+    /// AimDB 1.x: no handler for `record.query` is registered.
     NoHandler,
     /// The server does not know `record.query` at all.
     NoMethod,
     /// The server refuses.
     Denied,
-    /// AimDB 2.x: it failed, and the protocol has no place for the reason.
+    /// AimDB 2.x: the query failed, and the protocol has no field for the reason.
     Internal,
-    /// The server's own error.
+    /// Another error of the server.
     Refused { code: String, message: String },
-    /// So many values lie in one millisecond, or one value is so large, that not even the smallest
-    /// page of them fits in an answer.
+    /// Even the smallest page does not fit in an answer: one millisecond has too many values, or one
+    /// value is too large.
     PageTooLarge,
 }
 
 impl Fault {
-    /// The server's own words, shortened and on one line.
+    /// The server's message, shortened and on one line.
     pub(crate) fn refused(code: &str, message: &str) -> Self {
         let short = |text: &str| -> String {
             let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -58,8 +58,8 @@ impl Fault {
         Self::Refused { code: short(code), message: short(message) }
     }
 
-    /// Whether a smaller page may get through where this one did not. Over TCP AimDB 2.x closes
-    /// the connection when an answer is larger than its own frames.
+    /// Whether a smaller page may succeed. Over TCP, AimDB 2.x closes the connection if an answer is
+    /// larger than its frames.
     pub(crate) fn asks_for_less(&self, address: &Address) -> bool {
         match self {
             Self::TooLarge => true,
@@ -68,7 +68,7 @@ impl Fault {
         }
     }
 
-    /// The sentence, with its kind.
+    /// The error with its kind and message.
     pub(crate) fn at(self, address: &Address) -> PersistenceError {
         let operation = match self {
             Self::Connect(_) | Self::ConnectTimeout | Self::Version(_) | Self::Token { .. } => {
@@ -76,7 +76,7 @@ impl Fault {
             }
             _ => "query",
         };
-        let (kind, message) = self.told(address);
+        let (kind, message) = self.describe(address);
         let error = BackendError::new("aimx", operation, kind, message);
         match self {
             Self::Connect(source) | Self::Io(source) => error.with_source(source).into(),
@@ -84,7 +84,7 @@ impl Fault {
         }
     }
 
-    fn told(&self, address: &Address) -> (ErrorKind, String) {
+    fn describe(&self, address: &Address) -> (ErrorKind, String) {
         let server = format!("the server at {address}");
         match self {
             Self::Connect(error) => no_connection(error, address),

@@ -1,4 +1,4 @@
-//! The byte stream to an AimX server, and where one frame ends on it.
+//! The byte stream to an AimX server and its frames.
 //!
 //! On a Unix socket a frame is a line (both AimDB lines). On TCP it is its length as four bytes,
 //! the most significant first, and then its bytes (`aimdb-tcp-connector`).
@@ -10,9 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use super::address::Address;
 use super::fault::Fault;
 
-/// The largest answer that is read. What a server sends beyond it is not AimDB's doing.
+/// The largest answer that is accepted.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// How much is read at a time.
+/// The size of the read buffer.
 const READ_BYTES: usize = 64 << 10;
 
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -46,12 +46,12 @@ impl Link {
         let bytes = match self.framing {
             Framing::Lines => [frame.as_bytes(), b"\n"].concat(),
             Framing::Lengths => {
-                // A request is a pattern and four numbers; no pattern is so long.
+                // A request is a pattern and four numbers, far below this length.
                 let length = u32::try_from(frame.len()).map_err(|_| Fault::TooLarge)?;
                 [&length.to_be_bytes(), frame.as_bytes()].concat()
             }
         };
-        // A server that is gone shows either here or at the first read.
+        // A closed connection shows here or at the first read.
         self.stream.write_all(&bytes).await.map_err(closed_or_broken)?;
         self.stream.flush().await.map_err(closed_or_broken)
     }
@@ -96,7 +96,7 @@ impl Link {
         if length > MAX_ANSWER_BYTES {
             return Err(Fault::TooLarge);
         }
-        // It grows with what arrives, not with what a header claims.
+        // The buffer grows with what arrives, not with the length in the header.
         let mut frame = Vec::new();
         let mut rest = (&mut self.stream).take(length as u64);
         rest.read_to_end(&mut frame).await.map_err(|error| lost(error, false))?;
@@ -104,8 +104,8 @@ impl Link {
     }
 }
 
-/// What an error while reading means: a server that died may reset the connection instead of
-/// closing it.
+/// Classifies an error while reading: a server that died may reset the connection instead of closing
+/// it.
 fn lost(error: io::Error, before_the_answer: bool) -> Fault {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof if before_the_answer => {

@@ -1,7 +1,7 @@
-//! Asking a running AimDB for history, over its remote access protocol AimX.
+//! Queries a running AimDB over its remote access protocol, AimX.
 //!
-//! Both published versions are spoken: 1.0 (AimDB 1.x) and 3.0 (AimDB 2.x). The server's answer to
-//! the hello tells which one it is.
+//! Both published versions are supported: 1.0 (AimDB 1.x) and 3.0 (AimDB 2.x). The answer to the hello
+//! tells which one the server uses.
 
 mod address;
 mod backend;

@@ -1,8 +1,8 @@
-//! One record's history in pages, by a protocol that has none.
+//! Reads the history of one record in pages, which the protocol does not have.
 //!
-//! AimX gives the newest rows of a window. A walk asks for so many, hands on all but those of the
-//! oldest millisecond, of which there may be more, and lets the next window end there. So pages are
-//! whole milliseconds: no row comes twice or is left out, whatever is stored meanwhile.
+//! AimX gives the newest rows of a window. A walk requests a page, returns all of it but the rows of
+//! its oldest millisecond, of which there may be more, and ends the next window there. So each page
+//! has whole milliseconds: no row comes twice or is missed, whatever is stored meanwhile.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use annals::RawRow;
 use super::client::{Client, SMALLEST_PAGE};
 use super::fault::Fault;
 
-/// What is still to be read of one record, newest first.
+/// The rest of one record, newest first.
 pub(crate) struct Walk {
     record: Arc<str>,
     start: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Walk {
     left: Option<u64>,
 }
 
-/// A page that was read before and is to be read again.
+/// A page that was read once and will be read again.
 pub(crate) struct Span {
     record: Arc<str>,
     rows: u64,
@@ -32,7 +32,7 @@ impl Walk {
         Self { record, start, end, left: limit }
     }
 
-    /// The next page, newest first. An empty one is the end.
+    /// The next page, newest first. An empty page is the end.
     pub(crate) async fn next(&mut self, client: &Client) -> Result<Vec<RawRow>, Fault> {
         let mut enlarged = None;
         while self.left != Some(0) {
@@ -70,8 +70,8 @@ impl Walk {
         Ok(Vec::new())
     }
 
-    /// Walks to the end and returns the oldest page, oldest first, and where the others lie: the
-    /// protocol cannot begin at the old end, and a history need not fit in memory.
+    /// Reads to the end and returns the oldest page, oldest first, and the spans of the others: the
+    /// protocol cannot start with the oldest rows, and a history may not fit in memory.
     pub(crate) async fn find_oldest(
         mut self,
         client: &Client,
@@ -102,7 +102,7 @@ impl Span {
         })
     }
 
-    /// Its rows, oldest first; fewer, if some were cleaned up meanwhile.
+    /// The rows of the page, oldest first; fewer if some were deleted meanwhile.
     pub(crate) async fn read(&self, client: &Client) -> Result<Vec<RawRow>, Fault> {
         let mut rows = client.window(&self.record, self.rows, self.oldest, self.newest).await?;
         rows.reverse();

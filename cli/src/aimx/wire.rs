@@ -1,7 +1,6 @@
-//! The messages of AimX 1.0 and 3.0, as far as history needs them.
+//! The messages of AimX 1.0 and 3.0 that history needs.
 //!
-//! Both are JSON objects. What is borrowed from an answer is its text: values are passed on letter
-//! for letter.
+//! Both are JSON objects. Values are borrowed as text and passed on byte for byte.
 
 use std::borrow::Cow;
 
@@ -11,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::fault::Fault;
 
-/// Which of the two is spoken.
+/// The version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     /// AimX 1.0 of AimDB 1.x.
@@ -24,13 +23,13 @@ const CLIENT: &str = "annals";
 /// The hello is the first request.
 pub(crate) const HELLO_ID: u64 = 1;
 
-/// What is asked of `record.query`. Nothing but the name limits what is not given.
+/// The parameters of `record.query`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Ask<'a> {
-    /// Without one every record is meant.
+    /// `None` means every record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<&'a str>,
-    /// The newest so many of each record. It is always sent: what a server takes for none differs.
+    /// The newest rows of each record. It is always sent, since servers have different defaults.
     pub(crate) limit: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) start: Option<u64>,
@@ -60,9 +59,8 @@ struct Request<'a, P> {
     params: P,
 }
 
-/// A hello that both versions understand. 1.0 takes a line with `version` and `client` for one and
-/// passes over the rest; to 3.0 it is a request, and what else is in the line is passed over. So
-/// one line finds out who is there, and no server is left waiting or taken by surprise.
+/// A hello for both versions. To 1.0 it is a line with `version` and `client`, to 3.0 a request, and
+/// both ignore the other members. So one line detects the version.
 pub(crate) fn hello_to_either(token: Option<&str>) -> Result<String, Fault> {
     let either = Request {
         version: Some("1.0"),
@@ -113,7 +111,7 @@ struct Message<'a> {
     err: Option<Cow<'a, str>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
-    /// Why there is an `err`: annals' own server of 3.0 says it, AimDB's does not.
+    /// The reason for `err`, which annals' own server of 3.0 sends and AimDB's does not.
     #[serde(borrow)]
     message: Option<Cow<'a, str>>,
 }
@@ -127,7 +125,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Which version the answer to the hello is in.
+/// The version of the server, from its answer to the hello.
 pub(crate) fn welcome(frame: &[u8], sent_token: bool) -> Result<Version, Fault> {
     #[derive(Deserialize)]
     struct Welcome {
@@ -145,7 +143,7 @@ pub(crate) fn welcome(frame: &[u8], sent_token: bool) -> Result<Version, Fault> 
             code => Err(refusal(code)),
         },
         Message { error: Some(error), .. } => {
-            // In the hello of 1.0 the code stands where a reply has an object.
+            // In the hello of 1.0 the code is where a reply has an object.
             let code: String = serde_json::from_str(error.get()).unwrap_or_default();
             Err(match &*code {
                 "authentication_required" | "authentication_failed" => {
@@ -172,14 +170,14 @@ fn expect(version: Cow<'_, str>, major: &str, spoken: Version) -> Result<Version
 }
 
 #[derive(Deserialize)]
-struct Rows<'a> {
+struct WireRows<'a> {
     #[serde(borrow, alias = "records")]
-    values: Vec<Row<'a>>,
+    values: Vec<WireRow<'a>>,
 }
 
 /// 1.0 names the members `record`, `value` and `stored_at`.
 #[derive(Deserialize)]
-struct Row<'a> {
+struct WireRow<'a> {
     #[serde(borrow, alias = "topic")]
     record: Cow<'a, str>,
     #[serde(borrow, alias = "payload")]
@@ -188,8 +186,8 @@ struct Row<'a> {
     stored_at: u64,
 }
 
-/// The rows that a frame brings: by record, then newest first. `None` is a frame that answers
-/// nothing, such as an event.
+/// The rows in a frame, by record, then newest first. `None` for a frame that is not an answer, such
+/// as an event.
 pub(crate) fn rows(version: Version, id: u64, frame: &[u8]) -> Result<Option<Vec<RawRow>>, Fault> {
     let message = Message::read(frame)?;
     let result = match version {
@@ -211,15 +209,15 @@ pub(crate) fn rows(version: Version, id: u64, frame: &[u8]) -> Result<Option<Vec
             _ => return Err(NOT_AIMX),
         },
     };
-    let Rows { values } = serde_json::from_str(result.get()).map_err(|_| ODD_SHAPE)?;
+    let WireRows { values } = serde_json::from_str(result.get()).map_err(|_| ODD_SHAPE)?;
     let mut rows: Vec<RawRow> = values
         .into_iter()
-        .map(|Row { record, value, stored_at }| {
+        .map(|WireRow { record, value, stored_at }| {
             RawRow::new(record.into(), value.get().into(), stored_at)
         })
         .collect();
-    // 3.0 has them oldest first. Among equals the last to arrive comes first here, so their order
-    // is turned round as well; sorting keeps it.
+    // 3.0 sends the oldest first. Among equal times the last to arrive comes first here, so their
+    // order is reversed too; the sort is stable.
     if version == Version::Three {
         rows.reverse();
     }
@@ -245,7 +243,7 @@ fn error_of_one(error: &RawValue) -> Fault {
     }
 }
 
-/// 3.0 has nothing but a code, unless the server adds a message.
+/// 3.0 has a code only, unless the server adds a message.
 fn refusal(code: &str) -> Fault {
     match code {
         "not_found" => Fault::NoMethod,

@@ -1,4 +1,4 @@
-//! CPU percentages at any tick.
+//! Measures CPU percentages at each tick.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use super::metric::Cpu;
 
 /// Measures how busy the CPUs are.
 ///
-/// sysinfo compares two readings of the system's counters and wants them 200 ms apart, because the
-/// counters move in steps of 10 ms; asked sooner it answers what it answered before. When ticks are
-/// closer than that, several measurements run side by side, each started at another tick: every
-/// tick ends one of them, so that every value recorded is a new one, over a sliding window.
+/// sysinfo compares two readings of the system's counters, at least 200 ms apart because the counters
+/// have steps of 10 ms, and repeats its last answer if asked sooner. For shorter ticks several
+/// measurements run in parallel, each started at another tick. Each tick ends one of them, so each
+/// recorded value is new, over a sliding window.
 #[derive(Debug)]
 pub(super) struct Cpus {
     running: Vec<Measurement>,
@@ -25,7 +25,7 @@ struct Measurement {
 }
 
 impl Cpus {
-    /// Starts measuring; the first value is there after [`WARM_UP`](Self::WARM_UP).
+    /// Starts to measure. The first value is available after [`WARM_UP`](Self::WARM_UP).
     pub(super) fn start(every: Duration) -> Result<Self, sysinfo::Error> {
         let begin = || {
             let mut system = System::new()?;
@@ -36,11 +36,11 @@ impl Cpus {
         Ok(Self { running, next: 0 })
     }
 
-    /// How long the first measurement takes.
+    /// The time that the first measurement takes.
     pub(super) const WARM_UP: Duration = MINIMUM_CPU_UPDATE_INTERVAL;
 
-    /// The whole machine and each CPU, up to now. `None` when the measurement whose turn it is has
-    /// not run long enough yet, as happens when a tick was late.
+    /// The whole machine and each CPU, up to now. `None` if the measurement whose turn it is has not
+    /// run long enough, which happens after a late tick.
     pub(super) fn measure(&mut self) -> Option<(Cpu, Vec<Cpu>)> {
         let Measurement { system, since } = &mut self.running[self.next];
         if since.elapsed() < MINIMUM_CPU_UPDATE_INTERVAL {
@@ -55,7 +55,8 @@ impl Cpus {
     }
 }
 
-/// Enough that a measurement's turn comes later than the least time, ticks being a little uneven.
+/// The number of measurements with which each runs longer than the minimum, even if ticks are a
+/// little uneven.
 fn measurements(every: Duration) -> usize {
     const UNEVEN: Duration = Duration::from_millis(20);
     let least = MINIMUM_CPU_UPDATE_INTERVAL + UNEVEN;

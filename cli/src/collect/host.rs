@@ -1,4 +1,4 @@
-//! The machine's metrics, read through sysinfo.
+//! Reads the metrics of this machine through sysinfo.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::moment::now_ms;
 /// Two counters of bytes, inwards and outwards.
 type Bytes = (u64, u64);
 
-/// Reads the machine's metrics. Calls block, a few milliseconds as a rule and for as long as a dead
-/// file system takes at worst.
+/// Reads the metrics of this machine. Calls block: usually for a few milliseconds, on a dead file
+/// system for as long as it hangs.
 #[derive(Debug)]
 pub(super) struct Host {
     cpus: Cpus,
@@ -26,10 +26,10 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// The time from opening to the first snapshot that is complete.
+    /// The time from opening to the first complete snapshot.
     pub(super) const WARM_UP: Duration = Cpus::WARM_UP;
 
-    /// Starts measuring for a snapshot at every so long.
+    /// Starts to measure for one snapshot per `every`.
     pub(super) fn open(every: Duration) -> Result<Self, sysinfo::Error> {
         let mut host = Self {
             cpus: Cpus::start(every)?,
@@ -40,14 +40,14 @@ impl Host {
             network_io: Counters::default(),
             taken_at: 0,
         };
-        // The first reading of the counters, for the rates to begin from.
+        // The first reading of the counters, from which the rates start.
         host.disks();
         host.networks();
         Ok(host)
     }
 
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        // A clock that steps back does not make a newer value look older.
+        // A clock that steps back must not make a newer value look older.
         self.taken_at = now_ms().max(self.taken_at);
         let everything = MemoryRefreshKind::everything();
         self.system.refresh_memory_specifics(everything);
@@ -96,7 +96,7 @@ impl Host {
                     used_bytes: total_bytes.saturating_sub(available_bytes),
                     available_bytes,
                     total_bytes,
-                    // A file system that was never read from is one that nobody counts for.
+                    // Without any reads, the system does not count for this file system.
                     rates: rates.filter(|_| counted.0 > 0),
                 },
             );
@@ -127,7 +127,7 @@ impl Host {
     }
 }
 
-/// What counters said at the last reading.
+/// The counters at the last reading.
 #[derive(Debug, Default)]
 struct Counters {
     bytes: HashMap<String, Bytes>,
@@ -135,12 +135,12 @@ struct Counters {
 }
 
 impl Counters {
-    /// Bytes a second since the last reading; `None` for what was not there then.
+    /// Bytes per second since the last reading; `None` if there was none for this name.
     fn rates(&self, name: &str, now: Bytes, read_at: Instant) -> Option<Bytes> {
         let before = self.bytes.get(name)?;
         let seconds = read_at.duration_since(self.read_at?).as_secs_f64();
         let rate = |now: u64, before: u64| {
-            // A counter that went back was reset.
+            // A counter that decreased was reset.
             (now.saturating_sub(before) as f64 / seconds.max(1e-3)).round() as u64
         };
         Some((rate(now.0, before.0), rate(now.1, before.1)))

@@ -1,13 +1,13 @@
-//! What is recorded of a machine: the records' names and the shape of their values.
+//! The records of a machine: their names and the shape of their values.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// The pattern of all records that are collected here.
+/// The pattern of all these records.
 pub(super) const ALL: &str = "host::*";
 
-/// A share of the processing time there was, in percent, to a tenth.
+/// The busy share of the processing time, in percent, rounded to a tenth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Cpu {
     pub(super) percent: f64,
@@ -26,7 +26,7 @@ pub(super) struct Swap {
     pub(super) total_bytes: u64,
 }
 
-/// The load averages over so many minutes.
+/// The load averages over one, five and fifteen minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Load {
     pub(super) one: f64,
@@ -39,7 +39,7 @@ pub(super) struct Disk {
     pub(super) used_bytes: u64,
     pub(super) available_bytes: u64,
     pub(super) total_bytes: u64,
-    /// Missing where the system does not count for this file system.
+    /// `None` where the system does not count for this file system.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(super) rates: Option<DiskRates>,
 }
@@ -76,7 +76,7 @@ pub(super) enum Metric {
 pub(super) struct Snapshot {
     /// When it was taken, in Unix milliseconds.
     pub(super) taken_at: u64,
-    /// The whole machine and each CPU; `None` when the last measurement is too recent.
+    /// The whole machine and each CPU; `None` if the last measurement is too recent.
     pub(super) cpus: Option<(Cpu, Vec<Cpu>)>,
     pub(super) memory: Option<Memory>,
     pub(super) swap: Option<Swap>,
@@ -110,7 +110,7 @@ impl Snapshot {
     }
 }
 
-/// A mount point may hold `*`, which record names may not.
+/// Replaces what a mount point may contain and a record name may not.
 fn in_a_name(text: &str) -> String {
     text.replace('*', "%2A").replace('\0', "%00")
 }

@@ -1,4 +1,4 @@
-//! `annals collect`: live records of a source, recorded as they change.
+//! `annals collect`: records live values.
 
 mod cpu;
 mod host;
@@ -18,17 +18,17 @@ use crate::moment::duration;
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    source: Source,
+    collector: Collector,
 }
 
 #[derive(Debug, Subcommand)]
-enum Source {
+enum Collector {
     Host(HostArgs),
 }
 
 /// Record this machine's metrics
 ///
-/// At every tick one value is recorded for each of these records, all with the time of the tick:
+/// Each tick records one value of each of these records, with the time of the tick:
 ///
 ///   host::cpu::0 …          {"percent"} of one CPU; host::cpu::total of all
 ///   host::memory            {"used_bytes","available_bytes","total_bytes"}
@@ -39,8 +39,8 @@ enum Source {
 ///   host::network::NAME     {"received_bytes_per_s","sent_bytes_per_s",
 ///                           "received_bytes","sent_bytes"}
 ///
-/// Percentages are averages over at least 200 ms up to the tick, rates over the
-/// time since the tick before.
+/// Percentages are averages over at least the last 200 ms, rates over the time since
+/// the previous tick.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, verbatim_doc_comment)]
 struct HostArgs {
@@ -48,11 +48,11 @@ struct HostArgs {
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = tick)]
     every: Duration,
 
-    /// Stop after so long [default: run until Ctrl-C]
+    /// Stop after this time [default: run until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     run_for: Option<Duration>,
 
-    /// Delete values of host::* that are older, at the start and from then on
+    /// Delete values of host::* that are older than this, at the start and regularly
     /// [default: keep all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     keep: Option<Duration>,
@@ -64,18 +64,18 @@ Examples:
   annals collect host --every 1s --keep 7d
   annals collect host --backend redb:host.redb
 
-A duration is a number with its unit: 250ms, 30s, 5m, 1h30m, 7d. Ctrl-C (or SIGTERM) ends it in \
-good order: what is recorded gets stored, then the account is printed. A second Ctrl-C does not \
-wait. The exit code is 1 if any value was rejected or dropped.";
+A duration is a number with a unit: 250ms, 30s, 5m, 1h30m, 7d. At Ctrl-C (or SIGTERM) the program \
+stores what is recorded, prints the totals and ends. A second Ctrl-C ends it at once. The exit code \
+is 1 if any value was rejected or dropped.";
 
 fn tick(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        every if every < Duration::from_millis(10) => Err("10ms is the shortest".to_owned()),
+        every if every < Duration::from_millis(10) => Err("the shortest is 10ms".to_owned()),
         every => Ok(every),
     }
 }
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    let Source::Host(host) = args.source;
+    let Collector::Host(host) = args.collector;
     run::run(backend, host).await
 }

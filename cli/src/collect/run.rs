@@ -1,4 +1,4 @@
-//! A run of `annals collect host`, from the first tick to the account at the end.
+//! A run of `annals collect host`, from the first tick to the totals at the end.
 
 use std::io::{self, Write};
 use std::pin::pin;
@@ -18,16 +18,15 @@ use super::ticks::Ticks;
 use super::view::{Progress, View};
 use crate::failure::{Failure, stop_at_once};
 use crate::output::counted;
-use crate::say::complain;
 use crate::signals::Signals;
+use crate::stderr::print_error;
 use crate::store;
 
 pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let store = store::open(backend).await?;
     let retention = args.keep.map(|keep| sweep(store.clone(), keep)).transpose()?;
-    // A collector that waited for its store would measure less; one that lets the oldest values go
-    // says so at the end.
+    // Waiting for the store would lose ticks. Dropped values are counted and reported at the end.
     let config = RecorderConfig::default().with_overflow(Overflow::DropOldest);
     let recorder = Recorder::new(store.clone(), config);
 
@@ -66,11 +65,11 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
     closed?;
-    judge(&account)?;
+    check_account(&account)?;
     printed.map_err(Failure::Output)
 }
 
-/// Starts the sweeps: at once, and often enough that what is too old is gone soon.
+/// Starts the retention: at once, and often enough to delete old values soon.
 fn sweep(store: Arc<dyn PersistenceBackend>, keep: Duration) -> Result<RetentionHandle, Failure> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(3600);
@@ -79,7 +78,7 @@ fn sweep(store: Arc<dyn PersistenceBackend>, keep: Duration) -> Result<Retention
     Ok(Retention::new(store, policy)?.with_interval(interval).spawn())
 }
 
-/// Records a snapshot at every tick, until the time is up or a signal comes.
+/// Records a snapshot at each tick until the time is up or a signal arrives.
 async fn collect(
     args: &HostArgs,
     recorder: &Recorder,
@@ -123,8 +122,8 @@ async fn collect(
     Ok((ticks, start.elapsed()))
 }
 
-/// Runs something that blocks; `None` when a signal came first. A dead disk may hold the reading
-/// for ever, and must not hold the program.
+/// Runs blocking work; `None` if a signal comes first. A dead disk may block the reading for ever,
+/// but not the program.
 async fn unless_stopped<T: Send + 'static>(
     signals: &mut Signals,
     work: impl FnOnce() -> T + Send + 'static,
@@ -144,7 +143,7 @@ fn record(recorder: &Recorder, snapshot: &Snapshot) -> Result<(), Failure> {
     for (name, value) in snapshot.rows() {
         match recorder.try_record_at(&name, &value, snapshot.taken_at) {
             Ok(()) => {}
-            // Both are in the account, which is what the exit code goes by.
+            // Both are counted, and the exit code depends on the counts.
             Err(error @ (RecorderError::Rejected(_) | RecorderError::Dropped { .. })) => {
                 tracing::warn!(record = name, %error);
             }
@@ -154,15 +153,17 @@ fn record(recorder: &Recorder, snapshot: &Snapshot) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until everything recorded is stored; a signal ends the wait, and the program.
+/// Waits until everything recorded is stored. A signal ends the wait and the program.
 async fn drain(recorder: &Recorder, signals: &mut Signals) {
-    /// A store that answers in less gets no mention.
+    /// The time after which the wait is reported.
     const SOON: Duration = Duration::from_millis(500);
     let mut closing = pin!(recorder.close());
     let late = async {
         tokio::time::sleep(SOON).await;
         let pending = counted(recorder.stats().total.pending, "value");
-        complain(&format!("storing the last {pending}; Ctrl-C again does not wait"));
+        print_error(&format!(
+            "storing the last {pending}; press Ctrl-C again to stop without waiting"
+        ));
         std::future::pending().await
     };
     let closed = tokio::select! {
@@ -171,7 +172,7 @@ async fn drain(recorder: &Recorder, signals: &mut Signals) {
         () = signals.next() => {
             let total = recorder.stats().total;
             stop_at_once(&format!(
-                "stopped at once; of {} recorded {} are stored for certain",
+                "stopped without waiting; of {} recorded, {} are certainly stored",
                 counted(total.recorded, "value"),
                 total.stored
             ))
@@ -179,12 +180,12 @@ async fn drain(recorder: &Recorder, signals: &mut Signals) {
         never = late => never,
     };
     if let Err(error) = closed {
-        complain(&error.to_string());
+        print_error(&error.to_string());
     }
 }
 
-/// Whether all that was recorded is stored.
-fn judge(account: &RecorderStats) -> Result<(), Failure> {
+/// Fails if not all recorded values are stored.
+fn check_account(account: &RecorderStats) -> Result<(), Failure> {
     let total = account.total;
     if total.stored == total.recorded {
         return Ok(());

@@ -1,19 +1,19 @@
-//! Ticks at even distances from the first one.
+//! Ticks at even intervals.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// Ticks at `start`, `start + every`, `start + 2 * every`, … A tick that comes late moves none
-/// after it, and those that were missed meanwhile are counted, not made up for.
+/// Ticks at `start`, `start + every`, `start + 2 * every`, … A late tick does not delay the next ones.
+/// Missed ticks are counted and skipped.
 #[derive(Debug)]
 pub(super) struct Ticks {
     interval: Interval,
     every: Duration,
     last: Option<Instant>,
-    /// How many came.
+    /// The number of ticks so far.
     pub(super) seen: u64,
-    /// How many were passed over because the program was late by a whole tick or more.
+    /// The number of ticks that were skipped because the program was late.
     pub(super) missed: u64,
 }
 
@@ -24,7 +24,10 @@ impl Ticks {
         Self { interval, every, last: None, seen: 0, missed: 0 }
     }
 
-    /// Waits for the next tick. Dropping the future loses none.
+    /// Waits for the next tick.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no tick.
     pub(super) async fn next(&mut self) {
         let due = self.interval.tick().await;
         if let Some(last) = self.last {

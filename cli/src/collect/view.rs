@@ -1,4 +1,4 @@
-//! The newest values while they are collected.
+//! Shows the newest values while they are collected.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -11,14 +11,14 @@ use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyl
 
 use super::metric::Snapshot;
 use crate::output::{counted, shown_name};
-use crate::say::{ViewGuard, say};
+use crate::stderr::{ViewGuard, print_note};
 
-/// How often a line is printed where there is no terminal.
+/// The time between two lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
-/// How many disks and network interfaces are shown each.
+/// The number of disks, and of network interfaces, that are shown.
 const SHOWN: usize = 4;
 
-/// How far it is.
+/// The state of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
     pub(super) elapsed: Duration,
@@ -26,8 +26,8 @@ pub(super) struct Progress {
     pub(super) account: RecordStats,
 }
 
-/// Shows the newest values: on a terminal a view that is drawn anew at each tick, elsewhere a line
-/// every ten seconds.
+/// Shows the newest values: redrawn at each tick on a terminal, a line every ten seconds without
+/// one.
 pub(super) enum View {
     Live { title: String, block: ProgressBar, _guard: ViewGuard },
     Plain { last: Option<Instant> },
@@ -36,7 +36,7 @@ pub(super) enum View {
 impl View {
     pub(super) fn new(title: String) -> Self {
         if !io::stderr().is_terminal() {
-            say(&title);
+            print_note(&title);
             return Self::Plain { last: None };
         }
         let view = MultiProgress::new();
@@ -61,13 +61,13 @@ impl View {
                 if last.is_none_or(|last| last.elapsed() >= PLAIN_EVERY) {
                     *last = Some(Instant::now());
                     let (at, account) = (clock(progress.elapsed), account(progress));
-                    say(&format!("{at}  {account}{}", in_short(newest)));
+                    print_note(&format!("{at}  {account}{}", in_short(newest)));
                 }
             }
         }
     }
 
-    /// Takes the view off the terminal.
+    /// Removes the view from the terminal.
     pub(super) fn clear(self) {
         if let Self::Live { block, .. } = self {
             block.finish_and_clear();
@@ -153,7 +153,7 @@ fn lines(newest: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// Adds the first few lines and says how many more there are.
+/// Adds the first lines and the number of the others.
 fn extend(lines: &mut Vec<String>, all: impl ExactSizeIterator<Item = String>, what: &str) {
     let more = all.len().saturating_sub(SHOWN);
     lines.extend(all.take(SHOWN));

@@ -10,7 +10,7 @@ use tokio::sync::RwLock;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
-use crate::say::complain;
+use crate::stderr::print_error;
 
 /// Lets stores be opened until it is closed. After Ctrl-C cases are still running, and opening a
 /// store would create its folder or schema again.
@@ -76,13 +76,13 @@ impl Locations {
             Kind::Memory => {}
             Kind::Folder(folder) => {
                 if let Err(error) = remove_folder(folder) {
-                    complain(&format!("{} cannot be removed: {error}", folder.display()));
+                    print_error(&format!("{} cannot be removed: {error}", folder.display()));
                 }
             }
             #[cfg(feature = "postgres")]
             Kind::Schemas(schemas) => {
                 if let Ok(Err(error)) = super::block_on(schemas.remove_all()) {
-                    complain(&format!("schemas of the suite could not be removed: {error}"));
+                    print_error(&format!("schemas of the suite could not be removed: {error}"));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `annals conformance`: the contract's suite against a backend.
+//! `annals conformance`: tests a backend against the contract.
 
 mod files;
 mod fresh;
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 
-    /// The form of the output
-    #[arg(long, value_enum, value_name = "FORM", default_value = "table")]
+    /// The format of the output
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead};
 
-/// The longest line that is looked at, and the longest record of several lines. It is there so that a file without line ends cannot take
-/// all memory; a value is refused far earlier.
+/// The longest line, and the longest CSV record of several lines. It bounds the memory for a file
+/// without line ends; the limit for a value is far lower.
 pub(super) const MAX_LINE_BYTES: usize = 256 << 20;
 
 /// Splits a reader into lines.
@@ -28,18 +28,17 @@ impl<R: BufRead> Lines<R> {
         Self { input, line: Vec::new(), number: 0, bytes: 0, limit: MAX_LINE_BYTES }
     }
 
-    /// The number of the line read last, from 1 on.
+    /// The number of the last line read, starting with 1.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// How many bytes were read, line ends included.
+    /// The number of bytes read, line ends included.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The next line; the last one needs no end. A byte order mark before the first line is
-    /// passed over.
+    /// The next line. The last one needs no end. A byte order mark before the first line is skipped.
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let (mut read_any, mut too_long) = (false, false);
@@ -50,13 +49,13 @@ impl<R: BufRead> Lines<R> {
                 Err(error) => return Err(error),
             };
             let end = available.iter().position(|byte| *byte == b'\n');
-            let piece = &available[..end.unwrap_or(available.len())];
+            let chunk = &available[..end.unwrap_or(available.len())];
             read_any |= !available.is_empty();
-            too_long |= piece.len() > self.limit - self.line.len();
+            too_long |= chunk.len() > self.limit - self.line.len();
             if !too_long {
-                self.line.extend_from_slice(piece);
+                self.line.extend_from_slice(chunk);
             }
-            let used = piece.len() + usize::from(end.is_some());
+            let used = chunk.len() + usize::from(end.is_some());
             let ended = end.is_some() || available.is_empty();
             self.input.consume(used);
             self.bytes += used as u64;
@@ -78,7 +77,7 @@ impl<R: BufRead> Lines<R> {
 }
 
 impl<R: io::Read> Lines<io::BufReader<R>> {
-    /// Whether a whole line is at hand, so that reading it waits for nobody.
+    /// Whether a whole line is buffered, so that reading it does not wait.
     pub(super) fn has_line_at_hand(&self) -> bool {
         self.input.buffer().contains(&b'\n')
     }
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     fn lines(input: &[u8], limit: usize) -> Vec<(u64, Option<String>)> {
-        // A buffer smaller than the lines, so that they arrive in pieces.
+        // A buffer smaller than the lines, so that they arrive in chunks.
         let mut lines = Lines::new(io::BufReader::with_capacity(3, input));
         lines.limit = limit;
         let mut found = Vec::new();
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_passed_over_at_the_beginning_only() {
+    fn a_byte_order_mark_is_skipped_at_the_beginning_only() {
         let input = "\u{feff}a\n\u{feff}b".as_bytes();
         assert_eq!(lines(input, 9), [whole(1, "a"), whole(2, "\u{feff}b")]);
     }

@@ -1,10 +1,10 @@
 //! `annals import`: rows from NDJSON or CSV.
 
+mod input;
 mod lines;
 mod progress;
 mod row;
 mod sink;
-mod source;
 mod table;
 
 use std::io::{self, Write};
@@ -17,22 +17,22 @@ use tokio::sync::mpsc;
 use crate::cli::Exchange;
 use crate::failure::{Failure, stop_at_once};
 use crate::output::counted;
-use crate::say::complain;
 use crate::signals::Signals;
+use crate::stderr::print_error;
 use crate::store;
+use input::{BadLine, Chunk, Input, Numbered};
 use progress::Progress;
 use sink::{Refusal, Sink};
-use source::{BadLine, Numbered, Piece, Source};
 
-/// After so many lines that were left out, the rest is only counted.
-const LINES_SAID: u64 = 10;
+/// The number of skipped lines that are reported one by one. The rest is counted.
+const LINES_REPORTED: u64 = 10;
 
-/// Store rows from a file of JSON lines or CSV
+/// Store rows from a file of NDJSON or CSV
 ///
-/// Each line is an object with the members `record` (the name), `value` (any JSON, kept letter for
-/// letter) and `stored_at` (Unix milliseconds; now, if it is missing) and no others. In CSV the first
-/// line names the columns, in any order, and the value is its JSON text. It is what `annals export`
-/// and `annals query` print. Rows are stored in the order of the lines.
+/// Each line is an object with the members `record` (the name), `value` (any JSON, kept byte for
+/// byte) and optionally `stored_at` (Unix milliseconds, by default now), and no others. In CSV the
+/// first line names the columns, in any order, and a value is its JSON text. `annals export` and
+/// `annals query` print this format. Rows are stored in the order of the lines.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -40,11 +40,11 @@ pub(crate) struct Args {
     #[arg(default_value = "-", hide_default_value = true, value_name = "FILE")]
     file: PathBuf,
 
-    /// The form of the input [default: csv for a file *.csv, ndjson otherwise]
-    #[arg(long, value_enum, value_name = "FORM")]
+    /// The format of the input [default: csv for a file *.csv, ndjson otherwise]
+    #[arg(long, value_enum, value_name = "FORMAT")]
     input: Option<Exchange>,
 
-    /// Leave lines out that cannot be stored, and say how many
+    /// Skip lines that cannot be stored, and print how many
     #[arg(long)]
     skip_invalid: bool,
 }
@@ -56,10 +56,10 @@ Examples:
   annals --backend redb:b.redb import --skip-invalid old.csv
   echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
 
-A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows \
-before it are stored, nothing after it is. With --skip-invalid the exit code is 1 only when no line \
-could be stored. Blank lines, CRLF and a byte order mark are fine. A file that is imported twice is \
-stored twice.";
+A line that cannot be stored ends the import with its number, the reason and exit code 1. The rows \
+before it are stored, those after it are not. With --skip-invalid the exit code is 1 only if no line \
+was stored. Blank lines, CRLF and a byte order mark are accepted. Importing a file twice stores its \
+rows twice.";
 
 /// An import under way.
 struct Import {
@@ -72,8 +72,8 @@ struct Import {
 }
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    // Before the store, so that a misspelt file name does not create one.
-    let source = Source::open(&args.file)?;
+    // Before the store, so that a misspelt file name creates no store.
+    let input = Input::open(&args.file)?;
     let is_csv = args.file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
     let by_name = if is_csv { Exchange::Csv } else { Exchange::Ndjson };
     let form = args.input.unwrap_or(by_name);
@@ -81,13 +81,13 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let store = store::open(backend).await?;
     let mut import = Import {
         sink: Sink::new(store.clone()),
-        progress: Progress::new(source.size),
+        progress: Progress::new(input.size),
         form,
         skip_invalid: args.skip_invalid,
         skipped: 0,
         interrupted: false,
     };
-    let result = import.pump(source.start(form)?, &mut signals).await;
+    let result = import.pump(input.start(form)?, &mut signals).await;
     import.progress.clear();
     let closed = store.close().await;
     result?;
@@ -98,25 +98,25 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
 impl Import {
     async fn pump(
         &mut self,
-        mut pieces: mpsc::Receiver<Piece>,
+        mut chunks: mpsc::Receiver<Chunk>,
         signals: &mut Signals,
     ) -> Result<(), Failure> {
         loop {
-            let piece = tokio::select! {
+            let chunk = tokio::select! {
                 biased;
                 () = signals.next() => return Err(self.stopped()),
-                piece = pieces.recv() => piece,
+                chunk = chunks.recv() => chunk,
             };
-            match piece {
+            match chunk {
                 None => return Ok(()),
-                Some(Piece::Rows(rows, bytes)) => {
+                Some(Chunk::Rows(rows, bytes)) => {
                     self.store(rows, signals).await?;
                     self.progress.at(bytes, self.sink.stored);
                 }
-                Some(Piece::Bad(bad)) => self.pass_over(bad)?,
-                Some(Piece::Broken(error)) => {
+                Some(Chunk::Bad(bad)) => self.skip_or_fail(bad)?,
+                Some(Chunk::Broken(error)) => {
                     return Err(Failure::Failed(format!(
-                        "the input cannot be read any further: {error}; {}",
+                        "the input cannot be read further: {error}; {}",
                         self.before()
                     )));
                 }
@@ -127,8 +127,8 @@ impl Import {
         }
     }
 
-    /// Stores rows. A first Ctrl-C waits for the batch on its way, so that the count is right; a
-    /// second one does not.
+    /// Stores rows. A first Ctrl-C waits for the current batch, so that the count is exact; a second
+    /// one does not.
     async fn store(
         &mut self,
         mut rows: Vec<Numbered>,
@@ -145,13 +145,13 @@ impl Import {
                         () = signals.next() => {
                             if self.interrupted {
                                 stop_at_once(&format!(
-                                    "stopped at once; {} stored for certain, the next {} perhaps",
+                                    "stopped without waiting; {} certainly stored, the next {} possibly",
                                     counted(stored_before, "row"),
                                     rows.len()
                                 ));
                             }
-                            complain(
-                                "waiting for the batch on its way; Ctrl-C again does not wait",
+                            print_error(
+                                "waiting for the current batch; press Ctrl-C again to stop without waiting",
                             );
                             self.interrupted = true;
                         }
@@ -160,9 +160,9 @@ impl Import {
             };
             match result {
                 Ok(()) => return Ok(()),
-                Err((dealt_with, Refusal::Row(bad))) => {
-                    self.pass_over(bad)?;
-                    rows.drain(..dealt_with);
+                Err((processed, Refusal::Row(bad))) => {
+                    self.skip_or_fail(bad)?;
+                    rows.drain(..processed);
                 }
                 Err((_, Refusal::Store(error))) => return Err(self.failed(&error)),
             }
@@ -170,8 +170,8 @@ impl Import {
         Ok(())
     }
 
-    /// A line that is no row: the end, or one more that is left out.
-    fn pass_over(&mut self, bad: BadLine) -> Result<(), Failure> {
+    /// Ends the import at an invalid line, or skips it.
+    fn skip_or_fail(&mut self, bad: BadLine) -> Result<(), Failure> {
         let BadLine { line, why } = bad;
         if !self.skip_invalid {
             let from_there = match self.form {
@@ -181,17 +181,17 @@ impl Import {
                 Exchange::Csv => "(without the lines before it, except the header)".to_owned(),
             };
             return Err(Failure::Failed(format!(
-                "line {line} cannot be stored: {why}; {}; correct the line and go on from there \
-                 {from_there}, or leave such lines out with --skip-invalid",
+                "line {line} cannot be stored: {why}; {}; correct the line and continue from it \
+                 {from_there}, or skip such lines with --skip-invalid",
                 self.before()
             )));
         }
         self.skipped += 1;
-        if self.skipped <= LINES_SAID {
-            complain(&format!("line {line} is left out: {why}"));
+        if self.skipped <= LINES_REPORTED {
+            print_error(&format!("line {line} is skipped: {why}"));
         }
-        if self.skipped == LINES_SAID {
-            complain("further lines that are left out are only counted");
+        if self.skipped == LINES_REPORTED {
+            print_error("further skipped lines are counted, not listed");
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Import {
         Failure::Failed(match error.outcome() {
             Outcome::NotApplied => format!("{error}; {stored} stored before it failed"),
             _ => {
-                format!("{error}; {stored} stored for certain, the batch after them perhaps")
+                format!("{error}; {stored} certainly stored, the batch after them possibly")
             }
         })
     }
@@ -223,12 +223,12 @@ impl Import {
         let stored = counted(self.sink.stored, "row");
         match self.skipped {
             0 => writeln!(out, "{stored} stored"),
-            skipped => writeln!(out, "{stored} stored, {} left out", counted(skipped, "line")),
+            skipped => writeln!(out, "{stored} stored, {} skipped", counted(skipped, "line")),
         }
         .and_then(|()| out.flush())
         .map_err(Failure::Output)?;
         match (self.sink.stored, self.skipped) {
-            (0, 1..) => Err(Failure::Failed("no line of it could be stored".to_owned())),
+            (0, 1..) => Err(Failure::Failed("no line was stored".to_owned())),
             _ => Ok(()),
         }
     }

@@ -1,10 +1,10 @@
-//! How far an import is, on a terminal.
+//! The progress of an import, on a terminal.
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::say::ViewGuard;
+use crate::stderr::ViewGuard;
 
 /// A progress bar: of bytes for a file, of rows for a pipe. Without a terminal, nothing.
 pub(super) struct Progress(Option<(ProgressBar, ViewGuard)>);
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar off the terminal.
+    /// Removes the bar from the terminal.
     pub(super) fn clear(&mut self) {
         if let Some((bar, _guard)) = self.0.take() {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! One row from what a line says.
+//! Turns one line into a row.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use annals::{JsonText, PersistenceError, RecordName, Row};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A row as it is written: `record` and `value` must be there, `stored_at` may, nothing else is
-/// allowed (a misspelt `storedAt` would silently become the time of the import).
+/// The members of a line: `record` and `value` are required, `stored_at` is optional, others are
+/// refused (a misspelt `storedAt` would silently become the time of the import).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Members<'a> {
@@ -19,15 +19,15 @@ struct Members<'a> {
     stored_at: Option<u64>,
 }
 
-/// A member that may be missing but not `null`.
+/// For a member that may be missing but not `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     u64::deserialize(deserializer).map(Some)
 }
 
-/// Reads one line of NDJSON; a blank one is no row. The value's text is kept letter for letter.
+/// Parses one line of NDJSON; a blank one is not a row. The value's text is kept byte for byte.
 ///
 /// # Errors
-/// What is wrong with the line, for a person.
+/// What is wrong with the line.
 pub(super) fn parse(line: &[u8], now_ms: u64) -> Result<Option<Row>, String> {
     let line = std::str::from_utf8(line)
         .map_err(|error| format!("it is not UTF-8 from byte {} on", error.valid_up_to() + 1))?;
@@ -35,7 +35,7 @@ pub(super) fn parse(line: &[u8], now_ms: u64) -> Result<Option<Row>, String> {
     if line.is_empty() {
         return Ok(None);
     }
-    // Serde would read the members from an array, too.
+    // serde would read the members from an array as well.
     if !line.starts_with('{') {
         return Err("it is not a JSON object".to_owned());
     }
@@ -43,10 +43,10 @@ pub(super) fn parse(line: &[u8], now_ms: u64) -> Result<Option<Row>, String> {
     row(&members.record, members.value.get(), members.stored_at.unwrap_or(now_ms)).map(Some)
 }
 
-/// Makes a row of three texts, without a time as of now.
+/// Makes a row from three texts. Without a time it is stored as of now.
 ///
 /// # Errors
-/// What is wrong with them, for a person.
+/// What is wrong with them.
 pub(super) fn of_texts(
     record: &str,
     value: &str,
@@ -58,7 +58,7 @@ pub(super) fn of_texts(
         None => now_ms,
         Some(text) => {
             Some(text).filter(digits).and_then(|text| text.parse().ok()).ok_or_else(|| {
-                format!("stored_at is no time in Unix milliseconds: \"{}\"", shown(text))
+                format!("stored_at is not a time in Unix milliseconds: \"{}\"", shown(text))
             })?
         }
     };
@@ -69,13 +69,13 @@ fn row(record: &str, value: &str, stored_at: u64) -> Result<Row, String> {
     let row = || -> Result<Row, PersistenceError> {
         Ok(Row {
             record: RecordName::new(record)?,
-            // How large a value may be is the backend's to say.
+            // The backend has the limit.
             value: JsonText::from_text(value, usize::MAX)?,
             stored_at,
         })
     };
     row().map_err(|error| match error {
-        // Its column counts from the beginning of the value.
+        // The column in the message would count from the beginning of the value.
         PersistenceError::Serialization { source } => format!("the value: {}", bare(&source)),
         error => error.to_string(),
     })
@@ -90,7 +90,7 @@ fn explain(error: &serde_json::Error) -> String {
     format!("{} (column {})", bare(error), error.column())
 }
 
-/// Without the place: serde_json counts lines as well, and the only line it sees is this one.
+/// The message without its position: serde_json counts lines too, and sees only this one.
 fn bare(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

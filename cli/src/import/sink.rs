@@ -1,4 +1,4 @@
-//! Rows into the store, in order, so that it is always known how many are there.
+//! Stores rows in order and counts exactly how many are stored.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use annals::{Batch, BatchId, Outcome, PersistenceBackend, PersistenceError, Row};
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use super::source::{BadLine, Numbered};
+use super::input::{BadLine, Numbered};
 
-/// How often a batch is sent again when the store is busy or away: with these delays, for about
+/// The number of retries while the store is busy or unreachable. With these delays they take about
 /// half a minute.
 const RETRIES: usize = 10;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -18,18 +18,18 @@ const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// Why not all rows were stored.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// A row can never be stored; all before it are, none after it.
+    /// A row can never be stored. All rows before it are stored, none after it.
     Row(BadLine),
     /// The store failed.
     Store(PersistenceError),
 }
 
-/// Where rows go.
+/// Stores rows and counts them.
 pub(super) struct Sink {
     store: Arc<dyn PersistenceBackend>,
     writer: u128,
     batches: u64,
-    /// How many rows are certainly stored.
+    /// The number of rows that are certainly stored.
     pub(super) stored: u64,
 }
 
@@ -41,11 +41,10 @@ impl Sink {
         Self { store, writer: random() << 64 | random(), batches: 0, stored: 0 }
     }
 
-    /// Stores `rows` from the first on, until one cannot be. Returns how many were dealt with, the
-    /// refused row included.
+    /// Stores `rows` in order, up to the first that cannot be stored. The error has the number of rows
+    /// processed, the refused one included.
     ///
-    /// Backends that store a batch whole or not at all name the row that they refuse; others may
-    /// break off anywhere.
+    /// A backend with atomic batches names the row that it refuses; another may stop anywhere.
     pub(super) async fn store(&mut self, rows: &[Numbered]) -> Result<(), (usize, Refusal)> {
         let mut begin = 0;
         let mut end = rows.len();
@@ -56,7 +55,7 @@ impl Sink {
                 Err(error) => error,
             };
             match error {
-                // Nothing of it was stored; what comes before the row can be.
+                // Nothing of the batch was stored; the rows before the refused one can be.
                 PersistenceError::InvalidRow { index, source } if begin + index < end => {
                     end = begin + index;
                     refused = Some(source);
@@ -67,7 +66,7 @@ impl Sink {
                     if source.is_invalid_input() && begin < end {
                         return Err(refuse(rows, begin, &source));
                     }
-                    // Whether it passes is found out by sending the rest again.
+                    // The rest is sent again.
                     if !source.is_retryable() || source.outcome() == Outcome::Unknown {
                         return Err((begin, Refusal::Store(*source)));
                     }
@@ -83,7 +82,7 @@ impl Sink {
         }
     }
 
-    /// Sends a batch, again and again while that may help and cannot store it twice.
+    /// Sends a batch, with retries while they may help and cannot store it twice.
     async fn send(&mut self, rows: &[Numbered]) -> Result<(), PersistenceError> {
         self.batches += 1;
         let rows: Vec<Row> = rows.iter().map(|numbered| numbered.row.clone()).collect();
@@ -104,7 +103,7 @@ impl Sink {
             let safe = once || error.outcome() == Outcome::NotApplied;
             match delays.next() {
                 Some(delay) if safe && error.is_retryable() => {
-                    tracing::warn!(%error, "trying again in {delay:?}");
+                    tracing::warn!(%error, "retrying in {delay:?}");
                     tokio::time::sleep(delay).await;
                 }
                 _ => return Err(error),
@@ -208,10 +207,10 @@ mod tests {
             script.push(too_large());
             let (backend, mut sink) = plain(script);
             let result = sink.store(&rows(&["0", "1", "2"])).await;
-            let Err((dealt_with, Refusal::Row(BadLine { line, .. }))) = result else {
+            let Err((processed, Refusal::Row(BadLine { line, .. }))) = result else {
                 panic!("{bad}: {result:?}")
             };
-            assert_eq!((dealt_with, line, sink.stored), (bad + 1, bad as u64 + 1, bad as u64));
+            assert_eq!((processed, line, sink.stored), (bad + 1, bad as u64 + 1, bad as u64));
             assert_eq!(values(&*backend).await, (0..bad).map(Value::from).collect::<Vec<_>>());
         }
     }

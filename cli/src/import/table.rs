@@ -1,4 +1,4 @@
-//! Records of CSV to rows.
+//! Turns CSV records into rows.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use csv_core::{ReadRecordResult, Reader};
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use super::row;
 
-/// Where the columns stand.
+/// The positions of the columns.
 #[derive(Debug)]
 pub(super) struct Columns {
     count: usize,
@@ -17,7 +17,7 @@ pub(super) struct Columns {
     stored_at: Option<usize>,
 }
 
-/// One record: its lines, as long as a quote is open, each with its end.
+/// One record: a line, or several if a quoted cell has line breaks, each with its end.
 pub(super) enum Record {
     Whole(Vec<u8>),
     TooLong,
@@ -34,7 +34,7 @@ pub(super) fn next_record<R: io::BufRead>(lines: &mut Lines<R>) -> io::Result<Op
             None if open => return Ok(Some(Record::Open)),
             None => return Ok(None),
             Some(Line::Whole(line)) if record.len() + line.len() < MAX_LINE_BYTES => {
-                // Quotes within quotes are doubled, so that they do not count.
+                // Quotes inside a quoted cell are doubled, so they cancel out.
                 open ^= line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
                 record.extend_from_slice(line);
                 record.push(b'\n');
@@ -47,7 +47,7 @@ pub(super) fn next_record<R: io::BufRead>(lines: &mut Lines<R>) -> io::Result<Op
     }
 }
 
-/// Splits records into cells. Making a reader takes longer than reading a row, so that one is kept.
+/// Splits records into cells. It keeps one reader, since making one takes longer than reading a row.
 pub(super) struct Splitter {
     reader: Box<Reader>,
     text: Vec<u8>,
@@ -56,12 +56,12 @@ pub(super) struct Splitter {
 impl Splitter {
     pub(super) fn new() -> Self {
         let mut reader = Box::new(Reader::new());
-        // It would take a mark at the beginning of whatever it reads first for one of a file.
+        // Otherwise it would skip a byte order mark at the beginning of the first record.
         reader.read_record(b"\n", &mut [0], &mut [0]);
         Self { reader, text: Vec::new() }
     }
 
-    /// The cells of a record; none if it is blank.
+    /// The cells of a record; none for a blank one.
     fn split(&mut self, record: &[u8]) -> Result<Vec<&str>, String> {
         if record.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             return Ok(Vec::new());
@@ -73,10 +73,10 @@ impl Splitter {
         let refusal = match result {
             ReadRecordResult::Record if matches!(&record[read..], b"" | b"\n") => None,
             ReadRecordResult::OutputEndsFull => Some("it has too many cells"),
-            _ => Some("its quotes are not where they belong"),
+            _ => Some("a quote is misplaced"),
         };
         if let Some(refusal) = refusal {
-            // It stopped half-way.
+            // It stopped in the middle of the record.
             *self = Self::new();
             return Err(refusal.to_owned());
         }
@@ -91,8 +91,8 @@ impl Splitter {
 }
 
 impl Columns {
-    /// Reads the header: `record` and `value` must be there, `stored_at` may, nothing else is
-    /// allowed.
+    /// Parses the header: `record` and `value` are required, `stored_at` is optional, others are
+    /// refused.
     pub(super) fn new(header: &[u8], splitter: &mut Splitter) -> Result<Self, String> {
         let names = splitter.split(header).map_err(|reason| format!("the header: {reason}"))?;
         let find = |wanted: &str| names.iter().position(|name| *name == wanted);
@@ -114,10 +114,10 @@ impl Columns {
         })
     }
 
-    /// Reads one record; a blank one is no row. The value's text is kept letter for letter.
+    /// Parses one record; a blank one is not a row. The value's text is kept byte for byte.
     ///
     /// # Errors
-    /// What is wrong with it, for a person.
+    /// What is wrong with the record.
     pub(super) fn parse(
         &self,
         record: &[u8],
@@ -202,14 +202,14 @@ mod tests {
             ("a,1", "it has 2 cells and the header 3"),
             ("a,1,2,3", "it has 4 cells and the header 3"),
             ("a,1,2,3,4", "it has too many cells"),
-            ("a\"b,\"1,5", "its quotes are not where they belong"),
-            ("a\"\nb,2,6\"", "its quotes are not where they belong"),
+            ("a\"b,\"1,5", "a quote is misplaced"),
+            ("a\"\nb,2,6\"", "a quote is misplaced"),
             ("a,nonsense,5", "the value: "),
             (",1,5", "it is empty"),
-            ("a,1,", "no time in Unix milliseconds"),
-            ("a,1,+5", "no time in Unix milliseconds: \"+5\""),
-            ("a,1,1e3", "no time"),
-            ("a,1,18446744073709551616", "no time"),
+            ("a,1,", "not a time in Unix milliseconds"),
+            ("a,1,+5", "not a time in Unix milliseconds: \"+5\""),
+            ("a,1,1e3", "not a time"),
+            ("a,1,18446744073709551616", "not a time"),
         ] {
             let rows = rows(&format!("record,value,stored_at\n{line}\nb,2,6\n")).unwrap();
             let refusal = rows[0].as_ref().unwrap_err();

@@ -18,9 +18,9 @@ use rmcp::service::ServerInitializeError;
 
 use crate::cli::Backend;
 use crate::failure::Failure;
-use crate::say::say;
 use crate::signals::Signals;
 use crate::source::Source;
+use crate::stderr::print_note;
 use crate::store;
 
 /// Answer questions about history over the Model Context Protocol, on stdin and stdout
@@ -42,13 +42,15 @@ Examples, as commands for a client's configuration:
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let store = args.source.open_unasked(backend).await?;
+    let store = args.source.open_without_contact(backend).await?;
     let (shown, by_server) = match args.source.server() {
         Some(address) => (address.to_string(), true),
         None => (store::shown(&backend.url), false),
     };
     if io::stdin().is_terminal() {
-        say("annals mcp is started by an MCP client, which speaks to it on stdin and stdout.");
+        print_note(
+            "annals mcp is started by an MCP client, which speaks to it on stdin and stdout.",
+        );
     }
     let history = server::History::new(store.clone(), &shown, by_server);
     let served = tokio::select! {

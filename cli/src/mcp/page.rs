@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use serde_json::value::RawValue;
 
 use super::cursor::Position;
-use super::results::{Row, ValuePage};
+use super::results::{ValuePage, ValueRow};
 
 /// The most bytes of rows in one answer, unless a single row takes more.
 pub(super) const MAX_PAGE_BYTES: usize = 64 << 10;
@@ -137,7 +137,7 @@ impl Page {
                 skip -= 1;
                 continue;
             }
-            let (row, bytes) = Row::new(&row.record, &row.value, row.stored_at);
+            let (row, bytes) = ValueRow::new(&row.record, &row.value, row.stored_at);
             let full = self.page.rows.len() == self.rows || self.bytes + bytes > MAX_PAGE_BYTES;
             // A page has at least one row, or it would never end.
             if full && !self.page.rows.is_empty() {
@@ -152,7 +152,7 @@ impl Page {
         Ok(false)
     }
 
-    fn note(&mut self, question: &Question, row: &Row) {
+    fn note(&mut self, question: &Question, row: &ValueRow) {
         let before = self.last.take().filter(|last| last.record == row.record);
         let same_time = before.as_ref().filter(|before| before.stored_at == row.stored_at);
         self.last = Some(Position {

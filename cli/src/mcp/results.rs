@@ -59,11 +59,11 @@ impl From<u64> for Stored {
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct ValuePage {
     /// The values, ordered by record name, then by time.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<ValueRow>,
     /// There are more rows: pass this as `cursor` to get them. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_cursor: Option<String>,
-    /// How many rows were left out because what is stored there is not JSON any more.
+    /// How many rows were skipped because what is stored there is not JSON any more.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) unreadable: u64,
 }
@@ -74,7 +74,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// A stored value.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(super) struct Row {
+pub(super) struct ValueRow {
     /// The record's name.
     pub(super) record: String,
     /// When it was stored, in Unix milliseconds.
@@ -97,7 +97,7 @@ pub(super) struct Cut {
     pub(super) beginning: String,
 }
 
-impl Row {
+impl ValueRow {
     /// A row, and about how many bytes it takes in the answer.
     pub(super) fn new(record: &str, value: &RawValue, stored_at: u64) -> (Self, usize) {
         let text = value.get();
@@ -124,16 +124,16 @@ pub(super) struct Summary {
     pub(super) count: u64,
     /// The oldest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) first: Option<Row>,
+    pub(super) first: Option<ValueRow>,
     /// The newest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last: Option<Row>,
+    pub(super) last: Option<ValueRow>,
     /// About the numbers; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) numbers: Option<Numbers>,
     /// How many values have no number there.
     pub(super) without_number: u64,
-    /// How many rows were left out because what is stored there is not JSON any more.
+    /// How many rows were skipped because what is stored there is not JSON any more.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) unreadable: u64,
 }

@@ -206,11 +206,15 @@ impl ServerHandler for History {
         let arguments = request.arguments.unwrap_or_default();
         let answer = async {
             Ok(match &*request.name {
-                "list_records" => told(async { self.list_records(read(arguments)?).await }).await,
-                "query_latest" => told(async { self.query_latest(read(arguments)?).await }).await,
-                "query_range" => told(async { self.query_range(read(arguments)?).await }).await,
+                "list_records" => {
+                    respond(async { self.list_records(read(arguments)?).await }).await
+                }
+                "query_latest" => {
+                    respond(async { self.query_latest(read(arguments)?).await }).await
+                }
+                "query_range" => respond(async { self.query_range(read(arguments)?).await }).await,
                 "summarise_record" => {
-                    told(async { self.summarise_record(read(arguments)?).await }).await
+                    respond(async { self.summarise_record(read(arguments)?).await }).await
                 }
                 name => {
                     let message = format!("there is no tool {name:?}");
@@ -232,7 +236,7 @@ fn read<P: DeserializeOwned>(arguments: JsonObject) -> Result<P, String> {
 }
 
 /// What went wrong goes to the caller as the tool's own error, which a model gets to read.
-async fn told<A: Serialize>(answer: impl Future<Output = Result<A, String>>) -> CallToolResult {
+async fn respond<A: Serialize>(answer: impl Future<Output = Result<A, String>>) -> CallToolResult {
     let structured = answer.await.and_then(|answer| {
         serde_json::to_value(answer).map_err(|error| format!("the answer cannot be told: {error}"))
     });

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-use super::results::{Numbers, Row, Summary};
+use super::results::{Numbers, Summary, ValueRow};
 
 /// Reads one record within the window. `member` says where in a value the number is.
 pub(super) async fn read(
@@ -32,11 +32,11 @@ pub(super) async fn read(
         }
         // The newest comes first.
         if summary.last.is_none() {
-            summary.last = Some(Row::new(record, &row.value, row.stored_at).0);
+            summary.last = Some(ValueRow::new(record, &row.value, row.stored_at).0);
         }
         first = Some(row);
     }
-    summary.first = first.map(|row| Row::new(record, &row.value, row.stored_at).0);
+    summary.first = first.map(|row| ValueRow::new(record, &row.value, row.stored_at).0);
     summary.unreadable = rows.skipped();
     summary.numbers = tally.finish();
     Ok(summary)

@@ -1,4 +1,4 @@
-//! What a row looks like in each form.
+//! Rows of output and their headers.
 
 use std::borrow::Cow;
 
@@ -10,33 +10,33 @@ use super::screen::{shown_name, shown_value};
 use super::table::Column;
 use crate::moment::{to_the_ms, to_the_second};
 
-/// A row of some output. Its members as JSON are what `Serialize` makes of it.
+/// A row of output. As JSON it is what `Serialize` gives.
 pub(crate) trait Line: Serialize {
-    /// The members' values, exact, in the order of the [members](Header::members).
+    /// The exact values for CSV, in the order of the [members](Header::members).
     fn fields(&self) -> Vec<Cow<'_, str>>;
 
-    /// What to show in the table, safe for a terminal, in the order of the
+    /// The cells of the table, safe for a terminal, in the order of the
     /// [columns](Header::columns).
     fn cells(&self) -> Vec<String>;
 }
 
-/// What the rows of one output have in common.
+/// The names of the members and the columns of the table.
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
     /// The members' names, in their order in CSV.
     pub(super) members: Vec<Cow<'static, str>>,
-    /// The table's columns; what is long comes last.
+    /// The columns of the table, a long one last.
     pub(super) columns: Vec<Column>,
 }
 
 impl Header {
-    /// That of stored values.
+    /// The header of stored values.
     pub(crate) fn values() -> Self {
         let columns = [Column::name("record"), Column::fixed("stored_at"), Column::rest("value")];
         Self::new(&["record", "value", "stored_at"], columns)
     }
 
-    /// That of a listing of records.
+    /// The header of a listing of records.
     pub(crate) fn records() -> Self {
         let columns = [
             Column::name("record"),
@@ -47,7 +47,7 @@ impl Header {
         Self::new(&["record", "count", "first", "last"], columns)
     }
 
-    /// Members of any name and kind.
+    /// A header with any names.
     #[cfg(feature = "sql")]
     pub(crate) fn of_members(names: &[String]) -> Self {
         Self {
@@ -78,8 +78,8 @@ impl<'a> ValueLine<'a> {
     }
 }
 
-/// JSON text may hold line breaks between its tokens, and nowhere else: inside a string they are
-/// escaped. As spaces they mean the same, and a line stays a line.
+/// Replaces line breaks by spaces. JSON text has them between tokens only, where both mean the same;
+/// inside a string they are escaped.
 fn on_one_line(value: Box<RawValue>) -> Box<RawValue> {
     if !value.get().contains(['\n', '\r']) {
         return value;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_printed_letter_for_letter() {
+    fn a_value_is_printed_byte_for_byte() {
         let value: Box<RawValue> = serde_json::from_str(" 1.50e+02 ").unwrap();
         let line = serde_json::to_string(&ValueLine::new("r", value, 5)).unwrap();
         assert_eq!(line, r#"{"record":"r","value":1.50e+02,"stored_at":5}"#);

@@ -1,4 +1,4 @@
-//! Rows on their way to stdout, in four forms.
+//! Rows on stdout, in four formats.
 
 mod line;
 mod printer;
@@ -12,20 +12,20 @@ pub(crate) use printer::Printer;
 pub(crate) use screen::{shown_name, shown_value};
 pub(crate) use table::Column;
 
-/// The form of the output.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For reading: columns, cut to the width of the terminal
+    /// Columns for reading, cut to the width of the terminal
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
     /// One JSON array of objects
     Json,
-    /// A header and one line a row, quoted as RFC 4180 has it
+    /// A header and one line per row, quoted as in RFC 4180
     Csv,
 }
 
-/// `1 row`, `1234 rows`: plain digits, which scripts read as well.
+/// `1 row`, `1234 rows`, with plain digits for scripts.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")

@@ -1,4 +1,4 @@
-//! Rows to stdout.
+//! Prints rows to stdout.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
@@ -8,20 +8,20 @@ use super::line::{Header, Line};
 use super::table::Table;
 use super::{Format, counted};
 use crate::failure::Failure;
-use crate::say::say;
+use crate::stderr::print_note;
 
-/// The width of a table that goes to no terminal.
+/// The width of a table that does not go to a terminal.
 const WIDTH_ELSEWHERE: usize = 80;
 
-/// Prints rows to stdout as they come, in one of the four forms.
+/// Prints rows to stdout one by one, in one of the four formats.
 pub(crate) struct Printer {
-    form: Form,
+    writer: Writer,
     header: Header,
     lines: u64,
-    says_count: bool,
+    prints_count: bool,
 }
 
-enum Form {
+enum Writer {
     Table(BufWriter<StdoutLock<'static>>, Table),
     Ndjson(BufWriter<StdoutLock<'static>>),
     Json(BufWriter<StdoutLock<'static>>),
@@ -29,25 +29,25 @@ enum Form {
 }
 
 impl Printer {
-    /// Without a wish it is a table on a terminal and ndjson elsewhere.
+    /// The default format is a table on a terminal and ndjson elsewhere.
     pub(crate) fn new(format: Option<Format>, header: Header) -> Self {
         let out = io::stdout().lock();
         let on_terminal = out.is_terminal();
         let default = if on_terminal { Format::Table } else { Format::Ndjson };
-        let form = match format.unwrap_or(default) {
+        let writer = match format.unwrap_or(default) {
             Format::Table => {
-                Form::Table(BufWriter::new(out), Table::new(header.columns.clone(), width()))
+                Writer::Table(BufWriter::new(out), Table::new(header.columns.clone(), width()))
             }
-            Format::Ndjson => Form::Ndjson(BufWriter::new(out)),
-            Format::Json => Form::Json(BufWriter::new(out)),
-            Format::Csv => Form::Csv(Box::new(csv::Writer::from_writer(out))),
+            Format::Ndjson => Writer::Ndjson(BufWriter::new(out)),
+            Format::Json => Writer::Json(BufWriter::new(out)),
+            Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(out))),
         };
-        Self { form, header, lines: 0, says_count: on_terminal }
+        Self { writer, header, lines: 0, prints_count: on_terminal }
     }
 
-    /// Does not say how many rows a table on a terminal had.
+    /// Does not print the number of rows after a table on a terminal.
     pub(crate) fn without_count(mut self) -> Self {
-        self.says_count = false;
+        self.prints_count = false;
         self
     }
 
@@ -58,17 +58,17 @@ impl Printer {
     fn write(&mut self, line: &impl Line) -> io::Result<()> {
         let first = self.lines == 0;
         self.lines += 1;
-        match &mut self.form {
-            Form::Table(out, table) => table.row(out, line.cells()),
-            Form::Ndjson(out) => {
+        match &mut self.writer {
+            Writer::Table(out, table) => table.row(out, line.cells()),
+            Writer::Ndjson(out) => {
                 serde_json::to_writer(&mut *out, line)?;
                 out.write_all(b"\n")
             }
-            Form::Json(out) => {
+            Writer::Json(out) => {
                 out.write_all(if first { b"[\n" } else { b",\n" })?;
                 serde_json::to_writer(out, line).map_err(io::Error::from)
             }
-            Form::Csv(out) => {
+            Writer::Csv(out) => {
                 if first {
                     write_header(out, &self.header)?;
                 }
@@ -78,27 +78,27 @@ impl Printer {
         }
     }
 
-    /// Ends the output and sends what is still buffered.
+    /// Ends and flushes the output.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.end().map_err(Failure::Output)?;
-        if self.says_count && matches!(self.form, Form::Table(..)) {
-            say(&format!("({})", counted(self.lines, "row")));
+        if self.prints_count && matches!(self.writer, Writer::Table(..)) {
+            print_note(&format!("({})", counted(self.lines, "row")));
         }
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
-        match &mut self.form {
-            Form::Table(out, table) => {
+        match &mut self.writer {
+            Writer::Table(out, table) => {
                 table.finish(out)?;
                 out.flush()
             }
-            Form::Ndjson(out) => out.flush(),
-            Form::Json(out) => {
+            Writer::Ndjson(out) => out.flush(),
+            Writer::Json(out) => {
                 out.write_all(if self.lines == 0 { b"[]\n" } else { b"\n]\n" })?;
                 out.flush()
             }
-            Form::Csv(out) => {
+            Writer::Csv(out) => {
                 if self.lines == 0 {
                     write_header(out, &self.header)?;
                 }
@@ -112,7 +112,7 @@ fn write_header(out: &mut csv::Writer<StdoutLock<'static>>, header: &Header) -> 
     out.write_record(header.members.iter().map(|name| name.as_bytes())).map_err(into_io)
 }
 
-/// The error below, with its kind; what `csv` itself makes of it has lost that.
+/// The I/O error inside, with its kind, which the conversion in `csv` loses.
 fn into_io(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -120,7 +120,7 @@ fn into_io(error: csv::Error) -> io::Error {
     }
 }
 
-/// The terminal's width; elsewhere what `COLUMNS` says, or 80.
+/// The width of the terminal; without one `COLUMNS`, or 80.
 fn width() -> usize {
     let terminal = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();

@@ -1,9 +1,9 @@
-//! Text that is safe on a terminal: nothing in it moves the cursor, hides or reorders what is
-//! beside it. What is replaced is written as JSON escapes it.
+//! Text that is safe on a terminal: no character moves the cursor or hides or reorders other text.
+//! Unsafe characters become JSON escapes.
 
 use std::fmt::Write;
 
-/// A record name: as it is when that is unmistakable, otherwise as a JSON string in quotes.
+/// A record name: as it is if it is unambiguous, otherwise as a JSON string in quotes.
 pub(crate) fn shown_name(name: &str) -> String {
     let plain = !name.starts_with(['"', ' ']) && !name.ends_with(' ');
     if plain && !name.chars().any(is_unsafe) {
@@ -13,9 +13,8 @@ pub(crate) fn shown_name(name: &str) -> String {
     shown_value(&serde_json::to_string(name).unwrap_or_default())
 }
 
-/// JSON text on one line. It stays the same JSON: characters that have to be replaced stand either
-/// between tokens, where they are line breaks or tabs, or inside strings, where an escape means the
-/// same.
+/// JSON text on one line. The value stays the same: unsafe characters are either line breaks and
+/// tabs between tokens, or inside strings, where an escape means the same.
 pub(crate) fn shown_value(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
@@ -33,8 +32,8 @@ pub(crate) fn shown_value(json: &str) -> String {
     shown
 }
 
-/// Control characters, line separators, and what Unicode has for steering the direction of text or
-/// for being invisible. The joiners U+200C and U+200D stay: scripts and emoji need them.
+/// Control characters, line separators, and invisible and directional characters of Unicode. The
+/// joiners U+200C and U+200D are safe: scripts and emoji need them.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,18 +1,18 @@
-//! A table that is printed while its rows arrive.
+//! A table that is printed row by row.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
-/// How many rows are looked at before the first is printed, to size the columns.
+/// The number of rows that size the columns before the first is printed.
 const SAMPLE: usize = 100;
-/// Between two columns.
+/// The space between two columns.
 const GAP: &str = "  ";
-/// What names and the last column have at least; on a terminal that is too narrow for that beside
-/// the fixed columns, lines are cut at the end.
+/// The least width for names and the last column. On a terminal too narrow for it, lines are cut at
+/// the end.
 const LEAST_ROOM: usize = 16;
-/// What stands for a part that was cut off.
+/// Marks a cut.
 const CUT: &str = "…";
 
 /// A column of a table.
@@ -24,13 +24,13 @@ pub(crate) struct Column {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Gets what it needs up to its share of the width. Several of them give way alike.
+    /// As wide as needed, up to its share of the width.
     Name,
-    /// Gets what it needs.
+    /// As wide as needed.
     Fixed,
     /// As `Fixed`, right-aligned.
     Number,
-    /// The last column, as wide as there is room.
+    /// The last column: the remaining width.
     Rest,
 }
 
@@ -51,7 +51,7 @@ impl Column {
         Self { title: Cow::Borrowed(title), kind: Kind::Rest }
     }
 
-    /// Columns of which nothing is known but their titles.
+    /// Columns with titles and unknown content.
     #[cfg(feature = "sql")]
     pub(crate) fn untyped(titles: impl ExactSizeIterator<Item = String>) -> Vec<Self> {
         let last = titles.len().saturating_sub(1);
@@ -63,15 +63,16 @@ impl Column {
     }
 }
 
-/// A table no wider than `width`. Columns are sized from the first rows and grow when a later row
-/// needs it, so that memory does not grow with the table.
+/// A table no wider than `width`. The first rows size the columns, and a later row widens them when
+/// it needs to. Memory does not grow with the number of rows.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<Column>,
     width: usize,
-    /// What each column has needed so far.
+    /// The widest cell of each column so far.
     needed: Vec<usize>,
-    /// Rows that wait for the sample to be full; `None` once the header is printed.
+    /// Rows held back until there are enough to size the columns; `None` once the header is
+    /// printed.
     sample: Option<Vec<Vec<String>>>,
 }
 
@@ -94,7 +95,7 @@ impl Table {
         }
     }
 
-    /// Prints what still waits. A table without rows is its header.
+    /// Prints the rows that are held back. A table without rows is its header.
     pub(crate) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
         self.flush_sample(out)
     }
@@ -121,8 +122,8 @@ impl Table {
         writeln!(out, "{}", truncate_str(line.trim_end(), self.width, CUT))
     }
 
-    /// The widths that fit: fixed columns have what they need, the rest is shared. Names give way
-    /// down to half of the shared room while the last column wants more than the other half.
+    /// The widths that fit: fixed columns get what they need, the others share the rest. Names shrink
+    /// to half of the shared width while the last column needs more than the other half.
     fn widths(&self) -> Vec<usize> {
         let of = |kind| {
             let columns = self.columns.iter().zip(&self.needed);

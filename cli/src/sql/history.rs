@@ -14,34 +14,34 @@ use tokio::runtime::Handle;
 use super::plan::{Filter, Plan, RECORD_NAME, STORED_AT, VALUE_JSON};
 
 const NAME: &CStr = c"record_history";
-/// Where several conditions are alternatives, SQLite reads the table once for each and tells rows that
-/// it has seen already by their key, so that the key has to be one.
+/// For alternative conditions SQLite reads the table once for each and recognizes rows that it has
+/// seen by their key, so the key must be unique.
 const COLUMNS: &CStr =
     c"CREATE TABLE record_history (record_name TEXT NOT NULL, value_json TEXT NOT \
     NULL, stored_at INTEGER NOT NULL, place INTEGER HIDDEN NOT NULL, PRIMARY KEY (record_name, \
     stored_at, place)) WITHOUT ROWID";
 
-/// Where the rows come from.
+/// The backend, for use from SQLite's threads.
 pub(super) struct History {
     backend: Arc<dyn PersistenceBackend>,
     runtime: Handle,
-    /// What the backend reported, of which SQLite hands on no more than the text.
+    /// The error of the backend, of which SQLite passes on the text only.
     error: Mutex<Option<PersistenceError>>,
 }
 
 impl History {
-    /// `runtime` drives the backend; nothing here may be called on one of its own threads.
+    /// `runtime` runs the backend. Nothing here may be called on one of its threads.
     pub(super) fn new(backend: Arc<dyn PersistenceBackend>, runtime: Handle) -> Arc<Self> {
         Arc::new(Self { backend, runtime, error: Mutex::new(None) })
     }
 
-    /// Puts the table into a connection.
+    /// Adds the table to a connection.
     pub(super) fn attach(self: &Arc<Self>, connection: &Connection) -> rusqlite::Result<()> {
         const MODULE: Module<'static, Table> = Module::eponymous_only_module().without_rowid();
         connection.create_module(NAME, &MODULE, Some(self.clone()))
     }
 
-    /// The backend's own error, if it was the reason why a statement failed.
+    /// The error of the backend, if a statement failed because of it.
     pub(super) fn error(&self) -> Option<PersistenceError> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -62,12 +62,12 @@ struct Table {
 
 /// One reading of the table.
 #[repr(C)]
-struct Cursor {
+struct TableCursor {
     base: sqlite3_vtab_cursor,
     history: Arc<History>,
     rows: Option<RowStream>,
     row: Option<RawRow>,
-    /// The row's place among those of one record with the same time.
+    /// The position of the row among those of one record with the same time.
     place: i64,
 }
 
@@ -75,7 +75,7 @@ struct Cursor {
 #[allow(unsafe_code, reason = "rusqlite marks the trait so, since SQLite casts the pointer")]
 unsafe impl VTab<'_> for Table {
     type Aux = Arc<History>;
-    type Cursor = Cursor;
+    type Cursor = TableCursor;
 
     fn connect(
         _: &mut VTabConnection,
@@ -86,7 +86,7 @@ unsafe impl VTab<'_> for Table {
         _: &[&[u8]],
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
         let history = history
-            .ok_or_else(|| rusqlite::Error::ModuleError("there is no history".to_owned()))?
+            .ok_or_else(|| rusqlite::Error::ModuleError("the history is missing".to_owned()))?
             .clone();
         Ok((Cow::Borrowed(COLUMNS), Self { base: sqlite3_vtab::default(), history }))
     }
@@ -97,7 +97,7 @@ unsafe impl VTab<'_> for Table {
         for (place, constraint) in info.constraints().enumerate() {
             let filter = Filter::of(constraint.column(), &constraint.operator());
             if let Some(filter) = filter.filter(|_| constraint.is_usable()) {
-                // Equal under another collation is not the same name.
+                // Names that are equal under another collation can be different records.
                 if filter != Filter::NameIs || info.collation(place)? == "BINARY" {
                     plan.filters.push(filter);
                     used.push(place);
@@ -109,7 +109,7 @@ unsafe impl VTab<'_> for Table {
         }
         let terms: Vec<_> =
             info.order_bys().map(|term| (term.column(), term.is_order_by_desc())).collect();
-        if plan.settle_order(&terms) {
+        if plan.resolve_order(&terms) {
             info.set_order_by_consumed(true);
         }
         info.set_estimated_cost(plan.rows());
@@ -118,8 +118,8 @@ unsafe impl VTab<'_> for Table {
         Ok(true)
     }
 
-    fn open(&mut self) -> rusqlite::Result<Cursor> {
-        Ok(Cursor {
+    fn open(&mut self) -> rusqlite::Result<TableCursor> {
+        Ok(TableCursor {
             base: sqlite3_vtab_cursor::default(),
             history: self.history.clone(),
             rows: None,
@@ -131,14 +131,14 @@ unsafe impl VTab<'_> for Table {
 
 // SAFETY: the trait asks for `sqlite3_vtab_cursor` as the first member of a `repr(C)` struct.
 #[allow(unsafe_code, reason = "rusqlite marks the trait so, since SQLite casts the pointer")]
-unsafe impl VTabCursor for Cursor {
+unsafe impl VTabCursor for TableCursor {
     fn filter(
         &mut self,
         _: c_int,
         plan: Option<&str>,
         values: &Filters<'_>,
     ) -> rusqlite::Result<()> {
-        // The stream before, if there was one, lets go of its snapshot first.
+        // A previous stream releases its snapshot first.
         (self.rows, self.row, self.place) = (None, None, 0);
         let plan = Plan::from_text(plan.unwrap_or_default());
         let Some((pattern, params)) = plan.query(values.iter()) else { return Ok(()) };
@@ -150,7 +150,7 @@ unsafe impl VTabCursor for Cursor {
 
     fn next(&mut self) -> rusqlite::Result<()> {
         let Some(rows) = &mut self.rows else { return Ok(()) };
-        // Most rows are there already.
+        // Most rows are buffered.
         let row = match rows.next().now_or_never() {
             Some(row) => row,
             None => self.history.runtime.block_on(rows.next()),
@@ -179,7 +179,7 @@ unsafe impl VTabCursor for Cursor {
         }
     }
 
-    /// Never asked for: the table has none.
+    /// Never called: the table has no row ids.
     fn rowid(&self) -> rusqlite::Result<i64> {
         Ok(self.place)
     }

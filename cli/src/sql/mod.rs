@@ -1,4 +1,4 @@
-//! `annals sql`: plain SQL over a history of any backend.
+//! `annals sql`: SQL over a history on any backend.
 
 mod history;
 mod plan;
@@ -20,28 +20,27 @@ use crate::store;
 use history::History;
 use row::SqlRow;
 
-/// Ask a history in SQL
+/// Query a history in SQL
 ///
 /// The history is the table record_history with the columns record_name (text), value_json (the
-/// value's JSON text) and stored_at (Unix milliseconds). The SQL is SQLite's, with its JSON
-/// functions; only queries are possible.
+/// JSON text of the value) and stored_at (Unix milliseconds). The SQL is SQLite's, with its JSON
+/// functions. Only SELECT is possible.
 ///
-/// Conditions on record_name (= and IN, LIKE, GLOB) and on stored_at (=, <, <=, >, >=, BETWEEN) narrow
-/// what is read from the backend, and so does LIMIT where the rows come in order anyway: by
-/// record_name, then stored_at up or down, or by stored_at alone for one record_name. LIKE tells
-/// capital letters from small ones, as names do. Every table in FROM is read from a snapshot of its
-/// own.
+/// Conditions on record_name (=, IN, LIKE, GLOB) and stored_at (=, <, <=, >, >=, BETWEEN) limit what
+/// is read from the backend. So does LIMIT if the rows are ordered by record_name, then stored_at in
+/// either direction, or by stored_at for a single record_name. LIKE is case-sensitive, as names are.
+/// Each table in FROM is read from its own snapshot.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// One SELECT
     sql: String,
 
-    /// The form of the output [default: table on a terminal, ndjson otherwise]
+    /// The format of the output [default: table on a terminal, ndjson otherwise]
     ///
-    /// In json and ndjson text is a string, JSON text too: json(value_json) ->> '$.member' takes it
-    /// apart. A blob is its hexadecimal digits.
-    #[arg(long, value_enum, value_name = "FORM")]
+    /// In json and ndjson all text is a string, even JSON text: value_json ->> '$.member' selects a
+    /// member. A blob is printed as hexadecimal digits.
+    #[arg(long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
 }
 
@@ -61,7 +60,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let backend = store.clone();
     let runtime = Handle::current();
     let selected = tokio::task::spawn_blocking(move || select(backend, runtime, &args)).await;
-    selected.map_err(|error| Failure::Failed(format!("the query broke off: {error}")))??;
+    selected.map_err(|error| Failure::Failed(format!("the query was interrupted: {error}")))??;
     store.close().await?;
     Ok(())
 }
@@ -77,7 +76,7 @@ fn select(
         .map_err(|error| Failure::Failed(format!("SQLite does not start: {error}")))?;
     let mut statement = connection.prepare(&args.sql).map_err(refused)?;
     if !statement.readonly() || statement.column_count() == 0 {
-        let message = "only queries are possible: annals sql changes nothing";
+        let message = "only SELECT is possible: annals sql is read-only";
         return Err(Failure::Usage(message.to_owned()));
     }
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -89,9 +88,9 @@ fn select(
 
 fn connect(history: &Arc<History>) -> rusqlite::Result<Connection> {
     let connection = Connection::open_in_memory()?;
-    // A misspelt column in double quotes is an error and no text.
+    // A misspelt column in double quotes is an error, not a string.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-    // As record names compare.
+    // As record names are compared.
     connection.pragma_update(None, "case_sensitive_like", true)?;
     history.attach(&connection)?;
     Ok(connection)
@@ -116,7 +115,7 @@ fn print(
 }
 
 fn value(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {
-    // Text that SQL made of a blob need not be UTF-8.
+    // SQL can make text that is not UTF-8 from a blob.
     row.get_ref(column).map(|value| match value {
         rusqlite::types::ValueRef::Text(text) => {
             Value::Text(String::from_utf8_lossy(text).into_owned())
@@ -132,14 +131,14 @@ fn check_names(names: &[String], output: Option<Format>) -> Result<(), Failure> 
     }
     let mut seen = HashSet::new();
     match names.iter().find(|name| !seen.insert(*name)) {
-        Some(name) => Err(Failure::Usage(format!(
-            "two columns are called {name}; give one another name with AS"
-        ))),
+        Some(name) => {
+            Err(Failure::Usage(format!("two columns have the name {name}; rename one with AS")))
+        }
         None => Ok(()),
     }
 }
 
-/// Why SQLite does not take the text.
+/// Why SQLite refuses the SQL.
 fn refused(error: Error) -> Failure {
     Failure::Usage(match error {
         Error::MultipleStatement => "one query at a time".to_owned(),
@@ -162,7 +161,7 @@ fn refused(error: Error) -> Failure {
     })
 }
 
-/// What there is in place of something that is not.
+/// The tables and columns that exist, after one that does not.
 fn what_is_there(reason: &str) -> &'static str {
     match reason.split_once(": ") {
         Some(("no such column", _)) => "; record_history has record_name, value_json and stored_at",
@@ -171,7 +170,7 @@ fn what_is_there(reason: &str) -> &'static str {
     }
 }
 
-/// What SQLite says of it, without its number.
+/// The message of SQLite, without its error code.
 fn reason(error: &Error) -> String {
     match error {
         Error::SqliteFailure(_, Some(message)) => message.clone(),

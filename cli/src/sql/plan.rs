@@ -36,7 +36,7 @@ impl Filter {
         ('t', Self::NotAfter),
     ];
 
-    /// The one that stands for a comparison of a column, if there is one.
+    /// The filter for a comparison of a column, if there is one.
     pub(super) fn of(column: i32, op: &Op) -> Option<Self> {
         Some(match (column, op) {
             (RECORD_NAME, Op::SQLITE_INDEX_CONSTRAINT_EQ) => Self::NameIs,
@@ -51,7 +51,7 @@ impl Filter {
         })
     }
 
-    /// How many times fewer rows are left, roughly.
+    /// Roughly the factor by which the filter reduces the rows.
     fn selectivity(self) -> f64 {
         match self {
             Self::NameIs | Self::At => 1_000.0,
@@ -61,7 +61,7 @@ impl Filter {
     }
 }
 
-/// How the table is read: the filters whose values will be there, and in which order the rows come.
+/// How the table is read: the filters with known values, and the order of the rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) filters: Vec<Filter>,
@@ -69,7 +69,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// As text, in which SQLite keeps it between planning and reading.
+    /// The plan as text, which SQLite keeps between planning and reading.
     pub(super) fn to_text(&self) -> String {
         let order = if self.order == Order::OldestFirst { 'o' } else { 'd' };
         let letter = |filter: &Filter| Filter::ALL.iter().find(|(_, other)| other == filter);
@@ -84,15 +84,15 @@ impl Plan {
         Self { filters: filters.collect(), order }
     }
 
-    /// How many rows it will read, roughly.
+    /// Roughly the number of rows that are read.
     pub(super) fn rows(&self) -> f64 {
         let fewer: f64 = self.filters.iter().map(|filter| filter.selectivity()).product();
         (1e7 / fewer).max(1.0)
     }
 
-    /// Settles the order that the rows come in; answers whether it is the one asked for. Each term
-    /// is a column and whether it goes down.
-    pub(super) fn settle_order(&mut self, terms: &[(i32, bool)]) -> bool {
+    /// Chooses the order of the rows and returns whether it satisfies `terms`, each a column and
+    /// whether it is descending.
+    pub(super) fn resolve_order(&mut self, terms: &[(i32, bool)]) -> bool {
         let one_record = self.filters.contains(&Filter::NameIs);
         let terms: Vec<_> =
             terms.iter().filter(|(column, _)| !(one_record && *column == RECORD_NAME)).collect();
@@ -109,7 +109,7 @@ impl Plan {
         true
     }
 
-    /// The query, once the filters' values are known; `None` when nothing can match.
+    /// The query for the values of the filters; `None` if nothing can match.
     pub(super) fn query<'v>(
         &self,
         values: impl Iterator<Item = ValueRef<'v>>,
@@ -124,7 +124,7 @@ impl Plan {
             }
             match filter {
                 Filter::NameIs | Filter::NameLike | Filter::NameGlob => {
-                    // What is no text is SQLite's to compare.
+                    // SQLite itself compares a value that is not text.
                     let Ok(text) = value.as_str() else { continue };
                     if *filter == Filter::NameIs {
                         RecordName::new(text).ok()?;
@@ -141,7 +141,7 @@ impl Plan {
                     let Some((floor, ceiling)) = whole(value) else { continue };
                     match filter {
                         Filter::At => (from, to) = (from.max(floor), to.min(ceiling)),
-                        // One more would be exact, and SQLite sees to that.
+                        // One more would be exact; SQLite itself excludes it.
                         Filter::After | Filter::NotBefore => from = from.max(floor),
                         _ => to = to.min(ceiling),
                     }
@@ -154,10 +154,10 @@ impl Plan {
     }
 }
 
-/// The pattern that matches whatever `text` does as a pattern of `LIKE` or `GLOB`.
+/// A pattern that matches at least what `text` matches as a pattern of `LIKE` or `GLOB`.
 fn glob(filter: Filter, text: &str) -> String {
     let wild: &[char] = if filter == Filter::NameLike { &['%', '_'] } else { &['*', '?'] };
-    // A set of characters may match anything, and what follows it too.
+    // A character set may match anything, and so may the text after it.
     let end = if filter == Filter::NameGlob { text.find('[') } else { None };
     let mut pattern = text[..end.unwrap_or(text.len())].replace(wild, "*");
     if end.is_some() {
@@ -166,11 +166,11 @@ fn glob(filter: Filter, text: &str) -> String {
     pattern
 }
 
-/// The whole numbers around a number; `None` for what is none, which SQLite may still take for one.
+/// The integers around a number; `None` for other values, which SQLite may still convert to one.
 fn whole(value: ValueRef<'_>) -> Option<(i64, i64)> {
     match value {
         ValueRef::Integer(number) => Some((number, number)),
-        // Beyond the whole numbers it is the last one.
+        // The cast saturates.
         ValueRef::Real(number) => Some((number.floor() as i64, number.ceil() as i64)),
         _ => None,
     }
@@ -270,17 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_settled_where_rows_come_in_it_anyway() {
-        let settled = |filters: &[Filter], terms: &[(i32, bool)]| {
+    fn the_order_is_resolved_where_rows_come_in_it_anyway() {
+        let resolved = |filters: &[Filter], terms: &[(i32, bool)]| {
             let mut plan = Plan { filters: filters.to_vec(), order: Order::NewestFirst };
-            plan.settle_order(terms).then_some(plan.order)
+            plan.resolve_order(terms).then_some(plan.order)
         };
         let (newest, oldest) = (Some(Order::NewestFirst), Some(Order::OldestFirst));
-        assert_eq!(settled(&[], &[(RECORD_NAME, false)]), newest);
-        assert_eq!(settled(&[], &[(RECORD_NAME, false), (STORED_AT, true)]), newest);
-        assert_eq!(settled(&[], &[(RECORD_NAME, false), (STORED_AT, false)]), oldest);
-        assert_eq!(settled(&[NameIs], &[(STORED_AT, false)]), oldest);
-        assert_eq!(settled(&[NameIs], &[(RECORD_NAME, true), (STORED_AT, true)]), newest);
+        assert_eq!(resolved(&[], &[(RECORD_NAME, false)]), newest);
+        assert_eq!(resolved(&[], &[(RECORD_NAME, false), (STORED_AT, true)]), newest);
+        assert_eq!(resolved(&[], &[(RECORD_NAME, false), (STORED_AT, false)]), oldest);
+        assert_eq!(resolved(&[NameIs], &[(STORED_AT, false)]), oldest);
+        assert_eq!(resolved(&[NameIs], &[(RECORD_NAME, true), (STORED_AT, true)]), newest);
         for terms in [
             &[(RECORD_NAME, true)][..],
             &[(STORED_AT, true)],
@@ -288,7 +288,7 @@ mod tests {
             &[(STORED_AT, true), (RECORD_NAME, false)],
             &[(RECORD_NAME, false), (STORED_AT, true), (VALUE_JSON, false)],
         ] {
-            assert_eq!(settled(&[NameLike], terms), None, "{terms:?}");
+            assert_eq!(resolved(&[NameLike], terms), None, "{terms:?}");
         }
     }
 }

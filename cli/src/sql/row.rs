@@ -1,4 +1,4 @@
-//! A row of a result, in every form of output.
+//! A row of a result, for each format of output.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::output::{Line, shown_value};
 
-/// A row whose members are whatever was selected.
+/// A row with the selected columns.
 pub(super) struct SqlRow<'a> {
     pub(super) names: &'a [String],
     pub(super) values: Vec<Value>,
@@ -21,7 +21,7 @@ impl Serialize for SqlRow<'_> {
             match value {
                 Value::Null => map.serialize_entry(name, &())?,
                 Value::Integer(number) => map.serialize_entry(name, number)?,
-                // JSON has no infinity: it becomes null.
+                // JSON has no infinity; it becomes null.
                 Value::Real(number) => map.serialize_entry(name, number)?,
                 Value::Text(text) => map.serialize_entry(name, text)?,
                 Value::Blob(_) => map.serialize_entry(name, &field(value))?,
@@ -41,12 +41,12 @@ impl Line for SqlRow<'_> {
     }
 }
 
-/// A value as text: nothing for NULL, hexadecimal digits for a blob.
+/// A value as text: empty for NULL, hexadecimal digits for a blob.
 fn field(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Null => "".into(),
         Value::Integer(number) => number.to_string().into(),
-        // With its point, so that 5.0 is not taken for a whole number.
+        // With its decimal point: 5.0 is not an integer.
         Value::Real(number) => format!("{number:?}").into(),
         Value::Text(text) => text.into(),
         Value::Blob(bytes) => {

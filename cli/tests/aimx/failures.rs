@@ -37,7 +37,7 @@ fn what_is_typed_wrongly_is_wrong_usage() {
     run(&["--aimx", "serial:/dev/ttyACM0"]).refused(2, "serial line is not supported");
     run(&["--aimx", "unix:a.sock", "--grammar", "topic"]).refused(2, "cannot be used with");
     run(&["--timeout", "5s"]).refused(2, "--aimx <ADDRESS>");
-    run(&["--aimx", "unix:a.sock", "--timeout", "5"]).refused(2, "with its unit");
+    run(&["--aimx", "unix:a.sock", "--timeout", "5"]).refused(2, "it has no unit");
     place.run(&["query", "", "--aimx", "unix:a.sock"]).refused(1, "there is no socket");
     let server = Server::with_history(Wire::One, &[]);
     query(&server, &[""]).refused(2, "invalid pattern");

@@ -108,7 +108,7 @@ fn a_store_that_is_locked_is_waited_for_and_a_second_ctrl_c_does_not_wait() {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         err.wait_for("values cannot be stored");
         signal(&child, "INT");
-        err.wait_for("Ctrl-C again does not wait");
+        err.wait_for("press Ctrl-C again to stop without waiting");
         if second {
             signal(&child, "INT");
         } else {
@@ -121,7 +121,7 @@ fn a_store_that_is_locked_is_waited_for_and_a_second_ctrl_c_does_not_wait() {
         let count = place.rows(FILES[0]).len() as u64;
         if second {
             assert_eq!(run.code, Some(130), "{run:?} {err}");
-            assert!(err.contains(&format!("recorded {count} are stored for certain")), "{err}");
+            assert!(err.contains(&format!("recorded, {count} are certainly stored")), "{err}");
         } else {
             assert_eq!(run.code, Some(0), "{run:?} {err}");
             assert_eq!(account(&run.out), [count, count, 0, 0], "{run:?}");

@@ -90,5 +90,5 @@ fn csv_that_cannot_be_stored_says_where_and_why() {
     import(&[], input).refused(1, "line 4 cannot be stored: the value: ");
     assert_eq!(place.rows(FILES[0]).len(), 1);
     let run = import(&["--skip-invalid"], input);
-    assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line left out\n"), "{run:?}");
+    assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line skipped\n"), "{run:?}");
 }

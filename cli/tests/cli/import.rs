@@ -84,8 +84,8 @@ fn a_bad_line_ends_it_with_its_number_and_all_rows_before_it_are_stored() {
 
             let place = Place::new();
             let run = import(&place, backend, &["--skip-invalid"], &input);
-            assert_eq!((run.code, &*run.out), (Some(0), "9001 rows stored, 1 line left out\n"));
-            assert!(run.err.contains("line 9002 is left out: "), "{run:?}");
+            assert_eq!((run.code, &*run.out), (Some(0), "9001 rows stored, 1 line skipped\n"));
+            assert!(run.err.contains("line 9002 is skipped: "), "{run:?}");
             assert_eq!(place.rows(backend).len(), 9_001);
         }
     }
@@ -108,7 +108,7 @@ fn a_value_that_the_backend_refuses_is_a_bad_line() {
         assert_eq!(place.rows(&backend).len(), 2);
 
         let run = import(&place, &backend, &["--skip-invalid"], &input);
-        assert_eq!((run.code, &*run.out), (Some(0), "4 rows stored, 2 lines left out\n"));
+        assert_eq!((run.code, &*run.out), (Some(0), "4 rows stored, 2 lines skipped\n"));
         assert!(run.err.contains("line 3 ") && run.err.contains("line 5 "), "{run:?}");
         assert_eq!(place.rows(&backend).len(), 6);
     }
@@ -122,8 +122,8 @@ fn a_line_of_a_hundred_megabytes_is_refused_alone() {
     input.resize(input.len() + 100_000_000, b'x');
     input.extend_from_slice(b"\"}\n{\"record\":\"a\",\"value\":2,\"stored_at\":2}\n");
     let run = import(&place, FILES[0], &["--skip-invalid"], &input);
-    assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line left out\n"));
-    assert!(run.err.contains("line 2 is left out: the value is too large"), "{run:?}");
+    assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line skipped\n"));
+    assert!(run.err.contains("line 2 is skipped: the value is too large"), "{run:?}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn many_bad_lines_are_counted_and_a_few_are_said() {
     let place = Place::new();
     let input = format!("{}{}\n", "nonsense\n".repeat(500), r#"{"record":"a","value":1}"#);
     let run = import(&place, FILES[0], &["--skip-invalid"], input);
-    assert_eq!((run.code, &*run.out), (Some(0), "1 row stored, 500 lines left out\n"));
+    assert_eq!((run.code, &*run.out), (Some(0), "1 row stored, 500 lines skipped\n"));
     assert_eq!(run.err.lines().count(), 11, "{run:?}");
 }
 
@@ -147,8 +147,8 @@ fn many_bad_lines_are_counted_and_a_few_are_said() {
 fn an_import_of_nothing_but_bad_lines_has_failed() {
     let place = Place::new();
     let run = import(&place, FILES[0], &["--skip-invalid"], "nonsense\n".repeat(2));
-    assert_eq!((run.code, &*run.out), (Some(1), "0 rows stored, 2 lines left out\n"));
-    assert!(run.err.ends_with("no line of it could be stored\n"), "{run:?}");
+    assert_eq!((run.code, &*run.out), (Some(1), "0 rows stored, 2 lines skipped\n"));
+    assert!(run.err.ends_with("no line was stored\n"), "{run:?}");
 }
 
 #[test]

@@ -160,8 +160,7 @@ fn a_row_that_is_no_json_any_more_is_left_out_and_said() {
         let run = query(&place, &["a", "--output", form]);
         assert_eq!(run.code, Some(1), "{run:?}");
         assert!(
-            run.err
-                .ends_with("annals: 1 row left out: what is stored there is not JSON any more\n"),
+            run.err.ends_with("annals: 1 row skipped: the stored text is not JSON\n"),
             "{run:?}"
         );
         assert!(!run.out.contains("broken"), "{run:?}");

@@ -225,14 +225,14 @@ fn every_form_of_output_is_there() {
 fn wrong_sql_is_refused_with_its_reason() {
     let place = rooms();
     for (text, reason) in [
-        ("", "only queries are possible"),
+        ("", "only SELECT is possible"),
         ("nonsense", "the SQL is wrong: near \"nonsense\": syntax error (at character 1)"),
         ("SELECT 'é', x FROM record_history", "no such column: x (at character 13)"),
         ("SELECT value FROM record_history", "record_name, value_json and stored_at"),
         ("SELECT * FROM history", "no such table: history; the table is record_history"),
         ("SELECT \"door\" FROM record_history", "no such column: \"door\""),
         ("SELECT 1; SELECT 2", "one query at a time"),
-        ("SELECT 1 AS a, 2 AS a", "two columns are called a"),
+        ("SELECT 1 AS a, 2 AS a", "two columns have the name a"),
         ("SELECT count(* FROM record_history", "the SQL is wrong: near \"FROM\""),
     ] {
         sql(&place, SQLITE, text).refused(2, reason);

@@ -4,7 +4,7 @@ use crate::support::{Place, Run};
 fn wrong_usage_exits_with_2_and_says_what_would_do() {
     let place = Place::new();
     for (args, text) in [
-        (&[][..], "a command is missing; these are there"),
+        (&[][..], "a command is missing; the commands are"),
         (&["history"], "unrecognized subcommand 'history'"),
         (&["query"], "<PATTERN>"),
         (&["query", "a.txt", "b.txt"], "quote it"),
@@ -17,10 +17,10 @@ fn wrong_usage_exits_with_2_and_says_what_would_do() {
         (&["query", "a", "--output", "xml"], "table, ndjson, json, csv"),
         (&["query", "a", "--grammar", "regex"], "glob, topic"),
         (&["collect"], "  host "),
-        (&["collect", "host", "--every", "250"], "250ms"),
-        (&["collect", "host", "--every", "0s"], "longer than nothing"),
+        (&["collect", "host", "--every", "250"], "it has no unit"),
+        (&["collect", "host", "--every", "0s"], "longer than zero"),
         (&["collect", "host", "--every", "9ms"], "10ms"),
-        (&["collect", "host", "--for", "ever"], "write a number with its unit"),
+        (&["collect", "host", "--for", "ever"], "write for example 500ms"),
         (&["collect", "host", "--keep", "1mo"], "days"),
         (&["cleanup", "--older-than", "-1"], "an age (24h"),
         (&["conformance"], "<URL>"),

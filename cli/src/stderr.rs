@@ -1,16 +1,15 @@
-//! Words to the person, on stderr, that never break the program: stderr may be closed, and a live
-//! view may be standing there.
+//! Messages on stderr. A closed stderr is ignored, and messages go above a live view.
 
 use std::io::{self, Write};
 use std::sync::RwLock;
 
 use indicatif::MultiProgress;
 
-/// The view that stands on the terminal now.
+/// The live view that is on the terminal now.
 static VIEW: RwLock<Option<MultiProgress>> = RwLock::new(None);
 
-/// Prints a line above the live view, if there is one. Control characters are shown, not sent.
-pub(crate) fn say(line: &str) {
+/// Prints a line, with control characters escaped.
+pub(crate) fn print_note(line: &str) {
     let line: String = line
         .chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
@@ -18,14 +17,14 @@ pub(crate) fn say(line: &str) {
     write_above_view(format!("{line}\n").as_bytes());
 }
 
-/// Prints a line that begins with the program's name: what went wrong.
-pub(crate) fn complain(message: &str) {
-    say(&format!("annals: {message}"));
+/// Prints a line that begins with the program's name.
+pub(crate) fn print_error(message: &str) {
+    print_note(&format!("annals: {message}"));
 }
 
 /// Writes lines above the live view, if there is one.
 pub(crate) fn write_above_view(lines: &[u8]) {
-    // There is nobody left to tell when stderr is closed.
+    // A closed stderr leaves nowhere to report to.
     let write = || drop(io::stderr().lock().write_all(lines));
     match VIEW.read().as_deref() {
         Ok(Some(view)) => view.suspend(write),
@@ -33,7 +32,7 @@ pub(crate) fn write_above_view(lines: &[u8]) {
     }
 }
 
-/// While this lives, lines go above `view` instead of through it.
+/// While it lives, messages are printed above `view`.
 #[derive(Debug)]
 pub(crate) struct ViewGuard(());
 

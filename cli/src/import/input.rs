@@ -1,5 +1,5 @@
-//! The input, read and parsed on a thread of its own, so that reading never holds up Ctrl-C and
-//! goes on while the batch before is stored.
+//! The input, read and parsed on its own thread: reading does not delay Ctrl-C and overlaps with
+//! storing the previous batch.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read};
@@ -14,13 +14,13 @@ use super::table::{Columns, Record, Splitter, next_record};
 use crate::cli::Exchange;
 use crate::failure::Failure;
 use crate::moment::now_ms;
-use crate::say::say;
+use crate::stderr::print_note;
 
 const BUFFER_BYTES: usize = 1 << 20;
-/// A batch ends at so many rows, or bytes of values.
+/// The rows, and the bytes of values, at which a batch ends.
 const BATCH_ROWS: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
-/// How many batches may be read ahead.
+/// The number of batches that are read ahead.
 const BATCHES_AHEAD: usize = 2;
 
 /// A row with the number of its line.
@@ -30,36 +30,36 @@ pub(super) struct Numbered {
     pub(super) row: Row,
 }
 
-/// A line that is no row, and why.
+/// An invalid line and the reason.
 #[derive(Debug)]
 pub(super) struct BadLine {
     pub(super) line: u64,
     pub(super) why: String,
 }
 
-/// What the thread has read, in the order of the input.
+/// What the thread reads, in the order of the input.
 #[derive(Debug)]
-pub(super) enum Piece {
-    /// Rows, and how many bytes of the input lie behind them.
+pub(super) enum Chunk {
+    /// Rows, and the number of bytes of the input up to their end.
     Rows(Vec<Numbered>, u64),
     Bad(BadLine),
-    /// The input cannot be read any further.
+    /// The input cannot be read further.
     Broken(io::Error),
 }
 
-/// An input that was opened.
-pub(super) struct Source {
+/// An open input.
+pub(super) struct Input {
     input: Box<dyn Read + Send>,
     /// The size in bytes, of a regular file.
     pub(super) size: Option<u64>,
 }
 
-impl Source {
+impl Input {
     /// Opens a file, or stdin for `-`.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         if path == Path::new("-") {
             if io::stdin().is_terminal() {
-                say("reading rows from the terminal; Ctrl-D ends");
+                print_note("reading rows from the terminal; Ctrl-D ends the input");
             }
             return Ok(Self { input: Box::new(io::stdin()), size: None });
         }
@@ -76,10 +76,10 @@ impl Source {
         })
     }
 
-    /// Starts the thread. It ends with the input, or when nobody listens any more.
-    pub(super) fn start(self, form: Exchange) -> Result<mpsc::Receiver<Piece>, Failure> {
-        let (pieces, received) = mpsc::channel(BATCHES_AHEAD);
-        let work = move || read(self.input, form, &pieces);
+    /// Starts the thread. It ends with the input, or when the receiver is dropped.
+    pub(super) fn start(self, form: Exchange) -> Result<mpsc::Receiver<Chunk>, Failure> {
+        let (chunks, received) = mpsc::channel(BATCHES_AHEAD);
+        let work = move || read(self.input, form, &chunks);
         match std::thread::Builder::new().name("import".to_owned()).spawn(work) {
             Ok(_detached) => Ok(received),
             Err(error) => Err(Failure::Failed(format!("a thread cannot be started: {error}"))),
@@ -87,19 +87,20 @@ impl Source {
     }
 }
 
-/// A parsed line, or several: a row, nothing, or why it is no row. `None` is the end.
+/// The result of one line, or of the lines of one CSV record: a row, nothing, or why it is invalid.
+/// `None` is the end.
 type Parsed = Option<Result<Option<Row>, String>>;
 
-/// How rows are read of lines.
+/// Turns lines into rows.
 enum Reader {
     Ndjson,
-    /// Without columns until the header is read.
+    /// The columns are `None` until the header is read.
     Csv(Splitter, Option<Columns>),
 }
 
 impl Reader {
     fn next<R: io::BufRead>(&mut self, lines: &mut Lines<R>, now: u64) -> io::Result<Parsed> {
-        let too_long = || Err("it is longer than any row can be".to_owned());
+        let too_long = || Err("it is longer than the longest possible row".to_owned());
         let Self::Csv(splitter, columns) = self else {
             return Ok(lines.next()?.map(|line| match line {
                 Line::Whole(line) => row::parse(line, now),
@@ -110,12 +111,12 @@ impl Reader {
         Ok(match (record, columns.as_ref()) {
             (None, _) => None,
             (Some(Record::TooLong), _) => Some(too_long()),
-            (Some(Record::Open), _) => Some(Err("its quotes do not end".to_owned())),
+            (Some(Record::Open), _) => Some(Err("a quote is not closed".to_owned())),
             (Some(Record::Whole(record)), Some(columns)) => {
                 Some(columns.parse(&record, splitter, now))
             }
             (Some(Record::Whole(header)), None) => {
-                // Without a header nothing can be read.
+                // Without a header no record can be read.
                 let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
                 *columns = Some(Columns::new(&header, splitter).map_err(invalid)?);
                 Some(Ok(None))
@@ -124,7 +125,7 @@ impl Reader {
     }
 }
 
-fn read(input: Box<dyn Read + Send>, form: Exchange, pieces: &mpsc::Sender<Piece>) {
+fn read(input: Box<dyn Read + Send>, form: Exchange, chunks: &mpsc::Sender<Chunk>) {
     let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, input));
     let mut reader = match form {
         Exchange::Ndjson => Reader::Ndjson,
@@ -139,12 +140,12 @@ fn read(input: Box<dyn Read + Send>, form: Exchange, pieces: &mpsc::Sender<Piece
         let parsed = match reader.next(&mut lines, now) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
-                send_rows(pieces, rows, lines.bytes());
+                send_rows(chunks, rows, lines.bytes());
                 return;
             }
             Err(error) => {
-                send_rows(pieces, rows, lines.bytes());
-                let _nobody_listens = pieces.blocking_send(Piece::Broken(error));
+                send_rows(chunks, rows, lines.bytes());
+                let _receiver_gone = chunks.blocking_send(Chunk::Broken(error));
                 return;
             }
         };
@@ -156,27 +157,27 @@ fn read(input: Box<dyn Read + Send>, form: Exchange, pieces: &mpsc::Sender<Piece
             }
             Ok(None) => {}
             Err(why) => {
-                let bad = Piece::Bad(BadLine { line, why });
-                let sent = send_rows(pieces, std::mem::take(&mut rows), lines.bytes());
+                let bad = Chunk::Bad(BadLine { line, why });
+                let sent = send_rows(chunks, std::mem::take(&mut rows), lines.bytes());
                 value_bytes = 0;
-                if !sent || pieces.blocking_send(bad).is_err() {
+                if !sent || chunks.blocking_send(bad).is_err() {
                     return;
                 }
             }
         }
-        // A batch is sent when it is full, and when the next line would have to be waited for:
-        // what somebody types or a pipe brings slowly is stored as it comes.
+        // A batch is sent when it is full, and when the next line is not there yet: slow input is
+        // stored as it arrives.
         let full = rows.len() >= BATCH_ROWS || value_bytes >= BATCH_BYTES;
         if full || !lines.has_line_at_hand() {
             value_bytes = 0;
-            if !send_rows(pieces, std::mem::take(&mut rows), lines.bytes()) {
+            if !send_rows(chunks, std::mem::take(&mut rows), lines.bytes()) {
                 return;
             }
         }
     }
 }
 
-/// Whether somebody still listens.
-fn send_rows(pieces: &mpsc::Sender<Piece>, rows: Vec<Numbered>, bytes: u64) -> bool {
-    rows.is_empty() || pieces.blocking_send(Piece::Rows(rows, bytes)).is_ok()
+/// Whether the receiver is still there.
+fn send_rows(chunks: &mpsc::Sender<Chunk>, rows: Vec<Numbered>, bytes: u64) -> bool {
+    rows.is_empty() || chunks.blocking_send(Chunk::Rows(rows, bytes)).is_ok()
 }
