@@ -1,6 +1,7 @@
 //! What a case works with: fresh stores, claims and children.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,15 +18,18 @@ const LOAD_BATCH: usize = 1_000;
 /// The surroundings of one case.
 pub(crate) struct Context {
     pub(crate) suite: Suite,
+    /// Raised with each use of the harness: a long case on a busy machine is slow, but does not hang.
+    progress: Arc<AtomicU64>,
     created: Mutex<Vec<String>>,
 }
 
 impl Context {
-    pub(crate) fn new(suite: &Suite) -> Self {
-        Self { suite: suite.clone(), created: Mutex::default() }
+    pub(crate) fn new(suite: &Suite, progress: Arc<AtomicU64>) -> Self {
+        Self { suite: suite.clone(), progress, created: Mutex::default() }
     }
 
     pub(crate) fn harness(&self) -> &dyn Harness {
+        self.progress.fetch_add(1, Ordering::Relaxed);
         &*self.suite.harness
     }
 

@@ -1,7 +1,8 @@
 //! Runs cases: each on a thread and in a runtime of its own, with an end to its patience.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use crate::case::{Case, CaseResult, Outcome};
 use crate::check::{Stop, Verdict};
 use crate::context::Context;
 use crate::suite::Suite;
+
+/// How often a case that makes progress may use up its time.
+const MAX_TIMEOUTS: usize = 5;
 
 /// Which cases are run, and how many at once.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +88,11 @@ pub(crate) fn run_case(suite: &Suite, case: Case) -> CaseResult {
 fn on_a_thread(suite: &Suite, case: Case) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     let owned = suite.clone();
+    let progress = Arc::new(AtomicU64::new(0));
+    let observed = progress.clone();
     let spawned = thread::Builder::new().name(case.name().to_owned()).spawn(move || {
-        let verdict = panic::catch_unwind(AssertUnwindSafe(|| in_a_runtime(&owned, case)));
+        let verdict =
+            panic::catch_unwind(AssertUnwindSafe(|| in_a_runtime(&owned, case, progress)));
         // The receiver is gone after the timeout; nobody wants to know any more.
         let _ = sender.send(verdict);
     });
@@ -96,7 +103,17 @@ fn on_a_thread(suite: &Suite, case: Case) -> Outcome {
             &format!("  no thread to run it on: {error}"),
         ));
     }
-    match receiver.recv_timeout(suite.timeout) {
+    let mut ended = receiver.recv_timeout(suite.timeout);
+    let mut seen = 0;
+    for _ in 0..MAX_TIMEOUTS {
+        let now = observed.load(Ordering::Relaxed);
+        if !matches!(ended, Err(RecvTimeoutError::Timeout)) || now == seen {
+            break;
+        }
+        seen = now;
+        ended = receiver.recv_timeout(suite.timeout);
+    }
+    match ended {
         Ok(Ok(Ok(()))) => Outcome::Passed,
         Ok(Ok(Err(Stop::Skipped(reason)))) => Outcome::Skipped(reason),
         Ok(Ok(Err(Stop::Failed(failure)))) => {
@@ -115,12 +132,12 @@ fn on_a_thread(suite: &Suite, case: Case) -> Outcome {
     }
 }
 
-fn in_a_runtime(suite: &Suite, case: Case) -> Verdict {
+fn in_a_runtime(suite: &Suite, case: Case, progress: Arc<AtomicU64>) -> Verdict {
     let runtime =
         runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
             |error| crate::check::failure("the runtime", "it starts", error.to_string()),
         )?;
-    let context = Arc::new(Context::new(suite));
+    let context = Arc::new(Context::new(suite, progress));
     let verdict = runtime.block_on(async {
         // As a task, so that a panic does not pass over the removal of the stores.
         let verdict = tokio::spawn((case.body)(context.clone())).await;

@@ -1,37 +1,37 @@
-//! The end of waiting, once the backend is closed.
+//! The deadline of everything that is under way once the backend is closed.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use annals_core::{BackendError, Batch, ErrorKind, Outcome, PersistenceError};
+use annals_core::{BackendError, Batch, ErrorKind, Outcome, PersistenceError, Result};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{self, Native, Phase};
 
-/// When everything ends, and what was given up then.
+/// When everything ends, and which batches were abandoned then.
 pub(crate) struct Closing {
     deadline: watch::Sender<Option<Instant>>,
-    given_up: Mutex<GivenUp>,
+    abandoned: Mutex<Abandoned>,
 }
 
-/// What was accepted and is not known to be stored.
+/// Batches that were accepted and are not known to be stored.
 #[derive(Default)]
-struct GivenUp {
+struct Abandoned {
     batches: usize,
     rows: usize,
-    /// Those of the batches whose commit had been sent.
+    /// The batches whose commit was sent and not answered.
     unknown: usize,
 }
 
 impl Closing {
     pub(crate) fn new() -> Self {
-        Self { deadline: watch::Sender::new(None), given_up: Mutex::default() }
+        Self { deadline: watch::Sender::new(None), abandoned: Mutex::default() }
     }
 
-    /// Whoever closes first says when.
+    /// Sets the deadline. Only the first call does.
     pub(crate) fn begin(&self, limit: Duration) {
-        // Configurations are checked: it is no more than some weeks.
+        // The configuration is checked: the limit is a few weeks at most.
         let deadline = Instant::now() + limit;
         self.deadline.send_if_modified(|set| set.is_none() && set.replace(deadline).is_none());
     }
@@ -40,27 +40,26 @@ impl Closing {
         Deadline(self.deadline.subscribe())
     }
 
-    /// Notes a batch that was answered with an error, if that was because the time was up.
+    /// Counts a batch that was answered with an error after the deadline.
     pub(crate) fn note(&self, batch: &Batch, error: &PersistenceError) {
         if !self.deadline().has_passed() {
             return;
         }
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-        given_up.batches += 1;
-        given_up.rows += batch.rows().len();
-        given_up.unknown += usize::from(error.outcome() == Outcome::Unknown);
+        let mut abandoned = self.abandoned.lock();
+        abandoned.batches += 1;
+        abandoned.rows += batch.rows().len();
+        abandoned.unknown += usize::from(error.outcome() == Outcome::Unknown);
     }
 
-    /// What closing comes to, when everything has ended.
-    pub(crate) fn result(&self) -> Result<(), PersistenceError> {
-        let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let GivenUp { batches, rows, unknown } = *given_up;
+    /// The result of `close`, when everything has ended.
+    pub(crate) fn result(&self) -> Result<()> {
+        let Abandoned { batches, rows, unknown } = *self.abandoned.lock();
         if batches == 0 {
             return Ok(());
         }
         let message = format!(
-            "the server did not take everything within `close_timeout`: of {batches} batches \
-             ({rows} rows) {} were certainly not stored, and of {unknown} nobody can know",
+            "the server did not store everything within `close_timeout`: of {batches} batches \
+             ({rows} rows), {} were certainly not stored, and the outcome of {unknown} is unknown",
             batches - unknown
         );
         let outcome = if unknown > 0 { Outcome::Unknown } else { Outcome::NotApplied };
@@ -69,7 +68,7 @@ impl Closing {
     }
 }
 
-/// The moment at which nothing is waited for any more. Until the backend is closed there is none.
+/// The time at which waiting ends. There is none until the backend is closed.
 #[derive(Clone)]
 pub(crate) struct Deadline(watch::Receiver<Option<Instant>>);
 
@@ -83,12 +82,12 @@ impl Deadline {
         let set = deadline.wait_for(Option::is_some).await.map(|set| *set);
         match set {
             Ok(Some(deadline)) => sleep_until(deadline).await,
-            // Whoever could close is gone, and so is the thread that would wait here.
+            // The backend is gone, and with it the thread that would wait here.
             _ => std::future::pending().await,
         }
     }
 
-    /// The error of what was under way then.
+    /// The error of an operation that was under way at the deadline.
     pub(crate) fn error(operation: &'static str, phase: Phase) -> PersistenceError {
         let message =
             "the backend was closed, and the server did not answer within `close_timeout`";

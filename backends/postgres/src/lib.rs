@@ -1,4 +1,4 @@
-//! The annals backend for PostgreSQL 14 and newer; 15 to 18 are what it is tested on.
+//! The annals backend for PostgreSQL 14 and newer, TimescaleDB and Citus. Releases 15 to 18 are tested.
 //!
 //! ```no_run
 //! use annals_core::{PersistenceBackend, QueryExt};
@@ -11,56 +11,62 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What it does
+//! A configuration that needs no server runs as it stands:
 //!
-//! * Concurrent stores become one transaction (group commit): the rows that wait while one commit
-//!   is on its way go with the next.
-//! * A batch with an id is recognised when it is sent again, and the retry waits for a first
-//!   attempt that is still committing.
-//! * Every query sees one snapshot and is read page by page; a reader that stops costs one
-//!   connection of its pool and nobody's writes.
-//! * Latest-N costs one index seek per record.
+//! ```
+//! use annals_core::PersistenceBackend;
+//! use annals_postgres::{PostgresBackend, PostgresConfig};
 //!
-//! # What it grows into
+//! let config = PostgresConfig::from_url("postgres://ada@db.example/plant?schema=line_1&writers=2")?;
+//! let history = PostgresBackend::new(config); // connects at the first call
+//! assert!(history.guarantees().atomic_batches);
+//! # Ok::<(), annals_core::PersistenceError>(())
+//! ```
 //!
-//! The history of a schema that is created is one table, unless the URL asks for more or the
-//! database has TimescaleDB: native partitions, a hypertable, or a table that Citus distributes.
-//! [`PostgresConfig`] has the options, [`PostgresBackend::migrate`] converts a plain table, and
-//! `docs/scaling.md` says when to do so.
+//! # Properties
 //!
-//! # What it needs
+//! * Concurrent stores become one transaction (group commit): rows that arrive during one commit go
+//!   with the next.
+//! * A batch with an id is recognized when it is sent again. The retry waits for a first attempt that
+//!   is still committing.
+//! * Every query sees one snapshot and is read page by page. A reader that stops reading occupies one
+//!   connection of its pool and blocks no writes.
+//! * Latest N costs one index seek per record.
 //!
-//! A database with the encoding UTF8; any locale. The role needs `CREATE` on the database the first
-//! time, to create the schema (`annals` unless configured otherwise), or a schema that it may
-//! create tables in. People find their history in the view `record_history` there.
+//! # Layouts
 //!
-//! All work happens on a thread of the backend's own, so that any executor may drive the futures
-//! and dropping one never leaves a connection half used.
+//! A schema that is created gets one table, unless the URL asks for more or the database has
+//! TimescaleDB: native partitions, a hypertable, or a table distributed by Citus. [`PostgresConfig`]
+//! documents the options, [`PostgresBackend::migrate`] converts a plain table, and `docs/scaling.md`
+//! says which layout to choose.
 //!
-//! Every step on the server has a limit, so that a server that hangs ends in
+//! # Requirements
+//!
+//! A database with the encoding UTF8 and any locale. The first start needs the privilege `CREATE` on
+//! the database, to create the schema (`annals` by default), or an existing schema in which the role
+//! can create tables. The view `record_history` shows the history to people.
+//!
+//! All work happens on a thread that belongs to the backend. Any executor can drive the futures, and
+//! dropping one never leaves a connection half used.
+//!
+//! Every step on the server has a limit, so that a server that hangs results in
 //! [`ErrorKind::Timeout`](annals_core::ErrorKind::Timeout): see `statement_timeout`,
-//! `connect_timeout` and `wait_timeout` in [`PostgresConfig`]. Closing waits for what was accepted,
-//! at most those times for each transaction that is left.
+//! `connect_timeout` and `wait_timeout` in [`PostgresConfig`].
 //!
-//! Poolers in transaction mode will do, such as PgBouncer of any version: no statement has a name,
-//! and nothing is left to a session but its transaction. A stream that is open takes one of the
-//! pooler's connections to the server. For direct connections there is TLS; for that, several
-//! hosts, files with passwords and reading from replicas see [`PostgresConfig`].
+//! Poolers in transaction mode work, such as PgBouncer of any version: statements have no names, and
+//! no session state outlives a transaction. An open stream occupies one of the pooler's connections.
+//! For TLS, several hosts, password files and reading from replicas see [`PostgresConfig`].
 
-mod cleanup;
 mod closing;
 mod config;
-mod connect;
-mod ddl;
 mod engine;
 mod error;
 mod layout;
-mod migrate;
-mod partitions;
-mod pools;
+mod names;
+mod net;
 mod read;
+mod retention;
 mod schema;
-mod session;
 mod sql;
 mod worker;
 mod write;
@@ -69,35 +75,41 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_core::{
-    Batch, CleanupPlan, Durability, Grammar, Guarantees, Pattern, PersistenceBackend,
-    PersistenceError, Query, QueryParams, RecordSummary, Row, RowStream, StoredValue, Swept,
+    Batch, CleanupPlan, Durability, Grammar, Guarantees, Pattern, PersistenceBackend, Query,
+    QueryParams, RecordSummary, Result, Row, RowStream, StoredValue, Swept,
 };
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub use config::{PostgresConfig, Timescale};
-pub use connect::SslMode;
-pub use migrate::{Migration, MigrationProgress};
-pub use pools::{PoolPurpose, PoolState};
+pub use config::{PostgresConfig, SslMode, Timescale};
+pub use net::{PoolPurpose, PoolState};
+pub use schema::{Migration, MigrationProgress};
 
+use crate::retention::Contention;
 use crate::worker::Worker;
 
 /// A history in a PostgreSQL schema.
 ///
-/// Clones share connections, queue and fate: [`close`](PersistenceBackend::close) closes them all,
-/// and dropping the last one (an open [`RowStream`] counts) waits for what was accepted. Both take
-/// [`close_timeout`](PostgresConfig::with_close_timeout) at most; who drops the last handle learns
-/// from an error in `tracing` that it was not enough.
+/// Clones share connections and queue: [`close`](PersistenceBackend::close) closes all of them, and
+/// dropping the last one (an open [`RowStream`] counts) waits until everything accepted is stored. Both
+/// take at most [`close_timeout`](PostgresConfig::with_close_timeout); if that is too short when the last
+/// handle is dropped, `tracing` reports an error.
 ///
-/// Nothing connects before the first call. `initialize` is implied by it, and the thread that does
-/// the work starts with it.
+/// Nothing connects before the first call, which implies `initialize` and starts the background
+/// thread.
+///
+/// # Cancel safety
+/// Every future may be dropped at any await. A store is then stored once or not at all: it is not stored
+/// if it was still waiting for space in the queue. Queries, listings and sweeps end on the server; a
+/// sweep keeps the steps that it has committed.
 #[derive(Clone)]
 pub struct PostgresBackend {
     worker: Arc<Worker>,
 }
 
 impl PostgresBackend {
-    /// A backend that connects when it is first used.
+    /// A backend that connects at the first call, so that a program can start before its server. A
+    /// configuration that cannot work is reported then.
     pub fn new(config: PostgresConfig) -> Self {
         Self { worker: Arc::new(Worker::new(config)) }
     }
@@ -106,62 +118,60 @@ impl PostgresBackend {
     /// missing there.
     ///
     /// # Errors
-    /// A URL that cannot work ([`ErrorKind::Config`](annals_core::ErrorKind::Config)), a schema by
-    /// a newer version of annals ([`ErrorKind::NewerSchema`](annals_core::ErrorKind::NewerSchema)),
-    /// or what the server reports.
+    /// [`ErrorKind::Config`](annals_core::ErrorKind::Config) for a URL that cannot work,
+    /// [`ErrorKind::NewerSchema`](annals_core::ErrorKind::NewerSchema) for a schema of a newer version of
+    /// annals, or the error of the server.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the backend; a schema it began to create is there whole or not at
-    /// all.
-    pub async fn connect(url: &str) -> Result<Self, PersistenceError> {
+    /// Dropping the future drops the backend. A schema that was being created exists completely or not
+    /// at all.
+    pub async fn connect(url: &str) -> Result<Self> {
         let backend = Self::new(PostgresConfig::from_url(url)?);
         backend.initialize().await?;
         Ok(backend)
     }
 
-    /// Converts the plain history of a schema to what `config` asks for: a partitioned table, a
+    /// Converts the plain table of a history to the layout that `config` asks for: a partitioned table, a
     /// hypertable or a distributed table. `progress` is called on the backend's thread.
     ///
-    /// Queries go on meanwhile, except on the way to Citus, and stores wait; the history takes its
-    /// space twice until the end. Grants and triggers on it have to be given again. Programs that
-    /// run may go on, except when the history is distributed, which their URL then has to say.
+    /// Meanwhile stores wait and queries continue (except on the way to Citus), and the history takes its
+    /// space twice. Grants and triggers on it must be created again. Running programs may continue,
+    /// except when the history becomes distributed, which their URL then has to say.
     ///
     /// # Errors
-    /// A configuration that asks for what the server does not have, a history that is not there or
-    /// is converted already to something else ([`ErrorKind::Config`](annals_core::ErrorKind)), or
-    /// what the server reports. The history is then as it was.
+    /// [`ErrorKind::Config`](annals_core::ErrorKind) if the server lacks an extension, or if the history
+    /// is missing or already has a third layout; otherwise the error of the server. The history is
+    /// then unchanged.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the history as it was, unless the last commit was on its way.
+    /// Dropping the future leaves the history unchanged, unless the final commit was under way.
     pub async fn migrate(
         config: PostgresConfig,
         progress: impl Fn(MigrationProgress) + Send + 'static,
-    ) -> Result<Migration, PersistenceError> {
+    ) -> Result<Migration> {
         let backend = Self::new(config);
-        let migration = backend.worker.run_while_wanted(|engine| migrate::run(engine, progress));
+        let migration = backend.worker.run_while_wanted(|engine| async move {
+            schema::migrate(&engine.pools, &engine.schema, progress).await
+        });
         let migration = migration.await;
         backend.close().await?;
         migration
     }
 
-    async fn swept(
-        &self,
-        plan: &CleanupPlan,
-        turn: cleanup::Turn,
-    ) -> Result<Swept, PersistenceError> {
+    async fn swept(&self, plan: &CleanupPlan, contention: Contention) -> Result<Swept> {
         let plan = plan.clone();
-        self.worker.run_while_wanted(move |engine| cleanup::sweep(engine, plan, turn)).await
+        self.worker.run_while_wanted(move |engine| retention::sweep(engine, plan, contention)).await
     }
 
-    /// The configuration it works with.
+    /// The configuration of this backend.
     pub fn config(&self) -> &PostgresConfig {
         self.worker.config()
     }
 
-    /// The pools of connections as they are now, for metrics. None of them is open before the first
-    /// call that needs it.
+    /// The present state of the connection pools, for metrics. A pool opens connections when a call
+    /// needs them.
     pub fn pools(&self) -> Vec<PoolState> {
-        self.worker.engine().pools()
+        self.worker.engine().pools.state()
     }
 }
 
@@ -174,86 +184,72 @@ impl fmt::Debug for PostgresBackend {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl PersistenceBackend for PostgresBackend {
-    async fn store(
-        &self,
-        record_name: &str,
-        value: &Value,
-        timestamp: u64,
-    ) -> Result<(), PersistenceError> {
+    async fn store(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<()> {
         let limit = self.config().max_value_bytes;
         let row = Row::with_limit(record_name, value, timestamp, limit)?;
         self.worker.write("store", Batch::new([row])).await
     }
 
-    async fn query(
-        &self,
-        record_pattern: &str,
-        params: QueryParams,
-    ) -> Result<Vec<StoredValue>, PersistenceError> {
+    async fn query(&self, record_pattern: &str, params: QueryParams) -> Result<Vec<StoredValue>> {
         let query = Query::new(record_pattern, &params)?;
         read::open(&self.worker, query, read::Reader::Prompt).await?.into_values().await
     }
 
-    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+    async fn cleanup(&self, older_than: u64) -> Result<u64> {
         self.cleanup_plan(&CleanupPlan::older_than(older_than)).await
     }
 
-    async fn initialize(&self) -> Result<(), PersistenceError> {
-        self.worker.run(|engine| async move { engine.ready().await.map(drop) }).await
+    async fn initialize(&self) -> Result<()> {
+        self.worker
+            .run(|engine| async move { engine.schema.ready(&engine.pools).await.map(drop) })
+            .await
     }
 
-    async fn store_batch(&self, batch: &Batch) -> Result<(), PersistenceError> {
+    async fn store_batch(&self, batch: &Batch) -> Result<()> {
         batch.validate(self.config().max_value_bytes)?;
         self.worker.write("store_batch", batch.clone()).await
     }
 
-    async fn query_stream(
-        &self,
-        record_pattern: &str,
-        params: QueryParams,
-    ) -> Result<RowStream, PersistenceError> {
+    async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {
         let query = Query::new(record_pattern, &params)?;
         read::open(&self.worker, query, read::Reader::Stream).await
     }
 
-    async fn records(
-        &self,
-        record_pattern: &str,
-        grammar: Grammar,
-    ) -> Result<Vec<RecordSummary>, PersistenceError> {
+    async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
         let pattern = Pattern::new(record_pattern, grammar)?;
         self.worker.run_while_wanted(|engine| read::records(engine, pattern)).await
     }
 
-    async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
-        self.swept(plan, cleanup::Turn::Awaited).await.map(|swept| swept.removed)
+    async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64> {
+        self.swept(plan, Contention::Wait).await.map(|swept| swept.removed)
     }
 
-    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
-        self.swept(plan, cleanup::Turn::Left).await
+    async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
+        self.swept(plan, Contention::Skip).await
     }
 
-    async fn health(&self) -> Result<(), PersistenceError> {
+    async fn health(&self) -> Result<()> {
         self.worker.run(|engine| async move { engine.health().await }).await
     }
 
     /// # Errors
-    /// What was accepted and could not be stored within
-    /// [`close_timeout`](PostgresConfig::with_close_timeout): how many batches and rows, and whether
-    /// they are certainly not stored. Each of their callers has an error of its own.
-    async fn close(&self) -> Result<(), PersistenceError> {
+    /// Batches that were accepted and could not be stored within
+    /// [`close_timeout`](PostgresConfig::with_close_timeout): their number, and whether they are
+    /// certainly not stored. Each of their callers gets an error as well.
+    async fn close(&self) -> Result<()> {
         self.worker.close().await
     }
 
-    /// `durability` is what the server was found to be configured to; before the first contact
-    /// it is [`Durability::Process`].
+    /// `durability` depends on the configuration of the server; before the first contact it is
+    /// [`Durability::Process`].
     fn guarantees(&self) -> Guarantees {
-        let power_loss = self.worker.engine().survives_power_loss();
+        let schema = &self.worker.engine().schema;
+        let power_loss = schema.survives_power_loss();
         Guarantees::default()
             .with_durability(if power_loss { Durability::PowerLoss } else { Durability::Process })
             .with_atomic_batches(true)
             .with_idempotent_batches(true)
-            .with_snapshot_queries(self.worker.engine().one_snapshot())
+            .with_snapshot_queries(schema.one_snapshot())
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
             .with_many_processes(true)

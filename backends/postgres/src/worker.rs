@@ -1,15 +1,16 @@
-//! The thread that does the work: a runtime of the backend's own.
+//! The background thread: a runtime that belongs to the backend and does all work.
 //!
-//! Why not the caller's runtime: the futures then work under any executor; an operation whose
-//! future is dropped still runs to its end, so that a connection is never returned half used; and
-//! somebody who blocks the main thread on a drain cannot starve the connections he waits for.
+//! With a runtime of its own, the backend works under any executor. An operation whose future is
+//! dropped still runs to its end, so that no connection is returned half used. And a caller that blocks
+//! the main thread until the backend is closed cannot starve the connections it waits for.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use annals_core::{Batch, ErrorKind, PersistenceError};
+use annals_core::{Batch, ErrorKind, PersistenceError, Result};
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,10 +19,10 @@ use crate::engine::Engine;
 use crate::error;
 use crate::write::{self, Budget, Job};
 
-/// How long the end of look-ups of hosts is waited for.
+/// How long the thread waits for unfinished lookups of host names when it ends.
 const LOOKUPS: Duration = Duration::from_secs(1);
 
-/// Owns the thread. Dropping it waits for what was accepted.
+/// Owns the thread. Dropping it waits until everything accepted is stored.
 pub(crate) struct Worker {
     engine: Arc<Engine>,
     budget: Budget,
@@ -32,7 +33,7 @@ enum State {
     /// Not used yet.
     Idle,
     Running(Running, mpsc::UnboundedSender<Job>),
-    /// The queue is closed; what was in it is being stored, or has been.
+    /// The queue is closed. Its batches are being stored, or are stored.
     Closed(Option<Running>),
 }
 
@@ -40,7 +41,7 @@ enum State {
 struct Running {
     handle: Handle,
     thread: ThreadId,
-    /// Turns true, or loses its sender, when the thread is done with everything.
+    /// Becomes true, or loses its sender, when the thread has finished.
     ended: watch::Receiver<bool>,
 }
 
@@ -52,21 +53,16 @@ impl Worker {
     }
 
     pub(crate) fn config(&self) -> &PostgresConfig {
-        self.engine.config()
+        &self.engine.config
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is one assignment: a panic leaves it whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The runtime and the write queue; starts both with the first call.
-    fn running(&self) -> Result<(Handle, mpsc::UnboundedSender<Job>), PersistenceError> {
-        let mut state = self.state();
+    /// The runtime and the write queue. The first call starts both.
+    fn running(&self) -> Result<(Handle, mpsc::UnboundedSender<Job>)> {
+        let mut state = self.state.lock();
         if let State::Idle = *state {
             self.config().check()?;
             let (queue, jobs) = mpsc::unbounded_channel();
@@ -78,14 +74,11 @@ impl Worker {
         }
     }
 
-    /// Runs an operation on the backend's thread. It goes on when the caller drops the future.
-    pub(crate) async fn run<T, F>(
-        &self,
-        operation: impl FnOnce(Arc<Engine>) -> F,
-    ) -> Result<T, PersistenceError>
+    /// Runs an operation on the backend's thread. It continues when the caller drops the future.
+    pub(crate) async fn run<T, F>(&self, operation: impl FnOnce(Arc<Engine>) -> F) -> Result<T>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, PersistenceError>> + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
     {
         let (handle, _) = self.running()?;
         match handle.spawn(operation(self.engine.clone())).await {
@@ -97,15 +90,15 @@ impl Worker {
         }
     }
 
-    /// As [`run`](Self::run), but it ends when the caller drops the future: whatever its
-    /// transaction did is rolled back.
+    /// As [`run`](Self::run), but the operation ends when the caller drops the future, and its
+    /// transaction is rolled back.
     pub(crate) async fn run_while_wanted<T, F>(
         &self,
         operation: impl FnOnce(Arc<Engine>) -> F,
-    ) -> Result<T, PersistenceError>
+    ) -> Result<T>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, PersistenceError>> + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
     {
         let (wanted, dropped) = oneshot::channel::<()>();
         let result = self.run(|engine| {
@@ -123,28 +116,21 @@ impl Worker {
         result
     }
 
-    /// An error once the backend is closed.
-    pub(crate) fn check_open(&self) -> Result<(), PersistenceError> {
+    /// Fails once the backend is closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
         self.running().map(drop)
     }
 
     /// Starts a task on the backend's thread.
-    pub(crate) fn spawn(
-        &self,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), PersistenceError> {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let (handle, _) = self.running()?;
         handle.spawn(task);
         Ok(())
     }
 
-    /// Hands a batch to the writers and waits for its answer. From the moment it is in the queue
-    /// it is stored, whether or not anybody waits.
-    pub(crate) async fn write(
-        &self,
-        operation: &'static str,
-        batch: Batch,
-    ) -> Result<(), PersistenceError> {
+    /// Queues a batch and waits for its answer. Once it is in the queue it is stored, whether or not the
+    /// caller still waits.
+    pub(crate) async fn write(&self, operation: &'static str, batch: Batch) -> Result<()> {
         if batch.rows().is_empty() && batch.id().is_none() {
             return self.check_open();
         }
@@ -152,14 +138,13 @@ impl Worker {
         let (reply, answer) = oneshot::channel();
         match self.budget.try_take(&batch) {
             Some(share) => {
-                write::hand_over(&queue, Job { batch, operation, reply, share })?;
-                // Whoever holds a sender keeps the queue from closing, and nobody knows when this
-                // future is polled again.
+                write::enqueue(&queue, Job { batch, operation, reply, share })?;
+                // A sender keeps the queue from closing, and this future may never be polled again.
                 drop(queue);
             }
             None => {
                 drop(queue);
-                // The limit on the wait needs the clock of a runtime: ours.
+                // The limit on the wait needs the timer of the backend's runtime.
                 let budget = self.budget.clone();
                 let waiting = async move {
                     let share = budget.take(operation, &batch).await;
@@ -168,77 +153,74 @@ impl Worker {
                 let job = handle.spawn(waiting).await;
                 let job = job.map_err(|_| PersistenceError::BackendShutdown)??;
                 let (_, queue) = self.running()?;
-                write::hand_over(&queue, job)?;
+                write::enqueue(&queue, job)?;
             }
         }
         drop(handle);
         answer.await.unwrap_or_else(|_| Err(error::unanswered(operation)))
     }
 
-    /// Closes the queue, and sets the moment when all ends. Returns what is still running.
+    /// Closes the queue and sets the deadline. Returns the thread if it was started.
     fn close_queue(&self) -> Option<Running> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let running = match std::mem::replace(&mut *state, State::Closed(None)) {
             State::Running(running, _) => Some(running),
             State::Closed(running) => running,
             State::Idle => None,
         };
         *state = State::Closed(running.clone());
-        self.engine.closing.begin(self.config().close_timeout);
+        self.engine.pools.closing.begin(self.config().close_timeout);
         running
     }
 
-    /// Closes the queue and waits until everything in it is stored, or the time is up, and the
-    /// thread is gone.
-    pub(crate) async fn close(&self) -> Result<(), PersistenceError> {
+    /// Closes the queue and waits until everything in it is stored, or the time is up, and the thread has
+    /// ended.
+    pub(crate) async fn close(&self) -> Result<()> {
         if let Some(mut running) = self.close_queue() {
-            // An error says that the sender is gone, and it goes with the thread.
+            // An error means that the sender is gone, and with it the thread.
             let _ = running.ended.wait_for(|ended| *ended).await;
         }
-        self.engine.closing.result()
+        self.engine.pools.closing.result()
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         let Some(mut running) = self.close_queue() else { return };
-        // Nothing on the backend's own thread holds a handle, but waiting for oneself is forever.
+        // Nothing on the backend's thread holds a handle, but a thread that waits for itself never ends.
         if running.thread == thread::current().id() {
             return;
         }
-        // `Handle::block_on` panics within a runtime; a plain channel works everywhere.
+        // `Handle::block_on` panics within a runtime; a std channel works everywhere.
         let (done, wait) = std::sync::mpsc::channel::<()>();
         running.handle.spawn(async move {
             let _held = done;
             let _ = running.ended.wait_for(|ended| *ended).await;
         });
-        // Always an error: the sender goes with the runtime, or at once if that is gone already.
+        // Always an error: the sender is dropped with the runtime, or at once if that has ended.
         let _ = wait.recv();
-        if let Err(error) = self.engine.closing.result() {
-            tracing::error!(%error, "the last handle was dropped with rows that were not stored");
+        if let Err(error) = self.engine.pools.closing.result() {
+            tracing::error!(%error, "the last handle was dropped before all rows were stored");
         }
     }
 }
 
 /// Starts the thread. It ends when the queue is closed and everything in it is answered.
-fn start(
-    engine: Arc<Engine>,
-    jobs: mpsc::UnboundedReceiver<Job>,
-) -> Result<Running, PersistenceError> {
+fn start(engine: Arc<Engine>, jobs: mpsc::UnboundedReceiver<Job>) -> Result<Running> {
     let failed = |error: std::io::Error| {
-        let message = format!("no thread to work on: {error}");
+        let message = format!("the background thread could not be started: {error}");
         error::own("start", ErrorKind::Full, message)
     };
     let (end, ended) = watch::channel(false);
     let (started, starting) = std::sync::mpsc::channel();
-    // The runtime is made there: if there is no thread, nothing must be left here whose drop
-    // panics within the caller's own runtime.
+    // The runtime is created on the thread: if there is no thread, nothing may remain here whose drop
+    // panics within the caller's runtime.
     let work = move || match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let _ = started.send(Ok(runtime.handle().clone()));
             runtime.block_on(write::run(engine, jobs));
-            // Connections, streams and whatever still waits end here, outside any async context.
-            // A look-up of a host's address may hang: it is on a thread that nobody can stop.
+            // Connections, streams and waiting operations end here, outside any async context. A lookup
+            // of a host name may hang on a thread that cannot be stopped.
             runtime.shutdown_timeout(LOOKUPS);
             end.send_replace(true);
         }
@@ -248,7 +230,7 @@ fn start(
     };
     let thread = thread::Builder::new().name("annals-postgres".to_owned()).spawn(work);
     let thread = thread.map_err(failed)?.thread().id();
-    let gone = || Err(std::io::Error::other("it ended before it began"));
+    let gone = || Err(std::io::Error::other("it ended before it was ready"));
     let handle = starting.recv().unwrap_or_else(|_| gone()).map_err(failed)?;
     Ok(Running { handle, thread, ended })
 }

@@ -1,4 +1,4 @@
-//! Sweeps: exact counts, other people's work meanwhile, names.
+//! Sweeps: exact counts, concurrent stores, removal of names.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -33,8 +33,8 @@ async fn the_count_is_exact_over_many_steps() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0);
 }
 
-/// The rows of the steps that were committed were in no count.
-async fn a_cleanup_that_fails_half_way_tells_what_it_removed() {
+/// The rows of committed steps were once missing from the count.
+async fn a_cleanup_that_fails_part_way_reports_what_it_removed() {
     let place = Place::new();
     let backend = place.backend();
     let rows: Vec<_> = (0..6_000).map(|i| row("a", i, 1)).chain([row("b", 0, 1)]).collect();
@@ -86,7 +86,7 @@ async fn two_sweeps_at_once_share_the_work() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 30_000);
 }
 
-async fn an_empty_record_is_forgotten_and_may_come_back() {
+async fn an_empty_record_is_removed_and_can_return() {
     let place = Place::new();
     let backend = place.backend();
     backend.store("gone", &json!(1), 1).await.unwrap();
@@ -95,15 +95,14 @@ async fn an_empty_record_is_forgotten_and_may_come_back() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.records").await, 1);
     let listed = backend.records("*", Grammar::Glob).await.unwrap();
     assert_eq!(listed.len(), 1);
-    // This backend has the old id cached.
+    // This backend still has the old id cached.
     backend.store("gone", &json!(2), 2).await.unwrap();
     assert_eq!(backend.query_latest::<i64>("gone", 9).await.unwrap(), [2]);
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap().len(), 2);
 }
 
-/// Backends with cached ids store while another one removes the names: no row may end up under an
-/// id that has no name, and a number of a writer must not be used up by an attempt that was turned
-/// back.
+/// Backends with cached ids store while another one removes the names: no row may be stored under an id
+/// without a name, and an attempt that was rejected must not consume a writer's number.
 async fn names_are_removed_under_writers_with_cached_ids() {
     let place = Place::new();
     let sweeper = place.backend();
@@ -142,7 +141,7 @@ async fn names_are_removed_under_writers_with_cached_ids() {
     assert_ne!(place.number("SELECT names_generation FROM {s}.meta").await, before);
 }
 
-async fn stores_go_on_during_a_sweep() {
+async fn stores_continue_during_a_sweep() {
     let place = Place::new();
     let backend = place.backend();
     for _ in 0..2 {
@@ -166,9 +165,9 @@ async fn stores_go_on_during_a_sweep() {
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap()[0].count, stored);
 }
 
-/// They went by the wall clock: after one that was ahead, those that had stored with it outlived all
-/// that stored since. A server's clock cannot be turned in a test; the order of use can be told from
-/// the order of anything else, with writers whose ids and numbers run the other way.
+/// Writers were once evicted by the wall clock: after a clock that was ahead, active writers were
+/// forgotten. A test cannot set the server's clock, so the ids and numbers of these writers run against
+/// their order of use.
 async fn only_the_last_writers_are_remembered() {
     let place = Place::new();
     let backend = place.backend();
@@ -195,11 +194,11 @@ async fn only_the_last_writers_are_remembered() {
 
 annals_test_postgres::server_tests! {
     async the_count_is_exact_over_many_steps,
-    async a_cleanup_that_fails_half_way_tells_what_it_removed,
+    async a_cleanup_that_fails_part_way_reports_what_it_removed,
     async a_plan_agrees_with_the_reference,
     async two_sweeps_at_once_share_the_work,
-    async an_empty_record_is_forgotten_and_may_come_back,
+    async an_empty_record_is_removed_and_can_return,
     async names_are_removed_under_writers_with_cached_ids,
-    async stores_go_on_during_a_sweep,
+    async stores_continue_during_a_sweep,
     async only_the_last_writers_are_remembered,
 }

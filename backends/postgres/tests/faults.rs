@@ -1,4 +1,4 @@
-//! What goes wrong around the server, and what is then true of the rows.
+//! Faults of the server and the network, and what happens to the rows.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -20,7 +20,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
-/// The seed of the cuts. A failure shows itself again with the same one, if it is not a race.
+/// The seed of the cuts, which reproduces a failure unless it is a race.
 const SEED: u64 = 20_261_124;
 
 async fn client(url: &str) -> Client {
@@ -36,23 +36,23 @@ fn kind(error: &PersistenceError) -> ErrorKind {
     }
 }
 
-/// Retries at once, so that a test with many outages is not one of many pauses.
+/// Retries at once, so that a test with many outages does not spend its time in pauses.
 fn recorder(backend: &PostgresBackend) -> Recorder {
     let delays = (Duration::from_millis(1), Duration::from_millis(50));
     let retry = RetryPolicy::default().with_delays(delays.0, delays.1);
     Recorder::new(Arc::new(backend.clone()), RecorderConfig::default().with_retry(retry))
 }
 
-/// What became of a batch without an id.
+/// The outcome of a batch without an id.
 enum Fate {
     Stored,
     NotApplied,
     Unknown,
 }
 
-/// Three writers with ids that send again until they are answered, two without that do not, and a
-/// recorder, through a proxy that cuts every connection after a random number of bytes.
-async fn cuts_at_random_lose_nothing_and_double_nothing() {
+/// Three writers with ids that retry until they succeed, two without ids that do not, and a recorder,
+/// through a proxy that cuts every connection after a random number of bytes.
+async fn random_cuts_neither_lose_nor_duplicate_rows() {
     const CUTS: u64 = 220;
     let place = Place::new();
     place.backend().initialize().await.unwrap();
@@ -123,7 +123,7 @@ async fn cuts_at_random_lose_nothing_and_double_nothing() {
     backend.close().await.unwrap();
     assert!(proxy.cuts() >= CUTS);
 
-    // Whatever the server had received before a cut may still be on its way.
+    // The server may still process what it received before a cut.
     drop(proxy);
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
     let observer = place.client().await;
@@ -157,12 +157,12 @@ async fn cuts_at_random_lose_nothing_and_double_nothing() {
     assert_eq!(back, (0..recorded).rev().collect::<Vec<_>>());
 }
 
-/// Records until told to stop, one row a millisecond; returns how many.
+/// Records one row per millisecond while `work` runs; returns how many.
 async fn record_while(recorder: &Recorder, work: impl Future<Output = ()>) -> u64 {
     let mut work = std::pin::pin!(work);
     let mut recorded = 0;
     let mut going_on = 0;
-    // Some before, some meanwhile, some after.
+    // Some rows before, some during and some after.
     while going_on < 50 {
         recorder.record_at("a", &recorded, recorded).await.unwrap();
         recorded += 1;
@@ -182,7 +182,7 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
     tokio::task::spawn_blocking(work).await.unwrap();
 }
 
-async fn a_recorder_outlives_restarts_of_the_server() {
+async fn a_recorder_survives_restarts_of_the_server() {
     let server = Arc::new(LocalServer::start().unwrap());
     let backend = PostgresBackend::connect(server.url()).await.unwrap();
     let recorder = recorder(&backend);
@@ -202,7 +202,7 @@ async fn a_recorder_outlives_restarts_of_the_server() {
     assert!(recorder.stats().total.balances());
 }
 
-/// The standby is a synchronous one, as it has to be for acknowledged rows to be there as well.
+/// The standby is synchronous, so that it has every acknowledged row.
 async fn a_recorder_follows_a_failover() {
     let primary = LocalServer::start().unwrap();
     let standby = Arc::new(primary.standby().unwrap());
@@ -223,7 +223,7 @@ async fn a_recorder_follows_a_failover() {
         blocking(move || {
             primary.crash().unwrap();
             standby.promote().unwrap();
-            // It must not come back on its port while the test goes on.
+            // It must not listen on its port again during the test.
             drop(primary);
         })
         .await;
@@ -234,7 +234,7 @@ async fn a_recorder_follows_a_failover() {
     assert_eq!(back, (0..recorded).rev().collect::<Vec<_>>());
 }
 
-async fn too_many_connections_pass_by_themselves() {
+async fn too_many_connections_are_a_transient_error() {
     let server = LocalServer::start().unwrap();
     server.configure("max_connections = 6\nsuperuser_reserved_connections = 1").unwrap();
     server.crash().unwrap();
@@ -263,8 +263,8 @@ async fn too_many_connections_pass_by_themselves() {
     assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [2]);
 }
 
-/// Streams hold all connections but one, and a sweep that waits for a lock holds that.
-async fn an_exhausted_pool_is_a_timeout_that_may_pass() {
+/// Streams hold all connections but one, and a sweep that waits for a lock holds the last.
+async fn an_exhausted_pool_is_a_transient_timeout() {
     let place = Place::new();
     let backend = place.backend();
     backend.store_batch(&common::batch(1, 3000)).await.unwrap();
@@ -275,7 +275,7 @@ async fn an_exhausted_pool_is_a_timeout_that_may_pass() {
     let error = small.query_stream("*", QueryParams::default()).await.unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
     assert!(error.is_retryable() && error.to_string().contains("`pool_size`"), "{error}");
-    // This lock lets others read.
+    // This lock does not block readers.
     let locker = place.client().await;
     let lock = format!("BEGIN; LOCK TABLE {}.history IN EXCLUSIVE MODE", place.quoted());
     locker.batch_execute(&lock).await.unwrap();
@@ -295,8 +295,8 @@ async fn an_exhausted_pool_is_a_timeout_that_may_pass() {
     drop(stream);
 }
 
-/// Its processes are halted: connections stay open, new ones are taken by the kernel alone.
-async fn a_server_that_hangs_is_waited_for_within_the_limits() {
+/// Its processes are stopped: connections stay open, and only the kernel accepts new ones.
+async fn a_server_that_hangs_is_a_timeout_within_the_limits() {
     let server = LocalServer::start().unwrap();
     let config = PostgresConfig::from_url(server.url()).unwrap();
     let config = config
@@ -307,7 +307,7 @@ async fn a_server_that_hangs_is_waited_for_within_the_limits() {
     backend.store("a", &json!(1), 1).await.unwrap();
     let fresh = PostgresBackend::new(config);
     server.halt().unwrap();
-    // Far more than the limits come to, and far less than for ever.
+    // Far more than the sum of the limits.
     let within = Duration::from_secs(60);
     let begun = Instant::now();
     let error = backend.store("a", &json!(2), 2).await.unwrap_err();
@@ -319,7 +319,7 @@ async fn a_server_that_hangs_is_waited_for_within_the_limits() {
     assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
     assert!(error.to_string().contains("`connect_timeout`"), "{error}");
     assert_eq!(error.outcome(), Outcome::NotApplied);
-    // With work in the queue.
+    // With batches in the queue.
     let stores = (0..20).map(|i| {
         let backend = backend.clone();
         tokio::spawn(async move { backend.store("a", &json!(i), 4).await })
@@ -337,8 +337,8 @@ async fn a_server_that_hangs_is_waited_for_within_the_limits() {
     back.store("b", &json!(1), 1).await.unwrap();
 }
 
-/// A cable that was pulled: nothing comes, not even an end.
-async fn a_connection_that_falls_silent_is_given_up() {
+/// As after a pulled cable: no data arrives, and no end of the connection.
+async fn a_silent_connection_is_given_up() {
     let place = Place::new();
     let proxy = Proxy::start(&place.url).unwrap();
     let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
@@ -362,8 +362,8 @@ async fn a_connection_that_falls_silent_is_given_up() {
     assert!(back == [4, 1] || back == [4, 2, 1], "{back:?}");
 }
 
-/// Each transaction had its limits, and the queue none: closing took their sum for everything in it.
-async fn closing_before_a_server_that_hangs_ends_in_time() {
+/// Each transaction once had its limits and the queue had none: closing took their sum.
+async fn closing_ends_in_time_if_the_server_hangs() {
     let place = Place::new();
     let proxy = Proxy::start(&place.url).unwrap();
     let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
@@ -371,7 +371,7 @@ async fn closing_before_a_server_that_hangs_ends_in_time() {
     let backend = PostgresBackend::new(config);
     backend.store("a", &json!(0), 0).await.unwrap();
     proxy.set(Fault::Silence);
-    // One that is under way, and twenty groups behind it.
+    // One group under way, and twenty behind it.
     let stores: Vec<_> = (1..=21_u64)
         .map(|i| {
             let backend = backend.clone();
@@ -393,17 +393,17 @@ async fn closing_before_a_server_that_hangs_ends_in_time() {
         assert!(error.to_string().contains("`close_timeout`"), "{error}");
         outcomes.push(error.outcome());
     }
-    // With so many rows the commit waits for the answers to all before it.
+    // With this many rows the commit waits for the answers to everything before it.
     assert_eq!(outcomes, [Outcome::NotApplied; 21]);
     assert_eq!(error.outcome(), Outcome::NotApplied);
-    assert!(error.to_string().contains("of 21 batches (86016 rows) 21 were"), "{error}");
+    assert!(error.to_string().contains("of 21 batches (86016 rows), 21 were"), "{error}");
     assert!(backend.close().await.is_err(), "it is told again");
-    // What was held up on the way arrives, and changes nothing.
+    // The delayed data arrives, and changes nothing.
     drop(proxy);
     assert_eq!(place.backend().query_latest::<i64>("a", 9).await.unwrap(), [0]);
 }
 
-async fn closing_does_not_claim_to_know_what_became_of_a_commit() {
+async fn closing_reports_an_unanswered_commit_as_unknown() {
     let place = Place::new();
     let proxy = Proxy::start(&place.url).unwrap();
     let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
@@ -420,12 +420,12 @@ async fn closing_does_not_claim_to_know_what_became_of_a_commit() {
     }
     let error = backend.close().await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
-    assert!(error.to_string().contains("of 1 nobody can know"), "{error}");
+    assert!(error.to_string().contains("the outcome of 1 is unknown"), "{error}");
     assert_eq!(store.await.unwrap().unwrap_err().outcome(), Outcome::Unknown);
 }
 
-/// A file system of its own for the tables, which only root can make.
-async fn a_full_disk_passes_when_there_is_room_again() -> Result<(), String> {
+/// Uses a separate file system for the tables, which only root can create.
+async fn a_full_disk_is_a_transient_error() -> Result<(), String> {
     let mount = |arguments: &[&str]| {
         let output = Command::new("mount").args(arguments).output();
         output.ok().filter(|output| output.status.success()).map(drop)
@@ -457,7 +457,7 @@ async fn a_full_disk_passes_when_there_is_room_again() -> Result<(), String> {
     let backend = PostgresBackend::connect(&url).await.unwrap();
     let filling = |number: u64| {
         let rows = (0..100).map(|i| {
-            // Not to be compressed.
+            // Incompressible.
             let noise: Vec<u64> =
                 (0..50).map(|j| (number * 7919 + i * 104_729 + j).pow(2)).collect();
             annals_core::Row::new("a", &json!(noise), number).unwrap()
@@ -486,8 +486,8 @@ async fn a_full_disk_passes_when_there_is_room_again() -> Result<(), String> {
     Ok(())
 }
 
-/// PgBouncer says nearly everything by the same code, what passes and what does not.
-async fn what_a_pooler_says_is_told_apart() -> Result<(), String> {
+/// PgBouncer uses one code for nearly everything, transient or not.
+async fn errors_of_a_pooler_are_distinguished() -> Result<(), String> {
     Pooler::find()?;
     let place = Place::new();
     let pooler = Pooler::start(&place.url, 1, "query_wait_timeout = 1").unwrap();
@@ -503,7 +503,7 @@ async fn what_a_pooler_says_is_told_apart() -> Result<(), String> {
     let pooled = backend("");
     pooled.store_batch(&common::batch(1, 3000)).await.unwrap();
     let stream = pooled.query_stream("*", QueryParams::default()).await.unwrap();
-    // The only connection is the stream's.
+    // The stream holds the only connection.
     let error = pooled.store("a", &json!(1), 1).await.unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Connection, "{error}");
     assert!(error.is_retryable() && error.to_string().contains("query_wait_timeout"), "{error}");
@@ -514,15 +514,15 @@ async fn what_a_pooler_says_is_told_apart() -> Result<(), String> {
 }
 
 annals_test_postgres::server_tests! {
-    async cuts_at_random_lose_nothing_and_double_nothing,
-    async a_recorder_outlives_restarts_of_the_server,
+    async random_cuts_neither_lose_nor_duplicate_rows,
+    async a_recorder_survives_restarts_of_the_server,
     async a_recorder_follows_a_failover,
-    async too_many_connections_pass_by_themselves,
-    async an_exhausted_pool_is_a_timeout_that_may_pass,
-    async a_server_that_hangs_is_waited_for_within_the_limits,
-    async a_connection_that_falls_silent_is_given_up,
-    async closing_before_a_server_that_hangs_ends_in_time,
-    async closing_does_not_claim_to_know_what_became_of_a_commit,
-    async a_full_disk_passes_when_there_is_room_again,
-    async what_a_pooler_says_is_told_apart,
+    async too_many_connections_are_a_transient_error,
+    async an_exhausted_pool_is_a_transient_timeout,
+    async a_server_that_hangs_is_a_timeout_within_the_limits,
+    async a_silent_connection_is_given_up,
+    async closing_ends_in_time_if_the_server_hangs,
+    async closing_reports_an_unanswered_commit_as_unknown,
+    async a_full_disk_is_a_transient_error,
+    async errors_of_a_pooler_are_distinguished,
 }

@@ -1,4 +1,4 @@
-//! Getting in: passwords from files and the environment, several hosts, replicas.
+//! Connecting: passwords from files and the environment, several hosts, replicas.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -37,7 +37,7 @@ impl Pair {
         Self { primary, standby }
     }
 
-    /// Both hosts in this order, and a port where nobody listens.
+    /// Both hosts in this order, and a port where no server listens.
     fn url(&self, hosts: [&LocalServer; 2], options: &str) -> String {
         let [first, second] = hosts.map(|host| format!("127.0.0.1:{}", host.port()));
         let password = self.primary.password();
@@ -58,7 +58,7 @@ async fn client(server: &LocalServer) -> tokio_postgres::Client {
     client
 }
 
-/// Until the standby has replayed what the primary has written by now.
+/// Waits until the standby has replayed what the primary has written by now.
 async fn caught_up(pair: &Pair) {
     let (primary, standby) = (client(&pair.primary).await, client(&pair.standby).await);
     let position = primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap();
@@ -67,7 +67,7 @@ async fn caught_up(pair: &Pair) {
     while !standby.query_one(reached, &[&position]).await.unwrap().get::<_, bool>(0) {}
 }
 
-/// Of one record, one a millisecond.
+/// Rows of one record, one per millisecond.
 fn rows(count: u64) -> Batch {
     let row = |time: u64| Row::new("a", &json!(time), time).unwrap();
     Batch::new((0..count).map(row).collect::<Vec<_>>())
@@ -84,7 +84,7 @@ fn without_password(server: &LocalServer, options: &str) -> PostgresBackend {
     PostgresBackend::new(PostgresConfig::from_url(&url).unwrap())
 }
 
-/// As with a secret that is rotated: the old file is replaced while the program runs.
+/// A rotation of the secret replaces the file while the program runs.
 async fn the_password_is_read_from_its_file_for_each_connection() {
     let server = &Pair::get().primary;
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ async fn the_password_is_read_from_its_file_for_each_connection() {
     backend.initialize().await.unwrap();
 }
 
-async fn the_passfile_of_libpq_has_passwords_too() {
+async fn passwords_are_found_in_the_passfile_of_libpq() {
     let server = &Pair::get().primary;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pgpass");
@@ -121,15 +121,15 @@ async fn the_passfile_of_libpq_has_passwords_too() {
     let (kind, text) = kind_and_text(backend.initialize().await.unwrap_err());
     assert_eq!(kind, ErrorKind::Config, "{text}");
     assert!(
-        text.contains("password missing; it can be in the URL") && !text.contains("hunter2"),
+        text.contains("password missing; set it in the URL") && !text.contains("hunter2"),
         "{text}"
     );
     write(&file, &format!("elsewhere:*:*:*:hunter2\n{line}"), 0o600);
     backend.initialize().await.unwrap();
 }
 
-/// Variables belong to a process: this test starts itself again with each of them.
-async fn the_environment_has_the_password() {
+/// Variables belong to a process, so this test starts itself again with each of them.
+async fn passwords_are_found_in_the_environment() {
     const CHILD: &str = "ANNALS_TEST_WITHOUT_PASSWORD";
     if let Ok(url) = std::env::var(CHILD) {
         let backend = PostgresBackend::new(PostgresConfig::from_url(&url).unwrap());
@@ -142,7 +142,7 @@ async fn the_environment_has_the_password() {
     let run = |variables: &[(&str, &str)]| {
         let url = format!("postgres://annals@127.0.0.1:{}/postgres", server.port());
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "the_environment_has_the_password"]).env(CHILD, url);
+        child.args(["--exact", "passwords_are_found_in_the_environment"]).env(CHILD, url);
         child.env_remove("PGPASSWORD").env_remove("PGPASSFILE").env("HOME", "/nowhere");
         child.envs(variables.iter().copied()).output().unwrap().status.success()
     };
@@ -150,12 +150,12 @@ async fn the_environment_has_the_password() {
     assert!(run(&[("PGPASSWORD", server.password())]));
     assert!(!run(&[("PGPASSWORD", "hunter2")]));
     assert!(run(&[("PGPASSFILE", file.to_str().unwrap())]));
-    // The home directory's file is called `.pgpass`.
+    // The file in the home directory is called `.pgpass`.
     fs::rename(&file, folder.path().join(".pgpass")).unwrap();
     assert!(run(&[("HOME", folder.path().to_str().unwrap())]));
 }
 
-async fn the_host_that_plays_the_role_is_found() {
+async fn the_host_with_the_role_is_found() {
     let pair = Pair::get();
     let (primary, standby) = (&pair.primary, &pair.standby);
     let backend =
@@ -183,7 +183,7 @@ async fn the_host_that_plays_the_role_is_found() {
                 assert_eq!(count > 0, is, "{target} {}", server.port());
             }
             drop(backend);
-            // The sessions of this round are gone before the next one looks.
+            // The sessions of this round must be gone before the next one looks.
             for server in [primary, standby] {
                 let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'role'";
                 let client = client(server).await;
@@ -193,7 +193,7 @@ async fn the_host_that_plays_the_role_is_found() {
     }
 }
 
-async fn without_the_role_the_error_tells_of_every_host() {
+async fn without_the_role_the_error_names_every_host() {
     let pair = Pair::get();
     let both = [&pair.standby, &pair.standby];
     let url = pair.url(both, "target_session_attrs=primary");
@@ -212,8 +212,8 @@ async fn without_the_role_the_error_tells_of_every_host() {
     PostgresBackend::connect(&url).await.unwrap().store("a", &json!(1), 1).await.unwrap();
 }
 
-/// With a single host, and nothing said about its role.
-async fn writing_to_a_standby_is_refused_and_says_what_helps() {
+/// With a single host and no `target_session_attrs`.
+async fn writing_to_a_standby_is_refused_with_advice() {
     let pair = Pair::get();
     let url = pair.primary.url().to_owned() + "?schema=refused";
     PostgresBackend::connect(&url).await.unwrap();
@@ -227,8 +227,8 @@ async fn writing_to_a_standby_is_refused_and_says_what_helps() {
     assert_eq!(kind, ErrorKind::Permission);
 }
 
-/// Replaying is held up, so that only the primary knows of what comes then.
-async fn queries_go_to_the_replica_and_nothing_else_does() {
+/// Replay is paused, so that only the primary has the later rows.
+async fn only_queries_go_to_the_replica() {
     let pair = Pair::start();
     let config = |schema| {
         let config = PostgresConfig::from_url(pair.primary.url()).unwrap().with_schema(schema);
@@ -242,7 +242,7 @@ async fn queries_go_to_the_replica_and_nothing_else_does() {
     assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [1]);
     assert_eq!(backend.query_stream("*", QueryParams::default()).await.unwrap().count().await, 1);
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap()[0].count, 1);
-    // A sweep knows what the primary has.
+    // A sweep sees the rows of the primary.
     assert_eq!(backend.cleanup(2).await.unwrap(), 1);
     assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [1]);
     let unknown = PostgresBackend::new(config("unreplicated"));
@@ -255,7 +255,7 @@ async fn queries_go_to_the_replica_and_nothing_else_does() {
     assert_eq!(unknown.query_latest::<i64>("a", 1).await.unwrap(), [1]);
     backend.health().await.unwrap();
 
-    // Without the primary, queries go on, in a process that comes new as well.
+    // Without the primary, queries continue, also in a new process.
     pair.primary.crash().unwrap();
     assert_eq!(backend.query_latest::<i64>("a", 9).await.unwrap(), [2]);
     let new = PostgresBackend::new(config("replicated"));
@@ -263,22 +263,21 @@ async fn queries_go_to_the_replica_and_nothing_else_does() {
     assert!(new.store("a", &json!(3), 3).await.unwrap_err().is_retryable());
     assert!(new.health().await.unwrap_err().is_retryable());
 
-    // Without the replica they do not go to the primary behind anybody's back.
+    // Without the replica they do not silently go to the primary.
     pair.primary.resume().unwrap();
     pair.standby.crash().unwrap();
     backend.store("a", &json!(3), 3).await.unwrap();
     assert!(backend.query_latest::<i64>("a", 9).await.unwrap_err().is_retryable());
     assert!(backend.health().await.unwrap_err().is_retryable());
-    // Unless it was named.
+    // Unless the URL names it.
     let read_url = pair.url([&pair.standby, &pair.primary], "target_session_attrs=prefer-standby");
     let config = config("replicated").with_read_url(&read_url).unwrap();
     let named = PostgresBackend::new(config);
     assert_eq!(named.query_latest::<i64>("a", 1).await.unwrap(), [3]);
 }
 
-/// The standby is stopped at the moment before a migration: it has the rows, but not as the
-/// configuration says they lie.
-async fn a_replica_that_a_migration_has_not_reached_is_waited_for() {
+/// The standby is stopped just before a migration: it has the rows, but not in the configured layout.
+async fn a_replica_behind_a_migration_is_a_transient_error() {
     let pair = Pair::start();
     let config = |options: &str| {
         let url = format!("{}?schema=late&{options}", pair.primary.url());
@@ -296,7 +295,7 @@ async fn a_replica_that_a_migration_has_not_reached_is_waited_for() {
     partitioned.store("b", &json!(1), 100_000).await.unwrap();
     let error = partitioned.query_latest::<u64>("a", 1).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("`read_url`"), "{error}");
-    // Whoever began before reads on, there as well as afterwards.
+    // Backends that started before continue to read, now and afterwards.
     assert_eq!(plain.query_latest::<u64>("a", 99).await.unwrap().len(), 10);
     standby.batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
     caught_up(&pair).await;
@@ -304,13 +303,13 @@ async fn a_replica_that_a_migration_has_not_reached_is_waited_for() {
         assert_eq!(backend.query_latest::<u64>("a", 99).await.unwrap().len(), 10);
         assert_eq!(backend.query_latest::<u64>("b", 99).await.unwrap(), [1]);
     }
-    // The right layout on the primary is not enough for a wrong wish.
+    // The right layout on the primary does not excuse a wrong configuration.
     let wrong = PostgresBackend::new(config("timescale=require"));
     let (kind, text) = kind_and_text(wrong.query_latest::<u64>("a", 1).await.unwrap_err());
     assert_eq!(kind, ErrorKind::Config, "{text}");
 }
 
-/// How long replaying waits for those who read what it is to drop: `-1` is for ever.
+/// How long replay waits for readers of what it is to drop: `-1` is for ever.
 async fn wait_for_readers(standby: &LocalServer, delay: &str) {
     let setting = "max_standby_streaming_delay";
     standby.configure(&format!("{setting} = {delay}")).unwrap();
@@ -319,8 +318,8 @@ async fn wait_for_readers(standby: &LocalServer, delay: &str) {
     while client(standby).await.query_one(&show, &[]).await.unwrap().get::<_, &str>(0) != delay {}
 }
 
-/// Nobody reads on the primary, so that the sweep drops partitions there at once.
-async fn a_partition_that_is_dropped_stays_for_the_readers_of_a_replica() {
+/// The primary has no readers, so that the sweep drops partitions at once.
+async fn readers_of_a_replica_keep_a_dropped_partition() {
     let pair = Pair::start();
     wait_for_readers(&pair.standby, "-1").await;
     let url = format!("{}?schema=parts&partition_interval=10s", pair.primary.url());
@@ -337,7 +336,7 @@ async fn a_partition_that_is_dropped_stays_for_the_readers_of_a_replica() {
     caught_up(&pair).await;
     assert_eq!(open().await.unwrap().count().await, 10_000);
 
-    // Where the replica does not wait for its readers, they are told to come again.
+    // If the replica does not wait for its readers, they get a retryable error.
     wait_for_readers(&pair.standby, "0").await;
     let mut stream = open().await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
@@ -349,8 +348,7 @@ async fn a_partition_that_is_dropped_stays_for_the_readers_of_a_replica() {
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap(), []);
 }
 
-/// Queries want nothing of what an upgrade brings: a replica that had not replayed one was waited for
-/// all the same, and who knows for how long.
+/// Queries need nothing from an upgrade, but once they waited for the replica to replay it.
 async fn a_replica_that_lags_behind_an_upgrade_answers() {
     let pair = Pair::start();
     let config = || PostgresConfig::from_url(pair.primary.url()).unwrap().with_schema("lag");
@@ -374,13 +372,13 @@ async fn a_replica_that_lags_behind_an_upgrade_answers() {
 
 annals_test_postgres::server_tests! {
     async the_password_is_read_from_its_file_for_each_connection,
-    async the_passfile_of_libpq_has_passwords_too,
-    async the_environment_has_the_password,
-    async the_host_that_plays_the_role_is_found,
-    async without_the_role_the_error_tells_of_every_host,
-    async writing_to_a_standby_is_refused_and_says_what_helps,
-    async queries_go_to_the_replica_and_nothing_else_does,
-    async a_replica_that_a_migration_has_not_reached_is_waited_for,
+    async passwords_are_found_in_the_passfile_of_libpq,
+    async passwords_are_found_in_the_environment,
+    async the_host_with_the_role_is_found,
+    async without_the_role_the_error_names_every_host,
+    async writing_to_a_standby_is_refused_with_advice,
+    async only_queries_go_to_the_replica,
+    async a_replica_behind_a_migration_is_a_transient_error,
     async a_replica_that_lags_behind_an_upgrade_answers,
-    async a_partition_that_is_dropped_stays_for_the_readers_of_a_replica,
+    async readers_of_a_replica_keep_a_dropped_partition,
 }

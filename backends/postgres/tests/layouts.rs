@@ -1,4 +1,4 @@
-//! Partitions, chunks and shards: what goes as a whole, what is counted, what a query reads.
+//! Partitions, chunks and shards: what is dropped, what is counted, what a query reads.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -19,7 +19,7 @@ use serde_json::json;
 
 const PARTITIONS: &str =
     "SELECT count(*) FROM pg_inherits WHERE inhparent = '{s}.history'::regclass";
-/// Of rows from the time 0 on; those made ahead are far away.
+/// Partitions of rows from the time 0 on; those created ahead are far away.
 const OLD_PARTITIONS: &str = "SELECT count(*) FROM pg_class c JOIN pg_inherits ON inhrelid = c.oid \
                               WHERE inhparent = '{s}.history'::regclass AND length(relname) < 30";
 
@@ -65,7 +65,7 @@ async fn sixteen_initialize_a_cluster_at_once() {
     sixteen_initialize_at_once(distributed()).await;
 }
 
-/// Every layout, against the reference: rows in no order, the ends of time, plans of every kind.
+/// Compares a layout with the reference: rows in random order, the extremes of time, every kind of plan.
 async fn agrees_with_the_reference(place: Place) {
     let backend = place.backend();
     let reference = annals_core::MemoryBackend::new();
@@ -118,7 +118,7 @@ async fn shards_agree_with_the_reference() {
     agrees_with_the_reference(distributed()).await;
 }
 
-/// Rows keep arriving in what is being taken away: each is counted once, by one of the sweeps.
+/// Rows arrive in parts that are being removed: each is counted once, by one of the sweeps.
 async fn counts_are_exact_while_others_write(place: Place) {
     let sweeper = place.backend();
     sweeper.initialize().await.unwrap();
@@ -163,10 +163,10 @@ async fn shards_are_counted_while_others_write() {
     counts_are_exact_while_others_write(distributed()).await;
 }
 
-/// Each lists what is there before it is its turn, and finds that another was first.
+/// Each sweep lists the parts before it holds the lock, and finds some of them gone.
 async fn sweeps_at_once_share_the_parts(place: Place) {
     let backends: Vec<PostgresBackend> = (0..3).map(|_| place.backend()).collect();
-    // Without a cut-off for all records it is the emptied ones that go.
+    // Without a common cutoff, the emptied parts are removed.
     for kept in [Some(i64::MAX as u64), None] {
         let rows: Vec<_> = (0..24).map(|i| row("a", i, i as u64 * 1_000)).collect();
         backends[0].store_batch(&Batch::new(rows)).await.unwrap();
@@ -189,7 +189,7 @@ async fn sweeps_at_once_share_the_chunks() {
     sweeps_at_once_share_the_parts(hypertable()).await;
 }
 
-async fn expired_partitions_are_gone_and_others_are_made() {
+async fn expired_partitions_are_dropped_and_others_created() {
     let place = partitioned();
     let backend = place.backend();
     backend.initialize().await.unwrap();
@@ -203,26 +203,26 @@ async fn expired_partitions_are_gone_and_others_are_made() {
         5,
         "the one that is half expired is still there"
     );
-    // Nothing but what belongs there is left behind.
+    // Nothing else is left behind.
     let tables = format!(
         "SELECT count(*) FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE 'removed%'",
         place.schema
     );
     assert_eq!(place.number(&tables).await, 0);
-    // An old row finds no partition, and gets one.
+    // An old row finds no partition, which is then created.
     backend.store("late", &json!(1), 100).await.unwrap();
     assert_eq!(place.number(OLD_PARTITIONS).await, 6);
     assert_eq!(backend.cleanup(5_500).await.unwrap(), 1);
     assert_eq!(place.number(OLD_PARTITIONS).await, 5);
-    // What was emptied row by row goes too.
+    // A partition that was emptied row by row is dropped as well.
     let newest = CleanupPlan::older_than(9_000).with_keep_newest(1);
     backend.cleanup_plan(&newest).await.unwrap();
     assert_eq!(place.number(OLD_PARTITIONS).await, 1);
 }
 
-/// A reader of the whole history holds every partition: the sweep takes the rows instead, and the
-/// partitions another time.
-async fn a_reader_holds_up_neither_sweep_nor_store(place: Place, parts: &str) {
+/// A reader of the whole history holds every partition: the sweep deletes the rows instead, and drops the
+/// partitions later.
+async fn a_reader_blocks_neither_sweep_nor_store(place: Place, parts: &str) {
     let backend = place.backend();
     backend.store_batch(&batch(10, 30_000)).await.unwrap();
     let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
@@ -238,7 +238,7 @@ async fn a_reader_holds_up_neither_sweep_nor_store(place: Place, parts: &str) {
     }
     assert_eq!(sweep.await.unwrap(), 20_000);
     let before = place.number(parts).await;
-    // The snapshot is whole: the rows that went meanwhile are in it, the new ones are not.
+    // The snapshot contains the rows deleted meanwhile, and not the new ones.
     let mut rows = 1;
     while let Some(row) = stream.next().await {
         row.unwrap();
@@ -249,16 +249,16 @@ async fn a_reader_holds_up_neither_sweep_nor_store(place: Place, parts: &str) {
     assert_eq!(place.number(parts).await, before - 2);
 }
 
-async fn a_reader_of_partitions_holds_up_nobody() {
-    a_reader_holds_up_neither_sweep_nor_store(partitioned(), OLD_PARTITIONS).await;
+async fn a_reader_of_partitions_blocks_nobody() {
+    a_reader_blocks_neither_sweep_nor_store(partitioned(), OLD_PARTITIONS).await;
 }
 
-async fn a_reader_of_chunks_holds_up_nobody() {
-    a_reader_holds_up_neither_sweep_nor_store(hypertable(), PARTITIONS).await;
+async fn a_reader_of_chunks_blocks_nobody() {
+    a_reader_blocks_neither_sweep_nor_store(hypertable(), PARTITIONS).await;
 }
 
-/// As a sweep leaves it that dies between the two steps.
-async fn what_a_dead_sweep_detached_is_counted_by_the_next() {
+/// A sweep that dies between its two steps leaves this behind.
+async fn the_next_sweep_counts_what_a_dead_one_detached() {
     let place = partitioned();
     let backend = place.backend();
     backend.store_batch(&batch(10, 30_000)).await.unwrap();
@@ -269,8 +269,8 @@ async fn what_a_dead_sweep_detached_is_counted_by_the_next() {
     assert_eq!(backend.cleanup(1_500).await.unwrap(), 15_001);
 }
 
-/// A flood of absurd times must not make a partition for each row.
-async fn times_all_over_the_range_make_few_partitions() {
+/// A flood of absurd times must not create a partition for each row.
+async fn times_across_the_whole_range_create_few_partitions() {
     let place = partitioned();
     let backend = place.backend();
     let step = i64::MAX as u64 / 3_000;
@@ -281,7 +281,7 @@ async fn times_all_over_the_range_make_few_partitions() {
     assert_eq!(back, (0..3_000).rev().collect::<Vec<_>>());
 }
 
-async fn partitions_of_somebody_else_are_used_as_they_are() {
+async fn partitions_of_an_operator_are_used_as_they_are() {
     let place = partitioned();
     place.backend().initialize().await.unwrap();
     place.execute("UPDATE {s}.meta SET partition_interval = NULL").await;
@@ -297,12 +297,12 @@ async fn partitions_of_somebody_else_are_used_as_they_are() {
     assert_eq!(backend.cleanup(51).await.unwrap(), 1);
 }
 
-/// It was said that record names vanish, whatever had vanished.
+/// The error once blamed the removal of record names, whatever was missing.
 async fn a_row_that_never_finds_a_partition_is_not_blamed_on_names() {
     let place = partitioned();
     let backend = place.backend();
     backend.store("a", &json!(1), 1).await.unwrap();
-    // What the server says of a row without a partition.
+    // The server's error for a row without a partition.
     let refuse = "CREATE FUNCTION {s}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                     RAISE EXCEPTION 'no partition found for row' USING ERRCODE = '23514'; \
                   END $$; \
@@ -316,7 +316,7 @@ async fn a_row_that_never_finds_a_partition_is_not_blamed_on_names() {
     assert!(message.contains("no partition") && !message.contains("names"), "{error}");
 }
 
-/// Rows that the server read from any table of the history, with its index or without.
+/// The rows that the server read from the tables of the history, with or without an index.
 const READ: &str = "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint \
                     FROM pg_stat_all_tables WHERE relid IN ({tables})";
 
@@ -349,11 +349,11 @@ async fn latest_n_is_a_seek_in_partitions() {
     latest_is_a_seek(&place, tables).await;
 }
 
-/// Over chunks of which the older ones are compressed.
+/// The older chunks are compressed.
 async fn latest_n_is_a_seek_in_compressed_chunks() {
     let place = hypertable();
     place.backend().store_batch(&batch(10, 100_000)).await.unwrap();
-    // As the job does by itself within the hour; all rows are from 1970.
+    // As the job does within an hour; all rows are from 1970.
     place.execute("CALL {s}.compress_old(0, NULL)").await;
     let compressed = format!(
         "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed \
@@ -369,7 +369,7 @@ async fn latest_n_is_a_seek_in_compressed_chunks() {
                     WHERE format('%I.%I', schema_name, table_name)::regclass \
                       = '{s}.history'::regclass)";
     latest_is_a_seek(&place, tables).await;
-    // Rows of compressed chunks are removed exactly, and old ones can still be added.
+    // Rows of compressed chunks are removed exactly, and old rows can still be added.
     let backend = place.backend();
     assert_eq!(backend.cleanup(2_500).await.unwrap(), 25_000);
     backend.store("r1", &json!(1), 2_600).await.unwrap();
@@ -407,7 +407,7 @@ impl tracing::Subscriber for Warnings {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Said once for each backend, and not at all to who asked for no compression.
+/// The warning appears once for each backend, and never with `compress_after=off`.
 async fn under_the_apache_licence_nothing_is_compressed() {
     tracing::subscriber::set_global_default(Warnings).unwrap();
     let said = || {
@@ -423,7 +423,7 @@ async fn under_the_apache_licence_nothing_is_compressed() {
     backend.store_batch(&batch(10, 30_000)).await.unwrap();
     backend.query_latest::<i64>("*", 1).await.unwrap();
     let after = said();
-    // Other tests run in this process, and connect to such histories as well.
+    // Other tests in this process connect to such histories as well.
     assert!(quiet >= before && after > quiet, "{before} {quiet} {after}");
     let kept = format!(
         "SELECT count(*) FROM timescaledb_information.hypertables \
@@ -433,8 +433,8 @@ async fn under_the_apache_licence_nothing_is_compressed() {
     assert_eq!(place.number(&kept).await, 1);
 }
 
-/// A database with the extension is used by default, and not at all when that is asked for.
-async fn timescale_is_used_where_it_is() {
+/// The extension is used by default, and not with `timescale=off`.
+async fn timescale_is_used_where_it_exists() {
     let hypertables = "SELECT count(*) FROM timescaledb_information.hypertables \
                        WHERE hypertable_schema = '{name}'";
     for (options, expected) in [("", 1), ("timescale=auto", 1), ("timescale=off", 0)] {
@@ -445,7 +445,7 @@ async fn timescale_is_used_where_it_is() {
     }
 }
 
-async fn an_extension_that_is_not_there_is_refused() {
+async fn a_missing_extension_is_refused() {
     for (options, extension) in
         [("timescale=require", "timescaledb"), ("distribute=require", "citus")]
     {
@@ -459,7 +459,7 @@ async fn an_extension_that_is_not_there_is_refused() {
     }
 }
 
-/// One record's query is answered by one shard, and the latest of all by a seek in each.
+/// A query of one record goes to one shard, and the latest of all is a seek in each.
 async fn a_query_of_one_record_goes_to_one_shard() {
     let place = distributed();
     place.backend().store_batch(&batch(10, 20_000)).await.unwrap();
@@ -481,8 +481,8 @@ async fn a_query_of_one_record_goes_to_one_shard() {
     let asked = |table: &str| sum(table, touched);
     let shards = async |column: &str| everywhere(&sum("history", column)).await;
     let rows = "seq_tup_read + coalesce(idx_tup_fetch, 0)";
-    // Those of a node's session arrive when it ends or has been idle for a moment: the ones of the
-    // rows that were stored as well.
+    // The statistics of a node's session arrive when it ends or has been idle for a moment, and so do
+    // those of the stores.
     while shards("n_tup_ins").await < 20_000 {}
     everywhere("SELECT pg_stat_reset()").await;
     let one = place.backend();
@@ -490,7 +490,7 @@ async fn a_query_of_one_record_goes_to_one_shard() {
     one.close().await.unwrap();
     while shards(rows).await < 7 {}
     assert_eq!(shards(touched).await, 1, "shards were asked");
-    // All of these were asked as well, and each costs a round trip.
+    // These were once asked as well, with a round trip each.
     assert_eq!(everywhere(&asked("placements")).await, 1, "shards of placements were asked");
     let all = place.backend();
     assert_eq!(all.query_latest::<i64>("*", 5).await.unwrap().len(), 50);
@@ -521,18 +521,18 @@ annals_test_postgres::server_tests! {
     async shards_are_counted_while_others_write with Citus,
     async sweeps_at_once_share_the_partitions,
     async sweeps_at_once_share_the_chunks with Timescale,
-    async expired_partitions_are_gone_and_others_are_made,
-    async a_reader_of_partitions_holds_up_nobody,
-    async a_reader_of_chunks_holds_up_nobody with Timescale,
-    async what_a_dead_sweep_detached_is_counted_by_the_next,
-    async times_all_over_the_range_make_few_partitions,
-    async partitions_of_somebody_else_are_used_as_they_are,
+    async expired_partitions_are_dropped_and_others_created,
+    async a_reader_of_partitions_blocks_nobody,
+    async a_reader_of_chunks_blocks_nobody with Timescale,
+    async the_next_sweep_counts_what_a_dead_one_detached,
+    async times_across_the_whole_range_create_few_partitions,
+    async partitions_of_an_operator_are_used_as_they_are,
     async a_row_that_never_finds_a_partition_is_not_blamed_on_names,
     async latest_n_is_a_seek_in_partitions,
     async latest_n_is_a_seek_in_compressed_chunks with Timescale,
     async under_the_apache_licence_nothing_is_compressed with TimescaleApache,
-    async timescale_is_used_where_it_is with Timescale,
-    async an_extension_that_is_not_there_is_refused,
+    async timescale_is_used_where_it_exists with Timescale,
+    async a_missing_extension_is_refused,
     async a_query_of_one_record_goes_to_one_shard with Citus,
     async a_distributed_history_is_not_mistaken_for_a_plain_one with Citus,
 }

@@ -1,4 +1,4 @@
-//! What queries lock, of many partitions.
+//! The locks of queries over many partitions.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -12,18 +12,18 @@ use common::{Place, row};
 use futures_util::StreamExt;
 use tokio_postgres::NoTls;
 
-/// One row in each of so many partitions.
+/// Stores one row in each of `partitions` partitions.
 async fn fill(backend: &PostgresBackend, partitions: u64) {
     let rows: Vec<_> = (0..partitions).map(|i| row("a", 1, i * 1_000)).collect();
     backend.store_batch(&Batch::new(rows)).await.unwrap();
 }
 
-/// Each query locked all partitions there are, whatever it asked for: the server's room for locks,
-/// which all sessions share, was full with a few queries of a history of a few hundred.
+/// Each query once locked every partition: a few queries of a history with a few hundred partitions filled
+/// the server's lock table, which all sessions share.
 async fn a_query_locks_the_partitions_of_its_window() {
     let place = Place::with_options("partition_interval=1s");
     fill(&place.backend(), 60).await;
-    // So many that the query is still under way.
+    // Enough rows that the query is still under way.
     let rows: Vec<_> = (0..4_000).map(|i| row("a", i, 31_999)).collect();
     place.backend().store_batch(&Batch::new(rows)).await.unwrap();
     let backend = place.named_backend();
@@ -36,19 +36,19 @@ async fn a_query_locks_the_partitions_of_its_window() {
         place.application()
     );
     let locked = place.number(&locks).await;
-    // Two partitions, the parent, the names, and the indexes of all these.
+    // Two partitions, the parent, the names, and the indexes of all of them.
     assert!((5..20).contains(&locked), "{locked} locks");
     drop(stream);
 }
 
-/// The snapshot is whole even so: nothing that it may still read is dropped.
-async fn what_a_query_did_not_lock_is_kept_for_it() {
+/// The snapshot remains complete: nothing that it may still read is dropped.
+async fn partitions_that_a_query_has_not_locked_yet_are_kept() {
     let place = Place::with_options("partition_interval=1s");
     let backend = place.backend();
     fill(&backend, 40).await;
     let rows: Vec<_> = (0..3_000).map(|i| row("b", i, 39_000)).collect();
     backend.store_batch(&Batch::new(rows)).await.unwrap();
-    // Nothing of the older partitions is looked at until the newest is read.
+    // The older partitions are not touched until the newest is read.
     let mut stream = backend.query_stream("*", QueryParams::default()).await.unwrap();
     let sweep = tokio::spawn({
         let backend = backend.clone();
@@ -63,15 +63,15 @@ async fn what_a_query_did_not_lock_is_kept_for_it() {
     assert_eq!(seen, 3_040);
 }
 
-async fn no_room_for_locks_is_told_with_the_settings_name() {
+async fn a_full_lock_table_is_reported_with_the_name_of_the_setting() {
     let server = LocalServer::start().unwrap();
     server.configure("max_locks_per_transaction = 10\nmax_connections = 20").unwrap();
     server.crash().unwrap();
     server.resume().unwrap();
     let url = format!("{}?partition_interval=1s", server.url());
     let backend = PostgresBackend::connect(&url).await.unwrap();
-    // They were made in one transaction, for which there was no room either, however often it was
-    // tried again. The rows go in a few at a time: an insert locks what it fills.
+    // The partitions were once created in one transaction, which filled the lock table as well. The rows
+    // are inserted a few at a time, because an insert locks what it fills.
     let all: Vec<_> = (0..400).map(|i| row("a", 1, i * 1_000)).collect();
     backend.store_batch(&Batch::new(all.clone())).await.unwrap_err();
     let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
@@ -93,6 +93,6 @@ async fn no_room_for_locks_is_told_with_the_settings_name() {
 
 annals_test_postgres::server_tests! {
     async a_query_locks_the_partitions_of_its_window,
-    async what_a_query_did_not_lock_is_kept_for_it,
-    async no_room_for_locks_is_told_with_the_settings_name,
+    async partitions_that_a_query_has_not_locked_yet_are_kept,
+    async a_full_lock_table_is_reported_with_the_name_of_the_setting,
 }

@@ -1,4 +1,4 @@
-//! Converting a plain history, and upgrading an older one.
+//! Converts plain histories, and upgrades older ones.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -21,7 +21,7 @@ fn config_error(error: &PersistenceError, word: &str) {
     assert!(error.to_string().contains(word), "{error}");
 }
 
-/// From a plain table to `options`, in a schema with an odd name, with backends that stay open.
+/// Converts a plain table to `options`, in a schema with an odd name, with backends that stay open.
 async fn converts(mut place: Place, options: &'static str, to: &str) {
     place.schema = format!("\"; x'%_ {}", place.schema).chars().take(60).collect();
     place.options = "timescale=off";
@@ -34,7 +34,7 @@ async fn converts(mut place: Place, options: &'static str, to: &str) {
     let expected = before.query("*", QueryParams::default()).await.unwrap();
     let records = before.records("*", Grammar::Glob).await.unwrap();
 
-    // Asked for, but not converted: refused, and nothing changes.
+    // Without a conversion the option is refused, and nothing changes.
     let error = PostgresBackend::new(place.config_with(options)).initialize().await.unwrap_err();
     config_error(&error, "annals migrate");
 
@@ -57,15 +57,15 @@ async fn converts(mut place: Place, options: &'static str, to: &str) {
     let after = place.backend();
     assert_eq!(after.query("*", QueryParams::default()).await.unwrap(), expected);
     assert_eq!(after.records("*", Grammar::Glob).await.unwrap(), records);
-    // Equal times stay in order of arrival: the numbers go on.
+    // Equal times stay in order of arrival: the sequence continues.
     after.store("same", &json!(20), 77).await.unwrap();
     let latest: Vec<i64> = after.query_latest("same", 3).await.unwrap();
     assert_eq!(latest, [20, 19, 18]);
-    // One that was open all the time has ids and statements of the old table.
+    // A backend that was open all the time has ids of the old table.
     before.store("same", &json!(21), 5_000_000).await.unwrap();
     let new = before.store("new", &json!(1), 9_000_000).await;
     if options.contains("distribute") {
-        // Its names would be found by nobody.
+        // Nobody would find its names.
         config_error(&new.unwrap_err(), "distribute=require");
         after.store("new", &json!(1), 9_000_000).await.unwrap();
     } else {
@@ -96,7 +96,7 @@ async fn a_plain_history_becomes_distributed() {
     converts(Place::with(Extension::Citus, ""), "distribute=require", "distributed table").await;
 }
 
-/// By a program that knows of no migration. What it cannot read afterwards is its configuration.
+/// A running program is not told of the migration.
 async fn migrates_under_queries(mut place: Place, options: &'static str) {
     place.options = "timescale=off";
     let backend = place.backend();
@@ -116,11 +116,11 @@ async fn migrates_under_queries(mut place: Place, options: &'static str) {
     assert_eq!(migration.await.unwrap().unwrap().rows, 60_000);
 }
 
-async fn queries_go_on_while_a_history_becomes_partitioned() {
+async fn queries_continue_while_a_history_becomes_partitioned() {
     migrates_under_queries(Place::new(), "partition_interval=1s").await;
 }
 
-async fn queries_go_on_while_a_history_becomes_a_hypertable() {
+async fn queries_continue_while_a_history_becomes_a_hypertable() {
     let place = Place::with(Extension::Timescale, "");
     migrates_under_queries(place, "timescale=require&chunk_interval=1s").await;
 }
@@ -129,9 +129,9 @@ async fn queries_wait_while_a_history_becomes_distributed() {
     migrates_under_queries(Place::with(Extension::Citus, ""), "distribute=require").await;
 }
 
-/// A sweep's step had read the history when the migration locked it, and waited to delete from it;
-/// the migration waited for that step to end before it could drop the old table. After a second
-/// the server ended one of the two: an hour's copying, for all it knew.
+/// A sweep's step had read the history when the migration locked it, and waited to delete from it, while
+/// the migration waited for that step before it could drop the old table. The server ended one of the
+/// two after a second: possibly an hour of copying.
 async fn migrates_under_stores_and_sweeps(mut place: Place, options: &'static str) {
     const OLD: u64 = 10_000;
     let first = place.schema.clone();
@@ -168,7 +168,7 @@ async fn migrates_under_stores_and_sweeps(mut place: Place, options: &'static st
                 })
             })
             .collect();
-        // In the middle of all that.
+        // In the middle of these stores and sweeps.
         while place.number("SELECT count(*) FROM {s}.history WHERE stored_at > 10000").await < 50 {}
         PostgresBackend::migrate(place.config_with(options), |_| {}).await.unwrap();
         done.store(true, Ordering::Relaxed);
@@ -186,16 +186,16 @@ async fn migrates_under_stores_and_sweeps(mut place: Place, options: &'static st
     }
 }
 
-async fn stores_and_sweeps_go_on_around_a_migration_to_partitions() {
+async fn stores_and_sweeps_continue_around_a_migration_to_partitions() {
     migrates_under_stores_and_sweeps(Place::new(), "partition_interval=1s").await;
 }
 
-async fn stores_and_sweeps_go_on_around_a_migration_to_a_hypertable() {
+async fn stores_and_sweeps_continue_around_a_migration_to_a_hypertable() {
     let place = Place::with(Extension::Timescale, "");
     migrates_under_stores_and_sweeps(place, "timescale=require&chunk_interval=1s").await;
 }
 
-async fn what_cannot_be_converted_is_refused_and_stays() {
+async fn an_impossible_conversion_is_refused_and_changes_nothing() {
     let place = Place::new();
     let migrate = |options| PostgresBackend::migrate(place.config_with(options), |_| {});
     config_error(&migrate("partition_interval=1s").await.unwrap_err(), "no history");
@@ -204,7 +204,7 @@ async fn what_cannot_be_converted_is_refused_and_stays() {
     config_error(&migrate("timescale=require").await.unwrap_err(), "CREATE EXTENSION timescaledb");
     config_error(&migrate("distribute=require").await.unwrap_err(), "CREATE EXTENSION citus");
     assert_eq!(migrate("").await.unwrap().rows, 0);
-    // Somebody's view would lose its table.
+    // A user's view would lose its table.
     place.execute("CREATE VIEW {s}.theirs AS SELECT count(*) FROM {s}.history").await;
     migrate("partition_interval=1s").await.unwrap_err();
     assert_eq!(backend.query("*", QueryParams::default()).await.unwrap().len(), 30);
@@ -214,7 +214,7 @@ async fn what_cannot_be_converted_is_refused_and_stays() {
     assert_eq!(backend.query("*", QueryParams::default()).await.unwrap().len(), 30);
 }
 
-/// Tables as version 1 had them, with these writers.
+/// The tables of version 1, with these writers.
 async fn as_version_1(place: &Place, writers: &str) {
     place.backend().store("a", &json!(1), 1).await.unwrap();
     let first = "ALTER TABLE {s}.meta DROP COLUMN partition_interval; \
@@ -224,7 +224,7 @@ async fn as_version_1(place: &Place, writers: &str) {
     place.execute(&format!("{first} {writers}")).await;
 }
 
-async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
+async fn the_first_process_upgrades_an_older_schema() {
     let place = Place::new();
     as_version_1(&place, "").await;
     let backends: Vec<_> = (0..16).map(|_| place.backend()).collect();
@@ -235,9 +235,9 @@ async fn an_older_schema_is_upgraded_by_whoever_comes_first() {
     assert_eq!(backends[3].query_latest::<i64>("*", 9).await.unwrap(), [1]);
 }
 
-/// Who upgrades has the writers locked and wants the version; somebody else has that and wants the
-/// writers. The server ends the upgrade, which once was the answer to the first call.
-async fn an_upgrade_that_ends_in_a_deadlock_is_made_again() {
+/// The upgrade holds the lock on the writers and needs the version, another session the reverse. The
+/// server ends the upgrade, which was once the answer to the first call.
+async fn an_upgrade_that_ends_in_a_deadlock_is_repeated() {
     let place = Place::new();
     as_version_1(
         &place,
@@ -261,8 +261,8 @@ async fn an_upgrade_that_ends_in_a_deadlock_is_made_again() {
     assert_eq!(place.number("SELECT schema_version::bigint FROM {s}.meta").await, 3);
 }
 
-/// They are in the order of the times they had, and those that store afterwards come after all of
-/// them: one had a clock that was ahead.
+/// They keep the order of their times, before all writers that store later, although one of them had a
+/// clock that was ahead.
 async fn writers_of_an_older_schema_keep_their_order() {
     let place = Place::new();
     let writers = "INSERT INTO {s}.writers SELECT decode(lpad(w, 32, '0'), 'hex'), 5, t \
@@ -276,9 +276,9 @@ async fn writers_of_an_older_schema_keep_their_order() {
     };
     store(4, 1).await;
     store(3, 6).await;
-    // Known already, and not stored again.
+    // Already known, and not stored again.
     store(1, 5).await;
-    // As a program of before goes on while replicas are replaced one by one.
+    // A program of the previous version continues while replicas are replaced one by one.
     let before = "INSERT INTO {s}.writers AS w (writer, number, touched_at) \
                   VALUES (decode(lpad('5', 32, '0'), 'hex'), 1, now()), \
                     (decode(lpad('2', 32, '0'), 'hex'), 6, now()) \
@@ -292,14 +292,14 @@ async fn writers_of_an_older_schema_keep_their_order() {
     assert_eq!(backend.query("b", QueryParams::default()).await.unwrap().len(), 2);
 }
 
-async fn the_interval_of_a_history_is_not_changed_in_passing() {
+async fn the_interval_of_a_history_is_not_changed_implicitly() {
     let place = Place::with_options("partition_interval=1h");
     place.backend().store("a", &json!(1), 1).await.unwrap();
     PostgresBackend::new(place.config_with("")).store("a", &json!(2), 2).await.unwrap();
     let other = PostgresBackend::new(place.config_with("partition_interval=2h"));
     config_error(
         &other.store("a", &json!(3), 3).await.unwrap_err(),
-        "asks for 2h, and the history is partitioned by 1h: leave",
+        "`partition_interval` is 2h, but the history is partitioned by 1h: omit",
     );
     let options = place.config_with("partition_interval=2h");
     let error = PostgresBackend::migrate(options, |_| {}).await.unwrap_err();
@@ -312,14 +312,14 @@ annals_test_postgres::server_tests! {
     async a_plain_history_becomes_a_hypertable with Timescale,
     async a_plain_history_becomes_a_hypertable_under_the_apache_licence with TimescaleApache,
     async a_plain_history_becomes_distributed with Citus,
-    async queries_go_on_while_a_history_becomes_partitioned,
-    async queries_go_on_while_a_history_becomes_a_hypertable with Timescale,
+    async queries_continue_while_a_history_becomes_partitioned,
+    async queries_continue_while_a_history_becomes_a_hypertable with Timescale,
     async queries_wait_while_a_history_becomes_distributed with Citus,
-    async stores_and_sweeps_go_on_around_a_migration_to_partitions,
-    async stores_and_sweeps_go_on_around_a_migration_to_a_hypertable with Timescale,
-    async what_cannot_be_converted_is_refused_and_stays,
-    async an_older_schema_is_upgraded_by_whoever_comes_first,
-    async an_upgrade_that_ends_in_a_deadlock_is_made_again,
+    async stores_and_sweeps_continue_around_a_migration_to_partitions,
+    async stores_and_sweeps_continue_around_a_migration_to_a_hypertable with Timescale,
+    async an_impossible_conversion_is_refused_and_changes_nothing,
+    async the_first_process_upgrades_an_older_schema,
+    async an_upgrade_that_ends_in_a_deadlock_is_repeated,
     async writers_of_an_older_schema_keep_their_order,
-    async the_interval_of_a_history_is_not_changed_in_passing,
+    async the_interval_of_a_history_is_not_changed_implicitly,
 }

@@ -1,4 +1,4 @@
-//! Queries: order, plans, pages, readers that stop.
+//! Queries: order, plans, pages, readers that stop reading.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -17,7 +17,7 @@ async fn raw(backend: &PostgresBackend, pattern: &str, params: QueryParams) -> V
     stream.map(Result::unwrap).collect().await
 }
 
-/// Against core's reference, over every combination of bounds, limit and order.
+/// Over every combination of bounds, limit and order.
 async fn every_kind_of_query_agrees_with_the_reference() {
     let place = Place::new();
     let backend = place.backend();
@@ -70,7 +70,7 @@ async fn a_hundred_thousand_records_are_read_in_order() {
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap().len(), 100_000);
 }
 
-/// Latest-N has to cost what it returns, on tables that nobody has analyzed yet as well.
+/// Latest N costs what it returns, also on tables without statistics.
 async fn latest_n_seeks() {
     let place = Place::new();
     let backend = place.backend();
@@ -121,8 +121,8 @@ async fn a_stream_sees_the_moment_it_was_opened() {
     assert_eq!(count, 9000);
 }
 
-/// A stream that nobody reads costs its connection and nothing else.
-async fn streams_that_nobody_reads_hold_nobody_up() {
+/// A stream that nobody reads occupies its connection and nothing else.
+async fn streams_that_nobody_reads_block_nobody() {
     let place = Place::new();
     let backend = PostgresBackend::new(
         place.config().with_pool_size(4).with_wait_timeout(std::time::Duration::from_millis(200)),
@@ -134,7 +134,7 @@ async fn streams_that_nobody_reads_hold_nobody_up() {
     }
     let error = backend.query_stream("*", QueryParams::default()).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("pool_size"), "{error}");
-    // Everything but another stream goes on.
+    // Everything but another stream continues.
     for i in 0..50 {
         backend.store("new", &json!(i), i).await.unwrap();
     }
@@ -143,7 +143,7 @@ async fn streams_that_nobody_reads_hold_nobody_up() {
     assert_eq!(backend.records("new", Grammar::Glob).await.unwrap()[0].count, 50);
     assert_eq!(backend.cleanup(100).await.unwrap(), 1050);
     backend.health().await.unwrap();
-    // Dropping one makes room at once; the others still have their snapshot.
+    // Dropping one frees its connection at once; the others keep their snapshots.
     streams.pop();
     let next = backend.query_stream("new", QueryParams::default()).await.unwrap();
     assert_eq!(next.count().await, 0);
@@ -152,7 +152,7 @@ async fn streams_that_nobody_reads_hold_nobody_up() {
     }
 }
 
-/// A page ends by size as well as by number: 1,000 rows of 1 MiB once were one page.
+/// A page is limited by size as well as by number: 1,000 rows of 1 MiB were once one page.
 async fn large_values_make_small_pages() {
     let place = Place::new();
     let backend = place.backend();
@@ -183,8 +183,8 @@ fn resident_bytes() -> usize {
     kib << 10
 }
 
-/// A connection that broke in the pool is replaced; one that breaks under a query is an error that
-/// may be retried, never a result that ends early.
+/// A connection that broke while idle is replaced. One that breaks during a query is a retryable error,
+/// never a result that ends early.
 async fn a_broken_stream_ends_with_an_error() {
     let place = Place::new();
     let backend = place.named_backend();
@@ -204,7 +204,7 @@ async fn a_broken_stream_ends_with_an_error() {
     assert_eq!(raw(&backend, "*", QueryParams::default()).await.len(), 50_000);
 }
 
-async fn what_is_no_longer_json_is_passed_over() {
+async fn rows_that_are_no_longer_json_are_skipped() {
     let place = Place::new();
     let backend = place.backend();
     for i in 0..3 {
@@ -232,9 +232,9 @@ annals_test_postgres::server_tests! {
     async a_hundred_thousand_records_are_read_in_order,
     async latest_n_seeks,
     async a_stream_sees_the_moment_it_was_opened,
-    async streams_that_nobody_reads_hold_nobody_up,
+    async streams_that_nobody_reads_block_nobody,
     async large_values_make_small_pages,
     async a_broken_stream_ends_with_an_error,
-    async what_is_no_longer_json_is_passed_over,
+    async rows_that_are_no_longer_json_are_skipped,
     async an_invalid_pattern_never_reaches_the_server,
 }

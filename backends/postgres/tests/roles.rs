@@ -1,4 +1,4 @@
-//! What roles need that may not do everything, and what they are told.
+//! Roles with few privileges: what they can do, and the errors for the rest.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -10,7 +10,7 @@ use annals_postgres::{PostgresBackend, PostgresConfig};
 use common::{Place, batch, row};
 use serde_json::json;
 
-/// A role that may connect and nothing else.
+/// A role that can only connect.
 struct Role {
     name: String,
     url: String,
@@ -29,7 +29,7 @@ impl Role {
         place.execute(&format!("GRANT {what} TO \"{}\"", self.name)).await;
     }
 
-    /// A server that is not thrown away shall not keep it.
+    /// A server that outlives the test must not keep it.
     async fn end(self, place: &Place) {
         let name = self.name;
         place.execute(&format!("DROP OWNED BY \"{name}\"; DROP ROLE \"{name}\"")).await;
@@ -50,7 +50,7 @@ fn permission(error: &PersistenceError) {
     assert!(!error.to_string().contains("secret"), "{error}");
 }
 
-async fn a_role_that_may_not_create_is_told_what_it_needs() {
+async fn a_role_without_create_is_told_what_it_needs() {
     let place = Place::new();
     let role = Role::new(&place).await;
     let error = role.backend().initialize().await.unwrap_err();
@@ -58,7 +58,7 @@ async fn a_role_that_may_not_create_is_told_what_it_needs() {
     assert!(error.to_string().contains("CREATE"), "{error}");
     let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = '{name}'";
     assert_eq!(place.number(&schemas.replace("{name}", &place.schema)).await, 0);
-    // Once somebody made the schema for it, it makes the rest.
+    // If the schema exists, it creates the tables.
     place.execute("CREATE SCHEMA {s}").await;
     role.grant(&place, "USAGE, CREATE ON SCHEMA {s}").await;
     let backend = role.backend();
@@ -68,7 +68,7 @@ async fn a_role_that_may_not_create_is_told_what_it_needs() {
     role.end(&place).await;
 }
 
-async fn a_role_that_may_only_read_reads() {
+async fn a_role_that_can_only_read_reads() {
     for options in ["", "partition_interval=1s"] {
         let place = Place::with_options(options);
         place.backend().store_batch(&batch(3, 300)).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_role_that_may_only_read_reads() {
     }
 }
 
-async fn a_role_that_may_change_rows_stores_and_sweeps() {
+async fn a_role_that_can_change_rows_stores_and_sweeps() {
     for options in ["", "partition_interval=1s"] {
         let place = Place::with_options(options);
         place.backend().store_batch(&batch(3, 9_000)).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_role_that_may_change_rows_stores_and_sweeps() {
             role.end(&place).await;
             continue;
         }
-        // To drop partitions and to make them is for their owner.
+        // Only the owner drops and creates partitions.
         let refused = swept.unwrap_err();
         permission(&refused);
         assert!(refused.to_string().contains("owner"), "{refused}");
@@ -124,7 +124,7 @@ async fn a_role_that_may_change_rows_stores_and_sweeps() {
 }
 
 annals_test_postgres::server_tests! {
-    async a_role_that_may_not_create_is_told_what_it_needs,
-    async a_role_that_may_only_read_reads,
-    async a_role_that_may_change_rows_stores_and_sweeps,
+    async a_role_without_create_is_told_what_it_needs,
+    async a_role_that_can_only_read_reads,
+    async a_role_that_can_change_rows_stores_and_sweeps,
 }

@@ -1,4 +1,4 @@
-//! Creating the schema, and refusing what is not ours.
+//! Creating the schema, and refusing foreign tables.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -49,7 +49,7 @@ async fn a_schema_may_have_any_name() {
     }
 }
 
-async fn a_history_is_not_begun_by_who_does_not_mean_to() {
+async fn with_create_false_no_history_is_created() {
     let place = Place::with_options("create=false");
     let error = place.backend().query_latest::<i64>("a", 1).await.unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Config, "{error}");
@@ -77,14 +77,14 @@ async fn a_newer_schema_is_refused() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 0);
 }
 
-async fn tables_of_somebody_else_are_left_alone() {
+async fn foreign_tables_are_left_alone() {
     let place = Place::new();
     let schema = place.quoted();
     let foreign = format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.records (x int)");
     place.client().await.batch_execute(&foreign).await.unwrap();
     let error = place.backend().initialize().await.unwrap_err();
     assert!(!error.is_retryable() && error.to_string().contains("schema="), "{error}");
-    // Nothing half-made is left behind.
+    // Nothing incomplete is left behind.
     let made = format!("SELECT count(*) FROM pg_tables WHERE schemaname = '{}'", place.schema);
     assert_eq!(place.number(&made).await, 1);
 
@@ -126,7 +126,7 @@ async fn a_password_is_never_shown() {
     }
 }
 
-async fn a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is() {
+async fn an_absent_server_is_retryable_and_a_wrong_password_is_not() {
     let place = Place::new();
     let (_, rest) = place.url.split_once("://").unwrap();
     let (_, host) = rest.rsplit_once('@').unwrap();
@@ -137,7 +137,7 @@ async fn a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is() {
     assert!(error.is_retryable());
 }
 
-async fn what_is_claimed_of_power_loss_is_what_the_server_does() {
+async fn the_claim_of_power_loss_matches_the_server() {
     let place = Place::new();
     let row = place.client().await.query_one("SHOW fsync", &[]).await.unwrap();
     let synced = row.get::<_, &str>(0) == "on";
@@ -151,7 +151,7 @@ async fn what_is_claimed_of_power_loss_is_what_the_server_does() {
     assert_eq!(faster.guarantees().durability, Durability::Process);
 }
 
-async fn people_see_the_history_in_a_view() {
+async fn a_view_shows_the_history() {
     let place = Place::new();
     place.backend().store("room 1", &json!({"c": 21.5}), 1_740_081_234_000).await.unwrap();
     let view = format!(
@@ -166,12 +166,12 @@ async fn people_see_the_history_in_a_view() {
 annals_test_postgres::server_tests! {
     async sixteen_backends_initialize_the_same_schema_at_once,
     async a_schema_may_have_any_name,
-    async a_history_is_not_begun_by_who_does_not_mean_to,
+    async with_create_false_no_history_is_created,
     async a_newer_schema_is_refused,
-    async tables_of_somebody_else_are_left_alone,
+    async foreign_tables_are_left_alone,
     async another_encoding_is_refused,
     async a_password_is_never_shown,
-    async a_wrong_password_is_not_worth_a_retry_and_an_absent_server_is,
-    async what_is_claimed_of_power_loss_is_what_the_server_does,
-    async people_see_the_history_in_a_view,
+    async an_absent_server_is_retryable_and_a_wrong_password_is_not,
+    async the_claim_of_power_loss_matches_the_server,
+    async a_view_shows_the_history,
 }

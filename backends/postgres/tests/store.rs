@@ -57,7 +57,7 @@ async fn a_batch_with_an_id_is_stored_once() {
     send(1, 1).await;
     send(5, 2).await;
     send(4, 3).await;
-    // Another process, and the same batch many times at once.
+    // From another backend, many times at once.
     let other = place.backend();
     let again = Batch::new([row("a", 9, 1)]).with_id(BatchId { writer: 7 << 100, number: 6 });
     let backends = [&backend, &other, &backend, &other, &backend, &backend];
@@ -68,7 +68,7 @@ async fn a_batch_with_an_id_is_stored_once() {
     assert_eq!(place.number("SELECT number FROM {s}.writers").await, 6);
 }
 
-/// A retry that overtakes the attempt before it, which is still committing, must wait for its end.
+/// A retry that overtakes an attempt that is still committing must wait for its end.
 async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
     let place = Place::new();
     let backend = place.backend();
@@ -85,7 +85,7 @@ async fn a_retry_waits_for_an_attempt_that_has_not_ended() {
         let backend = backend.clone();
         async move { backend.store_batch(&batch).await }
     });
-    // Until the server shows it waiting for the row of the writer.
+    // Until the server shows that it waits for the row of the writer.
     while place
         .number(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
@@ -110,15 +110,15 @@ async fn concurrent_stores_become_few_transactions() {
         async move { backend.store("a", &json!(i), 7).await.unwrap() }
     });
     join_all(stores).await;
-    // One writer: in the order in which they were handed over.
+    // One writer connection: in the order of submission.
     let back: Vec<i64> = backend.query_latest("a", 500).await.unwrap();
     assert_eq!(back, (1..=500).rev().collect::<Vec<_>>());
     let groups = place.number("SELECT count(DISTINCT xmin::text) FROM {s}.history").await;
     assert!(groups < 100, "{groups} transactions");
 }
 
-/// A check of the database's own stands for whatever the server may refuse.
-async fn one_refused_batch_does_not_take_its_neighbours_along() {
+/// A check constraint stands for any refusal of the server.
+async fn a_refused_batch_does_not_fail_its_neighbours() {
     let place = Place::new();
     let backend = place.backend();
     backend.initialize().await.unwrap();
@@ -143,8 +143,8 @@ async fn one_refused_batch_does_not_take_its_neighbours_along() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 19);
 }
 
-/// Every connection of the backend is ended, again and again, while rows are stored.
-async fn a_broken_connection_is_retryable_and_passes() {
+/// All connections of the backend are terminated repeatedly while rows are stored.
+async fn a_broken_connection_is_a_retryable_error() {
     let place = Place::new();
     let backend = place.named_backend();
     backend.initialize().await.unwrap();
@@ -227,14 +227,14 @@ async fn closing_stores_what_was_accepted_and_ends_all_clones() {
         assert!(closed(backend.store_batch(&Batch::new([])).await.unwrap_err()));
         backend.close().await.unwrap();
     }
-    // It may have been served before; it must not hang.
+    // It may have been answered before, but it must not hang.
     while let Some(row) = stream.next().await {
         drop(row);
     }
 }
 
-/// Without a runtime of tokio's around it, and with the last handle dropped on the way out.
-fn any_executor_will_do_and_the_last_handle_waits() {
+/// Without a tokio runtime, and with the last handle dropped at the end.
+fn any_executor_works_and_the_last_handle_waits() {
     let place = Place::new();
     let backend = place.backend();
     pollster(backend.store("a", &json!(1), 1)).unwrap();
@@ -248,25 +248,25 @@ fn any_executor_will_do_and_the_last_handle_waits() {
     assert_eq!(runtime.block_on(place.number("SELECT count(*) FROM {s}.history")), 3001);
 }
 
-/// Ids of a schema that is gone must not fit the one made in its place.
-async fn a_schema_made_anew_takes_no_ids_of_the_old_one() {
+/// Ids of a dropped schema must not fit its successor.
+async fn a_recreated_schema_does_not_accept_old_ids() {
     let place = Place::new();
     let backend = place.backend();
     backend.store("a", &json!(1), 1).await.unwrap();
     backend.store("b", &json!(1), 1).await.unwrap();
     let drop_schema = format!("DROP SCHEMA {} CASCADE", place.quoted());
     place.client().await.batch_execute(&drop_schema).await.unwrap();
-    // Another backend makes it anew and gives the ids the other way round.
+    // Another backend creates it again and assigns the ids in reverse.
     let other = place.backend();
     other.store("b", &json!(1), 1).await.unwrap();
-    // The first may fail (its statements were prepared on other tables), but not lie.
+    // The first may fail, but must not report a wrong success.
     let _ = backend.store("a", &json!(2), 2).await;
     let b: Vec<i64> = other.query_latest("b", 9).await.unwrap();
     assert_eq!(b, [1], "the row of another record");
 }
 
-/// A trigger stands for whatever makes the server answer without doing what it was sent.
-async fn rows_that_do_not_go_in_are_an_error() {
+/// A trigger makes the server answer without storing anything.
+async fn rows_that_are_not_inserted_are_an_error() {
     let place = Place::new();
     let backend = place.backend();
     backend.store("a", &json!(1), 1).await.unwrap();
@@ -290,7 +290,7 @@ async fn rows_that_do_not_go_in_are_an_error() {
     assert_eq!(place.number("SELECT count(*) FROM {s}.writers").await, 0, "rolled back");
 }
 
-/// Every transaction that writes says so.
+/// Every transaction that writes is explicitly READ WRITE.
 async fn sessions_may_be_read_only_by_default() {
     let place = Place::new();
     let url = format!("{}?options=-c%20default_transaction_read_only%3Don", place.url);
@@ -300,8 +300,8 @@ async fn sessions_may_be_read_only_by_default() {
     assert_eq!(backend.cleanup(2).await.unwrap(), 1);
 }
 
-/// The first of several hosts takes the connection and never says a word.
-async fn a_host_that_hangs_is_passed_over() {
+/// The first of several hosts accepts the connection and never answers.
+async fn a_host_that_hangs_is_skipped() {
     let place = Place::new();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (before, host) = place.url.rsplit_once('@').unwrap();
@@ -312,8 +312,8 @@ async fn a_host_that_hangs_is_passed_over() {
     annals_postgres::PostgresBackend::new(config).initialize().await.unwrap();
 }
 
-/// Dropping a runtime within a runtime panics; the backend's own must not.
-async fn the_last_handle_may_be_dropped_within_a_runtime() {
+/// Dropping a runtime within a runtime panics; dropping the backend must not.
+async fn the_last_handle_can_be_dropped_within_a_runtime() {
     let place = Place::new();
     let backend = Arc::new(place.backend());
     backend.store("a", &json!(1), 1).await.unwrap();
@@ -347,14 +347,14 @@ annals_test_postgres::server_tests! {
     async a_batch_with_an_id_is_stored_once,
     async a_retry_waits_for_an_attempt_that_has_not_ended,
     async concurrent_stores_become_few_transactions,
-    async one_refused_batch_does_not_take_its_neighbours_along,
-    async a_broken_connection_is_retryable_and_passes,
+    async a_refused_batch_does_not_fail_its_neighbours,
+    async a_broken_connection_is_a_retryable_error,
     async dropping_a_future_leaves_the_row_stored_once_or_not_at_all,
     async closing_stores_what_was_accepted_and_ends_all_clones,
-    sync any_executor_will_do_and_the_last_handle_waits,
-    async a_schema_made_anew_takes_no_ids_of_the_old_one,
-    async rows_that_do_not_go_in_are_an_error,
+    sync any_executor_works_and_the_last_handle_waits,
+    async a_recreated_schema_does_not_accept_old_ids,
+    async rows_that_are_not_inserted_are_an_error,
     async sessions_may_be_read_only_by_default,
-    async a_host_that_hangs_is_passed_over,
-    async the_last_handle_may_be_dropped_within_a_runtime,
+    async a_host_that_hangs_is_skipped,
+    async the_last_handle_can_be_dropped_within_a_runtime,
 }

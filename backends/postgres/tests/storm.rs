@@ -1,5 +1,4 @@
-//! Broken connections: under stores and sweeps at once, under a sweep, under a migration, in every
-//! layout that has its own way of it.
+//! Broken connections during stores and sweeps, during a sweep and during a migration, in every layout.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -16,8 +15,7 @@ use futures_util::future::join_all;
 const SEED: u64 = 20_261_125;
 const CUTS: u64 = 30;
 
-/// Every acknowledged row is there or was counted by a sweep, once: whatever was cut while its
-/// partition was made, while it was stored, or while another sweep was at it.
+/// Every acknowledged row exists or was counted by a sweep, exactly once, wherever connections were cut.
 async fn every_row_is_stored_once_and_counted_once(place: Place) {
     place.backend().initialize().await.unwrap();
     let proxy = Proxy::start(&place.url).unwrap();
@@ -43,7 +41,7 @@ async fn every_row_is_stored_once_and_counted_once(place: Place) {
             let mut number = 0;
             while !enough() {
                 number += 1;
-                // In ten partitions: half of the rows are expired when they arrive.
+                // In ten partitions; half of the rows are expired when they arrive.
                 let rows = (0..10).map(|i| {
                     let at = (number * 1_000 + i * 10_000) % 100_000;
                     row(&format!("w{writer}"), (number * 10 + i) as i64, at)
@@ -82,15 +80,14 @@ async fn a_storm_over_shards() {
         .await;
 }
 
-/// Ends when the server has no session of `place`'s any more: what it had received before a cut may
-/// still be on its way.
+/// Waits until the server has no session of `place`: it may still process what it received before a cut.
 async fn settled(place: &Place) {
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'"
         .replace("{}", &place.application());
     while place.number(&sessions).await > 0 {}
 }
 
-/// Rows of the history and of partitions that are no longer part of it and not yet counted.
+/// The rows of the history, and of partitions that are detached and not yet counted.
 async fn rows_there(place: &Place) -> u64 {
     let tables = "SELECT format('{s}.%I', relname) FROM pg_class c \
                   WHERE relnamespace = to_regnamespace('{s}') AND (relname = 'history' \
@@ -104,10 +101,10 @@ async fn rows_there(place: &Place) -> u64 {
     rows.cast_unsigned()
 }
 
-/// Each attempt says what it removed; only of its last step, if nobody can know, it does not.
-/// A whole sweep takes less than `most` bytes in either direction.
-async fn a_sweep_that_is_cut_says_what_it_removed(place: Place, most: u64) {
-    /// Rows of a step, and of a part that goes as a whole.
+/// Each attempt reports what it removed, except for a last step whose outcome is unknown. A whole sweep
+/// transfers less than `most` bytes in either direction.
+async fn a_sweep_that_is_cut_reports_what_it_removed(place: Place, most: u64) {
+    /// The most rows of a step, and the rows of a part that is dropped as a whole.
     const MOST: u64 = 5_000;
     let direct = place.backend();
     direct.initialize().await.unwrap();
@@ -119,15 +116,15 @@ async fn a_sweep_that_is_cut_says_what_it_removed(place: Place, most: u64) {
     backend.initialize().await.unwrap();
     proxy.set(Fault::Cut { seed: SEED, most });
     let (mut failed, mut known, mut unknown) = (0, 0, 0);
-    // One in some twenty fails at a commit.
+    // About one in twenty fails at a commit.
     while failed < CUTS || unknown == 0 && failed < 20 * CUTS {
-        // In three partitions, of which the last one stays in part.
+        // In three partitions, of which the last is kept in part.
         let rows = (0..9_000).map(|i| row(&format!("r{}", i % 3), i, i.cast_unsigned() / 3));
         direct.store_batch(&Batch::new(rows.collect::<Vec<_>>())).await.unwrap();
         loop {
             let before = rows_there(&place).await;
             let result = backend.cleanup(2_500).await;
-            // Of each connection, for it is its sessions that are waited for.
+            // For each connection, because its sessions are waited for.
             proxy.cut();
             settled(&place).await;
             let gone = before - rows_there(&place).await;
@@ -159,26 +156,26 @@ async fn a_sweep_that_is_cut_says_what_it_removed(place: Place, most: u64) {
 }
 
 async fn a_sweep_of_rows_is_cut() {
-    a_sweep_that_is_cut_says_what_it_removed(Place::new(), 5_000).await;
+    a_sweep_that_is_cut_reports_what_it_removed(Place::new(), 5_000).await;
 }
 
 async fn a_sweep_of_partitions_is_cut() {
     let place = Place::with_options("partition_interval=1s");
-    a_sweep_that_is_cut_says_what_it_removed(place, 10_000).await;
+    a_sweep_that_is_cut_reports_what_it_removed(place, 10_000).await;
 }
 
 async fn a_sweep_of_chunks_is_cut() {
     let place = Place::with(Extension::Timescale, "timescale=require&chunk_interval=1s");
-    a_sweep_that_is_cut_says_what_it_removed(place, 10_000).await;
+    a_sweep_that_is_cut_reports_what_it_removed(place, 10_000).await;
 }
 
 async fn a_sweep_of_shards_is_cut() {
     let place = Place::with(Extension::Citus, "distribute=require");
-    a_sweep_that_is_cut_says_what_it_removed(place, 10_000).await;
+    a_sweep_that_is_cut_reports_what_it_removed(place, 10_000).await;
 }
 
-/// Whatever is cut, the history is what it was, or what it was to be.
-async fn a_migration_that_is_cut_is_made_or_not_made(mut place: Place, options: &'static str) {
+/// Whatever is cut, the history is either unchanged or completely converted.
+async fn a_migration_that_is_cut_is_complete_or_undone(mut place: Place, options: &'static str) {
     let first = place.schema.clone();
     let (mut round, mut failed) = (0, 0);
     let proxy = Proxy::start(&place.url).unwrap();
@@ -228,17 +225,18 @@ async fn a_migration_that_is_cut_is_made_or_not_made(mut place: Place, options: 
 }
 
 async fn a_migration_to_partitions_is_cut() {
-    a_migration_that_is_cut_is_made_or_not_made(Place::new(), "partition_interval=1s").await;
+    a_migration_that_is_cut_is_complete_or_undone(Place::new(), "partition_interval=1s").await;
 }
 
 async fn a_migration_to_a_hypertable_is_cut() {
     let place = Place::with(Extension::Timescale, "");
-    a_migration_that_is_cut_is_made_or_not_made(place, "timescale=require&chunk_interval=1s").await;
+    a_migration_that_is_cut_is_complete_or_undone(place, "timescale=require&chunk_interval=1s")
+        .await;
 }
 
 async fn a_migration_to_shards_is_cut() {
     let place = Place::with(Extension::Citus, "");
-    a_migration_that_is_cut_is_made_or_not_made(place, "distribute=require").await;
+    a_migration_that_is_cut_is_complete_or_undone(place, "distribute=require").await;
 }
 
 annals_test_postgres::server_tests! {

@@ -1,4 +1,4 @@
-//! TLS: every mode of `sslmode` against servers with it and without.
+//! TLS: every `sslmode` against servers with and without TLS.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -19,7 +19,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
-/// A server with TLS whose certificate is for `localhost` alone, and the files of its clients.
+/// A server with TLS whose certificate names only `localhost`, and the files of its clients.
 struct Encrypted {
     server: LocalServer,
     files: TempDir,
@@ -186,8 +186,8 @@ async fn each_mode_against_a_server_with_tls() {
     }
 }
 
-/// Certificates could be given in the URL alone.
-async fn a_certificate_may_be_set_without_the_url() {
+/// Certificates could once be set in the URL only.
+async fn certificates_can_be_set_without_the_url() {
     let server = Encrypted::get();
     server.database("certified").await;
     let config = |root: &str| {
@@ -201,7 +201,7 @@ async fn a_certificate_may_be_set_without_the_url() {
     assert!(error.to_string().contains("theirs.crt"), "{error}");
     let config = config("ours.crt").with_sslmode(SslMode::Disable);
     let error = PostgresBackend::new(config).initialize().await.unwrap_err();
-    assert!(error.to_string().contains("would not be looked at"), "{error}");
+    assert!(error.to_string().contains("would not be used"), "{error}");
 }
 
 async fn each_mode_against_a_server_without_tls() {
@@ -247,7 +247,7 @@ async fn a_certificate_of_another_authority_is_refused() {
 }
 
 /// The certificate is for `localhost`, and this is its address.
-async fn another_name_is_refused_by_verify_full_alone() {
+async fn only_verify_full_refuses_another_name() {
     let server = Encrypted::get();
     let url = |mode: &str| {
         let options = format!("sslmode={mode}&sslrootcert={{ours.crt}}");
@@ -257,12 +257,12 @@ async fn another_name_is_refused_by_verify_full_alone() {
     assert_eq!(kind, ErrorKind::Config, "{message}");
     assert!(message.contains("`sslmode=verify-full`"), "{message}");
     assert!(encrypted(&url("verify-ca")).await.unwrap());
-    // By the address, but with the name to compare.
+    // By address, with the name to compare.
     let named = url("verify-full").replace("@127.0.0.1", "@localhost");
     assert!(encrypted(&format!("{named}&hostaddr=127.0.0.1")).await.unwrap());
 }
 
-async fn a_server_that_wants_a_certificate_gets_it() {
+async fn a_server_that_requires_a_client_certificate_gets_it() {
     let server = Encrypted::get();
     server.database("certified").await;
     let url =
@@ -271,13 +271,13 @@ async fn a_server_that_wants_a_certificate_gets_it() {
     let (kind, message) = refusal(&url("")).await;
     assert_eq!(kind, ErrorKind::Permission, "{message}");
     assert!(message.contains("`sslcert`"), "{message}");
-    // The server may close before its refusal is read: then it is only a broken connection.
+    // If the server closes before its refusal is read, it is only a broken connection.
     let (kind, message) = refusal(&url("&sslcert={foreign.crt}&sslkey={foreign.key}")).await;
     assert!(matches!(kind, ErrorKind::Permission | ErrorKind::Connection), "{message}");
 }
 
-/// As libpq: the server may take nobody in with TLS.
-async fn prefer_goes_without_when_the_server_refuses_it() {
+/// As with libpq, the server may refuse every login over TLS.
+async fn prefer_continues_without_tls_if_the_server_refuses_it() {
     let server = Encrypted::get();
     server.database("plain").await;
     assert!(!encrypted(&server.url("localhost", "plain", "sslmode=prefer")).await.unwrap());
@@ -285,7 +285,7 @@ async fn prefer_goes_without_when_the_server_refuses_it() {
     assert_eq!(kind, ErrorKind::Permission, "{message}");
 }
 
-async fn files_that_do_not_do_are_named() {
+async fn unusable_files_are_named_in_the_error() {
     let server = Encrypted::get();
     for (options, option, file) in [
         ("sslrootcert={missing}", "`sslrootcert`", "missing"),
@@ -321,12 +321,12 @@ async fn files_are_read_again_for_each_connection() {
 
 annals_test_postgres::server_tests! {
     async each_mode_against_a_server_with_tls,
-    async a_certificate_may_be_set_without_the_url,
+    async certificates_can_be_set_without_the_url,
     async each_mode_against_a_server_without_tls,
     async a_certificate_of_another_authority_is_refused,
-    async another_name_is_refused_by_verify_full_alone,
-    async a_server_that_wants_a_certificate_gets_it,
-    async prefer_goes_without_when_the_server_refuses_it,
-    async files_that_do_not_do_are_named,
+    async only_verify_full_refuses_another_name,
+    async a_server_that_requires_a_client_certificate_gets_it,
+    async prefer_continues_without_tls_if_the_server_refuses_it,
+    async unusable_files_are_named_in_the_error,
     async files_are_read_again_for_each_connection,
 }

@@ -9,7 +9,7 @@ use annals_core::{
 };
 
 use crate::case::cases;
-use crate::check::{During, Verdict, ensure, equal, refused, skip};
+use crate::check::{During, Verdict, ensure, equal, failure, refused, skip};
 use crate::context::{Context, Store, joined, row};
 
 cases![
@@ -91,12 +91,30 @@ async fn cleanup_1_counts_exactly_while_rows_arrive(cx: &Context) -> Verdict {
     equal("the rows left", &(store.all().await?.len() as u64), &(WRITERS * ROWS / 2))
 }
 
-/// A cleanup that holds everybody up for its whole time fails, unless it takes no time worth
-/// speaking of.
+/// A cleanup that blocks every other call for its whole time fails, unless it takes next to no time. A
+/// busy machine may delay a call by itself, but not in every attempt.
 async fn cleanup_2_stores_and_queries_go_on(cx: &Context) -> Verdict {
+    const ATTEMPTS: usize = 6;
+    const NO_TIME: Duration = Duration::from_millis(500);
+    let mut last = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..ATTEMPTS {
+        let (longest, taken) = longest_wait_beside_a_cleanup(cx).await?;
+        if longest < NO_TIME.max(taken / 2) {
+            return Ok(());
+        }
+        last = (longest, taken);
+    }
+    Err(failure(
+        format!("the longest wait for a store and a query during a cleanup of {:?}", last.1),
+        "less than half of it",
+        format!("{:?}", last.0),
+    ))
+}
+
+/// Returns it with the time that the cleanup took.
+async fn longest_wait_beside_a_cleanup(cx: &Context) -> Verdict<(Duration, Duration)> {
     const OLD: u64 = 20_000;
     const NEW: u64 = OLD + 10;
-    const NO_TIME: Duration = Duration::from_millis(500);
     let store = cx.fresh().await?;
     let rows: Verdict<Vec<Row>> =
         (0..OLD).map(|at| row(["a", "b"][at as usize % 2], "x".repeat(60), at)).collect();
@@ -122,14 +140,9 @@ async fn cleanup_2_stores_and_queries_go_on(cx: &Context) -> Verdict {
     }
     let (removed, taken) = joined(cleanup.await)?;
     removed.during("cleaning up")?;
-    ensure(
-        longest < NO_TIME.max(taken / 2),
-        format!("the longest wait for a store and a query during a cleanup of {taken:?}"),
-        "less than half of it",
-        longest,
-    )?;
     let left = store.rows("*", QueryParams::default()).await?.len() as u64;
-    equal("the rows left", &left, &(at - NEW + 1))
+    equal("the rows left", &left, &(at - NEW + 1))?;
+    Ok((longest, taken))
 }
 
 async fn cleanup_3_space_comes_back(cx: &Context) -> Verdict {

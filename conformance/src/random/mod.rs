@@ -45,7 +45,7 @@ async fn reference_1_random_calls_agree_with_the_reference(cx: &Context) -> Verd
             if !failed.get() && started.elapsed() > BUDGET {
                 return Ok(());
             }
-            let context = Arc::new(Context::new(&suite));
+            let context = Arc::new(Context::new(&suite, Default::default()));
             let verdict = handle.block_on(async {
                 let verdict = compare::run(&context, &script).await;
                 context.remove_stores().await;

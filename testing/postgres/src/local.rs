@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use crate::machine::{find_binaries, free_port, owner_of, temporary_folder, unprivileged_user};
 use crate::watch::Watcher;
 
-/// Somebody else may take the free port before the server does.
+/// Another process may take the free port before the server does.
 const PORT_ATTEMPTS: usize = 5;
 
-/// A throw-away server of one's own, for tests that stop, kill or restart it. It listens on a free
+/// A separate throw-away server, for tests that stop, kill or restart it. It listens on a free
 /// loopback port; its data is removed when it is dropped and when the process ends.
 #[derive(Debug)]
 pub struct LocalServer {
@@ -78,7 +78,7 @@ impl LocalServer {
         server.on_a_free_port()
     }
 
-    /// The folder and who removes it.
+    /// The folder and the process that removes it.
     fn prepare(password: String) -> Result<Self, String> {
         let binaries = find_binaries()?;
         let folder = temporary_folder()?;
@@ -160,7 +160,7 @@ impl LocalServer {
         self.put(&path, &format!("{before}\n{lines}\n")).map(drop)
     }
 
-    /// Has it read its configuration again.
+    /// Makes the server reload its configuration.
     ///
     /// # Errors
     /// What `pg_ctl` reports.
@@ -192,7 +192,7 @@ impl LocalServer {
         self.signal("STOP")
     }
 
-    /// Lets it go on after [`halt`](Self::halt).
+    /// Resumes it after [`halt`](Self::halt).
     ///
     /// # Errors
     /// As [`halt`](Self::halt).
@@ -220,7 +220,7 @@ impl LocalServer {
     }
 
     /// Starts it again after [`crash`](Self::crash), on the same port and data, and waits until it
-    /// takes connections.
+    /// accepts connections.
     ///
     /// # Errors
     /// What `pg_ctl` and the server's log say.

@@ -1,17 +1,15 @@
-//! How the history is laid out on the server.
+//! The options for the layout of the history.
 
 use std::time::Duration;
 
-use annals_core::PersistenceError;
+use annals_core::{Result, duration};
 
 use crate::error;
 
 /// One day, in milliseconds.
 const DAY: i64 = 24 * 3_600_000;
 
-/// The shortest interval of time that rows are kept together by.
-const SHORTEST: i64 = 1;
-/// The longest: a thousand years.
+/// The longest interval: a thousand years.
 const LONGEST: i64 = 365_250 * DAY;
 
 /// Whether a schema that is created uses TimescaleDB.
@@ -20,14 +18,14 @@ pub enum Timescale {
     /// If the database has the extension.
     #[default]
     Auto,
-    /// Yes: without the extension, or with a history that is no hypertable, connecting fails.
+    /// Always. Connecting fails without the extension, or if the history is not a hypertable.
     Require,
-    /// No.
+    /// Never.
     Off,
 }
 
 impl Timescale {
-    pub(super) fn parse(value: &str) -> Result<Self, PersistenceError> {
+    pub(super) fn parse(value: &str) -> Result<Self> {
         match value {
             "auto" => Ok(Self::Auto),
             "require" => Ok(Self::Require),
@@ -37,50 +35,38 @@ impl Timescale {
     }
 }
 
-/// How the history is laid out. All times are in milliseconds.
-#[derive(Debug, Clone)]
+/// The options for the layout. All times are in milliseconds.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Storage {
     pub(crate) timescale: Timescale,
-    /// By Citus, over its nodes.
+    /// Over the nodes of a Citus cluster.
     pub(crate) distribute: bool,
     pub(crate) partition_interval: Option<i64>,
     pub(crate) chunk_interval: Option<i64>,
-    /// `Some(None)`: never, although it could be.
+    /// `Some(None)`: explicitly never.
     pub(crate) compress_after: Option<Option<i64>>,
 }
 
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            timescale: Timescale::Auto,
-            distribute: false,
-            partition_interval: None,
-            chunk_interval: None,
-            compress_after: None,
-        }
-    }
-}
-
 impl Storage {
-    /// What one chunk of a hypertable holds.
+    /// The time that one chunk of a hypertable covers.
     pub(crate) fn chunk_interval(&self) -> i64 {
         self.chunk_interval.unwrap_or(DAY)
     }
 
-    /// How old the rows of a chunk are when it is compressed.
+    /// The age at which a chunk is compressed.
     pub(crate) fn compress_after(&self) -> Option<i64> {
         self.compress_after.unwrap_or(Some(7 * DAY))
     }
 
-    /// Refuses what cannot be had together, and intervals beyond reason.
-    pub(crate) fn check(&self) -> Result<(), PersistenceError> {
+    /// Refuses options that exclude each other, and absurd intervals.
+    pub(crate) fn check(&self) -> Result<()> {
         for (option, interval) in [
             ("partition_interval", self.partition_interval),
             ("chunk_interval", self.chunk_interval),
             ("compress_after", self.compress_after.flatten()),
         ] {
-            if interval.is_some_and(|interval| !(SHORTEST..=LONGEST).contains(&interval)) {
-                let message = format!("`{option}` is 1 ms to 365250 d");
+            if interval.is_some_and(|interval| !(1..=LONGEST).contains(&interval)) {
+                let message = format!("`{option}` must be 1 ms to 365250 d");
                 return Err(error::config(message));
             }
         }
@@ -91,7 +77,7 @@ impl Storage {
         ];
         let mut asked = asked.iter().filter(|(_, asked)| *asked).map(|(option, _)| option);
         if let (Some(one), Some(other)) = (asked.next(), asked.next()) {
-            let message = format!("`{one}` and `{other}` exclude each other: choose one of them");
+            let message = format!("`{one}` and `{other}` exclude each other: choose one");
             return Err(error::config(message));
         }
         let hypertable = self.timescale != Timescale::Off
@@ -102,7 +88,8 @@ impl Storage {
             ("compress_after", self.compress_after.is_some()),
         ] {
             if set && !hypertable {
-                let message = format!("`{option}` is for TimescaleDB, which is not to be used");
+                let message =
+                    format!("`{option}` applies to TimescaleDB only, which other options exclude");
                 return Err(error::config(message));
             }
         }
@@ -110,12 +97,12 @@ impl Storage {
     }
 }
 
-/// In whole milliseconds, within the range that [`Storage::check`] looks at.
+/// In whole milliseconds; [`Storage::check`] checks the range.
 pub(crate) fn millis(interval: Duration) -> i64 {
     i64::try_from(interval.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// As [`interval`] reads it, in the largest unit that it is a whole number of.
+/// In the largest unit of which it is a whole number.
 pub(crate) fn shown_interval(millis: i64) -> String {
     let units = [(DAY, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     match units.into_iter().find(|(unit, _)| millis % unit == 0) {
@@ -124,26 +111,14 @@ pub(crate) fn shown_interval(millis: i64) -> String {
     }
 }
 
-/// An interval such as `1d`, `12h`, `30min`, `90s` or `500ms`; the unit is needed.
-pub(super) fn interval(key: &str, value: &str) -> Result<i64, PersistenceError> {
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let (count, unit) = value.split_at(digits);
-    let unit = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "min" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(DAY),
-        _ => None,
-    };
-    let interval =
-        unit.zip(count.parse().ok()).and_then(|(unit, count): (i64, i64)| count.checked_mul(unit));
-    interval
-        .ok_or_else(|| error::config(format!("`{key}` is an interval such as 1d, 12h or 30min")))
+/// An interval with its unit, such as `1d`.
+pub(super) fn interval(key: &str, value: &str) -> Result<i64> {
+    let interval = duration::parse(value);
+    interval.map(millis).map_err(|error| error::config(format!("`{key}`: {error}")))
 }
 
 /// `off`, or an interval.
-pub(super) fn compress_after(value: &str) -> Result<Option<i64>, PersistenceError> {
+pub(super) fn compress_after(value: &str) -> Result<Option<i64>> {
     if value == "off" {
         return Ok(None);
     }
@@ -151,7 +126,7 @@ pub(super) fn compress_after(value: &str) -> Result<Option<i64>, PersistenceErro
 }
 
 /// `require` or `off`.
-pub(super) fn distribute(value: &str) -> Result<bool, PersistenceError> {
+pub(super) fn distribute(value: &str) -> Result<bool> {
     match value {
         "require" => Ok(true),
         "off" => Ok(false),

@@ -1,14 +1,13 @@
-//! Setters for TLS: what the options `ssl…` of the URL say.
+//! The setters for TLS; each is an option `ssl…` of the URL.
 
 use std::path::PathBuf;
 
-use super::PostgresConfig;
-use crate::connect::{Roots, SslMode};
+use super::{PostgresConfig, Roots, SslMode};
 
 /// # TLS
 ///
-/// Of the server of the URL; that of `read_url` has its options in its own. What does not fit
-/// together is [`ErrorKind::Config`](annals_core::ErrorKind::Config) with the first call.
+/// These apply to the server of the URL; `read_url` has options of its own. A contradiction is an
+/// [`ErrorKind::Config`](annals_core::ErrorKind::Config) at the first call.
 ///
 /// ```
 /// use annals_postgres::{PostgresConfig, SslMode};
@@ -20,32 +19,32 @@ use crate::connect::{Roots, SslMode};
 /// # Ok::<(), annals_core::PersistenceError>(())
 /// ```
 impl PostgresConfig {
-    /// Sets how far TLS goes; `sslmode` of the URL.
+    /// Sets what TLS has to guarantee; `sslmode` of the URL.
     #[must_use]
     pub fn with_sslmode(mut self, mode: SslMode) -> Self {
         self.server.tls.mode = Some(mode);
         self
     }
 
-    /// Sets the file of the certificates, in PEM, that the server's has to be signed by one of;
-    /// `sslrootcert` of the URL. Without a mode it means [`SslMode::VerifyFull`]. The file is read
-    /// for each connection.
+    /// Sets the PEM file of the certificates of which one must have signed the server's; `sslrootcert`
+    /// of the URL. Without a mode it implies [`SslMode::VerifyFull`]. The file is read for each
+    /// connection.
     #[must_use]
     pub fn with_sslrootcert(mut self, file: impl Into<PathBuf>) -> Self {
         self.server.tls.roots = Some(Roots::File(file.into()));
         self
     }
 
-    /// Trusts the certificates that the operating system trusts; `sslrootcert=system` of the URL.
-    /// It takes [`SslMode::VerifyFull`], which it means without a mode.
+    /// Trusts the certificates of the operating system; `sslrootcert=system` of the URL. It needs
+    /// [`SslMode::VerifyFull`], which it implies without a mode.
     #[must_use]
     pub fn with_system_sslrootcert(mut self) -> Self {
         self.server.tls.roots = Some(Roots::System);
         self
     }
 
-    /// Sets the files, in PEM, of our own certificate and of its key; `sslcert` and `sslkey` of the
-    /// URL. The key is not encrypted and nobody else can read it. Both are read for each connection.
+    /// Sets the PEM files of the client certificate and of its key; `sslcert` and `sslkey` of the URL.
+    /// The key must be unencrypted and readable by its owner only. Both are read for each connection.
     #[must_use]
     pub fn with_sslcert(
         mut self,
@@ -62,7 +61,7 @@ impl PostgresConfig {
 mod tests {
     use super::*;
 
-    /// They say what the options of the URL say, in any order, and what those refuse is refused.
+    /// In any order, with the same errors.
     #[test]
     fn setters_mean_what_the_options_mean() {
         let by_url = |options: &str| {

@@ -1,4 +1,8 @@
-//! Queries: one snapshot each, read page by page.
+//! The read path: names that match, then their rows through a cursor, in one snapshot.
+//!
+//! [`open`] starts a task on the backend's thread that fetches page after page; the stream that it
+//! returns receives them through a channel of one page. Nothing is fetched before there is space for
+//! it, so a slow reader holds a connection but no memory.
 
 mod names;
 mod rows;
@@ -6,48 +10,40 @@ mod rows;
 use std::sync::Arc;
 
 use annals_core::{
-    ErrorKind, Outcome, Pattern, PersistenceError, Query, RawRow, RecordSummary, RowStream,
+    ErrorKind, Outcome, Pattern, PersistenceError, Query, RawRow, RecordSummary, Result, RowStream,
 };
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::types::Type;
 
 use crate::engine::Engine;
-use crate::session::{Parameter, Session};
+use crate::layout::Layout;
+use crate::net::{Session, int8s};
 use crate::worker::Worker;
 
 pub(crate) use names::{NamePages, Named};
 
-/// So many records are counted in one statement.
+/// The number of records that one statement counts.
 const SUMMARIES: usize = 200;
 
-/// So many records at once are read to their end from several shards: the coordinator gathers and
-/// sorts their rows before it sends the first.
-const GATHERED: usize = 50;
-
-/// Who reads.
+/// Who reads a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// This backend itself: it takes page after page.
+    /// The backend itself, which takes page after page.
     Prompt,
-    /// Somebody who may take his time.
+    /// A caller, who may take any time.
     Stream,
 }
 
-/// What the fetching task tells the stream.
+/// What the fetching task sends to the stream.
 enum Message {
     Page(Vec<RawRow>),
     Failed(PersistenceError),
-    /// Without it the stream was cut off.
+    /// The result is complete.
     End,
 }
 
-/// Begins a query. When this returns, its snapshot is taken.
-pub(crate) async fn open(
-    worker: &Arc<Worker>,
-    query: Query,
-    reader: Reader,
-) -> Result<RowStream, PersistenceError> {
+/// Begins a query. Its snapshot is taken when this returns.
+pub(crate) async fn open(worker: &Arc<Worker>, query: Query, reader: Reader) -> Result<RowStream> {
     if query.is_empty() {
         worker.check_open()?;
         return Ok(RowStream::from_rows(Vec::new()));
@@ -56,7 +52,7 @@ pub(crate) async fn open(
     let (opened, opening) = oneshot::channel();
     worker.spawn(serve(worker.engine().clone(), query, reader, opened, sender))?;
     opening.await.map_err(|_| PersistenceError::BackendShutdown)??;
-    // The stream is a handle of the backend too: the task lives on the backend's thread.
+    // The stream counts as a handle: its task runs on the backend's thread.
     let state = Some((pages, worker.clone()));
     Ok(RowStream::from_pages(stream::unfold(state, |state| async {
         let (mut pages, worker) = state?;
@@ -69,24 +65,24 @@ pub(crate) async fn open(
     })))
 }
 
-/// Fetches until the result ends or nobody wants it any more.
+/// Fetches until the result ends or its stream is dropped.
 async fn serve(
     engine: Arc<Engine>,
     query: Query,
     reader: Reader,
-    opened: oneshot::Sender<Result<(), PersistenceError>>,
+    opened: oneshot::Sender<Result<()>>,
     pages: mpsc::Sender<Message>,
 ) {
     let mut opened = Some(opened);
     let fetched = tokio::select! {
-        // Dropping `fetch` closes its connection and stops what the server does for it.
+        // Dropping `fetch` closes its connection and cancels its statement on the server.
         () = pages.closed() => return,
         fetched = fetch(&engine, &query, reader, &mut opened, &pages) => fetched,
     };
     let last = match (fetched, opened) {
         (Ok(()), _) => Message::End,
         (Err(error), Some(opened)) => {
-            // Nobody waits any more: the future was dropped, which is allowed.
+            // The caller may have dropped its future.
             let _ = opened.send(Err(error));
             return;
         }
@@ -99,44 +95,44 @@ async fn fetch(
     engine: &Engine,
     query: &Query,
     reader: Reader,
-    opened: &mut Option<oneshot::Sender<Result<(), PersistenceError>>>,
+    opened: &mut Option<oneshot::Sender<Result<()>>>,
     pages: &mpsc::Sender<Message>,
-) -> Result<(), PersistenceError> {
+) -> Result<()> {
     const OPERATION: &str = "query";
-    engine.readable().await?;
+    let layout = &**engine.schema.readable(&engine.pools).await?;
     let _permit = match reader {
-        Reader::Stream => Some(engine.stream_permit(OPERATION).await?),
+        Reader::Stream => Some(engine.pools.stream_permit(OPERATION).await?),
         Reader::Prompt => None,
     };
-    let (session, mut names, first) = begin(engine, OPERATION, &query.pattern).await?;
+    let (session, mut names, first) = begin(engine, layout, OPERATION, &query.pattern).await?;
     if let Some(opened) = opened.take() {
-        // If nobody waits, `pages` is closed as well, and that ends the task.
+        // If the caller is gone, `pages` is closed as well, which ends the task.
         let _ = opened.send(Ok(()));
     }
     let mut records = first;
     while !records.is_empty() {
-        let gathered = engine.config().storage.distribute && query.limit.is_none();
-        for some in records.chunks(if gathered { GATHERED } else { records.len() }) {
-            rows::fetch(engine, &session, query, some, pages).await?;
+        let at_once = if query.limit.is_none() { layout.records_at_once() } else { usize::MAX };
+        for some in records.chunks(at_once.min(records.len())) {
+            rows::fetch(&engine.schema.sql, layout, &session, query, some, pages).await?;
         }
-        records = names.next(engine, &session).await?;
+        records = names.next(&session).await?;
     }
-    session.run(session.client().batch_execute("COMMIT")).await?;
-    session.release();
-    Ok(())
+    session.finish().await
 }
 
-/// Begins a transaction that reads one snapshot, and takes it with the first names. A connection
-/// that broke while it lay in the pool is replaced once.
+/// Begins a transaction that reads one snapshot, which the first names take. A connection that broke
+/// while it was idle is replaced once.
 async fn begin(
     engine: &Engine,
+    layout: &dyn Layout,
     operation: &'static str,
     pattern: &Pattern,
-) -> Result<(Session, NamePages, Vec<Named>), PersistenceError> {
+) -> Result<(Session, NamePages, Vec<Named>)> {
     let attempt = || async {
-        let session = engine.querier(operation).await?;
-        let mut names = NamePages::new(pattern.clone());
-        let first = names.begin(engine, &session).await?;
+        let sql = &engine.schema.sql;
+        let session = engine.pools.querier(operation).await?;
+        let mut names = NamePages::new(sql, pattern.clone());
+        let first = names.begin(&sql.begin_read(&layout.read_lock(sql)), &session).await?;
         Ok((session, names, first))
     };
     match attempt().await {
@@ -144,7 +140,7 @@ async fn begin(
             debug_assert_eq!(
                 PersistenceError::Backend(error).outcome(),
                 Outcome::NotApplied,
-                "nothing is ever committed here"
+                "nothing is committed here"
             );
             attempt().await
         }
@@ -152,25 +148,19 @@ async fn begin(
     }
 }
 
-/// The matching records that have rows, by name.
-pub(crate) async fn records(
-    engine: Arc<Engine>,
-    pattern: Pattern,
-) -> Result<Vec<RecordSummary>, PersistenceError> {
+/// The matching records that have rows, in order of name.
+pub(crate) async fn records(engine: Arc<Engine>, pattern: Pattern) -> Result<Vec<RecordSummary>> {
     let mut summaries = Vec::new();
-    engine.readable().await?;
+    let layout = &**engine.schema.readable(&engine.pools).await?;
     if !pattern.can_match() {
         return Ok(summaries);
     }
-    let (session, mut names, mut records) = begin(&engine, "records", &pattern).await?;
-    let client = session.client();
+    let (session, mut names, mut records) = begin(&engine, layout, "records", &pattern).await?;
+    let select = layout.summaries(&engine.schema.sql);
     while !records.is_empty() {
         for records in records.chunks(SUMMARIES) {
             let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
-            let parameters: [Parameter<'_>; 1] = [(&ids, Type::INT8_ARRAY)];
-            let rows = client.query_typed(&engine.sql.summaries, &parameters);
-            let rows = session.run(rows).await?;
-            for row in rows {
+            for row in session.query(&select, &[int8s(&ids)]).await? {
                 let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or(0);
                 // Records without rows have no times.
                 let times = row.get::<_, Option<i64>>(2).zip(row.get::<_, Option<i64>>(3));
@@ -185,10 +175,9 @@ pub(crate) async fn records(
                 }
             }
         }
-        records = names.next(&engine, &session).await?;
+        records = names.next(&session).await?;
     }
-    session.run(client.batch_execute("COMMIT")).await?;
-    session.release();
+    session.finish().await?;
     summaries.sort_unstable_by(|a, b| a.record.cmp(&b.record));
     Ok(summaries)
 }

@@ -1,18 +1,18 @@
-//! Which records a pattern means: names by range, then core's matcher.
+//! Finds the records that match a pattern: a range of names on the server, then core's matcher.
 
 use std::sync::Arc;
 
-use annals_core::{MAX_NAME_BYTES, Pattern, PersistenceError};
+use annals_core::{MAX_NAME_BYTES, Pattern, Result};
 use futures_util::future::join;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::engine::Engine;
-use crate::session::{Parameter, Session};
+use crate::net::{Parameter, Session, int8};
+use crate::sql::Sql;
 
 /// Names per statement.
 const PAGE: usize = 2000;
-/// A sparse pattern looks at further pages until so many names match.
+/// A sparse pattern reads further pages until this many names match.
 const ENOUGH: usize = 500;
 
 /// A record's name and id.
@@ -24,6 +24,7 @@ pub(crate) struct Named {
 /// The matching names in byte order, page by page: there may be more than fit into memory.
 pub(crate) struct NamePages {
     pattern: Pattern,
+    select: String,
     /// Names are greater than this.
     after: String,
     /// Names are smaller than this.
@@ -32,68 +33,59 @@ pub(crate) struct NamePages {
 }
 
 impl NamePages {
-    pub(crate) fn new(pattern: Pattern) -> Self {
+    pub(crate) fn new(sql: &Sql, pattern: Pattern) -> Self {
+        let s = &sql.schema;
+        let select = match pattern.exact() {
+            Some(_) => format!("SELECT id, name FROM {s}.records WHERE name = $1"),
+            None => format!(
+                "SELECT id, name FROM {s}.records WHERE name >= $1 AND name > $2 AND name < $3 \
+                 ORDER BY name LIMIT $4"
+            ),
+        };
         let below = upper_bound(pattern.literal_prefix());
-        Self { pattern, after: String::new(), below, done: false }
+        Self { pattern, select, after: String::new(), below, done: false }
     }
 
-    /// Begins a reading transaction and returns the first page, both in one round trip.
-    pub(super) async fn begin(
-        &mut self,
-        engine: &Engine,
-        session: &Session,
-    ) -> Result<Vec<Named>, PersistenceError> {
-        let begin = session.client().batch_execute(engine.begin_read());
+    /// Begins a reading transaction with `begin` and returns the first page, in one round trip.
+    pub(super) async fn begin(&mut self, begin: &str, session: &Session) -> Result<Vec<Named>> {
+        let begin = session.client().batch_execute(begin);
         let both = async {
-            // Each sends when it is first polled, and `join` polls in this order.
-            let (begun, rows) = join(begin, self.ask(engine, session)).await;
+            // Each future sends when it is first polled, and `join` polls in this order.
+            let (begun, rows) = join(begin, self.ask(session)).await;
             begun.and(rows)
         };
         let rows = session.run(both).await?;
         let mut found = Vec::new();
         self.take(rows, &mut found);
-        self.fill(engine, session, found).await
+        self.fill(session, found).await
     }
 
     /// The next page; empty when there is none.
-    pub(crate) async fn next(
-        &mut self,
-        engine: &Engine,
-        session: &Session,
-    ) -> Result<Vec<Named>, PersistenceError> {
-        self.fill(engine, session, Vec::new()).await
+    pub(crate) async fn next(&mut self, session: &Session) -> Result<Vec<Named>> {
+        self.fill(session, Vec::new()).await
     }
 
-    async fn fill(
-        &mut self,
-        engine: &Engine,
-        session: &Session,
-        mut found: Vec<Named>,
-    ) -> Result<Vec<Named>, PersistenceError> {
+    async fn fill(&mut self, session: &Session, mut found: Vec<Named>) -> Result<Vec<Named>> {
         while !self.done && found.len() < ENOUGH {
-            let rows = session.run(self.ask(engine, session)).await?;
+            let rows = session.run(self.ask(session)).await?;
             self.take(rows, &mut found);
         }
         Ok(found)
     }
 
-    async fn ask(
-        &self,
-        engine: &Engine,
-        session: &Session,
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+    async fn ask(&self, session: &Session) -> Result<Vec<Row>, tokio_postgres::Error> {
         let client = session.client();
         if let Some(name) = self.pattern.exact() {
-            return client.query_typed(&engine.sql.name_exact, &[(&name, Type::TEXT)]).await;
+            return client.query_typed(&self.select, &[(&name, Type::TEXT)]).await;
         }
         let (prefix, limit) = (self.pattern.literal_prefix(), PAGE as i64);
         let range: [Parameter<'_>; 4] = [
             (&prefix, Type::TEXT),
             (&self.after, Type::TEXT),
             (&self.below, Type::TEXT),
-            (&limit, Type::INT8),
+            int8(&limit),
         ];
-        client.query_typed(&engine.sql.names_page, &range).await
+        client.query_typed(&self.select, &range).await
     }
 
     fn take(&mut self, rows: Vec<Row>, found: &mut Vec<Named>) {
@@ -107,21 +99,21 @@ impl NamePages {
     }
 }
 
-/// A text that is greater, by bytes, than every name that begins with `prefix`, and not greater
-/// than any other name that follows them.
+/// A text that is greater, byte by byte, than every name that starts with `prefix`, and not greater than
+/// any other name that follows them.
 ///
-/// Of UTF-8 the order by bytes is the order by code points, so that raising the last character
-/// will do. PostgreSQL takes valid text only: raising the last byte would not do.
+/// In UTF-8 the order of bytes is the order of code points, so it suffices to raise the last character.
+/// PostgreSQL accepts valid text only: raising the last byte could yield invalid text.
 fn upper_bound(prefix: &str) -> String {
     let mut bound = prefix.to_owned();
     while let Some(last) = bound.pop() {
-        // The range of characters steps over the surrogates; after the last one there is none.
+        // The range of characters skips the surrogates; the last character has no successor.
         if let Some(next) = (last..=char::MAX).nth(1) {
             bound.push(next);
             return bound;
         }
     }
-    // Longer than a name can be, of the greatest character.
+    // The greatest character, repeated beyond the longest name.
     char::MAX.to_string().repeat(MAX_NAME_BYTES / char::MAX.len_utf8() + 1)
 }
 
@@ -130,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_is_above_the_prefix_and_all_that_begin_with_it() {
+    fn the_bound_is_above_all_names_with_the_prefix() {
         assert_eq!(upper_bound("ab"), "ac");
         assert_eq!(upper_bound("a\u{10ffff}"), "b");
         assert_eq!(upper_bound("\u{d7ff}"), "\u{e000}");

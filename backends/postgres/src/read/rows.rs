@@ -1,48 +1,48 @@
-//! The rows of some records, through a cursor.
+//! Reads the rows of some records through a cursor.
 
 use std::pin::pin;
 use std::sync::Arc;
 
-use annals_core::{ErrorKind, Order, PersistenceError, Query, RawRow};
+use annals_core::{ErrorKind, Order, Query, RawRow, Result};
 use futures_util::TryStreamExt;
 use futures_util::future::join;
 use tokio::sync::mpsc;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::{Message, Named};
-use crate::engine::Engine;
 use crate::error;
-use crate::session::{Parameter, Session};
+use crate::layout::Layout;
+use crate::net::{Parameter, Session, int8, int8s};
+use crate::sql::Sql;
 
 /// Rows per FETCH and per page.
 const PAGE_ROWS: usize = 1000;
-/// A page ends early when its JSON reaches this. What the server has not sent by then waits in the
-/// socket: the driver buffers no more than what one read of it brings.
+/// A page ends early when its JSON reaches this size. The rest waits in the socket: the driver buffers
+/// only what one read returns.
 const PAGE_BYTES: usize = 1 << 20;
 
 const CURSOR: &str = "annals_rows";
 
-/// Sends the rows of `records` (in their order) to `pages`. Nothing is fetched before there is
-/// room for it.
+/// Sends the rows of `records`, in their order, to `pages`. Nothing is fetched before there is space for
+/// it.
 pub(super) async fn fetch(
-    engine: &Engine,
+    sql: &Sql,
+    layout: &dyn Layout,
     session: &Session,
     query: &Query,
     records: &[Named],
     pages: &mpsc::Sender<Message>,
-) -> Result<(), PersistenceError> {
+) -> Result<()> {
     let client = session.client();
     let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
-    // `Query` keeps both within i64.
+    // `Query` limits both to i64.
     let (from, to) = (query.from.cast_signed(), query.to.cast_signed());
     let limit = query.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let of_one = engine.sql.of_one.as_ref().filter(|_| records.len() == 1);
-    let select = match (query.order, limit, of_one) {
-        (Order::OldestFirst, None, _) => &engine.sql.oldest_first,
-        (Order::NewestFirst, _, Some(of_one)) => &of_one.newest_first,
-        (Order::NewestFirst, _, None) => &engine.sql.newest_first,
-        (Order::OldestFirst, Some(_), Some(of_one)) => &of_one.newest_ascending,
-        (Order::OldestFirst, Some(_), None) => &engine.sql.newest_ascending,
+    let one = records.len() == 1;
+    let select = match (query.order, limit) {
+        (Order::NewestFirst, _) => layout.newest_first(sql, one),
+        (Order::OldestFirst, None) => layout.oldest_first(sql),
+        (Order::OldestFirst, Some(_)) => layout.newest_ascending(sql, one),
     };
     let declare = format!("DECLARE {CURSOR} NO SCROLL CURSOR FOR {select}");
     let fetch_page = format!("FETCH FORWARD {PAGE_ROWS} FROM {CURSOR}");
@@ -51,13 +51,9 @@ pub(super) async fn fetch(
     let mut sorter = Sorted { records, order: query.order, last: None };
     let Ok(mut room) = pages.reserve().await else { return Ok(()) };
     let opening = async {
-        // Each sends when it is first polled, and `join` polls in this order.
-        let parameters: [Parameter<'_>; 4] = [
-            (&ids, Type::INT8_ARRAY),
-            (&from, Type::INT8),
-            (&to, Type::INT8),
-            (&limit, Type::INT8),
-        ];
+        // Each future sends when it is first polled, and `join` polls in this order.
+        let parameters: [Parameter<'_>; 4] =
+            [int8s(&ids), int8(&from), int8(&to), (&limit, Type::INT8)];
         let declared = client.execute_typed(&declare, &parameters);
         let fetched = client.query_typed_raw(&fetch_page, no_parameters());
         let (declared, fetched) = join(declared, fetched).await;
@@ -97,11 +93,11 @@ pub(super) async fn fetch(
         }
         fetched = session.run(client.query_typed_raw(&fetch_page, no_parameters())).await?;
     }
-    session.run(client.batch_execute(&format!("CLOSE {CURSOR}"))).await
+    session.execute(&format!("CLOSE {CURSOR}")).await
 }
 
-/// Checks the order instead of asking the server to sort: the plan (records in the order of the
-/// array, an index scan for each) gives it for nothing, but SQL does not promise it.
+/// Checks the order instead of asking the server to sort. The plan, one index scan for each record in
+/// the order of the array, yields it for free, but SQL does not guarantee it.
 struct Sorted<'a> {
     records: &'a [Named],
     order: Order,
@@ -109,7 +105,7 @@ struct Sorted<'a> {
 }
 
 impl Sorted<'_> {
-    fn next(&mut self, place: i64, time: i64, json: &str) -> Result<RawRow, PersistenceError> {
+    fn next(&mut self, place: i64, time: i64, json: &str) -> Result<RawRow> {
         let in_order = match (self.last.replace((place, time)), self.order) {
             (None, _) => true,
             (Some((before, _)), _) if before != place => before < place,

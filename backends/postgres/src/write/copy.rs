@@ -1,4 +1,4 @@
-//! Many rows: binary COPY.
+//! Sends many rows with a binary COPY.
 
 use std::pin::pin;
 
@@ -7,16 +7,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use tokio_postgres::{Client, CopyInSink};
 
-/// Sent as soon as so many bytes are together.
+/// Data is sent once it has this many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The signature, no flags, no extension of the header.
+/// The signature, no flags, no header extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// Sends the rows with their record ids, in a transaction that is known to have begun.
 ///
-/// The driver gives the statement a name, and forgets it on the server before the commit is sent:
-/// within a transaction a pooler does not come between the two.
+/// The driver names the statement, and closes it on the server before the commit is sent. Within a
+/// transaction a pooler does not switch servers.
 pub(super) async fn send(
     client: &Client,
     sql: &str,
@@ -33,10 +33,10 @@ pub(super) async fn send(
         chunk.put_i32(8);
         chunk.put_i64(*id);
         chunk.put_i32(8);
-        // `Batch::validate` and `Row` refuse what is beyond i64.
+        // `Batch::validate` and `Row` refuse times beyond i64.
         chunk.put_i64(row.stored_at.cast_signed());
         let value = row.value.as_str().as_bytes();
-        // A value of 2 GiB is beyond what a message can hold; the server says so.
+        // A value of 2 GiB exceeds the protocol's limit, and the server reports it.
         chunk.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
         chunk.put_slice(value);
         if chunk.len() >= CHUNK_BYTES {

@@ -1,13 +1,17 @@
-//! The write queue: all that waits becomes one transaction.
+//! The write path: batches wait in a queue, everything that waits becomes one transaction (group
+//! commit), and each caller gets an answer.
+//!
+//! [`run`] drives the writers. A writer takes a group from the queue and stores it ([`group`]), as
+//! arrays or with COPY. The queue is bounded in bytes by its [`Budget`].
 
 mod copy;
 mod group;
-mod names;
+mod statements;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::{Batch, ErrorKind, Outcome, PersistenceError};
+use annals_core::{Batch, ErrorKind, Outcome, PersistenceError, Result};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -15,29 +19,26 @@ use crate::closing::Deadline;
 use crate::engine::Engine;
 use crate::error::{self, Native, Phase};
 
-pub(crate) use names::NameCache;
-
-/// The most rows and bytes of JSON that batches are grouped up to. One batch larger than that is a
-/// group of its own.
+/// The most rows and bytes of JSON in a group. A batch beyond that is a group by itself.
 const GROUP_ROWS: usize = 4096;
 const GROUP_BYTES: usize = 8 << 20;
 
-/// What the queue holds at most, in units of 256 bytes: 64 MiB. Callers beyond that wait.
+/// The most that the queue holds, in units of 256 bytes: 64 MiB. Further callers wait.
 const BUDGET_UNITS: u32 = (64 << 20) / UNIT_BYTES;
 const UNIT_BYTES: u32 = 256;
 
-/// A batch on its way, and who waits for it.
+/// A batch in the queue, and the channel for its answer.
 pub(crate) struct Job {
     pub(crate) batch: Batch,
     pub(crate) operation: &'static str,
-    pub(crate) reply: oneshot::Sender<Result<(), PersistenceError>>,
-    /// Its share of what the queue may hold.
+    pub(crate) reply: oneshot::Sender<Result<()>>,
+    /// Its share of the budget.
     #[expect(dead_code, reason = "held, not read")]
     pub(crate) share: OwnedSemaphorePermit,
 }
 
-/// Bounds what waits in the queue: rows of callers that no longer wait for their answer would
-/// otherwise pile up without limit.
+/// Bounds the queue: rows of callers that no longer wait for their answer would otherwise accumulate
+/// without limit.
 #[derive(Clone)]
 pub(crate) struct Budget {
     units: Arc<Semaphore>,
@@ -62,12 +63,12 @@ impl Budget {
         &self,
         operation: &'static str,
         batch: &Batch,
-    ) -> Result<OwnedSemaphorePermit, PersistenceError> {
+    ) -> Result<OwnedSemaphorePermit> {
         let share = self.units.clone().acquire_many_owned(Self::units(batch));
         match timeout(self.wait, share).await {
             Ok(share) => share.map_err(|_| PersistenceError::BackendShutdown),
             Err(_) => {
-                let message = "the write queue stayed full for `wait_timeout`";
+                let message = "the write queue remained full for `wait_timeout`";
                 Err(error::timeout(operation, Native::Wait, Phase::Before, message))
             }
         }
@@ -80,28 +81,25 @@ fn bytes(batch: &Batch) -> usize {
 }
 
 /// Puts a job into the queue.
-pub(crate) fn hand_over(
-    queue: &mpsc::UnboundedSender<Job>,
-    job: Job,
-) -> Result<(), PersistenceError> {
+pub(crate) fn enqueue(queue: &mpsc::UnboundedSender<Job>, job: Job) -> Result<()> {
     queue.send(job).map_err(|_| PersistenceError::BackendShutdown)
 }
 
-/// The receiving end, shared by the writers.
+/// The receiving end of the queue, shared by the writers.
 struct Queue {
     jobs: mpsc::UnboundedReceiver<Job>,
-    /// Did not fit into the group before.
+    /// A job that did not fit into the previous group.
     carried: Option<Job>,
 }
 
 /// Runs the writers until the queue is closed and everything in it is answered.
 pub(crate) async fn run(engine: Arc<Engine>, jobs: mpsc::UnboundedReceiver<Job>) {
     let queue = Arc::new(Mutex::new(Queue { jobs, carried: None }));
-    let writers: Vec<_> = (0..engine.config().writers)
+    let writers: Vec<_> = (0..engine.config.writers)
         .map(|_| tokio::spawn(write_groups(engine.clone(), queue.clone())))
         .collect();
     for writer in writers {
-        // A writer does not panic: each group has a task of its own.
+        // A writer does not panic: each group is stored by a separate task.
         let _ = writer.await;
     }
 }
@@ -112,7 +110,7 @@ async fn write_groups(engine: Arc<Engine>, queue: Arc<Mutex<Queue>>) {
         if group.is_empty() {
             return;
         }
-        if engine.closing.deadline().has_passed() {
+        if engine.pools.closing.deadline().has_passed() {
             for job in group {
                 let error = Deadline::error(job.operation, Phase::Before);
                 answer(&engine, job, Err(error));
@@ -126,7 +124,7 @@ async fn write_groups(engine: Arc<Engine>, queue: Arc<Mutex<Queue>>) {
 }
 
 impl Queue {
-    /// Waits for one job and takes along what waits behind it. Empty: the queue is closed.
+    /// Waits for one job and takes those that wait behind it. Empty: the queue is closed.
     async fn next_group(&mut self) -> Vec<Job> {
         let first = match self.carried.take() {
             Some(job) => Some(job),
@@ -138,7 +136,7 @@ impl Queue {
         while let Ok(job) = self.jobs.try_recv() {
             rows += job.batch.rows().len();
             size += bytes(&job.batch);
-            // One statement claims the numbers of all writers, and can claim one of each only.
+            // One statement claims the numbers of all writers, and can claim only one for each.
             let writer = job.batch.id().map(|id| id.writer);
             let claimed = |other: &Job| other.batch.id().map(|id| id.writer) == writer;
             let twice = writer.is_some() && group.iter().any(claimed);
@@ -152,12 +150,12 @@ impl Queue {
     }
 }
 
-/// Stores a group and answers everyone in it.
+/// Stores a group and answers each of its callers.
 async fn write_group(engine: Arc<Engine>, mut group: Vec<Job>) {
     let batches: Vec<&Batch> = group.iter().map(|job| &job.batch).collect();
     let result = store(&engine, group[0].operation, &batches).await;
     match result {
-        // One batch that the server refuses must not take its neighbours along.
+        // A batch that the server refuses must not fail the others.
         Err(error) if group.len() > 1 && refused(&error) => {
             for job in group {
                 let result = store(&engine, job.operation, &[&job.batch]).await;
@@ -172,34 +170,30 @@ async fn write_group(engine: Arc<Engine>, mut group: Vec<Job>) {
     }
 }
 
-fn answer(engine: &Engine, job: Job, result: Result<(), PersistenceError>) {
+fn answer(engine: &Engine, job: Job, result: Result<()>) {
     if let Err(error) = &result {
-        engine.closing.note(&job.batch, error);
+        engine.pools.closing.note(&job.batch, error);
     }
-    // Nobody waits any more: the future was dropped, which is allowed.
+    // The caller may have dropped its future.
     let _ = job.reply.send(result);
 }
 
-/// Whether the server found fault with what was sent, so that parts of it may well be taken.
+/// Whether the server objected to the data, so that it may accept a part of it.
 fn refused(error: &PersistenceError) -> bool {
     let PersistenceError::Backend(backend) = error else { return false };
     backend.kind() == ErrorKind::Other && error.outcome() == Outcome::NotApplied
 }
 
-/// Stores batches in one transaction; one more attempt when the first certainly did nothing and a
-/// fresh connection or a moment may be all it takes.
-async fn store(
-    engine: &Engine,
-    operation: &'static str,
-    batches: &[&Batch],
-) -> Result<(), PersistenceError> {
-    let passing = |error: &PersistenceError| {
+/// Stores batches in one transaction. Tries again once if the first attempt certainly stored nothing
+/// and a new connection or a moment may help.
+async fn store(engine: &Engine, operation: &'static str, batches: &[&Batch]) -> Result<()> {
+    let transient = |error: &PersistenceError| {
         let PersistenceError::Backend(backend) = error else { return false };
         matches!(backend.kind(), ErrorKind::Connection | ErrorKind::Busy)
             && error.outcome() == Outcome::NotApplied
     };
     match group::store(engine, operation, batches).await {
-        Err(error) if passing(&error) => group::store(engine, operation, batches).await,
+        Err(error) if transient(&error) => group::store(engine, operation, batches).await,
         result => result,
     }
 }

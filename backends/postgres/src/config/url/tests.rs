@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn every_option_is_read() {
+fn every_option_is_parsed() {
     let config = PostgresConfig::from_url(
         "postgresql://ada:s%40crit@h1:5433,h2/plant?schema=a%20%22b%22&max_value_bytes=10\
          &pool_size=3&writers=2&durability=process&wait_timeout=1500&connect_timeout=7\
@@ -23,7 +23,7 @@ fn every_option_is_read() {
 }
 
 #[test]
-fn what_says_how_to_get_in_is_read_for_both_servers() {
+fn server_options_are_parsed_for_both_servers() {
     let config = PostgresConfig::from_url(
         "postgres://ada@h1,h2/plant?target_session_attrs=primary&sslmode=verify-ca\
          &sslrootcert=%2Fca%20s.crt&sslcert=c.crt&sslkey=c.key&password_file=/run/secret\
@@ -43,11 +43,11 @@ fn what_says_how_to_get_in_is_read_for_both_servers() {
     assert_eq!(read.driver.get_password(), Some(&b"s@crit"[..]));
     let tls = read.tls.resolve().unwrap();
     assert_eq!((tls.mode, tls.roots), (SslMode::Require, None));
-    assert_eq!(read.target, Target::PreferStandby);
+    assert_eq!(Some(read.target), Target::parse("prefer-standby"));
 }
 
 #[test]
-fn roots_decide_what_is_verified() {
+fn root_certificates_determine_what_is_verified() {
     let verified = |options: &str| {
         let config = PostgresConfig::from_url(&format!("postgres://u@h/db?{options}")).unwrap();
         let tls = config.server.tls.resolve().unwrap();
@@ -63,7 +63,7 @@ fn roots_decide_what_is_verified() {
 }
 
 #[test]
-fn the_layout_is_read() {
+fn layout_options_are_parsed() {
     let storage = |query: &str| {
         let url = format!("postgres://u@h/db?{query}");
         PostgresConfig::from_url(&url).unwrap().storage
@@ -80,18 +80,18 @@ fn the_layout_is_read() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_and_says_why() {
+fn bad_urls_are_refused_with_the_reason() {
     for (url, reason) in [
-        ("mysql://u:hunter2@h/db", "cannot be read"),
-        ("postgres://u:hunter2@h:port/db", "cannot be read"),
+        ("mysql://u:hunter2@h/db", "cannot be parsed"),
+        ("postgres://u:hunter2@h:port/db", "cannot be parsed"),
         ("postgres://u:hunter2@h/db?sslmode=verify-ca", "`sslrootcert`"),
         ("postgres://u:hunter2@h/db?sslmode=verify-ca&sslrootcert=system", "verify-full"),
-        ("postgres://u:hunter2@h/db?sslmode=prefer&sslrootcert=/x", "not be looked at"),
+        ("postgres://u:hunter2@h/db?sslmode=prefer&sslrootcert=/x", "would not be used"),
         ("postgres://u:hunter2@h/db?sslrootcert=", "path of a file"),
-        ("postgres://u:hunter2@h/db?sslcert=/x", "belong together"),
+        ("postgres://u:hunter2@h/db?sslcert=/x", "given together"),
         ("postgres://u:hunter2@h/db?sslpassword=hunter2", "`sslpassword`"),
-        ("postgres://u:hunter2@h/db?pool=3", "there are chunk_interval, "),
-        ("postgres://u:hunter2@h/db?create=maybe", "`create` is `true` or `false`"),
+        ("postgres://u:hunter2@h/db?pool=3", "known are chunk_interval, "),
+        ("postgres://u:hunter2@h/db?create=maybe", "`create` must be `true` or `false`"),
         ("postgres://u:hunter2@h/db?password_file=/x", "`password_file`"),
         ("postgres://u@h/db?passfile=", "`passfile`"),
         ("postgres://u:hunter2@h/db?target_session_attrs=both", "prefer-standby"),
@@ -112,7 +112,7 @@ fn what_cannot_work_is_refused_and_says_why() {
         ("postgres://u:hunter2@h/db?writers=0", "writers"),
         ("postgres://u:hunter2@h/db?durability=volatile", "durability"),
         ("postgres://u:hunter2@h/db?wait_timeout=0", "wait_timeout"),
-        ("postgres://u:hunter2@h/db?wait_timeout=5h", "wait_timeout"),
+        ("postgres://u:hunter2@h/db?wait_timeout=5 parsecs", "wait_timeout"),
         ("postgres://u:hunter2@h/db?statement_timeout=99999999999", "statement_timeout"),
         ("postgres:///db?user=u&password=hunter2", "no host"),
         ("postgres://u:hunter2@h/db?timescale=yes", "timescale"),
@@ -130,17 +130,19 @@ fn what_cannot_work_is_refused_and_says_why() {
         ("postgres://u:hunter2@h/db?compress_after=1d&distribute=require", "TimescaleDB"),
     ] {
         let error = PostgresConfig::from_url(url).unwrap_err();
-        let PersistenceError::Backend(backend) = &error else { panic!("{url}: {error:?}") };
+        let annals_core::PersistenceError::Backend(backend) = &error else {
+            panic!("{url}: {error:?}")
+        };
         assert_eq!(backend.kind(), annals_core::ErrorKind::Config, "{url}");
         assert!(error.to_string().contains(reason), "{url}: {error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}: {error:?}");
     }
 }
 
-/// An unescaped character in the password once made its second half a host or a database, which
-/// later messages show.
+/// An unescaped character once turned the rest of a password into a host or a database, which appeared in
+/// messages.
 #[test]
-fn a_password_with_a_special_character_is_never_shown() {
+fn a_password_with_an_unescaped_character_is_never_shown() {
     for url in [
         "postgres://u:hun/ter2@h/db",
         "postgres://u:hun?ter2@h/db",
@@ -150,7 +152,7 @@ fn a_password_with_a_special_character_is_never_shown() {
         "postgres://u:hunter2@h/db?password=ter2@x",
     ] {
         if let Err(error) = PostgresConfig::from_url(url) {
-            // An option's name is no half of the password.
+            // The name of an option is not part of the password.
             let shown = format!("{error} {error:?}").replace("chunk_interval", "");
             assert!(!shown.contains("ter2") && !shown.contains("hun"), "{shown}");
         } else {

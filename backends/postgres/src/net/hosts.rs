@@ -1,15 +1,13 @@
-//! The hosts of a configuration, one by one.
+//! Splits a configuration into its hosts.
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use annals_core::ErrorKind;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host as DriverHost, LoadBalanceHosts};
 
-use super::ConnectError;
+use crate::error::ConnectError;
 
 const DEFAULT_PORT: u16 = 5432;
 
@@ -21,7 +19,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// All of them, in the order in which they were given.
+    /// All hosts, in the order in which they were given.
     pub(super) fn all(driver: &Config) -> Vec<Self> {
         let (names, addresses) = (driver.get_hosts(), driver.get_hostaddrs());
         let ports = driver.get_ports();
@@ -33,26 +31,18 @@ impl Host {
         (0..names.len().max(addresses.len())).map(host).collect()
     }
 
-    /// Whether the numbers of names, addresses and ports fit together.
-    pub(super) fn fit(driver: &Config) -> bool {
-        let (names, addresses) = (driver.get_hosts().len(), driver.get_hostaddrs().len());
-        let ports = driver.get_ports().len();
-        (names == addresses || names == 0 || addresses == 0)
-            && (ports <= 1 || ports == names.max(addresses))
-    }
-
-    /// Whether it is a socket in the file system.
+    /// Whether this is a socket in the file system.
     pub(super) fn is_local(&self) -> bool {
         !matches!(self.name, Some(DriverHost::Tcp(_)) | None)
     }
 
-    /// Where to connect to; `None` is what its configuration says already.
+    /// The addresses to connect to; `None` stands for what the configuration says already.
     pub(super) async fn addresses(&self) -> Result<Vec<Option<IpAddr>>, ConnectError> {
         if self.address.is_some() {
             return Ok(vec![self.address]);
         }
         let Some(DriverHost::Tcp(name)) = &self.name else { return Ok(vec![None]) };
-        // Nobody can tell a name that is wrong from one that is not known for the moment.
+        // A wrong name cannot be told from one that is unknown for the moment.
         let unknown = |error: std::io::Error| {
             let message = format!("its address was not found: {error}");
             ConnectError::new(ErrorKind::Connection, message)
@@ -63,14 +53,14 @@ impl Host {
         Ok(addresses)
     }
 
-    /// The configuration for this host alone; the driver has no way to take hosts out again.
+    /// The configuration for this host alone; the driver cannot remove hosts from one.
     pub(super) fn config(&self, server: &Config) -> Config {
         let mut config = Config::new();
         match &self.name {
             Some(DriverHost::Tcp(name)) => drop(config.host(name)),
             #[cfg(unix)]
             Some(DriverHost::Unix(path)) => drop(config.host_path(path)),
-            // The name that a certificate is compared with.
+            // The name that the certificate is compared with.
             None => drop(self.address.map(|address| config.host(address.to_string()))),
         }
         config.port(self.port);
@@ -104,12 +94,10 @@ impl fmt::Display for Host {
     }
 }
 
-/// In the order given, or in any if `load_balance_hosts` asks for it.
-pub(super) fn shuffled<T>(driver: &Config, all: Vec<T>) -> Vec<T> {
-    let mut numbered: Vec<_> = all.into_iter().enumerate().collect();
+/// In the order given, or in random order if `load_balance_hosts` asks for it.
+pub(super) fn shuffled<T>(driver: &Config, mut all: Vec<T>) -> Vec<T> {
     if driver.get_load_balance_hosts() == LoadBalanceHosts::Random {
-        let random = RandomState::new();
-        numbered.sort_by_cached_key(|(place, _)| random.hash_one(place));
+        fastrand::shuffle(&mut all);
     }
-    numbered.into_iter().map(|(_, one)| one).collect()
+    all
 }

@@ -1,5 +1,5 @@
-//! Where the password comes from. Files are read for each connection, so that a password that is
-//! changed there is used from then on.
+//! Finds the password. Files are read for each connection, so that a password can be changed while the
+//! program runs.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,20 +11,12 @@ use annals_core::ErrorKind;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::ConnectError;
-
-/// The files that may have it, apart from the usual places.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Passwords {
-    /// Its whole content is the password.
-    pub(crate) password_file: Option<PathBuf>,
-    /// Lines of `host:port:database:user:password`.
-    pub(crate) passfile: Option<PathBuf>,
-}
+use crate::config::Passwords;
+use crate::error::ConnectError;
 
 impl Passwords {
-    /// The password for this one host, unless the configuration has one: that of `password_file`,
-    /// of `PGPASSWORD`, or of the password file of libpq.
+    /// The password for one host: from `password_file`, `PGPASSWORD` or libpq's password file, in
+    /// this order. `None` if the configuration itself has one, or none is found.
     pub(super) fn find(&self, config: &Config) -> Result<Option<Vec<u8>>, ConnectError> {
         if config.get_password().is_some() {
             return Ok(None);
@@ -37,7 +29,7 @@ impl Passwords {
         }
         let (path, chosen) = match &self.passfile {
             Some(path) => (path.clone(), true),
-            None => match usual_passfile(|name| env::var_os(name)) {
+            None => match default_passfile(|name| env::var_os(name)) {
                 Some(path) => (path, false),
                 None => return Ok(None),
             },
@@ -45,22 +37,22 @@ impl Passwords {
         match read_passfile(&path) {
             Ok(lines) => Ok(look_up(&lines, config)),
             Err(error) if chosen => Err(error),
-            // As libpq does: a file that nobody named here need not be there.
+            // As with libpq, the default file need not exist.
             Err(error) if error.kind == ErrorKind::Config => Ok(None),
             Err(error) => {
-                tracing::warn!("{}: it is passed over", error.message);
+                tracing::warn!("{}: the file is ignored", error.message);
                 Ok(None)
             }
         }
     }
 }
 
-fn usual_passfile(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+fn default_passfile(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     named("PGPASSFILE").or_else(|| Some(named("HOME")?.join(".pgpass")))
 }
 
-/// A line break at the end is the editor's.
+/// The whole file, without the line break that an editor adds.
 fn whole(path: &Path) -> Result<Vec<u8>, ConnectError> {
     let mut password = fs::read(path).map_err(|error| unreadable("password_file", path, &error))?;
     if password.ends_with(b"\n") {
@@ -87,14 +79,14 @@ fn read_passfile(path: &Path) -> Result<Vec<u8>, ConnectError> {
     }
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0 {
-        return refused("can be read by others; its mode has to be 0600 or less");
+        return refused("can be read by others; its mode must be 0600 or less");
     }
     fs::read(path).map_err(|error| unreadable("passfile", path, &error))
 }
 
 pub(super) fn unreadable(option: &str, path: &Path, error: &io::Error) -> ConnectError {
     let message = format!("`{option}` {} cannot be read: {error}", path.display());
-    // One that is not there is a slip in the configuration; a rotation replaces files whole.
+    // A missing file is a mistake in the configuration: a rotation replaces files as a whole.
     let kind = match error.kind() {
         io::ErrorKind::PermissionDenied => ErrorKind::Permission,
         _ => ErrorKind::Config,
@@ -102,7 +94,7 @@ pub(super) fn unreadable(option: &str, path: &Path, error: &io::Error) -> Connec
     ConnectError::new(kind, message)
 }
 
-/// The password of the first line that fits.
+/// The password of the first line that matches.
 fn look_up(lines: &[u8], config: &Config) -> Option<Vec<u8>> {
     let host = match config.get_hosts().first() {
         Some(Host::Tcp(host)) => host.clone(),
@@ -118,8 +110,8 @@ fn look_up(lines: &[u8], config: &Config) -> Option<Vec<u8>> {
             return None;
         }
         let fields = fields(line)?;
-        let fits = |(field, wanted): (&Field, &[u8])| field.any || field.text == wanted;
-        fields.iter().zip(wanted).all(fits).then(|| fields[4].text.clone())
+        let matches = |(field, wanted): (&Field, &[u8])| field.any || field.text == wanted;
+        fields.iter().zip(wanted).all(matches).then(|| fields[4].text.clone())
     })
 }
 
@@ -130,8 +122,8 @@ struct Field {
     any: bool,
 }
 
-/// The five fields of a line. A backslash takes the meaning from what follows; of the last field
-/// a colon is part.
+/// The five fields of a line. A backslash makes the next character literal; the last field may contain
+/// colons.
 fn fields(line: &[u8]) -> Option<[Field; 5]> {
     let mut fields: [Field; 5] = Default::default();
     let mut place = 0;
@@ -160,12 +152,12 @@ mod tests {
 
     fn found(lines: &str, url: &str) -> Option<String> {
         let config: Config = url.parse().unwrap();
-        let config = super::super::Host::all(&config)[0].config(&config);
+        let config = super::super::hosts::Host::all(&config)[0].config(&config);
         look_up(lines.as_bytes(), &config).map(|found| String::from_utf8(found).unwrap())
     }
 
     #[test]
-    fn the_first_line_that_fits_has_the_password() {
+    fn the_first_matching_line_has_the_password() {
         let lines = "# a comment\nh:5432:db:ada:one\n\nbroken\nh:*:db:ada:two\r\n\
                      h2:5433:*:*:th\\:r:e\\\\e\n\\*:*:*:*:never\n*:5434:*:ada:four\n*:*:*:*:";
         let found = |url| found(lines, url);
@@ -177,9 +169,9 @@ mod tests {
         assert_eq!(found("postgres://ada@H/db"), None);
     }
 
-    /// Without a database in the URL it is that of the user's name; a socket is `localhost`.
+    /// The database defaults to the user's name; a socket counts as `localhost`.
     #[test]
-    fn what_the_url_does_not_say_is_as_with_libpq() {
+    fn defaults_are_those_of_libpq() {
         let lines = "localhost:5432:ada:ada:one";
         assert_eq!(found(lines, "postgres://ada@localhost").as_deref(), Some("one"));
         assert_eq!(found(lines, "host=/run/postgresql user=ada").as_deref(), Some("one"));
@@ -189,7 +181,7 @@ mod tests {
     #[test]
     fn the_variable_comes_before_the_home() {
         let variables = |all: &'static [(&str, &str)]| {
-            usual_passfile(move |name| Some(all.iter().find(|(key, _)| *key == name)?.1.into()))
+            default_passfile(move |name| Some(all.iter().find(|(key, _)| *key == name)?.1.into()))
         };
         assert_eq!(variables(&[("HOME", "/h")]), Some("/h/.pgpass".into()));
         assert_eq!(variables(&[("HOME", "/h"), ("PGPASSFILE", "/p")]), Some("/p".into()));

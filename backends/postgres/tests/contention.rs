@@ -1,4 +1,4 @@
-//! Many processes sweep one history: one at a time, and the next takes over.
+//! Many processes sweep one history, one at a time.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -30,7 +30,7 @@ async fn sweep_that_hangs(
     (client, sweep)
 }
 
-async fn a_sweep_is_left_to_the_process_that_is_at_it() {
+async fn a_sweep_is_skipped_while_another_process_sweeps() {
     let place = Place::new();
     let backend = place.backend();
     backend.store_batch(&batch(5, 500)).await.unwrap();
@@ -45,18 +45,18 @@ async fn a_sweep_is_left_to_the_process_that_is_at_it() {
     assert_eq!(backend.sweep(&plan).await.unwrap(), Swept::finished(0));
 }
 
-/// Its connections end, as they do when its process is killed; what its step had done is undone.
-async fn the_next_one_takes_over_from_one_that_dies() {
+/// Its connections end, as after a kill, and its step is rolled back.
+async fn the_next_sweep_takes_over_from_one_that_dies() {
     let place = Place::new();
     let backend = place.backend();
     backend.store_batch(&batch(5, 500)).await.unwrap();
     let (client, sweep) = sweep_that_hangs(&place).await;
-    // Who asks for a cleanup gets it, after a wait.
+    // A cleanup waits and then runs.
     let waiting = tokio::spawn({
         let backend = backend.clone();
         async move { backend.cleanup(u64::MAX).await.unwrap() }
     });
-    // Who sweeps by the clock comes back.
+    // A scheduled sweep comes back later.
     let policy = RetentionPolicy::new().keep_all(Duration::ZERO);
     let other: Arc<dyn PersistenceBackend> = Arc::new(place.backend());
     let retention = Retention::new(other, policy).unwrap();
@@ -78,7 +78,7 @@ async fn the_next_one_takes_over_from_one_that_dies() {
     retention.stop().await;
 }
 
-/// However many sweep at once: every row is counted by exactly one of them.
+/// Every row is counted by exactly one of many concurrent sweeps.
 async fn replicas_count_every_row_once() {
     for options in ["", "partition_interval=1s"] {
         let place = Place::with_options(options);
@@ -97,14 +97,14 @@ async fn replicas_count_every_row_once() {
             }
         });
         let finished: u64 = join_all(sweeps).await.into_iter().sum();
-        // What was removed before a turn was left is in no sum here; nothing is counted twice.
+        // The removals of a skipped sweep are in no sum here; nothing is counted twice.
         assert!(finished <= 35_000, "{finished}");
         assert_eq!(place.number("SELECT count(*) FROM {s}.history").await, 5_000);
     }
 }
 
 annals_test_postgres::server_tests! {
-    async a_sweep_is_left_to_the_process_that_is_at_it,
-    async the_next_one_takes_over_from_one_that_dies,
+    async a_sweep_is_skipped_while_another_process_sweeps,
+    async the_next_sweep_takes_over_from_one_that_dies,
     async replicas_count_every_row_once,
 }

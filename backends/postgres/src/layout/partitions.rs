@@ -1,72 +1,56 @@
-//! PostgreSQL's own partitions: made ahead, and on demand for every other time.
+//! Creates partitions: ahead for the near future, and on demand for every other time.
 //!
-//! There is no DEFAULT partition: each new partition would have to search it, under a lock that
-//! holds up readers, and its rows could only be deleted one by one.
+//! There is no DEFAULT partition: each new partition would have to search it under a lock that
+//! blocks readers, and its rows could only be deleted one by one.
 
 use std::collections::BTreeMap;
 
-use annals_core::{ErrorKind, PersistenceError};
-use tokio_postgres::SimpleQueryMessage;
+use annals_core::{ErrorKind, Result};
 
-use crate::ddl::VACUUM;
-use crate::engine::Engine;
+use super::parts::Part;
 use crate::error;
-use crate::session::Session;
-use crate::sql::{literal, quote};
+use crate::net::Session;
+use crate::sql::{Sql, VACUUM, quote};
 
-/// From so many partitions on, new ones hold more than one interval: queries look into each, and a
-/// flood of absurd times must not make a partition for each row.
+/// From this many partitions on, new ones cover more than one interval: queries visit each, and a flood
+/// of absurd times must not create a partition for each row.
 const MANY: usize = 500;
-/// Every so many further ones they hold [`FACTOR`] times as much.
+/// Each time this many more exist, new ones cover [`FACTOR`] times as much.
 const MORE: usize = 100;
 const FACTOR: i64 = 16;
 
-/// So many are made in one transaction: each takes a moment, and some of the server's room for locks.
+/// The most partitions created in one transaction: each takes time and space in the lock table.
 const STEP: usize = 64;
 
-/// The times that a partition holds: from the first on, up to but not including the second.
-/// `None`: to the end of time.
+/// The first time that a partition covers, and the first that it no longer covers. `None`: the end of
+/// time.
 type Range = (i64, Option<i64>);
 
-/// A partition of the history.
-pub(crate) struct Partition {
-    /// With its schema, as an identifier.
-    pub(crate) name: String,
-    range: Range,
-}
-
-impl Partition {
-    /// The last time it can hold.
-    pub(crate) fn last(&self) -> i64 {
-        self.range.1.map_or(i64::MAX, |to| to - 1)
-    }
-}
+/// Ranges by their first time.
+type Ranges = BTreeMap<i64, Option<i64>>;
 
 /// All partitions of a table of the schema.
-pub(crate) async fn list(
-    engine: &Engine,
-    session: &Session,
-    table: &str,
-) -> Result<Vec<Partition>, PersistenceError> {
-    let parent = literal(&format!("{}.{table}", engine.sql.schema));
+pub(super) async fn list(sql: &Sql, session: &Session, table: &str) -> Result<Vec<Part>> {
+    let parent = sql.relation(table);
     let select = format!(
         "SELECT n.nspname, c.relname, pg_catalog.pg_get_expr(c.relpartbound, c.oid) \
          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE i.inhparent = {parent}::regclass ORDER BY c.oid"
     );
-    let rows = session.run(session.client().query_typed(&select, &[])).await?;
+    let rows = session.query(&select, &[]).await?;
     let partitions = rows.iter().filter_map(|row| {
         let name = format!("{}.{}", quote(row.get(0)), quote(row.get(1)));
-        // One that is dropped meanwhile has no bound (`pg_get_expr` sees more than the snapshot).
+        // A partition dropped meanwhile has no bound (`pg_get_expr` sees more than the snapshot).
         let bound: Option<&str> = row.get(2);
-        // Somebody's DEFAULT partition has no range, and is left alone.
-        Some(Partition { name, range: range(bound?)? })
+        // A DEFAULT partition, which annals does not create, has no range and is left alone.
+        let (first, to) = range(bound?)?;
+        Some(Part { name, first, last: to.map_or(i64::MAX, |to| to - 1) })
     });
     Ok(partitions.collect())
 }
 
-/// From `FOR VALUES FROM ('0') TO ('1000')`.
+/// Parses `FOR VALUES FROM ('0') TO ('1000')`.
 fn range(bound: &str) -> Option<Range> {
     let (from, to) = bound.strip_prefix("FOR VALUES FROM (")?.split_once(") TO (")?;
     let value = |text: &str| text.trim_matches('\'').parse().ok();
@@ -75,93 +59,78 @@ fn range(bound: &str) -> Option<Range> {
     Some((from, if to == "MAXVALUE" { None } else { Some(value(to)?) }))
 }
 
-/// Makes the partitions for now and the two intervals after it.
-pub(crate) async fn make_ahead(engine: &Engine, session: &Session) -> Result<(), PersistenceError> {
+/// Creates the partitions for now and for the next two intervals.
+pub(super) async fn make_ahead(sql: &Sql, session: &Session) -> Result<()> {
     let select = format!(
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, partition_interval \
          FROM {}.meta",
-        engine.sql.schema
+        sql.schema
     );
-    let row = session.run(session.client().query_typed_one(&select, &[])).await?;
+    let row = session.query_one(&select, &[]).await?;
     let (now, Some(interval)) = (row.get::<_, i64>(0), row.get::<_, Option<i64>>(1)) else {
-        // Somebody else's partitions, who sees to them himself.
+        // An operator partitioned the table, and maintains the partitions.
         return Ok(());
     };
     let times = (0..3).map(|ahead| now.saturating_add(interval.saturating_mul(ahead)));
-    make(engine, session, &times.collect::<Vec<_>>()).await
+    make(sql, session, &times.collect::<Vec<_>>()).await
 }
 
-/// Makes the partitions that rows of these times need, in transactions of their own: what a flood of
-/// absurd times wants at once would exceed any limit, and begin anew with each attempt.
+/// Creates the partitions that rows of these times need, in separate transactions: a flood of absurd
+/// times would exceed the limits of one, and start over with each attempt.
 ///
-/// They are made as tables and attached: that lets stores and queries go on, where `PARTITION OF`
-/// would lock them out.
-pub(crate) async fn make(
-    engine: &Engine,
-    session: &Session,
-    times: &[i64],
-) -> Result<(), PersistenceError> {
-    if covered(&ranges(list(engine, session, "history").await?), times) {
+/// A partition is created as a table and attached, which does not block stores and queries as
+/// `PARTITION OF` does.
+pub(super) async fn make(sql: &Sql, session: &Session, times: &[i64]) -> Result<()> {
+    if covered(&ranges(list(sql, session, "history").await?), times) {
         return Ok(());
     }
-    while !make_some(engine, session, times).await? {}
+    while !make_some(sql, session, times).await? {}
     Ok(())
 }
 
-/// Makes the next [`STEP`] of them. True: all are there.
-async fn make_some(
-    engine: &Engine,
-    session: &Session,
-    times: &[i64],
-) -> Result<bool, PersistenceError> {
-    let client = session.client();
-    session.run(client.batch_execute(&engine.sql.begin_partitions)).await?;
-    // Somebody else may have been first.
-    let mut existing = ranges(list(engine, session, "history").await?);
-    let interval = format!("SELECT partition_interval FROM {}.meta", engine.sql.schema);
-    let answer = session.run(client.simple_query(&interval)).await?;
-    let interval = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i64>().ok().filter(|it| *it > 0),
-        _ => None,
-    });
+/// Creates the next [`STEP`] partitions. True: all of them exist.
+async fn make_some(sql: &Sql, session: &Session, times: &[i64]) -> Result<bool> {
+    session.execute(&sql.begin_partitions()).await?;
+    // Another process may have been first.
+    let mut existing = ranges(list(sql, session, "history").await?);
+    let interval = format!("SELECT partition_interval FROM {}.meta", sql.schema);
+    let interval = session.simple(&interval).await?.and_then(|interval| interval.parse().ok());
+    let interval = interval.filter(|interval: &i64| *interval > 0);
     let mut all = true;
     match interval {
         Some(interval) => {
             let ranges = plan(interval, &mut existing, times);
             let some = &ranges[..ranges.len().min(STEP)];
             all = some.len() == ranges.len();
-            session.run(client.batch_execute(&attach(engine, "history", some))).await?;
+            session.execute(&attach(sql, "history", some)).await?;
         }
         None if covered(&existing, times) => {}
         None => {
-            let message = "no partition of the history takes these times, and annals did not \
+            let message = "no partition of the history covers these times, and annals did not \
                            partition it (`partition_interval` in the table meta is NULL)";
-            session.run(client.batch_execute("ROLLBACK")).await?;
+            session.rollback().await?;
             return Err(error::own(session.operation(), ErrorKind::Config, message));
         }
     }
-    session.run(client.batch_execute("COMMIT")).await?;
+    session.execute("COMMIT").await?;
     Ok(all)
 }
 
-fn ranges(partitions: Vec<Partition>) -> BTreeMap<i64, Option<i64>> {
-    partitions.into_iter().map(|partition| partition.range).collect()
+fn ranges(partitions: Vec<Part>) -> Ranges {
+    let end = |last: i64| last.checked_add(1);
+    partitions.into_iter().map(|part| (part.first, end(part.last))).collect()
 }
 
-fn covered(existing: &BTreeMap<i64, Option<i64>>, times: &[i64]) -> bool {
+fn covered(existing: &Ranges, times: &[i64]) -> bool {
     times.iter().all(|time| covers(existing, *time))
 }
 
-fn covers(existing: &BTreeMap<i64, Option<i64>>, time: i64) -> bool {
+fn covers(existing: &Ranges, time: i64) -> bool {
     existing.range(..=time).next_back().is_some_and(|(_, to)| to.is_none_or(|to| time < to))
 }
 
-/// The ranges to be made so that all `times` are covered; they are added to `existing`.
-pub(crate) fn plan(
-    interval: i64,
-    existing: &mut BTreeMap<i64, Option<i64>>,
-    times: &[i64],
-) -> Vec<Range> {
+/// The ranges to create so that all `times` are covered; they are added to `existing`.
+pub(super) fn plan(interval: i64, existing: &mut Ranges, times: &[i64]) -> Vec<Range> {
     let mut made = Vec::new();
     for time in times {
         if covers(existing, *time) {
@@ -182,16 +151,16 @@ pub(crate) fn plan(
     made
 }
 
-/// How much a new partition holds when there are so many.
+/// The milliseconds that a new partition covers, given the number of existing ones.
 fn width(interval: i64, existing: usize) -> i64 {
     let steps = if existing < MANY { 0 } else { (existing - MANY) / MORE + 1 };
     let factor = FACTOR.saturating_pow(u32::try_from(steps).unwrap_or(u32::MAX));
     interval.saturating_mul(factor)
 }
 
-/// The statements that make partitions of these ranges.
-pub(crate) fn attach(engine: &Engine, parent: &str, ranges: &[Range]) -> String {
-    let s = &engine.sql.schema;
+/// The statements that create partitions of these ranges.
+pub(super) fn attach(sql: &Sql, parent: &str, ranges: &[Range]) -> String {
+    let s = &sql.schema;
     let attach = ranges.iter().map(|(from, to)| {
         let end = to.map_or_else(|| "end".to_owned(), |to| to.to_string());
         let to = to.map_or_else(|| "MAXVALUE".to_owned(), |to| to.to_string());
@@ -210,14 +179,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_is_read_as_postgresql_writes_it() {
+    fn bounds_are_parsed_as_postgresql_writes_them() {
         assert_eq!(range("FOR VALUES FROM ('0') TO ('1000')"), Some((0, Some(1000))));
         assert_eq!(range("FOR VALUES FROM ('5') TO (MAXVALUE)"), Some((5, None)));
         assert_eq!(range("FOR VALUES FROM (MINVALUE) TO ('7')"), Some((0, Some(7))));
         assert_eq!(range("DEFAULT"), None);
     }
 
-    /// Whatever the times, the partitions never overlap, cover them, and stay bounded in number.
+    /// Whatever the times, the partitions cover them, never overlap, and are bounded in number.
     #[test]
     fn partitions_cover_all_times_without_overlap() {
         for interval in [1, 7, 1_000, 86_400_000, i64::MAX] {
@@ -242,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_begins_at_a_multiple_of_the_interval() {
+    fn a_partition_starts_at_a_multiple_of_the_interval() {
         let mut existing = BTreeMap::new();
         assert_eq!(plan(10, &mut existing, &[25, 29, 5]), [(20, Some(30)), (0, Some(10))]);
         assert_eq!(plan(10, &mut existing, &[15]), [(10, Some(20))]);

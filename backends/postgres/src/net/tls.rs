@@ -1,10 +1,11 @@
-//! TLS by rustls: `sslmode`, `sslrootcert`, `sslcert` and `sslkey` with libpq's meanings.
+//! TLS with rustls: `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean what they mean to libpq.
 
 use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use annals_core::ErrorKind;
@@ -15,77 +16,59 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tokio_postgres::config::SslNegotiation;
+use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::ConnectError;
 use super::password::unreadable;
-use super::verifiers::{AnyName, Anybody};
-use crate::error;
+use super::verifiers::AnyName;
+use crate::config::{Roots, SslMode, Tls};
+use crate::error::{self, ConnectError};
 
-/// How far TLS goes: [`PostgresConfig::with_sslmode`](crate::PostgresConfig::with_sslmode).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SslMode {
-    /// Not encrypted.
-    Disable,
-    /// Encrypted if the server can; whoever it is.
-    Prefer,
-    /// Encrypted; whoever the server is.
-    Require,
-    /// The server's certificate is signed by one of `sslrootcert`.
-    VerifyCa,
-    /// And is for the host's name.
-    VerifyFull,
-}
-
-/// Whose signatures are trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Roots {
-    /// Those that the operating system trusts.
-    System,
-    File(PathBuf),
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Tls {
-    pub(crate) mode: SslMode,
-    /// There are some if, and only if, the server's certificate is verified.
-    pub(crate) roots: Option<Roots>,
-    /// The files of our own certificate and its key.
-    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
-}
-
-/// Makes what a handshake needs. The files are read for each connection, so that certificates may
-/// be renewed; what the operating system trusts is read once.
+/// Prepares TLS handshakes. The files are read for each connection, so that certificates can be
+/// renewed; the certificates of the operating system are read once.
 pub(super) struct Handshakes {
     tls: Tls,
+    negotiation: SslNegotiation,
     system: OnceLock<RootCertStore>,
 }
 
 impl Handshakes {
-    pub(super) fn new(tls: Tls) -> Self {
-        Self { tls, system: OnceLock::new() }
+    pub(super) fn new(tls: Tls, negotiation: SslNegotiation) -> Self {
+        Self { tls, negotiation, system: OnceLock::new() }
     }
 
-    pub(super) fn connector(
-        &self,
-        negotiation: SslNegotiation,
-    ) -> Result<MakeRustlsConnect, ConnectError> {
+    /// Asks the server, over another connection, to stop the statement that `client` runs. The answer
+    /// does not matter: if the server is gone, nothing is left to stop.
+    pub(super) fn cancel(
+        self: Arc<Self>,
+        client: &Client,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let token = client.cancel_token();
+        async move {
+            // The token knows whether its connection is encrypted.
+            let _ = match self.connector() {
+                Ok(tls) => token.cancel_query(tls).await,
+                Err(_) => token.cancel_query(NoTls).await,
+            };
+        }
+    }
+
+    pub(super) fn connector(&self) -> Result<MakeRustlsConnect, ConnectError> {
         let unusable = |error: &dyn fmt::Display| {
             ConnectError::new(ErrorKind::Config, format!("TLS cannot be used: {error}"))
         };
         let provider = Arc::new(ring::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match &self.tls.roots {
-            None => Arc::new(Anybody(provider.clone())),
+        let verifier = match &self.tls.roots {
+            None => None,
             Some(roots) => {
                 let roots = Arc::new(self.trusted(roots)?);
                 let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
-                let verifier = verifier.build().map_err(|error| unusable(&error))?;
-                match self.tls.mode {
-                    SslMode::VerifyFull => verifier,
-                    _ => Arc::new(AnyName(verifier)),
-                }
+                Some(verifier.build().map_err(|error| unusable(&error))?)
             }
+        };
+        let verifier: Arc<dyn ServerCertVerifier> = match (self.tls.mode, verifier) {
+            (SslMode::VerifyFull, Some(verifier)) => verifier,
+            (_, verifier) => Arc::new(AnyName { provider: provider.clone(), verifier }),
         };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -99,12 +82,12 @@ impl Handshakes {
                 config.with_client_auth_cert(chain, private_key(key)?).map_err(|error| {
                     let (certificate, key) = (certificate.display(), key.display());
                     let message =
-                        format!("`sslcert` {certificate} and `sslkey` {key} do not fit: {error}");
+                        format!("`sslcert` {certificate} and `sslkey` {key} do not match: {error}");
                     ConnectError::new(ErrorKind::Config, message)
                 })?
             }
         };
-        if negotiation == SslNegotiation::Direct {
+        if self.negotiation == SslNegotiation::Direct {
             config.alpn_protocols = vec![b"postgresql".to_vec()];
         }
         Ok(MakeRustlsConnect::new(config))
@@ -127,8 +110,8 @@ impl Handshakes {
                 }
                 store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 if store.is_empty() {
-                    let message = "`sslrootcert=system`: this system has no certificates that it \
-                                   trusts; name a file instead";
+                    let message = "`sslrootcert=system`: this system has no trusted certificates; \
+                                   name a file instead";
                     return Err(ConnectError::new(ErrorKind::Config, message));
                 }
                 store = self.system.get_or_init(|| store).clone();
@@ -139,11 +122,11 @@ impl Handshakes {
 }
 
 impl Tls {
-    /// What an error of a connection with TLS means.
+    /// Explains an error of a connection with TLS.
     pub(super) fn explain(&self, error: tokio_postgres::Error) -> ConnectError {
         let explained = match reason(&error) {
             Some(reason) => self.meaning(reason),
-            // The driver's own error for it has no type.
+            // The driver's error for it has no kind.
             None if error.to_string().contains("TLS handshake") => {
                 let message = format!("{}; `sslmode` asks for TLS", error::with_sources(&error));
                 Some((ErrorKind::Config, message))
@@ -170,10 +153,10 @@ impl Tls {
                     }
                     CertificateError::NotValidForName
                     | CertificateError::NotValidForNameContext { .. } => format!(
-                        "{reason}; `sslmode=verify-full` wants the host's name in it, \
+                        "{reason}; `sslmode=verify-full` requires the host's name in it, \
                          `sslmode=verify-ca` does not"
                     ),
-                    _ => format!("the server's certificate does not do: {reason}"),
+                    _ => format!("the server's certificate was refused: {reason}"),
                 }
             }
             rustls::Error::AlertReceived(
@@ -196,30 +179,32 @@ impl Tls {
                 return Some((ErrorKind::Permission, message));
             }
             rustls::Error::NoCertificatesPresented | rustls::Error::PeerIncompatible(_) => {
-                format!("the server and this client find no TLS that both know: {reason}")
+                format!(
+                    "the server and this client have no TLS version or cipher in common: {reason}"
+                )
             }
-            // What the medium garbles may go better next time.
+            // Corruption on the way is transient.
             _ => return Some((ErrorKind::Connection, format!("TLS: {reason}"))),
         };
         Some((ErrorKind::Config, message))
     }
 }
 
-/// Whether `sslmode=prefer` tries without TLS after this: the handshake failed, or the server lets
-/// nobody in that way.
+/// Whether `sslmode=prefer` continues without TLS after this error: the handshake failed, or the
+/// server refused the login over TLS.
 pub(super) fn may_go_without(error: &ConnectError) -> bool {
-    // Without one it is about our own files.
+    // Without a source the fault is in our own files.
     let Some(source) = &error.source else { return false };
     reason(source).is_some()
         || source.to_string().contains("TLS handshake")
         || source.code().is_some_and(|code| code.code().starts_with("28"))
 }
 
-/// What rustls found, if it was that.
+/// The error of rustls in the chain of sources, if there is one.
 fn reason(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     let mut source = error.source();
     while let Some(inner) = source {
-        // Its `source` passes over what it holds.
+        // `source` of an io::Error skips the error that it holds.
         let held = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let held = held.and_then(|held| held.downcast_ref());
         if let Some(reason) = inner.downcast_ref().or(held) {
@@ -245,7 +230,7 @@ fn certificates(
     }
 }
 
-/// The key. The parser's own words are not passed on: they may quote it.
+/// Reads the key. The parser's messages are not passed on: they may quote it.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConnectError> {
     let refused = |kind, why: &str| {
         Err(ConnectError::new(kind, format!("`sslkey` {} {why}", path.display())))
@@ -255,10 +240,10 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConnectError> {
     {
         use std::os::unix::fs::MetadataExt;
         let metadata = fs::metadata(path).map_err(|error| unreadable("sslkey", path, &error))?;
-        // A key of root's may be readable by a group, which then has this process in it.
+        // As with libpq, a key that root owns may be readable by a group of this process.
         let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         if metadata.mode() & others != 0 {
-            let why = "can be read by others; its mode has to be 0600, or 0640 if it is root's";
+            let why = "can be read by others; its mode must be 0600, or 0640 if root owns it";
             return refused(ErrorKind::Permission, why);
         }
     }
