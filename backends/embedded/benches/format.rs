@@ -5,8 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should stop")]
 
-use annals_embedded::format::{Columns, Directory, FormatError, Layout, NewRun, Source};
-use annals_embedded::format::{fold, merge};
+use annals_embedded::format::{Block, FormatError, Layout, MergeInput, NewRun, RunIndex};
+use annals_embedded::format::{flush, merge};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const RECORDS: u64 = 1_000;
@@ -24,10 +24,10 @@ impl Random {
     }
 
     /// Blocks of the head, each of `block` rows, with `rows` together.
-    fn head(&mut self, rows: usize, block: usize) -> Vec<Columns> {
+    fn head(&mut self, rows: usize, block: usize) -> Vec<Block> {
         let mut blocks = Vec::new();
         for start in (0..rows).step_by(block) {
-            let mut columns = Columns::new();
+            let mut rows_of_block = Block::new();
             for row in start..rows.min(start + block) {
                 let celsius = 15.0 + self.below(1_000) as f64 / 100.0;
                 let humidity = 0.3 + self.below(40) as f64 / 100.0;
@@ -35,9 +35,9 @@ impl Random {
                 let json =
                     format!(r#"{{"celsius":{celsius:.2},"humidity":{humidity:.2},"ok":{ok}}}"#);
                 let time = 1_740_081_234_000 + row as u64 * 30 + self.below(12);
-                columns.push(self.below(RECORDS) as u32, time, &json);
+                rows_of_block.push(self.below(RECORDS) as u32, time, &json);
             }
-            blocks.push(columns);
+            blocks.push(rows_of_block);
         }
         blocks
     }
@@ -47,8 +47,8 @@ fn rank(record: u32) -> u32 {
     record
 }
 
-fn folded(head: &[Columns]) -> NewRun {
-    fold(head, &rank, &Layout::default(), false).unwrap().main.unwrap()
+fn flushed(head: &[Block]) -> NewRun {
+    flush(head, &rank, &Layout::default(), false).unwrap().main.unwrap()
 }
 
 fn per_row(bytes: impl Iterator<Item = usize>, rows: usize) -> f64 {
@@ -60,43 +60,43 @@ fn format(criterion: &mut Criterion) {
     let mut random = Random(88_172_645_463_325_252);
     let mut group = criterion.benchmark_group("format");
     for rows in [1, 256, 4_096] {
-        let columns = random.head(rows, rows).remove(0);
-        let block = columns.encode().unwrap();
+        let decoded = random.head(rows, rows).remove(0);
+        let block = decoded.encode().unwrap();
         println!("a block of {rows}: {:.2} bytes a row", per_row([block.len()].into_iter(), rows));
         group.throughput(Throughput::Elements(rows as u64));
-        group.bench_function(format!("encode {rows}"), |b| b.iter(|| columns.encode().unwrap()));
+        group.bench_function(format!("encode {rows}"), |b| b.iter(|| decoded.encode().unwrap()));
         group.bench_function(format!("decode {rows}"), |b| {
-            b.iter(|| Columns::decode(&block).unwrap());
+            b.iter(|| Block::decode(&block).unwrap());
         });
     }
 
     let head = random.head(FOLD_ROWS, 4_096);
-    let run = folded(&head);
+    let run = flushed(&head);
     let blocks = per_row(run.blocks.iter().map(Vec::len), FOLD_ROWS);
-    let directory = run.directory.encode().unwrap();
-    println!("a run of {FOLD_ROWS}: {blocks:.2} bytes a row, directory {}", directory.len());
+    let index = run.index.encode().unwrap();
+    println!("a run of {FOLD_ROWS}: {blocks:.2} bytes a row, index {}", index.len());
     group.throughput(Throughput::Elements(FOLD_ROWS as u64));
-    group.bench_function("fold", |b| b.iter(|| folded(&head)));
+    group.bench_function("flush", |b| b.iter(|| flushed(&head)));
     group.bench_function("decode a run", |b| {
         b.iter(|| {
-            run.blocks.iter().map(|block| Columns::decode(block).unwrap().len()).sum::<usize>()
+            run.blocks.iter().map(|block| Block::decode(block).unwrap().len()).sum::<usize>()
         });
     });
     group.throughput(Throughput::Elements(RECORDS));
-    group.bench_function("decode its directory", |b| {
-        b.iter(|| Directory::decode(&directory).unwrap());
+    group.bench_function("decode its index", |b| {
+        b.iter(|| RunIndex::decode(&index).unwrap());
     });
 
-    let runs: Vec<NewRun> = (0..8).map(|_| folded(&random.head(FOLD_ROWS, 4_096))).collect();
+    let runs: Vec<NewRun> = (0..8).map(|_| flushed(&random.head(FOLD_ROWS, 4_096))).collect();
     let rows = 8 * FOLD_ROWS as u64;
     group.throughput(Throughput::Elements(rows)).sample_size(10);
     group.bench_function("merge 8", |b| {
         b.iter_batched(
-            || runs.iter().map(|run| Source { directory: &run.directory, dropped: &|_| 0 }),
+            || runs.iter().map(|run| MergeInput { index: &run.index, dropped: &|_| 0 }),
             |sources| {
-                let sources: Vec<Source<'_>> = sources.collect();
+                let sources: Vec<MergeInput<'_>> = sources.collect();
                 let mut fetch =
-                    |run: usize, block: u32| Columns::decode(&runs[run].blocks[block as usize]);
+                    |run: usize, block: u32| Block::decode(&runs[run].blocks[block as usize]);
                 merge::<FormatError>(&sources, &mut fetch, &rank, &Layout::default(), true).unwrap()
             },
             BatchSize::PerIteration,

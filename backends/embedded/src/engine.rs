@@ -1,230 +1,186 @@
-//! What an engine has to bring.
+//! What an engine provides: transactions, snapshots and the tables that both see.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use annals_core::{BatchId, Guarantees, Pattern, PersistenceError, RawRow};
+use annals_core::{BatchId, Guarantees, Pattern, Result};
 
-/// The number a record's name is interned as. It is never used again for another name.
+/// The number that stands for a record's name. It is never reused for another name.
 pub type RecordId = u32;
 
-/// The number of a run. It is never used again for another run.
+/// The number of a run. It is never reused for another run.
 pub type RunId = u64;
 
-/// What is known of a run without its directory.
+/// The entry of a run in the table of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// Where it stands among the runs in order of arrival.
+    /// Its position among the runs in order of arrival.
     pub order: RunOrder,
-    /// How many rows it has.
+    /// The number of its rows.
     pub rows: u64,
     /// The smallest time in it, in Unix milliseconds.
     pub first: u64,
     /// The greatest time in it, in Unix milliseconds.
     pub last: u64,
-    /// The size of its rows before they were compressed.
+    /// The size of its values before compression.
     pub bytes: u64,
 }
 
-/// The order of arrival among runs. Of two rows of one record with the same time, the one in the
-/// run with the greater order came later.
+/// The order of arrival among runs. Of two rows with the same record and time, the one in the run
+/// with the greater order arrived later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunOrder {
-    /// The last block of the head that went into it.
+    /// The last block of the head whose rows it contains.
     pub head: u64,
-    /// A run may be split in two: 0 for the older rows, 1 for the newest ones of each record.
+    /// 0 for the older rows, 1 for the newest rows of each record where a run was split.
     pub part: u8,
 }
 
 /// A run to be written.
 #[derive(Debug)]
 pub struct RunToWrite<'a> {
-    /// Its place among the runs, and what else is kept of it. The id is still open, and 0.
+    /// Its entry. The id is not allocated yet, and 0.
     pub run: Run,
-    /// The encoded directory.
-    pub directory: &'a [u8],
+    /// The encoded run index.
+    pub index: &'a [u8],
     /// The encoded blocks, numbered from 0.
     pub blocks: &'a [Vec<u8>],
 }
 
-/// What others did to the store since this writer's last transaction.
+/// What happened to the store since this writer's last transaction, other than by this writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
+pub enum ExternalChange {
     /// Nothing.
-    Nothing,
-    /// Another process wrote: names may be gone, or new.
-    OthersWrote,
-    /// The file was opened anew and may be without what was written last: numbers of blocks and
-    /// runs may have been given a second time.
+    None,
+    /// Another process wrote: names may have been added or removed.
+    Written,
+    /// The file was reopened and may have lost the newest transactions, so numbers of blocks and runs
+    /// may be allocated a second time.
     Reopened,
 }
 
-/// An open store: takes snapshots for readers. The [`Writer`] lives on its own thread.
+/// An open store, which takes snapshots for readers. The [`Writer`] belongs to another thread.
 pub trait Engine: Send + Sync + 'static {
     /// The engine's writing half.
     type Writer: Writer;
     /// One state of the store.
     type Snapshot: Snapshot;
 
-    /// Takes a snapshot of what is committed now. May block.
+    /// Takes a snapshot of the committed state. May block.
     ///
     /// # Errors
-    /// What the engine reports.
-    fn snapshot(&self) -> Result<Self::Snapshot, PersistenceError>;
+    /// The engine's error.
+    fn snapshot(&self) -> Result<Self::Snapshot>;
 
-    /// What the engine guarantees as it is configured.
+    /// What the engine guarantees in its configuration.
     fn guarantees(&self) -> Guarantees;
 }
 
 /// The writing half of an engine, owned by one thread.
 pub trait Writer: Send + 'static {
-    /// Runs `work` in one transaction that is durable at the configured level when this returns
-    /// Ok.
+    /// Runs `work` in a transaction and commits it. The transaction is durable at the configured
+    /// level when this returns Ok. `operation` is for errors.
     ///
     /// # Errors
-    /// What `work` or the engine reports; then nothing stays, or the error says that it cannot be
-    /// known.
-    fn transaction<T>(
+    /// The error of `work` or of the engine. Nothing was applied, unless the error's outcome is
+    /// unknown.
+    fn commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
-    ) -> Result<T, PersistenceError>;
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+    ) -> Result<T>;
 
-    /// What keeps the next transaction from succeeding, as far as it is known without trying.
+    /// Reports what prevents the next transaction, as far as it is known without trying.
     ///
     /// # Errors
     /// What is wrong.
-    fn health(&mut self) -> Result<(), PersistenceError>;
+    fn health(&mut self) -> Result<()>;
 
-    /// Housekeeping after a transaction; `idle` says that nobody waits. Failures are the engine's to
-    /// remember and to report with the next call.
+    /// Housekeeping after a transaction; `idle` means that no job waits. The engine keeps failures
+    /// and reports them with the next call.
     fn maintain(&mut self, idle: bool);
 
-    /// Housekeeping at a time when the folding holds no snapshot: a log can begin anew. After a
-    /// cleanup space is wanted back now rather than later. Failures as with
+    /// Housekeeping while the compactor holds no snapshot, so that a log can start over. After a
+    /// cleanup, space should be freed at once. Failures are handled as in
     /// [`maintain`](Self::maintain).
-    fn settle(&mut self, after_cleanup: bool);
+    fn checkpoint(&mut self, after_cleanup: bool);
 
-    /// Lets go of the store after the last transaction.
+    /// Closes the store after the last transaction.
     ///
     /// # Errors
-    /// What the engine reports.
-    fn close(self) -> Result<(), PersistenceError>;
+    /// The engine's error.
+    fn close(self) -> Result<()>;
 }
 
-/// A transaction that writes, alone.
+/// The only transaction that writes. Every method fails with the engine's error.
+#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Transaction {
     /// The tables as this transaction sees them.
     fn tables(&self) -> &dyn Tables;
 
-    /// What others did since this writer's last transaction.
-    fn since(&self) -> Since;
+    /// What happened since this writer's last transaction.
+    fn external_change(&self) -> ExternalChange;
 
-    /// Records the batch's number; answers whether it is above all of its writer's before.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError>;
+    /// Records the batch's number. Returns false if it is not above every earlier number of its
+    /// writer, which means that the batch is already stored.
+    fn claim(&mut self, batch: BatchId) -> Result<bool>;
 
-    /// Finds or makes the ids of names, none of which comes twice. In byte order they cost least.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError>;
+    /// Finds or allocates the ids of distinct names. Byte order is the cheapest order.
+    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>>;
 
-    /// Appends a block to the head and answers its number, which is greater than all before.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError>;
+    /// Appends a block to the head and returns its number, which is greater than all before.
+    fn append(&mut self, block: &[u8]) -> Result<u64>;
 
     /// Removes the blocks of the head up to a number, inclusive.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError>;
+    fn remove_head(&mut self, last: u64) -> Result<()>;
 
-    /// Writes a run under an id of its own.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError>;
+    /// Writes a run under a newly allocated id.
+    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<()>;
 
-    /// Removes a run with its directory and blocks.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn remove_run(&mut self, run: RunId) -> Result<(), PersistenceError>;
+    /// Removes a run with its index and blocks.
+    fn remove_run(&mut self, run: RunId) -> Result<()>;
 
-    /// Removes a name, if it still has this id: another process may have given it a new one.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError>;
+    /// Removes a name if it still has this id: another process may have removed it and allocated a
+    /// new one.
+    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<()>;
 
-    /// Lets go of writers beyond those that stored last. Blocks tell the order: clocks jump.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn forget_writers(&mut self) -> Result<(), PersistenceError>;
+    /// Forgets the batch numbers of all but the writers that stored most recently. The order is that
+    /// of blocks, because clocks jump.
+    fn forget_writers(&mut self) -> Result<()>;
 }
 
-/// One state of the store. Reads block, on a thread that may.
+/// One state of the store. Reading it blocks.
 pub trait Snapshot: Send + 'static {
     /// The tables of this state.
     ///
     /// # Errors
-    /// What the engine reports.
-    fn tables(&self) -> Result<&dyn Tables, PersistenceError>;
+    /// The engine's error.
+    fn tables(&self) -> Result<&dyn Tables>;
 }
 
-/// Takes the number of a block of the head and the block.
-pub type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), PersistenceError> + 'a;
+/// Receives the number and the content of a block of the head.
+pub type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
-/// The tables of one state of the store.
+/// The tables of one state of the store. Every method fails with the engine's error.
+#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Tables {
     /// The records that match, in byte order of their names. Some may have no rows.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError>;
+    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>>;
 
     /// The numbers of the first and the last block of the head, if it has any.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn head_bounds(&self) -> Result<Option<(u64, u64)>, PersistenceError>;
+    fn head_bounds(&self) -> Result<Option<(u64, u64)>>;
 
-    /// Visits blocks of the head in order of their numbers.
-    ///
-    /// # Errors
-    /// What `visit` or the engine reports.
-    fn head(
-        &self,
-        numbers: RangeInclusive<u64>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), PersistenceError>;
+    /// Visits blocks of the head in order of their numbers. Fails with the error of `visit`, too.
+    fn head(&self, numbers: RangeInclusive<u64>, visit: &mut Visit<'_>) -> Result<()>;
 
     /// The runs, in any order.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn runs(&self) -> Result<Vec<Run>, PersistenceError>;
+    fn runs(&self) -> Result<Vec<Run>>;
 
-    /// A run's encoded directory; `None` if there is no such run.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn directory(&self, run: RunId) -> Result<Option<Vec<u8>>, PersistenceError>;
+    /// A run's encoded index; `None` if there is no such run.
+    fn run_index(&self, run: RunId) -> Result<Option<Vec<u8>>>;
 
     /// A run's encoded block; `None` if there is no such block.
-    ///
-    /// # Errors
-    /// What the engine reports.
-    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>, PersistenceError>;
+    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>>;
 }
-
-/// Rows fetched at once.
-pub(crate) type Page = Vec<RawRow>;

@@ -1,46 +1,68 @@
-//! What the embedded engines of annals share.
+//! The shared part of the embedded engines of annals.
 //!
-//! An engine brings tables: a [`Writer`], which runs transactions on a thread of its own, and
-//! [`Snapshot`]s, which read one state of the store. [`Embedded`] makes a
-//! [`PersistenceBackend`](annals_core::PersistenceBackend) of them:
+//! An engine provides tables: a [`Writer`], which runs transactions on a thread of its own, and
+//! [`Snapshot`]s, which read one state of the store. [`Embedded`] turns them into a
+//! [`PersistenceBackend`](annals_core::PersistenceBackend). The write path, the read path and the
+//! meaning of the bytes are the same for every engine:
 //!
-//! * one writer thread with group commit: whatever waits becomes one transaction and one block of
-//!   the head, so that batches form by themselves under load and a lone store waits for nobody;
-//! * one folding thread, which makes sorted runs of the head, merges runs, and cleans up. It works
-//!   from snapshots and leaves the writer short transactions;
-//! * reads page by page under one snapshot, on a pool of threads that a stream occupies only while
-//!   a page is fetched: a reader that never reads holds a snapshot and no thread.
+//! * `write`: one thread commits everything that waits in its queue as one transaction and one block
+//!   of the head, so batches form by themselves under load.
+//! * `head`: the unsorted level in memory, shared by the writer and all readers.
+//! * `compaction`: one thread flushes the head into sorted runs, merges runs, and removes expired
+//!   rows. It works from snapshots and gives the writer short transactions.
+//! * `read`: queries merge the head and the runs of one snapshot, page by page, on a pool of threads.
+//!   Between two pages a stream holds a snapshot and no thread.
+//! * [`format`](mod@format): encoding and decoding of blocks and run indexes.
 //!
-//! What the bytes of the tables mean is the matter of [`format`](mod@format), the same for every
-//! engine. Nothing here needs an async runtime, and nothing blocks one.
+//! Nothing here needs an async runtime or blocks one.
+//!
+//! ```
+//! use annals_embedded::format::{Block, Layout, flush};
+//!
+//! // Two transactions in the order of arrival become one sorted run.
+//! let (mut first, mut second) = (Block::new(), Block::new());
+//! first.push(7, 1_740_081_234_000, "21.5");
+//! first.push(1, 1_740_081_234_003, "null");
+//! second.push(7, 1_740_081_233_000, "21.4");
+//! let runs = flush([&first, &second], &|record| record, &Layout::default(), false)?;
+//! let run = runs.main.unwrap();
+//! let rows = Block::decode(&run.blocks[0])?;
+//! assert_eq!(rows.iter().map(|row| row.2).collect::<Vec<_>>(), ["null", "21.4", "21.5"]);
+//! # Ok::<(), annals_embedded::format::FormatError>(())
+//! ```
 
 mod backend;
-mod cache;
-mod cleanup;
+mod compaction;
 mod config;
-mod convert;
+mod coordination;
 mod engine;
-mod folder;
+mod error;
 pub mod format;
 mod head;
-mod map;
-mod numbers;
-mod parking;
-mod rows;
-mod scan;
-mod state;
-mod store;
-mod tasks;
+mod ids;
+mod read;
+mod thread;
 mod tuning;
-mod writer;
+mod write;
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
 
 pub use backend::Embedded;
-pub use config::{EmbeddedConfig, parse_bytes, parse_url};
-pub use convert::Conversion;
+pub use compaction::Conversion;
+pub use config::{EmbeddedConfig, choose, timeout};
 pub use engine::{
-    Engine, RecordId, Run, RunId, RunOrder, RunToWrite, Since, Snapshot, Tables, Transaction,
-    Visit, Writer,
+    Engine, ExternalChange, RecordId, Run, RunId, RunOrder, RunToWrite, Snapshot, Tables,
+    Transaction, Visit, Writer,
 };
-pub use numbers::Numbers;
+pub use ids::IdAllocator;
 #[doc(hidden)]
 pub use tuning::Tuning;
+
+/// A hash map for the path of every row: faster than the default for short keys, and seeded at
+/// random, so collisions cannot be prepared in advance.
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// A set of the same kind.
+type Set<K> = HashSet<K, RandomState>;

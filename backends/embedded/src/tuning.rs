@@ -1,39 +1,37 @@
-//! When the head is folded, and when runs are merged.
-
-use annals_core::PersistenceError;
+//! When the head is flushed, and which runs are merged.
 
 use crate::engine::Run;
-use crate::format::Layout;
+use crate::format::{Block, Layout};
 
-/// The sizes at which work is due. Not a setting of users: tests make them tiny.
+/// The sizes at which work is due. Not an option for users: tests make them tiny.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
-    /// The head is folded once it has so many rows…
-    pub fold_rows: usize,
-    /// … or so many bytes of text…
-    pub fold_bytes: usize,
-    /// … or so many blocks.
-    pub fold_blocks: usize,
-    /// Runs below these numbers of rows are of class 0, 1, 2; greater ones are final.
-    pub class_rows: [u64; 3],
-    /// The same in bytes; the greater class counts.
-    pub class_bytes: [u64; 3],
-    /// So many runs of a class are merged into one.
+    /// The head is flushed when it has this many rows,
+    pub flush_rows: usize,
+    /// this many bytes of text,
+    pub flush_bytes: usize,
+    /// or this many blocks.
+    pub flush_blocks: usize,
+    /// Runs with fewer rows than these are of tier 0, 1, 2. Larger runs are final.
+    pub tier_rows: [u64; 3],
+    /// The same in bytes of text; the higher tier counts.
+    pub tier_bytes: [u64; 3],
+    /// This many runs of a tier are merged into one.
     pub merged_runs: usize,
-    /// A run with fewer rows is not worth splitting.
+    /// Runs with fewer rows are not split.
     pub split_rows: u64,
-    /// How runs are laid out.
+    /// How runs are divided into blocks.
     pub layout: Layout,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            fold_rows: 1 << 16,
-            fold_bytes: 4 << 20,
-            fold_blocks: 1 << 13,
-            class_rows: [8 << 10, 64 << 10, 512 << 10],
-            class_bytes: [512 << 10, 4 << 20, 32 << 20],
+            flush_rows: 1 << 16,
+            flush_bytes: 4 << 20,
+            flush_blocks: 1 << 13,
+            tier_rows: [8 << 10, 64 << 10, 512 << 10],
+            tier_bytes: [512 << 10, 4 << 20, 32 << 20],
             merged_runs: 8,
             split_rows: 16 << 10,
             layout: Layout::default(),
@@ -41,7 +39,7 @@ impl Default for Tuning {
     }
 }
 
-/// How much there is in the head, or in a part of it.
+/// The size of the head, or of a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HeadSize {
     pub(crate) rows: usize,
@@ -50,48 +48,62 @@ pub(crate) struct HeadSize {
 }
 
 impl HeadSize {
+    /// The size of one block.
+    pub(crate) fn of(block: &Block) -> Self {
+        Self { rows: block.len(), bytes: block.text_bytes(), blocks: 1 }
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.blocks += other.blocks;
     }
+
+    pub(crate) fn subtract(&mut self, other: Self) {
+        self.rows -= other.rows;
+        self.bytes -= other.bytes;
+        self.blocks -= other.blocks;
+    }
+
+    fn reaches(self, tuning: &Tuning, times: usize) -> bool {
+        self.rows >= tuning.flush_rows.saturating_mul(times)
+            || self.bytes >= tuning.flush_bytes.saturating_mul(times)
+            || self.blocks >= tuning.flush_blocks.saturating_mul(times)
+    }
 }
 
-/// The writer waits for the folding once the head is so many times as large as one to be folded.
+/// The writer waits for a flush when the head is this many times as large as one that is due.
 const HEAD_BOUND: usize = 4;
 
 impl Tuning {
-    /// Whether the head is to be folded.
-    pub(crate) fn fold_is_due(&self, head: HeadSize) -> bool {
-        head.rows >= self.fold_rows
-            || head.bytes >= self.fold_bytes
-            || head.blocks >= self.fold_blocks
+    /// Whether the head should be flushed.
+    pub(crate) fn flush_is_due(&self, head: HeadSize) -> bool {
+        head.reaches(self, 1)
     }
 
-    /// Whether the head may not grow any more.
+    /// Whether the head must not grow any more.
     pub(crate) fn head_is_full(&self, head: HeadSize) -> bool {
-        head.rows >= self.fold_rows.saturating_mul(HEAD_BOUND)
-            || head.bytes >= self.fold_bytes.saturating_mul(HEAD_BOUND)
-            || head.blocks >= self.fold_blocks.saturating_mul(HEAD_BOUND)
+        head.reaches(self, HEAD_BOUND)
     }
 
-    fn class(&self, run: &Run) -> usize {
-        let below = |bounds: &[u64; 3], size| bounds.iter().filter(|bound| size >= **bound).count();
-        below(&self.class_rows, run.rows).max(below(&self.class_bytes, run.bytes))
+    fn tier(&self, run: &Run) -> usize {
+        let reached =
+            |bounds: &[u64; 3], size| bounds.iter().filter(|bound| size >= **bound).count();
+        reached(&self.tier_rows, run.rows).max(reached(&self.tier_bytes, run.bytes))
     }
 
-    /// Which runs are to be merged into one, if any: neighbours, the newest of all. `runs` are in
-    /// order.
+    /// Which runs should be merged into one, if any: neighbours, including the newest run. `runs` are
+    /// in order.
     pub(crate) fn due_merge<'a>(&self, runs: &'a [Run]) -> Option<&'a [Run]> {
-        let [.., most_rows] = self.class_rows;
-        let [.., most_bytes] = self.class_bytes;
-        for class in 0..self.class_rows.len() {
-            let begin = runs.iter().rposition(|run| self.class(run) > class).map_or(0, |at| at + 1);
+        let [.., most_rows] = self.tier_rows;
+        let [.., most_bytes] = self.tier_bytes;
+        for tier in 0..self.tier_rows.len() {
+            let begin = runs.iter().rposition(|run| self.tier(run) > tier).map_or(0, |at| at + 1);
             let mut due = &runs[begin..];
             if parts_counted_once(due) < self.merged_runs {
                 continue;
             }
-            // What comes of it is final at the latest when it has twice the size of what must be.
+            // The result has at most twice the size at which runs are final.
             while due.len() > 2
                 && (sum(due, |run| run.rows) > 2 * most_rows
                     || sum(due, |run| run.bytes) > 2 * most_bytes)
@@ -108,14 +120,9 @@ fn sum(runs: &[Run], of: impl Fn(&Run) -> u64) -> u64 {
     runs.iter().map(of).fold(0, u64::saturating_add)
 }
 
-/// The two parts of a split run count as one: otherwise every merge would make half of the next.
+/// The two parts of a split run count as one. Otherwise every merge would produce half of the next.
 fn parts_counted_once(runs: &[Run]) -> usize {
     runs.chunk_by(|a, b| a.order.head == b.order.head).count()
-}
-
-/// For a place where an error cannot be told: says it in the log.
-pub(crate) fn log_failure(engine: &'static str, what: &'static str, error: &PersistenceError) {
-    tracing::error!(engine, %error, "{what} failed; it is tried again");
 }
 
 #[cfg(test)]
@@ -137,8 +144,8 @@ mod tests {
 
     fn tuning() -> Tuning {
         Tuning {
-            class_rows: [10, 100, 1_000],
-            class_bytes: [u64::MAX / 4; 3],
+            tier_rows: [10, 100, 1_000],
+            tier_bytes: [u64::MAX / 4; 3],
             merged_runs: 3,
             ..Tuning::default()
         }

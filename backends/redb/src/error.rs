@@ -1,4 +1,4 @@
-//! redb's errors in the contract's terms.
+//! redb's errors in terms of the contract.
 
 use std::io;
 
@@ -21,7 +21,7 @@ pub(crate) fn classify(error: &Error) -> ErrorKind {
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotFound
             | io::ErrorKind::IsADirectory => ErrorKind::Permission,
-            // What redb answers for a file that is not its own.
+            // What redb reports for a file of another kind.
             io::ErrorKind::InvalidData => ErrorKind::Corrupt,
             _ => ErrorKind::Io,
         },
@@ -37,8 +37,7 @@ pub(crate) fn classify(error: &Error) -> ErrorKind {
 
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Busy => "; redb allows one process at a time, end the other one first",
-        ErrorKind::Full => "; make room on the disk and open the file again",
+        ErrorKind::Full => "; free space on the disk and open the file again",
         ErrorKind::Permission => "; check the path and its permissions",
         ErrorKind::Corrupt => "; the file is damaged or is not a redb database of this format",
         ErrorKind::Io => "; check the disk and open the file again",
@@ -53,7 +52,7 @@ pub(crate) fn failed<E: Into<Error>>(
     move |error| backend_error(operation, error.into()).into()
 }
 
-/// A failure of the commit itself: it may have reached the medium.
+/// A failed commit, which may have reached the medium.
 pub(crate) fn commit_failed(operation: &'static str, error: impl Into<Error>) -> PersistenceError {
     backend_error(operation, error.into()).with_outcome(Outcome::Unknown).into()
 }

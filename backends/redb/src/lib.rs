@@ -1,9 +1,9 @@
 //! The history of live records in a redb file.
 //!
-//! [`RedbBackend::new`] opens or creates the file, synchronously and without a runtime, and makes
-//! missing parent folders. One thread writes, with group commit; readers have snapshots of their
-//! own and never wait for it. One process may have the file open at a time; the next one gets an
-//! error that says so.
+//! [`RedbBackend::new`] opens or creates the file and missing parent folders, synchronously and without
+//! a runtime. One thread writes, with group commit. Readers have snapshots of their own and never wait
+//! for it. One process can have the file open at a time, once; any other attempt fails with an error of
+//! kind [`Busy`](annals_core::ErrorKind::Busy).
 //!
 //! ```
 //! # use annals_core::{PersistenceBackend, QueryExt};
@@ -22,6 +22,7 @@ mod config;
 mod error;
 mod read;
 mod schema;
+mod shared;
 mod tables;
 mod v1;
 mod v2;
@@ -29,9 +30,8 @@ mod write;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
 
-use annals_core::{Guarantees, PersistenceError, forward_backend};
+use annals_core::{Guarantees, Result, forward_backend};
 use annals_embedded::{Embedded, Engine};
 use redb::{Database, StorageBackend};
 
@@ -39,6 +39,7 @@ pub use config::RedbConfig;
 
 use error::failed;
 use read::RedbSnapshot;
+use shared::{Reopen, Shared};
 use write::RedbWriter;
 
 /// The engine's name in errors and URLs.
@@ -52,21 +53,21 @@ const ENGINE: &str = "redb";
 pub struct RedbBackend(Embedded<Redb>);
 
 impl RedbBackend {
-    /// Opens or creates the file at `path` with the default settings: every acknowledged row
-    /// survives the loss of power.
+    /// Opens or creates the file at `path` with the default options: every acknowledged row survives
+    /// the loss of power.
     ///
     /// # Errors
-    /// When the file cannot be opened or made, is open already, is not a redb file, belongs to
-    /// another program, or was written by a newer version.
-    pub fn new(path: impl AsRef<Path>) -> Result<Self, PersistenceError> {
+    /// If the file cannot be opened or created, is already open, is not a redb file, belongs to another
+    /// program, or was written by a newer version.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self> {
         Self::open(RedbConfig::new(path))
     }
 
-    /// Opens or creates a file with settings of one's own.
+    /// Opens or creates a file with these options.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn open(config: RedbConfig) -> Result<Self, PersistenceError> {
+    pub fn open(config: RedbConfig) -> Result<Self> {
         let open = {
             let config = config.clone();
             move || schema::open(&config)
@@ -74,16 +75,16 @@ impl RedbBackend {
         Self::start(open()?, &config, Some(Box::new(open)))
     }
 
-    /// Opens a history on a [`StorageBackend`] of one's own, encrypted, say; the path of `config` is
-    /// not used. `storage` is called once, and again whenever the storage had no room: redb refuses
-    /// every call after a failed one until it is opened anew.
+    /// Opens a history on your own [`StorageBackend`], for example an encrypted one. The path in
+    /// `config` is not used. `storage` is called once, and again after the storage was full: redb
+    /// refuses every call after a failed one until the file is reopened.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and what `storage` reports.
+    /// As [`new`](Self::new), and the error of `storage`.
     pub fn open_with<S: StorageBackend>(
         storage: impl Fn() -> io::Result<S> + Send + 'static,
         config: RedbConfig,
-    ) -> Result<Self, PersistenceError> {
+    ) -> Result<Self> {
         let open = {
             let config = config.clone();
             move || {
@@ -94,25 +95,18 @@ impl RedbBackend {
         Self::start(open()?, &config, Some(Box::new(open)))
     }
 
-    /// As [`open_with`](Self::open_with), with a storage that cannot be opened again: after a
-    /// failure, and be it for want of room, every call fails.
+    /// As [`open_with`](Self::open_with), with a storage that cannot be reopened: after any failure,
+    /// even a full disk, every call fails.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn open_on(
-        storage: impl StorageBackend,
-        config: RedbConfig,
-    ) -> Result<Self, PersistenceError> {
+    pub fn open_on(storage: impl StorageBackend, config: RedbConfig) -> Result<Self> {
         Self::start(schema::open_on(storage, &config)?, &config, None)
     }
 
-    fn start(
-        database: Database,
-        config: &RedbConfig,
-        reopen: Option<Reopen>,
-    ) -> Result<Self, PersistenceError> {
-        let shared = Shared(Arc::new(RwLock::new(Ok(database))));
-        let writer = RedbWriter::new(shared.clone(), config.durability, reopen);
+    fn start(database: Database, config: &RedbConfig, reopen: Option<Reopen>) -> Result<Self> {
+        let shared = Shared::new(database, &config.shared.path);
+        let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
         let engine = Redb { shared, guarantees: config.guarantees() };
         Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
     }
@@ -120,39 +114,7 @@ impl RedbBackend {
 
 forward_backend! { impl[] for RedbBackend => |this| this.0 }
 
-/// How the file is opened once more.
-type Reopen = Box<dyn Fn() -> Result<Database, PersistenceError> + Send>;
-
-/// The open file, shared by the writer and whoever takes snapshots, or why there is none. The
-/// lock is taken for writing only to close and to open again.
-#[derive(Clone)]
-struct Shared(Arc<RwLock<Result<Database, PersistenceError>>>);
-
-impl Shared {
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, PersistenceError>,
-    ) -> Result<T, PersistenceError> {
-        let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        work(database.as_ref().map_err(Clone::clone)?)
-    }
-
-    /// Closes the file and opens it once more. Streams that are open end with an error.
-    fn reopen(&self, reopen: &Reopen) -> Result<(), PersistenceError> {
-        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // redb keeps others out, this process too: the old one has to go first.
-        *shared = Err(PersistenceError::BackendShutdown);
-        *shared = reopen();
-        shared.as_ref().map(drop).map_err(Clone::clone)
-    }
-
-    fn take(&self) -> Option<Database> {
-        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *shared, Err(PersistenceError::BackendShutdown)).ok()
-    }
-}
-
-/// The engine: hands out snapshots.
+/// The engine: takes snapshots.
 struct Redb {
     shared: Shared,
     guarantees: Guarantees,
@@ -162,7 +124,7 @@ impl Engine for Redb {
     type Writer = RedbWriter;
     type Snapshot = RedbSnapshot;
 
-    fn snapshot(&self) -> Result<RedbSnapshot, PersistenceError> {
+    fn snapshot(&self) -> Result<RedbSnapshot> {
         self.shared.with(RedbSnapshot::take)
     }
 

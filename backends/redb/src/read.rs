@@ -1,6 +1,6 @@
-//! Readers: one snapshot each.
+//! Snapshots.
 
-use annals_core::PersistenceError;
+use annals_core::Result;
 use annals_embedded::{Snapshot, Tables};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
@@ -11,13 +11,13 @@ use crate::tables::RedbTables;
 pub(crate) struct RedbSnapshot(RedbTables<ReadTransaction>);
 
 impl RedbSnapshot {
-    pub(crate) fn take(database: &Database) -> Result<Self, PersistenceError> {
+    pub(crate) fn take(database: &Database) -> Result<Self> {
         Ok(Self(RedbTables(database.begin_read().map_err(failed("query"))?)))
     }
 }
 
 impl Snapshot for RedbSnapshot {
-    fn tables(&self) -> Result<&dyn Tables, PersistenceError> {
+    fn tables(&self) -> Result<&dyn Tables> {
         Ok(&self.0)
     }
 }

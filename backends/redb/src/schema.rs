@@ -1,11 +1,11 @@
-//! The file: how it is opened, what lies in it, and whose it is.
+//! Opening a file, its tables, and the check that it is a history.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use annals_core::{BackendError, ErrorKind, PersistenceError};
+use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::{RecordId, RunId, Tuning};
 use redb::{
     Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
@@ -14,56 +14,75 @@ use redb::{
 
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
+use crate::shared::Shared;
 use crate::write::RedbTransaction;
 use crate::{ENGINE, v1, v2};
 
-/// Numbers of the file: its schema version, and the next numbers to be given.
+/// The schema version, and the next ids to be allocated.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
 pub(crate) const SCHEMA_VERSION: &str = "schema_version";
 pub(crate) const NEXT_RECORD: &str = "next_record";
 pub(crate) const NEXT_BLOCK: &str = "next_block";
 pub(crate) const NEXT_RUN: &str = "next_run";
 
-/// Names to ids, in byte order.
+/// Record ids by name, in byte order.
 pub(crate) const RECORDS: TableDefinition<'_, &str, RecordId> = TableDefinition::new("records");
-/// A block of rows for each transaction, by its number.
+/// One block of rows per transaction, by its number.
 pub(crate) const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
-/// What is known of each run without its directory: its place among the runs in order of arrival,
-/// rows, first, last, bytes.
+/// The entry of each run: order (head and part), rows, first, last, bytes.
 pub(crate) const RUNS: TableDefinition<'_, RunId, RunEntry> = TableDefinition::new("runs");
 pub(crate) type RunEntry = (u64, u8, u64, u64, u64, u64);
-/// Each run's directory.
-pub(crate) const DIRECTORIES: TableDefinition<'_, RunId, &[u8]> =
+/// Each run's index.
+pub(crate) const RUN_INDEXES: TableDefinition<'_, RunId, &[u8]> =
     TableDefinition::new("directories");
 /// Each run's blocks, numbered from 0.
 pub(crate) const BLOCKS: TableDefinition<'_, (RunId, u32), &[u8]> = TableDefinition::new("blocks");
-/// Per writer its last batch number, and the block of the head in which that came.
+/// The last batch number of each writer, and the block of the head that was written with it.
 pub(crate) const WRITERS: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
 
 const VERSION: u64 = 3;
 
-/// Opens or creates the file and makes it ready.
-pub(crate) fn open(config: &RedbConfig) -> Result<Database, PersistenceError> {
-    if config.path.as_os_str().is_empty() {
+/// Opens or creates the file and its tables.
+pub(crate) fn open(config: &RedbConfig) -> Result<Database> {
+    if config.shared.path.as_os_str().is_empty() {
         return Err(refused(ErrorKind::Config, "the path is empty".to_owned()));
     }
-    if let Some(folder) = config.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) =
+        config.shared.path.parent().filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder).map_err(|error| {
-            let message = format!("cannot make the folder {}: {error}", folder.display());
+            let message = format!("cannot create the folder {}: {error}", folder.display());
             BackendError::new(ENGINE, "open", ErrorKind::Permission, message).with_source(error)
         })?;
     }
-    create(&config.path)?;
+    let path = &config.shared.path;
+    if !fs::metadata(path).is_ok_and(|file| file.len() > 0 || !file.is_file()) {
+        if !config.shared.create {
+            let message = format!("{} does not exist, or is empty", path.display());
+            return Err(refused(ErrorKind::Permission, message));
+        }
+        create(path)?;
+    }
     let mut builder = Database::builder();
-    prepared(builder.set_cache_size(config.cache_bytes).open(&config.path), config)
+    match builder.set_cache_size(config.shared.cache_bytes).open(path) {
+        Err(error @ DatabaseError::DatabaseAlreadyOpen) => Err(locked(path, error)),
+        opened => prepared(opened, config),
+    }
 }
 
-/// Makes the file if there is none, all at once: a process that is killed while redb lays out a new
-/// file leaves one that nobody can open.
-fn create(path: &Path) -> Result<(), PersistenceError> {
-    if fs::metadata(path).is_ok_and(|file| file.len() > 0 || !file.is_file()) {
-        return Ok(());
-    }
+fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
+    let holder = if Shared::is_open_here(path) {
+        "by this process; use a clone of that backend"
+    } else {
+        "by another process; redb allows one at a time"
+    };
+    let message = format!("{} is already open, {holder}", path.display());
+    BackendError::new(ENGINE, "open", ErrorKind::Busy, message).with_source(error).into()
+}
+
+/// Creates a file at once: a process that is killed while redb lays out a new file leaves one that
+/// nobody can open.
+fn create(path: &Path) -> Result<()> {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let mut unfinished = path.as_os_str().to_owned();
@@ -78,45 +97,39 @@ fn create(path: &Path) -> Result<(), PersistenceError> {
     made
 }
 
-fn put_in_place(unfinished: &Path, path: &Path) -> Result<(), PersistenceError> {
+fn put_in_place(unfinished: &Path, path: &Path) -> Result<()> {
     let failed = |error: io::Error| failed("open")(redb::Error::Io(error));
     if path.exists() {
-        // Empty, as some programs leave a file whose name they reserve.
+        // Empty, as programs leave a file to reserve its name.
         return fs::rename(unfinished, path).map_err(failed);
     }
     match fs::hard_link(unfinished, path) {
-        // Somebody else was faster, and may have rows in it by now.
+        // Another process was faster, and may have stored rows.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        // Not every file system has links.
+        // Not every file system supports links.
         Err(_) => fs::rename(unfinished, path).map_err(failed)?,
         Ok(()) => {}
     }
-    // The new name has to survive the loss of power as well.
+    // The new name has to survive the loss of power, too.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))
         .and_then(|folder| folder.sync_all())
         .map_err(failed)
 }
 
-/// The same on a storage of somebody's own.
-pub(crate) fn open_on(
-    storage: impl StorageBackend,
-    config: &RedbConfig,
-) -> Result<Database, PersistenceError> {
+/// Opens or creates a history on the user's own storage.
+pub(crate) fn open_on(storage: impl StorageBackend, config: &RedbConfig) -> Result<Database> {
     let mut builder = Database::builder();
-    prepared(builder.set_cache_size(config.cache_bytes).create_with_backend(storage), config)
+    prepared(builder.set_cache_size(config.shared.cache_bytes).create_with_backend(storage), config)
 }
 
-fn prepared(
-    opened: Result<Database, DatabaseError>,
-    config: &RedbConfig,
-) -> Result<Database, PersistenceError> {
+fn prepared(opened: Result<Database, DatabaseError>, config: &RedbConfig) -> Result<Database> {
     let database = opened.map_err(failed("open"))?;
     prepare(&database, &config.shared.tuning)?;
     Ok(database)
 }
 
-/// What a file holds before it is made ready.
+/// What is in a file that is opened.
 enum Found {
     Nothing,
     Version1,
@@ -124,8 +137,8 @@ enum Found {
     Ready,
 }
 
-/// Creates or converts what is there, in one transaction.
-fn prepare(database: &Database, tuning: &Tuning) -> Result<(), PersistenceError> {
+/// Creates or converts the tables, in one transaction.
+fn prepare(database: &Database, tuning: &Tuning) -> Result<()> {
     let transaction = database.begin_write().map_err(failed("open"))?;
     let found = look(&transaction)?;
     let next: &[&str] = match found {
@@ -143,7 +156,7 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<(), PersistenceError>
         transaction.open_table(RECORDS).map_err(failed("open"))?;
         transaction.open_table(HEAD).map_err(failed("open"))?;
         transaction.open_table(RUNS).map_err(failed("open"))?;
-        transaction.open_table(DIRECTORIES).map_err(failed("open"))?;
+        transaction.open_table(RUN_INDEXES).map_err(failed("open"))?;
         transaction.open_table(BLOCKS).map_err(failed("open"))?;
         transaction.open_table(WRITERS).map_err(failed("open"))?;
     }
@@ -157,8 +170,8 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<(), PersistenceError>
     transaction.finish()?.0.commit().map_err(|error| commit_failed("open", error))
 }
 
-/// What is there; refuses a file with anybody else's tables.
-fn look(transaction: &WriteTransaction) -> Result<Found, PersistenceError> {
+/// Finds out what is there, and refuses a file with tables of another program.
+fn look(transaction: &WriteTransaction) -> Result<Found> {
     let mut tables = Vec::new();
     for table in transaction.list_tables().map_err(failed("open"))? {
         tables.push(table.name().to_owned());
@@ -167,7 +180,7 @@ fn look(transaction: &WriteTransaction) -> Result<Found, PersistenceError> {
         return Ok(Found::Nothing);
     }
     if !tables.iter().any(|table| table == META.name()) {
-        let message = format!("the file has tables that are not annals' ({})", tables.join(", "));
+        let message = format!("the file has tables of another program ({})", tables.join(", "));
         return Err(refused(ErrorKind::Corrupt, message));
     }
     let meta = transaction.open_table(META).map_err(failed("open"))?;

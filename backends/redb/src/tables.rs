@@ -1,9 +1,9 @@
-//! The tables, as a snapshot or a transaction sees them.
+//! The tables as a snapshot or a transaction sees them.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use annals_core::{Pattern, PersistenceError};
+use annals_core::{Pattern, Result};
 use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables, Visit};
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value,
@@ -11,10 +11,10 @@ use redb::{
 };
 
 use crate::error::failed;
-use crate::schema::{BLOCKS, DIRECTORIES, HEAD, RECORDS, RUNS};
+use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS};
 
-/// Either kind of transaction.
-pub(crate) trait Source {
+/// A transaction of either kind, which opens tables for reading.
+pub(crate) trait OpenTable {
     type Table<'a, K: Key + 'static, V: Value + 'static>: ReadableTable<K, V>
     where
         Self: 'a;
@@ -25,7 +25,7 @@ pub(crate) trait Source {
     ) -> Result<Self::Table<'_, K, V>, TableError>;
 }
 
-impl Source for ReadTransaction {
+impl OpenTable for ReadTransaction {
     type Table<'a, K: Key + 'static, V: Value + 'static> = ReadOnlyTable<K, V>;
 
     fn open<K: Key + 'static, V: Value + 'static>(
@@ -36,7 +36,7 @@ impl Source for ReadTransaction {
     }
 }
 
-impl Source for WriteTransaction {
+impl OpenTable for WriteTransaction {
     type Table<'a, K: Key + 'static, V: Value + 'static> = Table<'a, K, V>;
 
     fn open<K: Key + 'static, V: Value + 'static>(
@@ -50,17 +50,17 @@ impl Source for WriteTransaction {
 /// The tables of a transaction of either kind.
 pub(crate) struct RedbTables<T>(pub(crate) T);
 
-impl<T: Source> RedbTables<T> {
+impl<T: OpenTable> RedbTables<T> {
     fn open<K: Key + 'static, V: Value + 'static>(
         &self,
         table: TableDefinition<'_, K, V>,
-    ) -> Result<T::Table<'_, K, V>, PersistenceError> {
+    ) -> Result<T::Table<'_, K, V>> {
         self.0.open(table).map_err(failed("query"))
     }
 }
 
-impl<T: Source> Tables for RedbTables<T> {
-    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError> {
+impl<T: OpenTable> Tables for RedbTables<T> {
+    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>> {
         let names = self.open(RECORDS)?;
         if let Some(name) = pattern.exact() {
             let id = names.get(name).map_err(failed("query"))?;
@@ -80,18 +80,14 @@ impl<T: Source> Tables for RedbTables<T> {
         Ok(records)
     }
 
-    fn head_bounds(&self) -> Result<Option<(u64, u64)>, PersistenceError> {
+    fn head_bounds(&self) -> Result<Option<(u64, u64)>> {
         let head = self.open(HEAD)?;
         let first = head.first().map_err(failed("query"))?.map(|(number, _)| number.value());
         let last = head.last().map_err(failed("query"))?.map(|(number, _)| number.value());
         Ok(first.zip(last))
     }
 
-    fn head(
-        &self,
-        numbers: RangeInclusive<u64>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), PersistenceError> {
+    fn head(&self, numbers: RangeInclusive<u64>, visit: &mut Visit<'_>) -> Result<()> {
         for entry in self.open(HEAD)?.range(numbers).map_err(failed("query"))? {
             let (number, block) = entry.map_err(failed("query"))?;
             visit(number.value(), block.value())?;
@@ -99,7 +95,7 @@ impl<T: Source> Tables for RedbTables<T> {
         Ok(())
     }
 
-    fn runs(&self) -> Result<Vec<Run>, PersistenceError> {
+    fn runs(&self) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
         for entry in self.open(RUNS)?.iter().map_err(failed("query"))? {
             let (id, run) = entry.map_err(failed("query"))?;
@@ -110,13 +106,13 @@ impl<T: Source> Tables for RedbTables<T> {
         Ok(runs)
     }
 
-    fn directory(&self, run: RunId) -> Result<Option<Vec<u8>>, PersistenceError> {
-        let directories = self.open(DIRECTORIES)?;
-        let directory = directories.get(run).map_err(failed("query"))?;
-        Ok(directory.map(|directory| directory.value().to_vec()))
+    fn run_index(&self, run: RunId) -> Result<Option<Vec<u8>>> {
+        let indexes = self.open(RUN_INDEXES)?;
+        let index = indexes.get(run).map_err(failed("query"))?;
+        Ok(index.map(|index| index.value().to_vec()))
     }
 
-    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>, PersistenceError> {
+    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>> {
         let blocks = self.open(BLOCKS)?;
         let block = blocks.get((run, number)).map_err(failed("query"))?;
         Ok(block.map(|block| block.value().to_vec()))

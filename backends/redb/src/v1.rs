@@ -1,9 +1,8 @@
-//! Files of schema version 1: every row an entry of the table `history`, clustered by record and
-//! time.
+//! Conversion of schema version 1, where each row is an entry of the table `history`.
 
 use std::ops::RangeInclusive;
 
-use annals_core::{BackendError, ErrorKind, PersistenceError};
+use annals_core::{BackendError, ErrorKind, Result};
 use annals_embedded::{Conversion, RecordId, Tuning};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -16,17 +15,17 @@ use crate::write::RedbTransaction;
 type Key = (RecordId, u64, u32);
 const HISTORY: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("history");
 
-/// Into so many parts the time between the first row and the last is cut to count rows.
+/// Rows are counted in this many equal parts of the time between the first and the last.
 const BUCKETS: usize = 1 << 16;
 
-/// Moves the rows over and removes the old table, within the transaction that is open. Names, their
-/// ids and the writers' batch numbers stay as they are.
+/// Moves the rows into runs and removes the old table, within the open transaction. Names, ids and batch
+/// numbers do not change.
 pub(crate) fn convert(
     database: &Database,
     transaction: &mut RedbTransaction,
     tuning: &Tuning,
-) -> Result<(), PersistenceError> {
-    // What is committed, so that it can be read while the transaction writes.
+) -> Result<()> {
+    // The committed state, which can be read while the transaction writes.
     let snapshot = database.begin_read().map_err(failed("convert"))?;
     let history = snapshot.open_table(HISTORY).map_err(failed("convert"))?;
     let names = snapshot.open_table(RECORDS).map_err(failed("convert"))?;
@@ -34,7 +33,7 @@ pub(crate) fn convert(
     for entry in names.iter().map_err(failed("convert"))? {
         records.push(entry.map_err(failed("convert"))?.1.value());
     }
-    let [.., run_rows] = tuning.class_rows;
+    let [.., run_rows] = tuning.tier_rows;
     let times = Times::count(&history)?;
     let mut conversion = Conversion::new(ENGINE, transaction, tuning);
     let mut left = times.rows;
@@ -56,7 +55,7 @@ pub(crate) fn convert(
     transaction.delete(HISTORY)
 }
 
-/// How many rows there are at which time.
+/// The distribution of rows over time.
 struct Times {
     first: u64,
     last: u64,
@@ -65,7 +64,7 @@ struct Times {
 }
 
 impl Times {
-    fn count(history: &ReadOnlyTable<Key, &'static [u8]>) -> Result<Self, PersistenceError> {
+    fn count(history: &ReadOnlyTable<Key, &'static [u8]>) -> Result<Self> {
         let mut times = Self { first: u64::MAX, last: 0, rows: 0, buckets: vec![0; BUCKETS] };
         times.visit(history, |times, time| {
             times.rows += 1;
@@ -83,14 +82,14 @@ impl Times {
         &mut self,
         history: &ReadOnlyTable<Key, &'static [u8]>,
         mut visit: impl FnMut(&mut Self, u64),
-    ) -> Result<(), PersistenceError> {
+    ) -> Result<()> {
         for row in history.iter().map_err(failed("convert"))? {
             visit(self, row.map_err(failed("convert"))?.0.value().1);
         }
         Ok(())
     }
 
-    /// How long all of it is, in milliseconds.
+    /// The whole time in milliseconds.
     fn span(&self) -> u128 {
         u128::from(self.last - self.first) + 1
     }
@@ -99,12 +98,12 @@ impl Times {
         (u128::from(time - self.first) * BUCKETS as u128 / self.span()) as usize
     }
 
-    /// The first time that falls into a bucket, or beyond the last bucket the first after all.
+    /// The first time of a bucket; for the bucket after the last, the first time after all rows.
     fn begin(&self, bucket: usize) -> u128 {
         u128::from(self.first) + (bucket as u128 * self.span()).div_ceil(BUCKETS as u128)
     }
 
-    /// Windows that together hold all rows, of about so many each where times are spread.
+    /// Windows that together have all rows, each about this many if times are spread evenly.
     fn windows(&self, rows: u64) -> Vec<RangeInclusive<u64>> {
         let mut windows = Vec::new();
         if self.rows == 0 {
@@ -115,7 +114,7 @@ impl Times {
             sum += count;
             let end = self.begin(bucket + 1);
             if sum >= rows || (bucket + 1 == BUCKETS && sum > 0) {
-                // Times go up to i64::MAX, so that the one after it is there as well.
+                // Times are at most i64::MAX, so the next one exists.
                 let after = u64::try_from(end).unwrap_or(u64::MAX);
                 windows.push(begin..=after - 1);
                 (begin, sum) = (after, 0);

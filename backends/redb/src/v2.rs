@@ -1,6 +1,6 @@
-//! Files of schema version 2: names lie there twice, and writers have the time of their last batch.
+//! Conversion of schema version 2, which stored names twice and the time of each writer's last batch.
 
-use annals_core::{ErrorKind, PersistenceError};
+use annals_core::{ErrorKind, Result};
 use annals_embedded::RecordId;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -10,9 +10,9 @@ use crate::schema::{META, NEXT_BLOCK, WRITERS, refused};
 /// Ids to names.
 const NAMES: TableDefinition<'_, RecordId, &str> = TableDefinition::new("names");
 
-/// Makes of names and writers, which versions 1 and 2 have alike, those of today. Who stored last
-/// comes last, as if everybody had stored a block of his own.
-pub(crate) fn convert_names(transaction: &WriteTransaction) -> Result<(), PersistenceError> {
+/// Converts names and writers, which are alike in versions 1 and 2. Writers keep their order, as if each
+/// had stored one block.
+pub(crate) fn convert_names(transaction: &WriteTransaction) -> Result<()> {
     transaction.delete_table(NAMES).map_err(failed("convert"))?;
     let mut writers = transaction.open_table(WRITERS).map_err(failed("convert"))?;
     let mut by_time = Vec::new();

@@ -1,43 +1,44 @@
-//! The writer: a transaction at a time.
+//! The writer and its transactions.
 
 use annals_core::{
     BackendError, BatchId, Durability, ErrorKind, Outcome, PersistenceError, REMEMBERED_WRITERS,
+    Result,
 };
 use annals_embedded::{
-    Numbers, RecordId, Run, RunId, RunToWrite, Since, Tables, Transaction, Writer,
+    ExternalChange, IdAllocator, RecordId, Run, RunId, RunToWrite, Tables, Transaction, Writer,
 };
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
 
+use crate::ENGINE;
 use crate::error::{commit_failed, failed};
 use crate::schema::{
-    BLOCKS, DIRECTORIES, HEAD, META, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUNS, WRITERS,
+    BLOCKS, HEAD, META, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUN_INDEXES, RUNS, WRITERS,
 };
+use crate::shared::{Reopen, Shared};
 use crate::tables::RedbTables;
-use crate::{ENGINE, Reopen, Shared};
 
-/// Without full durability, so many transactions at most are lost with the process.
+/// Without full durability, at most this many transactions are lost with the process.
 const UNWRITTEN_TRANSACTIONS: u32 = 64;
 
-/// Compacting moves every page, so it must be worth it: the file is closed smaller once less than
-/// half of it is in use.
+/// Compacting a file moves every page. It is worth it when less than half of the file is in use.
 const WASTED_SHARE: u64 = 2;
 
-/// Owned by one thread.
+/// The writing half, owned by one thread.
 pub(crate) struct RedbWriter {
     shared: Shared,
     durability: Durability,
-    /// Transactions that are not on the medium yet.
+    /// Commits that are not on the medium yet.
     unwritten: u32,
-    /// A cleanup leaves free pages behind.
+    /// A cleanup has left free pages.
     swept: bool,
-    since: Since,
-    /// The numbers after the last transaction, if it succeeded.
-    numbers: Option<Numbers>,
-    /// Without it the file cannot be opened again.
+    change: ExternalChange,
+    /// The allocator after the last transaction, if that succeeded.
+    ids: Option<IdAllocator>,
+    /// How to reopen the file, if that is possible.
     reopen: Option<Reopen>,
-    /// redb refuses every call after a failure of the medium, until the file is opened again.
+    /// Why redb refuses every call: the medium failed, and the file was not reopened since.
     stuck: Option<PersistenceError>,
-    /// Why acknowledged transactions did not get onto the medium, until a store has been told.
+    /// Why acknowledged transactions were lost, until a store has reported it.
     lost: Option<PersistenceError>,
 }
 
@@ -48,58 +49,57 @@ impl RedbWriter {
             durability,
             unwritten: 0,
             swept: false,
-            since: Since::Nothing,
-            numbers: None,
+            change: ExternalChange::None,
+            ids: None,
             reopen,
             stuck: None,
             lost: None,
         }
     }
 
-    /// Opens the file again when it was the room on the disk that failed. When it was the disk, what
-    /// was written last may be lost without a further sign, and somebody has to look.
-    fn unstick(&mut self) -> Result<(), PersistenceError> {
+    /// Reopens the file if the disk was full. If the disk failed, the last writes may be lost without a
+    /// further error, so the file stays closed.
+    fn reopen(&mut self) -> Result<()> {
         let Some(stuck) = &self.stuck else { return Ok(()) };
         match &self.reopen {
             Some(reopen) if stuck.is_retryable() => self.shared.reopen(reopen)?,
             _ => return Err(stuck.clone()),
         }
-        self.since = Since::Reopened;
-        tracing::info!("the file was opened anew after the disk was full");
+        self.change = ExternalChange::Reopened;
+        tracing::info!("the file was reopened after the disk was full");
         self.stuck = None;
         Ok(())
     }
 
-    /// After a failed write redb refuses reads as well, though those want no room on the disk.
-    fn let_readers_in(&mut self) {
+    /// After a failed write redb refuses reads too, although they need no space on the disk.
+    fn reopen_if_full(&mut self) {
         if self.stuck.as_ref().is_some_and(PersistenceError::is_retryable)
-            && let Err(error) = self.unstick()
+            && let Err(error) = self.reopen()
         {
-            tracing::error!(%error, "the file could not be opened anew");
+            tracing::error!(%error, "the file could not be reopened");
         }
     }
 
-    /// Keeps a failure after which redb refuses to go on.
+    /// Remembers a failure after which redb refuses every call.
     fn remember(&mut self, error: &PersistenceError) {
         if let PersistenceError::Backend(backend) = error
             && matches!(backend.kind(), ErrorKind::Full | ErrorKind::Io)
         {
-            // Whatever became of this transaction, those that are refused from here on have not
-            // begun.
+            // The outcome of this transaction may be unknown, but later ones do not begin.
             let refusal = BackendError::clone(backend).with_outcome(Outcome::NotApplied);
             self.stuck.get_or_insert_with(|| refusal.into());
         }
     }
 
-    fn run<T>(
+    fn try_commit<T>(
         &mut self,
         operation: &'static str,
         durability: Durability,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
-    ) -> Result<T, PersistenceError> {
-        self.unstick()?;
-        let since = self.since;
-        let numbers = self.numbers.take();
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+    ) -> Result<T> {
+        self.reopen()?;
+        let change = self.change;
+        let ids = self.ids.take();
         let done = self.shared.with(|database| {
             let mut transaction = database.begin_write().map_err(failed(operation))?;
             let level = match durability {
@@ -107,27 +107,27 @@ impl RedbWriter {
                 _ => redb::Durability::Immediate,
             };
             transaction.set_durability(level).map_err(failed(operation))?;
-            let mut transaction = match numbers {
-                Some(numbers) => RedbTransaction::after(transaction, numbers),
+            let mut transaction = match ids {
+                Some(ids) => RedbTransaction::after(transaction, ids),
                 None => RedbTransaction::new(transaction)?,
             };
-            transaction.since = since;
-            // Dropped without a commit, it is aborted. A failed abort shows up again.
+            transaction.change = change;
+            // Aborted when dropped without a commit. A failed abort is reported by the next call.
             let done = work(&mut transaction)?;
-            let (transaction, numbers) = transaction.finish()?;
+            let (transaction, ids) = transaction.finish()?;
             transaction.commit().map_err(|error| commit_failed(operation, error))?;
-            Ok((done, numbers))
+            Ok((done, ids))
         });
         match &done {
-            Ok((_, numbers)) => {
-                self.numbers = Some(*numbers);
-                self.since = Since::Nothing;
+            Ok((_, ids)) => {
+                self.ids = Some(*ids);
+                self.change = ExternalChange::None;
                 let unwritten = durability == Durability::Volatile;
                 self.unwritten = if unwritten { self.unwritten + 1 } else { 0 };
             }
             Err(error) => {
                 self.remember(error);
-                // What is not on the medium is gone once the file is opened anew: a store tells.
+                // Reopening the file loses what is not on the medium. A store reports it.
                 let gone = self.stuck.is_some() && std::mem::take(&mut self.unwritten) > 0;
                 if gone && operation != "store" {
                     self.lost = Some(error.clone());
@@ -137,13 +137,13 @@ impl RedbWriter {
         done.map(|(done, _)| done)
     }
 
-    fn close_file(&mut self) -> Result<(), PersistenceError> {
+    fn close_file(&mut self) -> Result<()> {
         if self.unwritten > 0 {
-            self.run("close", Durability::PowerLoss, |_| Ok(()))?;
+            self.try_commit("close", Durability::PowerLoss, |_| Ok(()))?;
         }
         let Some(mut database) = self.shared.take() else { return Ok(()) };
         if self.swept && is_mostly_empty(&database)? {
-            // Readers that are still there keep their pages; the next close tries again.
+            // Open snapshots keep their pages. The next close tries again.
             match database.compact() {
                 Ok(_) | Err(redb::CompactionError::TransactionInProgress) => {}
                 Err(error) => return Err(commit_failed("compact", error)),
@@ -154,50 +154,50 @@ impl RedbWriter {
 }
 
 impl Writer for RedbWriter {
-    fn transaction<T>(
+    fn commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
-    ) -> Result<T, PersistenceError> {
+        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+    ) -> Result<T> {
         if operation == "store"
             && let Some(lost) = self.lost.take()
         {
             return Err(lost);
         }
-        let done = self.run(operation, self.durability, work);
-        self.let_readers_in();
+        let done = self.try_commit(operation, self.durability, work);
+        self.reopen_if_full();
         done
     }
 
-    fn health(&mut self) -> Result<(), PersistenceError> {
-        // There may be room by now, and nobody who stores.
-        self.let_readers_in();
+    fn health(&mut self) -> Result<()> {
+        // There may be space by now, and nobody who stores.
+        self.reopen_if_full();
         self.stuck.clone().map_or(Ok(()), Err)
     }
 
     fn maintain(&mut self, idle: bool) {
         if self.unwritten >= UNWRITTEN_TRANSACTIONS || (idle && self.unwritten > 0) {
-            let written = self.run("sync", Durability::PowerLoss, |_| Ok(()));
+            let written = self.try_commit("sync", Durability::PowerLoss, |_| Ok(()));
             if let Err(error) = written {
                 tracing::error!(%error, "committed rows could not be written to the medium");
                 self.unwritten = 0;
-                self.let_readers_in();
+                self.reopen_if_full();
             }
         }
     }
 
-    fn settle(&mut self, after_cleanup: bool) {
+    fn checkpoint(&mut self, after_cleanup: bool) {
         self.swept |= after_cleanup;
     }
 
-    fn close(mut self) -> Result<(), PersistenceError> {
+    fn close(mut self) -> Result<()> {
         let closed = self.close_file();
-        // No store has told it, and none will.
+        // No store has reported it, and none will.
         closed.and(self.lost.map_or(Ok(()), Err))
     }
 }
 
-fn is_mostly_empty(database: &redb::Database) -> Result<bool, PersistenceError> {
+fn is_mostly_empty(database: &redb::Database) -> Result<bool> {
     let transaction = database.begin_write().map_err(failed("close"))?;
     let stats = transaction.stats().map_err(failed("close"))?;
     transaction.abort().map_err(failed("close"))?;
@@ -208,16 +208,16 @@ fn is_mostly_empty(database: &redb::Database) -> Result<bool, PersistenceError> 
 /// The transaction that writes.
 pub(crate) struct RedbTransaction {
     tables: RedbTables<WriteTransaction>,
-    since: Since,
-    numbers: Numbers,
-    /// The numbers that are written are no longer true.
-    numbers_changed: bool,
+    change: ExternalChange,
+    ids: IdAllocator,
+    /// The stored ids are out of date.
+    ids_changed: bool,
 }
 
 impl RedbTransaction {
-    /// Looks up the numbers.
-    pub(crate) fn new(transaction: WriteTransaction) -> Result<Self, PersistenceError> {
-        let numbers = {
+    /// Reads the allocator.
+    pub(crate) fn new(transaction: WriteTransaction) -> Result<Self> {
+        let ids = {
             let meta = transaction.open_table(META).map_err(failed("begin"))?;
             let next = |key| {
                 let number =
@@ -227,35 +227,35 @@ impl RedbTransaction {
             let (record, block, run) = (next(NEXT_RECORD)?, next(NEXT_BLOCK)?, next(NEXT_RUN)?);
             let head = transaction.open_table(HEAD).map_err(failed("begin"))?;
             let last = head.last().map_err(failed("begin"))?.map(|(number, _)| number.value());
-            Numbers { record, block, run }.after(last)
+            IdAllocator { record, block, run }.after(last)
         };
-        Ok(Self::after(transaction, numbers))
+        Ok(Self::after(transaction, ids))
     }
 
-    fn after(transaction: WriteTransaction, numbers: Numbers) -> Self {
+    fn after(transaction: WriteTransaction, ids: IdAllocator) -> Self {
         Self {
             tables: RedbTables(transaction),
-            since: Since::Nothing,
-            numbers,
-            numbers_changed: false,
+            change: ExternalChange::None,
+            ids,
+            ids_changed: false,
         }
     }
 
-    /// Writes the numbers, if that is needed; the transaction itself is to be committed.
-    pub(crate) fn finish(self) -> Result<(WriteTransaction, Numbers), PersistenceError> {
-        let Self { tables: RedbTables(transaction), numbers, numbers_changed, .. } = self;
-        if numbers_changed {
+    /// Stores the allocator if necessary. The caller commits the transaction.
+    pub(crate) fn finish(self) -> Result<(WriteTransaction, IdAllocator)> {
+        let Self { tables: RedbTables(transaction), ids, ids_changed, .. } = self;
+        if ids_changed {
             let mut meta = transaction.open_table(META).map_err(failed("store"))?;
-            let Numbers { record, block, run } = numbers;
+            let IdAllocator { record, block, run } = ids;
             for (key, number) in [(NEXT_RECORD, record), (NEXT_BLOCK, block), (NEXT_RUN, run)] {
                 meta.insert(key, number).map_err(failed("store"))?;
             }
         }
-        Ok((transaction, numbers))
+        Ok((transaction, ids))
     }
 
     /// Removes a table.
-    pub(crate) fn delete(&self, table: impl TableHandle) -> Result<(), PersistenceError> {
+    pub(crate) fn delete(&self, table: impl TableHandle) -> Result<()> {
         self.inner().delete_table(table).map(drop).map_err(failed("convert"))
     }
 
@@ -270,23 +270,23 @@ impl Transaction for RedbTransaction {
         &self.tables
     }
 
-    fn since(&self) -> Since {
-        self.since
+    fn external_change(&self) -> ExternalChange {
+        self.change
     }
 
-    fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError> {
+    fn claim(&mut self, batch: BatchId) -> Result<bool> {
         let mut writers = self.inner().open_table(WRITERS).map_err(failed("store"))?;
         let last = writers.get(batch.writer).map_err(failed("store"))?;
         let last = last.map_or(0, |entry| entry.value().0);
         if batch.number <= last {
             return Ok(false);
         }
-        let entry = (batch.number, self.numbers.block);
+        let entry = (batch.number, self.ids.block);
         writers.insert(batch.writer, entry).map_err(failed("store"))?;
         Ok(true)
     }
 
-    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError> {
+    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>> {
         let RedbTables(transaction) = &self.tables;
         let mut records = transaction.open_table(RECORDS).map_err(failed("store"))?;
         let mut ids = Vec::with_capacity(names.len());
@@ -296,53 +296,53 @@ impl Transaction for RedbTransaction {
                 ids.push(id);
                 continue;
             }
-            let id = self.numbers.take_record(ENGINE)?;
-            self.numbers_changed = true;
+            let id = self.ids.allocate_record(ENGINE)?;
+            self.ids_changed = true;
             records.insert(name, id).map_err(failed("store"))?;
             ids.push(id);
         }
         Ok(ids)
     }
 
-    fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
-        let number = self.numbers.take_block();
+    fn append(&mut self, block: &[u8]) -> Result<u64> {
+        let number = self.ids.allocate_block();
         let mut head = self.inner().open_table(HEAD).map_err(failed("store"))?;
         head.insert(number, block).map_err(failed("store"))?;
         Ok(number)
     }
 
-    fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError> {
-        self.numbers_changed = true;
-        let mut head = self.inner().open_table(HEAD).map_err(failed("fold"))?;
-        head.retain_in(..=last, |_, _| false).map_err(failed("fold"))
+    fn remove_head(&mut self, last: u64) -> Result<()> {
+        self.ids_changed = true;
+        let mut head = self.inner().open_table(HEAD).map_err(failed("compact"))?;
+        head.retain_in(..=last, |_, _| false).map_err(failed("compact"))
     }
 
-    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError> {
-        let id = self.numbers.take_run();
-        self.numbers_changed = true;
+    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<()> {
+        let id = self.ids.allocate_run();
+        self.ids_changed = true;
         let Run { order, rows, first, last, bytes, .. } = run.run;
         let entry = (order.head, order.part, rows, first, last, bytes);
-        let mut runs = self.inner().open_table(RUNS).map_err(failed("fold"))?;
-        runs.insert(id, entry).map_err(failed("fold"))?;
-        let mut directories = self.inner().open_table(DIRECTORIES).map_err(failed("fold"))?;
-        directories.insert(id, run.directory).map_err(failed("fold"))?;
-        let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("fold"))?;
+        let mut runs = self.inner().open_table(RUNS).map_err(failed("compact"))?;
+        runs.insert(id, entry).map_err(failed("compact"))?;
+        let mut indexes = self.inner().open_table(RUN_INDEXES).map_err(failed("compact"))?;
+        indexes.insert(id, run.index).map_err(failed("compact"))?;
+        let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("compact"))?;
         for (number, block) in (0..).zip(run.blocks) {
-            blocks.insert((id, number), block.as_slice()).map_err(failed("fold"))?;
+            blocks.insert((id, number), block.as_slice()).map_err(failed("compact"))?;
         }
         Ok(())
     }
 
-    fn remove_run(&mut self, run: RunId) -> Result<(), PersistenceError> {
-        let mut runs = self.inner().open_table(RUNS).map_err(failed("fold"))?;
-        runs.remove(run).map_err(failed("fold"))?;
-        let mut directories = self.inner().open_table(DIRECTORIES).map_err(failed("fold"))?;
-        directories.remove(run).map_err(failed("fold"))?;
-        let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("fold"))?;
-        blocks.retain_in((run, 0)..=(run, u32::MAX), |_, _| false).map_err(failed("fold"))
+    fn remove_run(&mut self, run: RunId) -> Result<()> {
+        let mut runs = self.inner().open_table(RUNS).map_err(failed("compact"))?;
+        runs.remove(run).map_err(failed("compact"))?;
+        let mut indexes = self.inner().open_table(RUN_INDEXES).map_err(failed("compact"))?;
+        indexes.remove(run).map_err(failed("compact"))?;
+        let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("compact"))?;
+        blocks.retain_in((run, 0)..=(run, u32::MAX), |_, _| false).map_err(failed("compact"))
     }
 
-    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError> {
+    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<()> {
         let mut records = self.inner().open_table(RECORDS).map_err(failed("cleanup"))?;
         let id = records.get(name).map_err(failed("cleanup"))?.map(|id| id.value());
         if id == Some(record) {
@@ -351,7 +351,7 @@ impl Transaction for RedbTransaction {
         Ok(())
     }
 
-    fn forget_writers(&mut self) -> Result<(), PersistenceError> {
+    fn forget_writers(&mut self) -> Result<()> {
         let mut writers = self.inner().open_table(WRITERS).map_err(failed("cleanup"))?;
         if writers.len().map_err(failed("cleanup"))? <= REMEMBERED_WRITERS {
             return Ok(());
@@ -375,7 +375,7 @@ mod tests {
     use crate::config::RedbConfig;
     use crate::schema;
 
-    /// A cleanup that looked before the name got a new id must not take that away.
+    /// A cleanup that looked before the name got its new id must not remove it.
     #[test]
     fn a_name_is_removed_only_with_the_id_it_had() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The file: what happens when it is not there yet, not ours, or in use.
 
 use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
-use annals_redb::RedbBackend;
+use annals_redb::{RedbBackend, RedbConfig};
 use futures_util::StreamExt;
 use redb::{Database, TableDefinition};
 use serde_json::json;
@@ -64,15 +64,36 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
-fn a_file_in_use_is_said_to_be() {
+fn the_error_says_which_file_is_open_and_where() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.redb");
     let first = RedbBackend::new(&path).unwrap();
     let error = RedbBackend::new(&path).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Busy);
-    assert!(error.to_string().contains("one process at a time"), "{error}");
+    let shown = error.to_string();
+    assert!(shown.contains("history.redb") && shown.contains("by this process"), "{shown}");
     drop(first);
+    // As another process would hold it: not through a backend of this one.
+    let database = Database::open(&path).unwrap();
+    let error = RedbBackend::new(&path).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Busy);
+    assert!(error.to_string().contains("by another process"), "{error}");
+    drop(database);
     RedbBackend::new(&path).unwrap();
+}
+
+/// A mistyped name began a new history.
+#[test]
+fn a_missing_file_is_created_only_if_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.redb");
+    let config = || RedbConfig::new(&path).with_create(false);
+    assert_eq!(kind(&RedbBackend::open(config()).unwrap_err()), ErrorKind::Permission);
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(kind(&RedbBackend::open(config()).unwrap_err()), ErrorKind::Permission);
+    drop(RedbBackend::new(&path).unwrap());
+    RedbBackend::open(config()).unwrap();
 }
 
 /// The file was closed under a stream whose handle was gone.

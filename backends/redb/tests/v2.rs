@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use annals_core::{Batch, BatchId, Order, PersistenceBackend, QueryParams, Row};
-use annals_embedded::format::{Columns, Layout, fold};
+use annals_embedded::format::{Block, Layout, flush};
 use annals_redb::RedbBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const NAMES: TableDefinition<'_, u32, &str> = TableDefinition::new("names");
 const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
 const RUNS: TableDefinition<'_, u64, RunEntry> = TableDefinition::new("runs");
 type RunEntry = (u64, u8, u64, u64, u64, u64);
-const DIRECTORIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("directories");
+const RUN_INDEXES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("directories");
 const BLOCKS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blocks");
 const WRITERS_TABLE: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
 
@@ -30,8 +30,8 @@ fn id(writer: u64) -> u128 {
     u128::MAX - u128::from(writer)
 }
 
-fn block(rows: &[(u32, u64, &str)]) -> Columns {
-    let mut block = Columns::new();
+fn block(rows: &[(u32, u64, &str)]) -> Block {
+    let mut block = Block::new();
     for (record, stored_at, json) in rows {
         block.push(*record, *stored_at, json);
     }
@@ -55,13 +55,13 @@ fn file(path: &Path) {
             records.insert(name, id).unwrap();
             names.insert(id, name).unwrap();
         }
-        let folded = block(&[(3, 5, "1"), (7, 5, "2")]);
+        let flushed = block(&[(3, 5, "1"), (7, 5, "2")]);
         let rank = |record| u32::from(record == 3);
-        let run = fold([&folded], &rank, &Layout::default(), false).unwrap().main.unwrap();
+        let run = flush([&flushed], &rank, &Layout::default(), false).unwrap().main.unwrap();
         let entry = (20, 0, 2, 5, 5, run.text_bytes);
         transaction.open_table(RUNS).unwrap().insert(4, entry).unwrap();
-        let directory = run.directory.encode().unwrap();
-        transaction.open_table(DIRECTORIES).unwrap().insert(4, &*directory).unwrap();
+        let directory = run.index.encode().unwrap();
+        transaction.open_table(RUN_INDEXES).unwrap().insert(4, &*directory).unwrap();
         transaction.open_table(BLOCKS).unwrap().insert((4, 0), &*run.blocks[0]).unwrap();
         let mut head = transaction.open_table(HEAD).unwrap();
         for (number, rows) in [(21, [(3, 5, "3")]), (25, [(3, 0, "0")])] {

@@ -1,9 +1,9 @@
-//! Files written by AimDB's own SQLite backend: one table `record_history` with id, record_name,
-//! value_json and stored_at.
+//! Conversion of files of AimDB's own SQLite backend, which have one table `record_history` with id,
+//! record_name, value_json and stored_at.
 
 use std::collections::HashMap;
 
-use annals_core::{ErrorKind, MAX_TIMESTAMP, PersistenceError, RecordName};
+use annals_core::{ErrorKind, MAX_TIMESTAMP, RecordName, Result};
 use annals_embedded::{Conversion, Tuning};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -26,12 +26,12 @@ pub(crate) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(columns == 4)
 }
 
-/// Moves the rows over, those of the same time in their order of arrival, and removes the old table,
-/// within the transaction that is open.
+/// Moves the rows into runs, in their order of arrival, and drops the old table, within the open
+/// transaction.
 ///
-/// Text that is not JSON any more is kept as it is: it is reported when it is read. A row that no
-/// backend would have taken stops the conversion, so that nothing is dropped in silence.
-pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), PersistenceError> {
+/// Text that is not JSON is kept and reported when it is read. A row that no backend accepts stops the
+/// conversion, so that nothing is dropped silently.
+pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<()> {
     let failed = failed("convert");
     let SqliteTables(connection) = tables;
     let mut transaction = SqliteTransaction::begin(tables)?;
@@ -62,14 +62,14 @@ pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), Pers
     connection.execute_batch("DROP TABLE record_history").map_err(failed)
 }
 
-/// A row's name, time and value, if they are such.
-fn check<'a>(row: &'a Row<'_>) -> Result<(&'a str, u64, &'a [u8]), PersistenceError> {
+/// A row's name, time and value, if they are valid.
+fn check<'a>(row: &'a Row<'_>) -> Result<(&'a str, u64, &'a [u8])> {
     let failed = failed("convert");
     let id: i64 = row.get(0).map_err(failed)?;
     let wrong = |what: &str| {
         let message = format!(
-            "row {id} of AimDB's table record_history has {what}; mend or delete it and open the \
-             file again (the file is as it was)"
+            "row {id} of AimDB's table record_history has {what}; repair or delete it and open the \
+             file again (the file is unchanged)"
         );
         refused(ErrorKind::Corrupt, message)
     };

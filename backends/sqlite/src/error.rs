@@ -1,4 +1,4 @@
-//! SQLite's errors in the contract's terms.
+//! SQLite's errors in terms of the contract.
 
 use annals_core::{BackendError, ErrorKind, Outcome, PersistenceError};
 use rusqlite::{ErrorCode, ffi};
@@ -9,7 +9,7 @@ use crate::ENGINE;
 /// which is what rusqlite's `ErrorCode` holds.
 pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
     match error.sqlite_error().map(|native| native.extended_code) {
-        // The index of the log could not grow: for want of room, as a rule.
+        // The index of the log could not grow, usually because the disk is full.
         Some(ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMMAP) => {
             return ErrorKind::Full;
         }
@@ -29,7 +29,7 @@ pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
     }
 }
 
-/// Whether a sync failed, so that what was written before it may be lost without a further sign.
+/// Whether a sync failed: earlier writes may be lost without a further error.
 pub(crate) fn is_failed_sync(error: &rusqlite::Error) -> bool {
     let native = error.sqlite_error().map(|native| native.extended_code);
     matches!(native, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
@@ -37,15 +37,15 @@ pub(crate) fn is_failed_sync(error: &rusqlite::Error) -> bool {
 
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Busy => "; another process holds the file, try again when it is done",
-        ErrorKind::Full => "; make room on the disk",
+        ErrorKind::Busy => "; another process has locked the file, try again when it is done",
+        ErrorKind::Full => "; free space on the disk",
         ErrorKind::Permission => "; check the path and its permissions",
         ErrorKind::Corrupt => "; the file is damaged or is not a SQLite database",
         _ => "",
     }
 }
 
-/// A failure that left nothing applied: a statement's, rolled back.
+/// A failed statement. Its transaction is rolled back, so nothing was applied.
 pub(crate) fn failed(
     operation: &'static str,
 ) -> impl Fn(rusqlite::Error) -> PersistenceError + Copy {
@@ -57,8 +57,8 @@ pub(crate) fn failed(
     }
 }
 
-/// A failure of the commit itself. When the medium failed, part of the transaction may be on it
-/// and come to light after a crash; otherwise SQLite has rolled back.
+/// A failed commit. If the medium failed, the transaction may be on it and reappear after a crash.
+/// Otherwise SQLite has rolled it back.
 pub(crate) fn commit_failed(operation: &'static str, error: rusqlite::Error) -> PersistenceError {
     let kind = classify(&error);
     let outcome = match kind {

@@ -1,8 +1,8 @@
 //! The history of live records in a SQLite file.
 //!
-//! [`SqliteBackend::new`] opens or creates the file, synchronously and without a runtime, and makes
-//! missing parent folders. One thread writes, with group commit; readers have connections of their
-//! own and never wait for it. Several processes may use one file.
+//! [`SqliteBackend::new`] opens or creates the file and missing parent folders, synchronously and
+//! without a runtime. One thread writes, with group commit. Readers have connections of their own and
+//! never wait for it. Several processes can use one file.
 //!
 //! ```
 //! # use annals_core::{PersistenceBackend, QueryExt};
@@ -17,16 +17,20 @@
 //! # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
 //! ```
 //!
-//! A file written by AimDB's own SQLite backend opens with its rows, and so does one of this crate's
-//! first version: it is converted in one transaction when it is opened, and stays as it was if that
-//! fails.
+//! A file that AimDB's own SQLite backend or an older version of this crate wrote is converted, in one
+//! transaction, when it is opened. If that fails, the file is unchanged.
 //!
-//! Rows lie in compressed blocks: `annals sql` answers SQL about them.
+//! Patterns are globs unless a query selects another grammar: `*` also matches dots, so `sensors.*`
+//! returns `sensors.secret.deep`. To match AimDB's dotted topics segment by segment, use
+//! [`Grammar::Topic`](annals_core::Grammar::Topic).
+//!
+//! Rows are stored in compressed blocks, which SQLite's own tools cannot read. `annals sql` runs SQL on
+//! the rows.
 
 mod aimdb;
 mod config;
 mod error;
-mod place;
+mod file_identity;
 mod read;
 mod schema;
 mod tables;
@@ -36,12 +40,12 @@ mod write;
 
 use std::path::Path;
 
-use annals_core::{Guarantees, PersistenceError, forward_backend};
+use annals_core::{Guarantees, Result, forward_backend};
 use annals_embedded::{Embedded, Engine};
 
 pub use config::SqliteConfig;
 
-use read::{Idle, Pool, SqliteSnapshot};
+use read::{ConnectionPool, SqliteSnapshot};
 use write::SqliteWriter;
 
 /// The engine's name in errors and URLs.
@@ -55,35 +59,34 @@ const ENGINE: &str = "sqlite";
 pub struct SqliteBackend(Embedded<Sqlite>);
 
 impl SqliteBackend {
-    /// Opens or creates the file at `path` with the default settings: every acknowledged row
-    /// survives the loss of power.
+    /// Opens or creates the file at `path` with the default options: every acknowledged row survives
+    /// the loss of power.
     ///
     /// # Errors
-    /// When the file cannot be opened or made, is not a SQLite database, belongs to another
-    /// program, or was written by a newer version.
-    pub fn new(path: impl AsRef<Path>) -> Result<Self, PersistenceError> {
+    /// If the file cannot be opened or created, is not a SQLite database, belongs to another program, or
+    /// was written by a newer version.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self> {
         Self::open(SqliteConfig::new(path))
     }
 
-    /// Opens or creates a file with settings of one's own. Waits up to the busy timeout for other
-    /// processes that are creating it at the same time.
+    /// Opens or creates a file with these options. Waits up to the busy timeout for other processes that
+    /// create it at the same time.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn open(config: SqliteConfig) -> Result<Self, PersistenceError> {
-        let idle = Idle::default();
-        let writer = SqliteWriter::open(&config, idle.clone())?;
-        let shared = config.shared.clone();
-        let engine = Sqlite { guarantees: config.guarantees(), pool: Pool::new(config, idle) };
-        Ok(Self(Embedded::start(ENGINE, engine, writer, &shared)?))
+    pub fn open(config: SqliteConfig) -> Result<Self> {
+        let readers = ConnectionPool::new(config.clone());
+        let writer = SqliteWriter::open(&config, readers.clone())?;
+        let engine = Sqlite { readers, guarantees: config.guarantees() };
+        Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
     }
 }
 
 forward_backend! { impl[] for SqliteBackend => |this| this.0 }
 
-/// The engine: hands out snapshots.
+/// The engine: takes snapshots.
 struct Sqlite {
-    pool: Pool,
+    readers: ConnectionPool,
     guarantees: Guarantees,
 }
 
@@ -91,8 +94,8 @@ impl Engine for Sqlite {
     type Writer = SqliteWriter;
     type Snapshot = SqliteSnapshot;
 
-    fn snapshot(&self) -> Result<SqliteSnapshot, PersistenceError> {
-        self.pool.snapshot()
+    fn snapshot(&self) -> Result<SqliteSnapshot> {
+        self.readers.snapshot()
     }
 
     fn guarantees(&self) -> Guarantees {

@@ -1,9 +1,10 @@
-//! Readers: a connection each, one snapshot each.
+//! Snapshots: each has a connection of its own, from a pool.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use annals_core::PersistenceError;
+use annals_core::{PersistenceError, Result};
 use annals_embedded::{Snapshot, Tables};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::config::SqliteConfig;
@@ -11,88 +12,72 @@ use crate::error::failed;
 use crate::schema;
 use crate::tables::SqliteTables;
 
-/// Idle connections, kept for the next query. There are as many connections as there are open
-/// streams, and no more idle ones than reads at the same time.
-#[derive(Clone, Default)]
-pub(crate) struct Idle(Arc<Mutex<Shelf>>);
+/// Connections for readers. There are as many as open streams, and idle ones for as many reads as run
+/// at the same time. Clones share the connections.
+#[derive(Clone)]
+pub(crate) struct ConnectionPool(Arc<Shared>);
 
-#[derive(Default)]
-struct Shelf {
-    connections: Vec<Connection>,
-    closed: bool,
-}
-
-impl Idle {
-    /// Closes those that are idle; the others are closed when they are given back.
-    pub(crate) fn close(&self) {
-        let mut shelf = self.lock();
-        shelf.closed = true;
-        let connections = std::mem::take(&mut shelf.connections);
-        drop(shelf);
-        drop(connections);
-    }
-
-    fn take(&self) -> Option<Connection> {
-        self.lock().connections.pop()
-    }
-
-    fn give_back(&self, connection: Connection, most: usize) {
-        let mut shelf = self.lock();
-        if !shelf.closed && shelf.connections.len() < most {
-            shelf.connections.push(connection);
-            return;
-        }
-        drop(shelf);
-        // The last connection of all copies the log into the file, and this may be a task that
-        // drops a stream.
-        blocking::unblock(move || drop(connection)).detach();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shelf> {
-        // Every change under the lock is one push, pop or store.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where snapshots come from.
-pub(crate) struct Pool {
-    idle: Idle,
+struct Shared {
     config: SqliteConfig,
+    /// `None` once the pool is closed.
+    idle: Mutex<Option<Vec<Connection>>>,
 }
 
-impl Pool {
-    pub(crate) fn new(config: SqliteConfig, idle: Idle) -> Self {
-        Self { idle, config }
+impl ConnectionPool {
+    pub(crate) fn new(config: SqliteConfig) -> Self {
+        Self(Arc::new(Shared { config, idle: Mutex::new(Some(Vec::new())) }))
     }
 
-    pub(crate) fn snapshot(&self) -> Result<SqliteSnapshot, PersistenceError> {
-        let connection = match self.idle.take() {
+    /// Closes idle connections. Others are closed when they are returned.
+    pub(crate) fn close(&self) {
+        let idle = self.0.idle.lock().take();
+        drop(idle);
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<SqliteSnapshot> {
+        let idle = self.0.idle.lock().as_mut().and_then(Vec::pop);
+        let connection = match idle {
             Some(connection) => connection,
-            None => schema::open_reader(&self.config)?,
+            None => schema::open_reader(&self.0.config)?,
         };
-        let snapshot = SqliteSnapshot {
-            tables: Some(SqliteTables(connection)),
-            idle: self.idle.clone(),
-            most_idle: self.config.shared.readers,
-        };
+        let tables = Some(SqliteTables(connection));
+        let snapshot = SqliteSnapshot { tables, pool: self.clone() };
         snapshot.begin().map(|()| snapshot)
     }
+
+    fn give_back(&self, connection: Connection) {
+        {
+            let mut idle = self.0.idle.lock();
+            if let Some(idle) = &mut *idle
+                && idle.len() < self.0.config.shared.readers
+            {
+                idle.push(connection);
+                return;
+            }
+        }
+        close(connection);
+    }
 }
 
-/// A read transaction on a connection of its own.
+/// Closes a connection on the pool of blocking threads: the last one of all copies the log into the
+/// file, and a task that drops a stream must not wait for that.
+fn close(connection: Connection) {
+    blocking::unblock(move || drop(connection)).detach();
+}
+
+/// A read transaction.
 pub(crate) struct SqliteSnapshot {
-    /// Taken only when it is dropped.
+    /// `None` only while it is dropped.
     tables: Option<SqliteTables>,
-    idle: Idle,
-    most_idle: usize,
+    pool: ConnectionPool,
 }
 
 impl SqliteSnapshot {
-    fn get(&self) -> Result<&SqliteTables, PersistenceError> {
+    fn get(&self) -> Result<&SqliteTables> {
         self.tables.as_ref().ok_or(PersistenceError::BackendShutdown)
     }
 
-    fn begin(&self) -> Result<(), PersistenceError> {
+    fn begin(&self) -> Result<()> {
         let SqliteTables(connection) = self.get()?;
         // A deferred transaction takes its snapshot with the first read.
         connection
@@ -108,13 +93,16 @@ impl Drop for SqliteSnapshot {
     fn drop(&mut self) {
         let Some(SqliteTables(connection)) = self.tables.take() else { return };
         let ended = connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
-        // One whose transaction would not end is no good to the next query.
-        self.idle.give_back(connection, if ended.is_ok() { self.most_idle } else { 0 });
+        match ended {
+            Ok(_) => self.pool.give_back(connection),
+            // The next query could not use it.
+            Err(_) => close(connection),
+        }
     }
 }
 
 impl Snapshot for SqliteSnapshot {
-    fn tables(&self) -> Result<&dyn Tables, PersistenceError> {
+    fn tables(&self) -> Result<&dyn Tables> {
         Ok(self.get()?)
     }
 }

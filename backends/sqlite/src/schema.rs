@@ -1,17 +1,16 @@
-//! The file: how it is opened, what lies in it, and whose it is.
+//! Opening a file, its tables, and the check that it is a history.
 //!
-//! `records` interns the names, under ids that are never used again (a cleanup that is under way in
-//! another process must not take a new record for one that is gone). `head` has a block of rows for
-//! each transaction, `runs` and their `blocks` have all rows before those; what lies in the blobs is
-//! `annals_embedded::format`'s matter. `writers` holds the last batch number of each writer.
-//! `docs/decisions.md` has what was measured.
+//! `records` interns names under ids that are never reused (a cleanup in another process must not take a
+//! new record for a removed one). `head` has one block of rows per transaction, `runs` and their `blocks`
+//! have all older rows; `annals_embedded::format` encodes the blobs. `writers` has the last batch number
+//! of each writer. `docs/file-format.md` describes all of them.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use annals_core::{BackendError, Durability, ErrorKind, PersistenceError};
-use annals_embedded::Numbers;
+use annals_core::{BackendError, Durability, ErrorKind, PersistenceError, Result};
+use annals_embedded::IdAllocator;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
@@ -20,18 +19,18 @@ use crate::error::{classify, failed};
 use crate::tables::SqliteTables;
 use crate::{ENGINE, aimdb, v1, v2};
 
-/// Written to `annals_meta`; a file with a greater one is refused.
+/// The version in `annals_meta`. A file with a greater one is refused.
 pub(crate) const SCHEMA_VERSION: i64 = 3;
 
-/// Older versions have a race between the connections of a WAL database that can damage it
+/// Older versions have a race between connections that can damage a WAL database
 /// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// A reader's page cache: 16 MiB, negative as SQLite wants it for kibibytes. It is empty after every
-/// commit of another connection, so that more would not help.
+/// A reader's page cache: 16 MiB, negative because SQLite counts kibibytes so. It is cleared by every
+/// commit of another connection, so more would not help.
 const READER_CACHE_KIBIBYTES: i64 = -16_384;
 
-/// No AUTOINCREMENT: it would write a second page with every commit.
+/// No AUTOINCREMENT, which writes a second page with every commit.
 pub(crate) const TABLES: &str = "
 CREATE TABLE annals_meta (
     schema_version INTEGER NOT NULL,
@@ -58,7 +57,7 @@ CREATE TABLE runs (
 ) STRICT;
 ";
 
-/// As in version 2.
+/// The same as in version 2.
 const BLOCKS: &str = "
 CREATE TABLE blocks (
     run INTEGER NOT NULL,
@@ -68,8 +67,8 @@ CREATE TABLE blocks (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Opens the file for writing and makes it ready.
-pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables, PersistenceError> {
+/// Opens the file for writing and creates or converts its tables.
+pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
     let version = rusqlite::version_number();
     if version < OLDEST_SQLITE {
         return Err(refused(
@@ -77,9 +76,9 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables, Persist
             format!("SQLite {} has a WAL bug; 3.51.3 or newer is needed", rusqlite::version()),
         ));
     }
-    check_path(&config.path)?;
-    // Processes that create one file together collide where SQLite does not wait by itself: while
-    // the journal mode is switched.
+    check_path(&config.shared.path)?;
+    // SQLite does not wait while the journal mode is switched, where processes that create one file
+    // collide.
     let deadline = Instant::now() + config.busy_timeout;
     loop {
         match try_open_writer(config) {
@@ -91,10 +90,10 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables, Persist
     }
 }
 
-fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables, PersistenceError> {
+fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
     let failed = failed("open");
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags.set(OpenFlags::SQLITE_OPEN_CREATE, config.create);
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, config.shared.create);
     let tables = SqliteTables(connect(config, flags)?);
     let SqliteTables(connection) = &tables;
     connection.busy_timeout(config.busy_timeout).map_err(failed)?;
@@ -109,19 +108,20 @@ fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables, PersistenceErr
             format!("the file system does not allow WAL (journal mode stays {mode})"),
         ));
     }
-    let synchronous = if config.durability == Durability::PowerLoss { "FULL" } else { "NORMAL" };
+    let synchronous =
+        if config.shared.durability == Durability::PowerLoss { "FULL" } else { "NORMAL" };
     connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
-    // Checkpoints are the writer's own doing, so that their failures are seen.
+    // The writer makes checkpoints itself, so that their failures are noticed.
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
-    let kibibytes = i64::try_from(config.cache_bytes >> 10).unwrap_or(i64::MAX).max(64);
+    let kibibytes = i64::try_from(config.shared.cache_bytes >> 10).unwrap_or(i64::MAX).max(64);
     connection.pragma_update(None, "cache_size", -kibibytes).map_err(failed)?;
     Ok(tables)
 }
 
-/// Opens a file that a writer has made ready, for reading.
-pub(crate) fn open_reader(config: &SqliteConfig) -> Result<Connection, PersistenceError> {
-    // Read-only connections cannot make the shared memory file when they come first, hence
-    // read-write and query_only.
+/// Opens a file for reading, after a writer has prepared it.
+pub(crate) fn open_reader(config: &SqliteConfig) -> Result<Connection> {
+    // A read-only connection that comes first cannot create the shared memory file, hence read-write
+    // and query_only.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(config, flags)?;
     let failed = failed("query");
@@ -132,25 +132,24 @@ pub(crate) fn open_reader(config: &SqliteConfig) -> Result<Connection, Persisten
     Ok(connection)
 }
 
-/// Statements are prepared once. Without the stability guarantee SQLite prepares a statement again
-/// whenever a bound of its range changes, which is for every record of a query: latest-5 of 1,000
-/// records then takes 14 ms instead of 4.
+/// Caches prepared statements. Without the query planner stability guarantee, SQLite prepares a statement
+/// again whenever a bound of its range changes: latest 5 of 1,000 records takes 14 ms instead of 4.
 fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-fn check_path(path: &Path) -> Result<(), PersistenceError> {
+fn check_path(path: &Path) -> Result<()> {
     if path.as_os_str().is_empty() || path == Path::new(":memory:") {
         return Err(refused(
             ErrorKind::Config,
-            "a SQLite history is a file; use the memory backend for one without".to_owned(),
+            "a SQLite history needs a file; use the memory backend instead".to_owned(),
         ));
     }
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => {
             fs::create_dir_all(folder).map_err(|error| {
-                let message = format!("cannot make the folder {}: {error}", folder.display());
+                let message = format!("cannot create the folder {}: {error}", folder.display());
                 BackendError::new(ENGINE, "open", ErrorKind::Permission, message)
                     .with_source(error)
                     .into()
@@ -160,8 +159,8 @@ fn check_path(path: &Path) -> Result<(), PersistenceError> {
     }
 }
 
-fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection, PersistenceError> {
-    let SqliteConfig { path, vfs, .. } = config;
+fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {
+    let (path, vfs) = (&config.shared.path, &config.vfs);
     let opened = match vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
         None => Connection::open_with_flags(path, flags),
@@ -172,28 +171,28 @@ fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection, Persis
     })
 }
 
-/// Names compare byte by byte only where text is stored as UTF-8. (A new file is.)
-fn check_utf8(connection: &Connection) -> Result<(), PersistenceError> {
+/// Names compare byte by byte only if text is stored as UTF-8, as it is in a new file.
+fn check_utf8(connection: &Connection) -> Result<()> {
     let encoding: String =
         connection.query_row("PRAGMA encoding", [], |row| row.get(0)).map_err(failed("open"))?;
     if encoding != "UTF-8" {
-        let message = format!("the file stores text as {encoding}; only UTF-8 will do");
+        let message = format!("the file stores text as {encoding}, but must store UTF-8");
         return Err(refused(ErrorKind::Config, message));
     }
     Ok(())
 }
 
-/// What a file holds before it is made ready.
+/// What is in a file that is opened.
 enum Found {
     Nothing,
-    /// The table of AimDB's own backend.
+    /// The table of AimDB's backend.
     Aimdb,
     Version1,
     Version2,
 }
 
-/// Creates or converts what is there, in one transaction.
-fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), PersistenceError> {
+/// Creates or converts the tables, in one transaction.
+fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
     let failed = failed("open");
     let SqliteTables(connection) = tables;
     if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
@@ -201,7 +200,7 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), Persisten
     }
     let transaction =
         Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
-    // Somebody else may have been faster; what counts is what is there under the lock.
+    // Another process may have been faster, so look again under the lock.
     let found = match version(connection).map_err(failed)? {
         Some(SCHEMA_VERSION) => return Ok(()),
         Some(1) => Found::Version1,
@@ -214,11 +213,11 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), Persisten
             return Err(refused(ErrorKind::NewerSchema, message));
         }
         Some(unknown) => {
-            let message = format!("the file has schema version {unknown}, which never was one");
+            let message = format!("the file has schema version {unknown}, which does not exist");
             return Err(refused(ErrorKind::Corrupt, message));
         }
         None if aimdb::is_there(connection).map_err(failed)? => Found::Aimdb,
-        None if config.create => Found::Nothing,
+        None if config.shared.create => Found::Nothing,
         None => {
             let message = "the file is not a history of annals".to_owned();
             return Err(refused(ErrorKind::Corrupt, message));
@@ -231,10 +230,10 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), Persisten
         }
         Found::Version2 => v2::convert(connection).map_err(failed)?,
         Found::Nothing | Found::Aimdb => {
-            refuse_others_tables(connection, matches!(found, Found::Aimdb))?;
+            refuse_foreign_tables(connection, matches!(found, Found::Aimdb))?;
             connection.execute_batch(TABLES).map_err(failed)?;
             connection.execute_batch(BLOCKS).map_err(failed)?;
-            let Numbers { record, block, run } = Numbers::FIRST;
+            let IdAllocator { record, block, run } = IdAllocator::FIRST;
             let numbers = "INSERT INTO annals_meta VALUES (?1, ?2, ?3, ?4)";
             connection
                 .execute(numbers, params![SCHEMA_VERSION, record, block, run])
@@ -247,13 +246,13 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<(), Persisten
     transaction.commit().map_err(failed)
 }
 
-fn refuse_others_tables(connection: &Connection, from_aimdb: bool) -> Result<(), PersistenceError> {
+fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()> {
     for table in ["records", "head", "runs", "blocks", "writers", "record_history"] {
         if exists(connection, table).map_err(failed("open"))?
             && !(table == "record_history" && from_aimdb)
         {
             let message =
-                format!("the file has a table \"{table}\" that is not annals'; use another file");
+                format!("the file has a table \"{table}\" of another program; use another file");
             return Err(refused(ErrorKind::Corrupt, message));
         }
     }

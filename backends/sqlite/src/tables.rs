@@ -1,9 +1,9 @@
-//! The tables, as a transaction on a connection sees them.
+//! The tables as a transaction on a connection sees them.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use annals_core::{Pattern, PersistenceError};
+use annals_core::{Pattern, Result};
 use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables, Visit};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
@@ -13,16 +13,13 @@ use crate::error::failed;
 pub(crate) struct SqliteTables(pub(crate) Connection);
 
 impl SqliteTables {
-    fn query<T>(
-        &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, PersistenceError> {
+    fn query<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         read(&self.0).map_err(failed("query"))
     }
 }
 
 impl Tables for SqliteTables {
-    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError> {
+    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>> {
         let prefix = pattern.literal_prefix();
         self.query(|connection| match (pattern.exact(), beyond(prefix)) {
             (Some(name), _) => {
@@ -43,9 +40,9 @@ impl Tables for SqliteTables {
         })
     }
 
-    fn head_bounds(&self) -> Result<Option<(u64, u64)>, PersistenceError> {
+    fn head_bounds(&self) -> Result<Option<(u64, u64)>> {
         self.query(|connection| {
-            // One statement with both would look at every row.
+            // With both in one SELECT, SQLite would visit every row.
             connection
                 .prepare_cached(
                     "SELECT (SELECT min(number) FROM head), (SELECT max(number) FROM head)",
@@ -57,11 +54,7 @@ impl Tables for SqliteTables {
         })
     }
 
-    fn head(
-        &self,
-        numbers: RangeInclusive<u64>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), PersistenceError> {
+    fn head(&self, numbers: RangeInclusive<u64>, visit: &mut Visit<'_>) -> Result<()> {
         let failed = failed("query");
         let last = i64::try_from(*numbers.end()).unwrap_or(i64::MAX);
         let mut select = self
@@ -79,7 +72,7 @@ impl Tables for SqliteTables {
         Ok(())
     }
 
-    fn runs(&self) -> Result<Vec<Run>, PersistenceError> {
+    fn runs(&self) -> Result<Vec<Run>> {
         self.query(|connection| {
             connection
                 .prepare_cached(
@@ -99,7 +92,7 @@ impl Tables for SqliteTables {
         })
     }
 
-    fn directory(&self, run: RunId) -> Result<Option<Vec<u8>>, PersistenceError> {
+    fn run_index(&self, run: RunId) -> Result<Option<Vec<u8>>> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT directory FROM runs WHERE id = ?1")?
@@ -108,7 +101,7 @@ impl Tables for SqliteTables {
         })
     }
 
-    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>, PersistenceError> {
+    fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT block FROM blocks WHERE run = ?1 AND number = ?2")?
@@ -118,7 +111,7 @@ impl Tables for SqliteTables {
     }
 }
 
-/// The names that a statement lists and the pattern matches.
+/// The names that a statement selects and the pattern matches.
 fn names(
     connection: &Connection,
     pattern: &Pattern,
@@ -137,11 +130,11 @@ fn names(
     Ok(records)
 }
 
-/// The smallest text greater than all that begin with `prefix`; none if there is no such text.
+/// The smallest text that is greater than all that begin with `prefix`, if there is one.
 fn beyond(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
-        // Between U+D7FF and U+E000 lie the surrogates, which are no characters.
+        // Surrogates, from U+D800 to U+DFFF, are not characters.
         let next =
             if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(last as u32 + 1) };
         if let Some(next) = next {

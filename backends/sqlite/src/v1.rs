@@ -1,21 +1,21 @@
-//! Files of schema version 1: every row a row of the table `history`, clustered by record and time.
+//! Conversion of schema version 1, where each row is a row of the table `history`.
 
-use annals_core::PersistenceError;
-use annals_embedded::{Conversion, Numbers, Tuning};
+use annals_core::Result;
+use annals_embedded::{Conversion, IdAllocator, Tuning};
 
 use crate::error::failed;
 use crate::tables::SqliteTables;
 use crate::write::SqliteTransaction;
 use crate::{ENGINE, v2};
 
-/// Moves the rows over and removes the old table, within the transaction that is open. Names, their
-/// ids and the writers' batch numbers stay as they are.
-pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<(), PersistenceError> {
+/// Moves the rows into runs and drops the old table, within the open transaction. Names, ids and batch
+/// numbers do not change.
+pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<()> {
     let failed = failed("convert");
     let SqliteTables(connection) = tables;
-    // It would hold on to tables that go.
+    // It refers to a table that is dropped.
     connection.execute_batch("DROP VIEW IF EXISTS record_history").map_err(failed)?;
-    let Numbers { block, run, .. } = Numbers::FIRST;
+    let IdAllocator { block, run, .. } = IdAllocator::FIRST;
     v2::convert_names(connection, block.cast_signed(), run.cast_signed()).map_err(failed)?;
     let mut transaction = SqliteTransaction::begin(tables)?;
     let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);

@@ -1,14 +1,14 @@
-//! Files of schema version 2. Its blocks of runs are those of today; the other tables gave numbers by
-//! AUTOINCREMENT, and writers had the time of their last batch.
+//! Conversion of schema version 2. It has the same blocks of runs, but allocated numbers by
+//! AUTOINCREMENT, and stored the time of each writer's last batch.
 //!
-//! Two columns have other names since, so that a program of then that has the file open fails where
-//! it would give a number twice.
+//! Two columns were renamed in version 3, so that a program of version 2 that still has the file open
+//! fails instead of allocating a number twice.
 
 use rusqlite::{Connection, params};
 
 use crate::schema::{SCHEMA_VERSION, TABLES};
 
-/// Moves everything but blocks into the tables of today, within the transaction that is open.
+/// Moves everything but blocks into the current tables, within the open transaction.
 pub(crate) fn convert(connection: &Connection) -> rusqlite::Result<()> {
     let (next_block, next_run) = (next(connection, "head")?, next(connection, "runs")?);
     connection.execute_batch(
@@ -25,8 +25,8 @@ pub(crate) fn convert(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Makes the tables of today, and moves names and writers, which versions 1 and 2 have alike. Who
-/// stored last comes last, as if everybody had stored a block of his own.
+/// Creates the current tables and moves names and writers, which are alike in versions 1 and 2. Writers
+/// keep their order, as if each had stored one block.
 pub(crate) fn convert_names(
     connection: &Connection,
     next_block: i64,
@@ -55,7 +55,7 @@ pub(crate) fn convert_names(
     connection.execute_batch("DROP TABLE meta_2; DROP TABLE records_2; DROP TABLE writers_2;")
 }
 
-/// What AUTOINCREMENT would give next.
+/// What AUTOINCREMENT would allocate next.
 fn next(connection: &Connection, table: &str) -> rusqlite::Result<i64> {
     let select = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = ?1";
     connection.query_row(select, [table], |row| row.get(0))

@@ -107,7 +107,7 @@ async fn many_rows_become_several_runs_and_damage_stays_damage() {
         )
         .unwrap();
     drop(connection);
-    let tuning = Tuning { class_rows: [1, 2, 12], split_rows: 1, ..Tuning::default() };
+    let tuning = Tuning { tier_rows: [1, 2, 12], split_rows: 1, ..Tuning::default() };
     let history = SqliteBackend::open(SqliteConfig::new(&path).with_tuning(tuning)).unwrap();
     let params = QueryParams::default().with_order(Order::OldestFirst);
     let values: Vec<_> = history.query("*", params).await.unwrap();

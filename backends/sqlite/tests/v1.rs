@@ -105,7 +105,7 @@ async fn many_rows_become_several_runs_and_damage_stays_damage() {
         )
         .unwrap();
     drop(connection);
-    let tuning = Tuning { class_rows: [1, 2, 30], split_rows: 1, ..Tuning::default() };
+    let tuning = Tuning { tier_rows: [1, 2, 30], split_rows: 1, ..Tuning::default() };
     let history = SqliteBackend::open(SqliteConfig::new(&path).with_tuning(tuning)).unwrap();
     let of_a: Vec<Value> = (1..200).step_by(2).map(|value: u64| json!(value)).collect();
     assert_eq!(values(&history, "a").await, of_a);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use annals_core::{Batch, BatchId, Order, PersistenceBackend, QueryParams, Row};
-use annals_embedded::format::{Columns, Layout, fold};
+use annals_embedded::format::{Block, Layout, flush};
 use annals_sqlite::SqliteBackend;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
@@ -47,8 +47,8 @@ const WRITERS: i64 = 100_000;
 /// The number of the last batch of each of them.
 const LAST: u64 = 10;
 
-fn block(rows: &[(u32, u64, &str)]) -> Columns {
-    let mut block = Columns::new();
+fn block(rows: &[(u32, u64, &str)]) -> Block {
+    let mut block = Block::new();
     for (record, stored_at, json) in rows {
         block.push(*record, *stored_at, json);
     }
@@ -60,11 +60,11 @@ fn block(rows: &[(u32, u64, &str)]) -> Columns {
 fn file(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch(VERSION_2).unwrap();
-    let folded = block(&[(3, 5, "1"), (7, 5, "2")]);
+    let flushed = block(&[(3, 5, "1"), (7, 5, "2")]);
     let rank = |record| u32::from(record == 3);
-    let run = fold([&folded], &rank, &Layout::default(), false).unwrap().main.unwrap();
+    let run = flush([&flushed], &rank, &Layout::default(), false).unwrap().main.unwrap();
     let insert = "INSERT INTO runs VALUES (4, 20, 0, 2, 5, 5, ?1, ?2)";
-    let directory = run.directory.encode().unwrap();
+    let directory = run.index.encode().unwrap();
     connection.execute(insert, params![run.text_bytes, directory]).unwrap();
     connection.execute("INSERT INTO blocks VALUES (4, 0, ?1)", [&run.blocks[0]]).unwrap();
     for (number, rows) in [(21, [(3, 5, "3")]), (25, [(3, 0, "0")])] {

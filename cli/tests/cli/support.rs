@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 
-use annals_embedded::format::Columns;
+use annals_embedded::format::Block;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -90,8 +90,8 @@ impl Place {
         let blocks: Vec<_> = select.query_map([], read).unwrap().map(Result::unwrap).collect();
         let mut hits = 0;
         for (number, block) in blocks {
-            let mut damaged = Columns::new();
-            for (record, time, json) in Columns::decode(&block).unwrap().iter() {
+            let mut damaged = Block::new();
+            for (record, time, json) in Block::decode(&block).unwrap().iter() {
                 let hit = time == stored_at;
                 hits += usize::from(hit);
                 damaged.push(record, time, if hit { "{broken" } else { json });

@@ -1,7 +1,7 @@
-//! A test in a process of its own, that can be killed.
+//! Tests in processes that can be killed.
 //!
-//! The program starts itself again with a variable in the environment that says what to do. A child
-//! says what it does on its standard output, a line each.
+//! The program starts itself with an environment variable that says what to do. A child reports on its
+//! standard output, line by line.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,8 +14,8 @@ const VARIABLE: &str = "ANNALS_TEST_CHILD";
 /// Marks the lines that are meant for the parent.
 const MARK: &str = "annals-child ";
 
-/// What this process is to do if it is a child. From here on it ends when its parent does.
-pub fn task() -> Option<Vec<String>> {
+/// The task of this process if it is a child. It then ends when its parent does.
+pub(crate) fn task() -> Option<Vec<String>> {
     let task = env::var(VARIABLE).ok()?;
     thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
@@ -24,8 +24,8 @@ pub fn task() -> Option<Vec<String>> {
     Some(task.split('\n').map(str::to_owned).collect())
 }
 
-/// Tells the parent. A line that cannot be written has no reader: the parent is gone.
-pub fn tell(line: &str) {
+/// Reports to the parent. A line that cannot be written has no reader: the parent is gone.
+pub(crate) fn tell(line: &str) {
     let mut stdout = io::stdout().lock();
     if writeln!(stdout, "{MARK}{line}").and_then(|()| stdout.flush()).is_err() {
         process::exit(0);
@@ -33,7 +33,7 @@ pub fn tell(line: &str) {
 }
 
 /// A child from the parent's side. Dropping it kills it.
-pub struct Child {
+pub(crate) struct Child {
     process: process::Child,
     /// Held open: the child ends when it is closed.
     _input: Option<ChildStdin>,
@@ -45,7 +45,7 @@ impl Child {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn start(task: &[&str]) -> io::Result<Self> {
+    pub(crate) fn start(task: &[&str]) -> io::Result<Self> {
         let mut process = Command::new(env::current_exe()?)
             .env(VARIABLE, task.join("\n"))
             .stdin(Stdio::piped())
@@ -53,7 +53,7 @@ impl Child {
             .spawn()?;
         let (line, lines) = channel();
         let output = process.stdout.take();
-        // It must never wait for somebody to read.
+        // The child must never wait for a reader.
         thread::spawn(move || {
             for text in output.into_iter().flat_map(|out| BufReader::new(out).lines()).flatten() {
                 if let Some(text) = text.strip_prefix(MARK) {
@@ -66,20 +66,20 @@ impl Child {
     }
 
     /// The next line; none when it has ended.
-    pub fn line(&self) -> Option<String> {
+    pub(crate) fn line(&self) -> Option<String> {
         self.lines.recv().ok()
     }
 
-    /// Waits for its end; answers whether it ended well.
+    /// Waits for its end. Returns whether it succeeded.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn wait(&mut self) -> io::Result<bool> {
+    pub(crate) fn wait(&mut self) -> io::Result<bool> {
         Ok(self.process.wait()?.success())
     }
 
-    /// Kills it as `kill -9` does, and answers what it said before.
-    pub fn kill(mut self) -> Vec<String> {
+    /// Kills it as `kill -9` does, and returns the lines that are left.
+    pub(crate) fn kill(mut self) -> Vec<String> {
         let _ = self.process.kill();
         let _ = self.process.wait();
         self.lines.iter().collect()

@@ -1,46 +1,61 @@
-//! An older file that is converted on a medium that fails.
+//! Conversion of an old file on a medium that fails.
 
 use std::sync::Arc;
 
 use annals_core::{Order, PersistenceBackend, QueryParams, StoredValue};
+use serde_json::json;
 use tokio::runtime::Builder;
 
+use crate::bed::{Bed, Place};
 use crate::child::Child;
-use crate::every::Bed;
 use crate::medium::{Fault, Medium};
 use crate::panics;
 
-/// Lets each operation of the first opening fail in this way, one after the other. The file must
-/// then open, with all of `rows`, records in order and each oldest first. `make` makes the old file
-/// at a path, and `is_whole` looks at a file without the backend: whether it is either as old as it
-/// was, with all that was in it, or new.
-///
-/// # Errors
-/// What is lost, and with which operation.
-pub fn every_conversion<B: Bed>(
-    fault: Fault,
-    make: &dyn Fn(&str),
-    is_whole: &dyn Fn(&str) -> bool,
-    rows: &[StoredValue],
-) -> Result<(), String> {
+/// A kind of file that an older version or another program made.
+#[derive(Debug, Clone, Copy)]
+pub struct OldFile {
+    /// Makes one with [`old_rows`] at a path.
+    pub make: fn(&str),
+    /// Looks at a file without the backend: whether it is either unchanged, with all rows, or new.
+    pub is_whole: fn(&str) -> bool,
+}
+
+/// The number of rows in an old file: a conversion makes several runs with [`tiny`](crate::tiny).
+pub const OLD_ROWS: u64 = 160;
+
+/// The rows of an old file, records in order and each oldest first. Row `n` is the array `[n, text]` at
+/// time `n / 4` in the record `a` or `b`.
+pub fn old_rows() -> Vec<StoredValue> {
+    let of = |record: u64| (0..OLD_ROWS).filter(move |at| at % 2 == record);
+    let row = |at: u64| StoredValue {
+        record_name: ["a", "b"][(at % 2) as usize].into(),
+        value: json!([at, "x".repeat(40)]),
+        stored_at: at / 4,
+    };
+    of(0).chain(of(1)).map(row).collect()
+}
+
+/// Lets each operation of the first opening fail in this way, one after the other. The file must then
+/// open with all rows.
+pub(crate) fn every_conversion<B: Bed>(fault: Fault, old: OldFile) -> Result<(), String> {
     for at in 1.. {
         let medium = Arc::new(Medium::modelled());
-        let bed = B::make(medium.clone());
-        make(bed.path());
-        let old = std::fs::read(bed.path()).map_err(|error| error.to_string())?;
-        medium.put(bed.path(), old);
+        let place = Place::<B>::new(medium.clone());
+        (old.make)(place.path());
+        let content = std::fs::read(place.path()).map_err(|error| error.to_string())?;
+        medium.put(place.path(), content);
         medium.arm(at, fault);
-        drop(bed.open());
+        drop(place.open());
         let has_struck = medium.has_struck();
         medium.disarm();
         let told = |told: String| format!("{fault:?} at operation {at}: {told}");
         if medium.is_down() {
-            bed.leave(medium.after_power_cut(at)).map_err(|error| told(error.to_string()))?;
+            place.leave(medium.after_power_cut(at)).map_err(|error| told(error.to_string()))?;
         }
-        if !is_whole(bed.path()) {
+        if !(old.is_whole)(place.path()) {
             return Err(told("the file is neither the old one nor a new one".into()));
         }
-        converted(&bed, rows).map_err(told)?;
+        converted(&place).map_err(told)?;
         if !has_struck {
             return if at > 10 { Ok(()) } else { Err("nothing was converted".into()) };
         }
@@ -48,30 +63,26 @@ pub fn every_conversion<B: Bed>(
     Ok(())
 }
 
-/// The same with a process that is killed before an operation; every third one, since each takes a
-/// process. `start` starts one that opens the file at a path, on a medium that kills it at a number.
-///
-/// # Errors
-/// What is lost, and with which operation.
-pub fn every_killed_conversion<B: Bed>(
+/// The same with a process that is killed before an operation; only every third operation, since each
+/// takes a process. `start` starts one that opens the file at a path, on a medium that kills it at an
+/// operation.
+pub(crate) fn every_killed_conversion<B: Bed>(
     start: &dyn Fn(&str, u64) -> std::io::Result<Child>,
-    make: &dyn Fn(&str),
-    is_whole: &dyn Fn(&str) -> bool,
-    rows: &[StoredValue],
+    old: OldFile,
 ) -> Result<(), String> {
     for at in (1..).step_by(3) {
-        let bed = B::make(Arc::default());
-        make(bed.path());
-        let mut child = start(bed.path(), at).map_err(|error| error.to_string())?;
+        let place = Place::<B>::new(Arc::default());
+        (old.make)(place.path());
+        let mut child = start(place.path(), at).map_err(|error| error.to_string())?;
         if let Some(line) = child.line() {
             return Err(format!("a child said {line}"));
         }
         let has_ended = child.wait().map_err(|error| error.to_string())?;
         let told = |told: &str| format!("killed at operation {at}: {told}");
-        if !is_whole(bed.path()) {
+        if !(old.is_whole)(place.path()) {
             return Err(told("the file is neither the old one nor a new one"));
         }
-        converted(&bed, rows).map_err(|error| told(&error))?;
+        converted(&place).map_err(|error| told(&error))?;
         if has_ended {
             return if at > 10 { Ok(()) } else { Err("nothing was converted".into()) };
         }
@@ -80,12 +91,12 @@ pub fn every_killed_conversion<B: Bed>(
 }
 
 /// Checks that a file opens with all rows.
-fn converted(bed: &impl Bed, rows: &[StoredValue]) -> Result<(), String> {
+fn converted(place: &Place<impl Bed>) -> Result<(), String> {
     let runtime = Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-    let store = bed.open().map_err(|error| error.to_string())?;
+    let store = place.open().map_err(|error| error.to_string())?;
     let found = runtime.block_on(everything(&*store)).map_err(|error| error.to_string())?;
-    if found != rows {
-        return Err(format!("{} rows instead of {}, or others", found.len(), rows.len()));
+    if found != old_rows() {
+        return Err(format!("{} rows instead of {OLD_ROWS}, or others", found.len()));
     }
     runtime.block_on(store.close()).map_err(|error| error.to_string())?;
     panics::take()

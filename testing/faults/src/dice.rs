@@ -1,4 +1,4 @@
-//! Chance that comes again with its seed.
+//! Random numbers that a seed repeats.
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
 #[derive(Debug, Clone)]

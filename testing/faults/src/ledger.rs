@@ -30,18 +30,18 @@ struct Entry {
 /// Rows by their numbers, which grow in the order in which they were sent. A row's number is the
 /// first member of its value, an array.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     rows: BTreeMap<u64, Entry>,
     batches: Vec<Batch>,
 }
 
 /// A batch that was sent, by its place in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent(usize);
+pub(crate) struct Sent(usize);
 
 impl Ledger {
     /// Notes a batch before it is sent. `numbers` are those of its rows.
-    pub fn send(&mut self, batch: &Batch, numbers: impl IntoIterator<Item = u64>) -> Sent {
+    pub(crate) fn send(&mut self, batch: &Batch, numbers: impl IntoIterator<Item = u64>) -> Sent {
         let place = self.batches.len();
         for (row, number) in batch.rows().iter().zip(numbers) {
             let entry = Entry {
@@ -59,7 +59,12 @@ impl Ledger {
 
     /// Notes the answer. One that says that nothing was applied speaks for its own call alone:
     /// `again` tells that another call with the same batch may have been.
-    pub fn answered(&mut self, sent: Sent, answer: &Result<(), PersistenceError>, again: bool) {
+    pub(crate) fn answered(
+        &mut self,
+        sent: Sent,
+        answer: &Result<(), PersistenceError>,
+        again: bool,
+    ) {
         let state = match answer {
             Ok(()) => State::There,
             Err(error) if error.outcome() == Outcome::NotApplied && !again => State::Absent,
@@ -73,7 +78,7 @@ impl Ledger {
     }
 
     /// The batches of which nobody knows, that have an id.
-    pub fn undecided(&self) -> Vec<(Sent, Batch)> {
+    pub(crate) fn undecided(&self) -> Vec<(Sent, Batch)> {
         let batches: BTreeSet<usize> = self
             .rows
             .values()
@@ -86,7 +91,7 @@ impl Ledger {
     }
 
     /// Notes that the batch's rows may arrive after others.
-    pub fn sent_late(&mut self, sent: Sent) {
+    pub(crate) fn sent_late(&mut self, sent: Sent) {
         for entry in self.rows.values_mut().filter(|entry| entry.batch == sent.0) {
             entry.late = true;
             if entry.state == State::Lapsed {
@@ -99,7 +104,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When it removed another number of rows than it can have.
-    pub fn cleaned(
+    pub(crate) fn cleaned(
         &mut self,
         older_than: u64,
         answer: &Result<u64, PersistenceError>,
@@ -130,7 +135,7 @@ impl Ledger {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn check(&self, rows: &[StoredValue]) -> Result<(), String> {
+    pub(crate) fn check(&self, rows: &[StoredValue]) -> Result<(), String> {
         let mut found = BTreeSet::new();
         let mut before: Option<(&str, u64, u64)> = None;
         for row in rows {

@@ -1,13 +1,17 @@
-//! Faults of the medium for the embedded engines' tests.
+//! Faults of the medium, for tests of the embedded engines.
 //!
 //! A [`Medium`] lies under the files of a store: an engine's shim asks it before each operation. It
-//! counts them, lets one fail, and knows what a loss of power would leave. [`Life`] is what a store
-//! is put through on it, and the [`Ledger`] knows what the store must hold afterwards. [`every`]
-//! brings them together: one life for each operation that can fail. A [`storm()`] needs no medium: it
-//! kills processes.
+//! counts operations, lets one fail, and knows what a loss of power would leave. An engine implements
+//! [`Bed`] and gets two sets of tests: [`fault_trials`] plays a store's life once for each operation
+//! that can fail, and [`kill_trials`] kills processes. In both, a ledger knows which rows the store must
+//! hold afterwards.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod bed;
 mod child;
 mod conversion;
+mod corrupt;
 mod dice;
 mod every;
 mod ledger;
@@ -15,13 +19,12 @@ mod medium;
 mod panics;
 mod scenario;
 mod storm;
+mod trials;
 
-pub use child::{Child, task, tell};
-pub use conversion::{every_conversion, every_killed_conversion};
+pub use bed::{Bed, Place};
+pub use conversion::{OLD_ROWS, OldFile, old_rows};
+pub use corrupt::{compacting, replace_row};
 pub use dice::Dice;
-pub use every::{Bed, every};
-pub use ledger::{Ledger, Sent};
-pub use medium::{Failure, Fault, Medium, Operation};
-pub use panics::watch_threads;
-pub use scenario::{Life, Open, tiny};
-pub use storm::{storm, write};
+pub use medium::{FailingSyncs, Failure, Fault, Medium, Operation};
+pub use scenario::tiny;
+pub use trials::{fault_trials, kill_trials};

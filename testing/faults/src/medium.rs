@@ -1,8 +1,10 @@
-//! A medium whose operations are counted and fail as they are told to, and that knows what a loss
-//! of power would leave of each file.
+//! A medium that counts operations and lets them fail on demand, and knows what a loss of power would
+//! leave of each file.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::dice::Dice;
 
@@ -53,6 +55,18 @@ const SECTOR: u64 = 512;
 #[derive(Debug, Default)]
 pub struct Medium(Mutex<State>);
 
+/// The media that were laid under paths.
+static MEDIA: LazyLock<Mutex<HashMap<String, Arc<Medium>>>> = LazyLock::new(Mutex::default);
+
+/// Lets syncs fail until it is dropped.
+pub struct FailingSyncs(Arc<Medium>);
+
+impl Drop for FailingSyncs {
+    fn drop(&mut self) {
+        self.0.fail_syncs(false);
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     operations: u64,
@@ -95,8 +109,24 @@ impl Medium {
         Self(Mutex::new(State { files: Some(BTreeMap::new()), ..State::default() }))
     }
 
+    /// The medium under a path: the one that was laid there, or a new one.
+    pub fn under(path: &str) -> Arc<Self> {
+        MEDIA.lock().entry(path.to_owned()).or_default().clone()
+    }
+
+    /// Lays a medium under a path whose file is not open.
+    pub fn lay_under(path: &str, medium: Arc<Self>) {
+        MEDIA.lock().insert(path.to_owned(), medium);
+    }
+
+    /// Lets syncs fail until the guard is dropped.
+    pub fn failing_syncs(self: Arc<Self>) -> FailingSyncs {
+        self.fail_syncs(true);
+        FailingSyncs(self)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Puts a file there that is synced.

@@ -1,13 +1,15 @@
-//! Panics on a store's own threads, which nobody would see otherwise.
+//! Panics on a store's own threads, which nobody would notice otherwise.
 
 use std::panic;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::Once;
 use std::thread;
+
+use parking_lot::Mutex;
 
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Remembers panics on threads that are a store's from here on.
-pub fn watch_threads() {
+/// Records panics on a store's threads.
+pub(crate) fn watch_threads() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -15,16 +17,15 @@ pub fn watch_threads() {
             let thread = thread::current();
             let name = thread.name().unwrap_or_default();
             if name.starts_with("annals-") || name.starts_with("blocking-") {
-                let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.push(format!("{name}: {panic}"));
+                SEEN.lock().push(format!("{name}: {panic}"));
             }
             before(panic);
         }));
     });
 }
 
-/// The panics so far; each is told once.
+/// The panics so far; each is reported once.
 pub(crate) fn take() -> Result<(), String> {
-    let seen = std::mem::take(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner));
+    let seen = std::mem::take(&mut *SEEN.lock());
     if seen.is_empty() { Ok(()) } else { Err(seen.join("; ")) }
 }

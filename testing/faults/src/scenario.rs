@@ -1,4 +1,4 @@
-//! A store's life in short: openings, stores of all kinds, foldings, merges, cleanups, closings.
+//! A store's life: it is opened, written, flushed, merged, cleaned up and closed.
 
 use std::sync::Arc;
 
@@ -14,45 +14,45 @@ use serde_json::json;
 use crate::ledger::{Ledger, Sent};
 use crate::medium::Medium;
 
-/// Opens the store once more.
-pub type Open<'a> = dyn Fn() -> Result<Arc<dyn PersistenceBackend>, PersistenceError> + 'a;
+/// Opens the store again.
+pub(crate) type Open<'a> = dyn Fn() -> Result<Arc<dyn PersistenceBackend>, PersistenceError> + 'a;
 
 const RECORDS: [&str; 4] = ["a", "a::b", "b", "c"];
 const WRITER: u128 = 77;
 const OPENINGS: u64 = 3;
 const STEPS: u64 = 16;
 
-/// One more than an opening may take: two faults in a row are not asked for.
+/// One more than an opening may take, since two faults in a row do not occur.
 const TRIES: usize = 3;
 
-/// So small that there is folding and merging all the time.
+/// So small that the store flushes and merges all the time.
 pub fn tiny() -> Tuning {
     Tuning {
-        fold_rows: 12,
-        fold_bytes: 800,
-        fold_blocks: 5,
-        class_rows: [20, 60, 150],
-        class_bytes: [2 << 10, 6 << 10, 15 << 10],
+        flush_rows: 12,
+        flush_bytes: 800,
+        flush_blocks: 5,
+        tier_rows: [20, 60, 150],
+        tier_bytes: [2 << 10, 6 << 10, 15 << 10],
         merged_runs: 3,
         split_rows: 20,
         layout: Layout { block_rows: 6, block_text: 200, fresh_rows: 2, fresh_from: 3 },
     }
 }
 
-/// A scenario under way.
-pub struct Life<'a> {
+/// A life in progress.
+pub(crate) struct Life<'a> {
     open: &'a Open<'a>,
     medium: &'a Medium,
     ledger: Ledger,
     number: u64,
     batch: u64,
-    /// The writer must not go on: nobody knows what became of its last batch.
+    /// The writer must not continue: the outcome of its last batch is unknown.
     blocked: bool,
 }
 
 impl<'a> Life<'a> {
-    /// A store that nothing was sent to yet.
-    pub fn new(medium: &'a Medium, open: &'a Open<'a>) -> Self {
+    /// The life of a new store.
+    pub(crate) fn new(medium: &'a Medium, open: &'a Open<'a>) -> Self {
         Self { open, medium, ledger: Ledger::default(), number: 0, batch: 0, blocked: false }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Life<'a> {
     ///
     /// # Errors
     /// What the store did wrong.
-    pub async fn play(&mut self) -> Result<(), String> {
+    pub(crate) async fn play(&mut self) -> Result<(), String> {
         for opening in 0..OPENINGS {
             let Some(store) = self.opened()? else { return Ok(()) };
             for step in 0..STEPS {
@@ -166,7 +166,7 @@ impl<'a> Life<'a> {
     ///
     /// # Errors
     /// What the store has lost, doubled or brought back.
-    pub async fn check(&mut self) -> Result<(), String> {
+    pub(crate) async fn check(&mut self) -> Result<(), String> {
         let store = (self.open)().map_err(|error| format!("it does not open: {error}"))?;
         self.check_rows(&*store).await?;
         for (sent, batch) in self.ledger.undecided() {

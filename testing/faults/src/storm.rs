@@ -1,4 +1,4 @@
-//! Processes that write to one store, fold it, and are killed all the time.
+//! Processes that write to one store, compact it, and are killed all the time.
 
 use std::env;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::child::{Child, tell};
 use crate::dice::Dice;
 use crate::scenario::Open;
 
-/// With this variable in the environment so many kills are made instead.
+/// An environment variable that sets the number of kills.
 const KILLS: &str = "ANNALS_TEST_KILLS";
 
-/// After so many batches a process cleans up.
+/// A process cleans up after this many batches.
 const CLEANUP_EVERY: u64 = 15;
 
 /// The batch of a writer, which is process and record alike: two rows and a short-lived one. Every
@@ -39,7 +39,7 @@ fn time(number: u64) -> u64 {
 ///
 /// # Errors
 /// What the store reports.
-pub fn write(open: &Open<'_>, writer: u64, first: u64) -> Result<(), PersistenceError> {
+pub(crate) fn write(open: &Open<'_>, writer: u64, first: u64) -> Result<(), PersistenceError> {
     let store = open()?;
     let plan = CleanupPlan::new(vec![CleanupRule::new(
         Pattern::new(&format!("old{writer}"), Grammar::Glob)?,
@@ -125,7 +125,7 @@ impl Journal {
 ///
 /// # Errors
 /// What the store has lost, doubled or brought back.
-pub fn storm(
+pub(crate) fn storm(
     open: &Open<'_>,
     start: &dyn Fn(u64, u64) -> std::io::Result<Child>,
     writers: u64,

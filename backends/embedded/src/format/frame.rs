@@ -1,5 +1,5 @@
-//! Bytes, compressed and checked: one zstd frame (<https://www.rfc-editor.org/rfc/rfc8878>) with its
-//! content size and its checksum, whose content begins with the version of the format.
+//! Compressed bytes with a checksum: one zstd frame (<https://www.rfc-editor.org/rfc/rfc8878>) with its
+//! content size. The content begins with the version of the format.
 
 use std::cell::RefCell;
 
@@ -8,21 +8,21 @@ use zstd::zstd_safe::{compress_bound, get_frame_content_size};
 
 use super::FormatError;
 
-/// The version of blocks and directories.
+/// The version of blocks and run indexes.
 const VERSION: u8 = 1;
 
-/// zstd's fastest ordinary level. Of short JSON values it makes less than levels 2 to 4 do, and level 6
+/// zstd's fastest ordinary level. Short JSON values become smaller than at levels 2 to 4, and level 6
 /// takes three times as long for 6 % less.
 const LEVEL: i32 = 1;
 
-/// zstd's blocks stand for up to 128 KiB each and take four bytes at least, so that no frame can
-/// stand for more than this many times its own size.
+/// A block of zstd takes at least four bytes and expands to at most 128 KiB, so no frame expands to
+/// more than this many times its size.
 const GREATEST_RATIO: usize = (128 << 10) / 4;
 
-/// Buffers larger than this are for single huge values and not kept.
+/// Larger buffers were needed for a single huge value and are not kept.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// zstd's context and the buffers around it, which cost more to make than a small block to compress.
+/// zstd's context and its buffers: making them takes longer than compressing a small block.
 struct Context<T> {
     zstd: Option<T>,
     content: Vec<u8>,
@@ -50,7 +50,7 @@ thread_local! {
 /// Compresses what `write` appends.
 pub(super) fn compress(write: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, FormatError> {
     COMPRESS.with_borrow_mut(|context| {
-        // A call that failed may have left something.
+        // A failed call may have left bytes.
         context.tidy();
         context.content.push(VERSION);
         write(&mut context.content);
@@ -68,7 +68,7 @@ pub(super) fn compress(write: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, Form
     })
 }
 
-/// Hands the content of a frame to `read`.
+/// Decompresses a frame and calls `read` with its content.
 pub(super) fn decompress<T>(
     frame: &[u8],
     read: impl FnOnce(&[u8]) -> Result<T, FormatError>,
@@ -77,7 +77,7 @@ pub(super) fn decompress<T>(
     let size = size.and_then(|size| usize::try_from(size).ok());
     let size = size
         .filter(|size| size / GREATEST_RATIO <= frame.len())
-        .ok_or(FormatError::Damaged("it is no frame, or one of an impossible size"))?;
+        .ok_or(FormatError::Damaged("it is not a frame, or its size is impossible"))?;
     DECOMPRESS.with_borrow_mut(|context| {
         let Context { zstd, content, .. } = context;
         let zstd = match zstd {
@@ -86,7 +86,7 @@ pub(super) fn decompress<T>(
         };
         content
             .try_reserve(size)
-            .map_err(|_| FormatError::Damaged("there is not so much memory as it claims"))?;
+            .map_err(|_| FormatError::Damaged("it claims more memory than there is"))?;
         zstd.decompress_to_buffer(frame, content)
             .map_err(|_| FormatError::Damaged("it does not decompress"))?;
         let read = match content.as_slice() {

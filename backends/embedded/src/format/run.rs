@@ -1,18 +1,18 @@
-//! Making a run.
+//! Runs before they are written.
 
-use super::{Columns, Directory, FormatError};
+use super::{Block, FormatError, RunIndex};
 use crate::engine::RecordId;
 
-/// How runs are cut.
+/// How runs are divided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// A block has at most so many rows.
+    /// The most rows of a block.
     pub block_rows: usize,
-    /// And at most so many bytes of text, unless it is a single row.
+    /// The most bytes of text of a block, unless it has a single row.
     pub block_text: usize,
     /// How many of each record's newest rows go into the fresh part when a run is split.
     pub fresh_rows: u32,
-    /// A run is worth splitting when its records have at least so many rows on average.
+    /// A run is split only if its records have this many rows on average.
     pub fresh_from: u32,
 }
 
@@ -22,30 +22,40 @@ impl Default for Layout {
     }
 }
 
-/// A run that is not in any file yet.
+/// An encoded run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewRun {
-    /// What it holds.
-    pub directory: Directory,
-    /// Its blocks, in order.
+    /// Its index.
+    pub index: RunIndex,
+    /// Its encoded blocks, in order.
     pub blocks: Vec<Vec<u8>>,
-    /// How many bytes of text its rows have.
+    /// The bytes of text of its rows.
     pub text_bytes: u64,
 }
 
-/// Cuts rows into blocks. They have to come in order: all rows of a record in a row, in order of
-/// time, and the records in byte order of their names.
+/// The result of a flush or a merge.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NewRuns {
+    /// All rows, or all but the newest of each record; `None` if there are none.
+    pub main: Option<NewRun>,
+    /// The newest rows of each record, if the run was split. Among equal times they arrived after
+    /// those in `main`.
+    pub fresh: Option<NewRun>,
+}
+
+/// Divides rows into blocks. All rows of a record must come together, in order of time, and the
+/// records in byte order of their names.
 #[derive(Debug)]
 pub struct RunBuilder<'a> {
     layout: &'a Layout,
-    block: Columns,
+    block: Block,
     run: NewRun,
 }
 
 impl<'a> RunBuilder<'a> {
     /// A run without rows.
     pub fn new(layout: &'a Layout) -> Self {
-        Self { layout, block: Columns::new(), run: NewRun::default() }
+        Self { layout, block: Block::new(), run: NewRun::default() }
     }
 
     /// Appends a row.
@@ -64,7 +74,7 @@ impl<'a> RunBuilder<'a> {
             self.end_block()?;
         }
         self.block.push(record, stored_at, json);
-        self.run.directory.push(record, stored_at);
+        self.run.index.push(record, stored_at);
         Ok(())
     }
 
@@ -72,7 +82,7 @@ impl<'a> RunBuilder<'a> {
         if !self.block.is_empty() {
             self.run.blocks.push(self.block.encode()?);
             self.run.text_bytes += self.block.text_bytes() as u64;
-            self.run.directory.end_block();
+            self.run.index.end_block();
             self.block.clear();
         }
         Ok(())
@@ -81,10 +91,49 @@ impl<'a> RunBuilder<'a> {
     /// The run.
     ///
     /// # Errors
-    /// [`FormatError::Compressor`]; [`FormatError::Damaged`] when a record's rows came twice.
+    /// [`FormatError::Compressor`]; [`FormatError::Damaged`] if the rows of a record came apart.
     pub fn finish(mut self) -> Result<NewRun, FormatError> {
         self.end_block()?;
-        self.run.directory.index()?;
+        self.run.index.sort_by_id()?;
         Ok(self.run)
+    }
+}
+
+/// Builds a run, or its two parts.
+pub(super) struct SplitBuilder<'a> {
+    main: RunBuilder<'a>,
+    fresh: RunBuilder<'a>,
+    fresh_rows: u32,
+}
+
+impl<'a> SplitBuilder<'a> {
+    /// Splits if that is `wanted` and this many rows of this many records are worth it.
+    pub(super) fn new(layout: &'a Layout, wanted: bool, rows: u64, records: usize) -> Self {
+        let many = rows >= records as u64 * u64::from(layout.fresh_from);
+        let fresh_rows = if wanted && many { layout.fresh_rows } else { 0 };
+        Self { main: RunBuilder::new(layout), fresh: RunBuilder::new(layout), fresh_rows }
+    }
+
+    /// Appends a row, as [`RunBuilder::push`] does. `left` counts the record's remaining rows,
+    /// including this one.
+    #[inline]
+    pub(super) fn push(
+        &mut self,
+        left: u64,
+        record: RecordId,
+        stored_at: u64,
+        json: &str,
+    ) -> Result<(), FormatError> {
+        let is_fresh = left <= u64::from(self.fresh_rows);
+        let run = if is_fresh { &mut self.fresh } else { &mut self.main };
+        run.push(record, stored_at, json)
+    }
+
+    pub(super) fn finish(self) -> Result<NewRuns, FormatError> {
+        let finish = |run: RunBuilder<'a>| -> Result<Option<NewRun>, FormatError> {
+            let run = run.finish()?;
+            Ok((!run.blocks.is_empty()).then_some(run))
+        };
+        Ok(NewRuns { main: finish(self.main)?, fresh: finish(self.fresh)? })
     }
 }

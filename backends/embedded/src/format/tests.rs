@@ -37,10 +37,10 @@ fn any_rows() -> impl Strategy<Value = Vec<Row>> {
     vec((any::<u32>(), any::<u64>(), json()), 0..200)
 }
 
-fn columns(rows: &[Row]) -> Columns {
-    let mut columns = Columns::new();
-    rows.iter().for_each(|(record, time, json)| columns.push(*record, *time, json));
-    columns
+fn block(rows: &[Row]) -> Block {
+    let mut block = Block::new();
+    rows.iter().for_each(|(record, time, json)| block.push(*record, *time, json));
+    block
 }
 
 /// The model: a stable sort by name and time.
@@ -49,45 +49,45 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-/// All rows of a run, after a look at everything its directory says of them.
+/// All rows of a run, after a look at everything its index says of them.
 fn read(run: &NewRun) -> Vec<Row> {
-    let directory = Directory::decode(&run.directory.encode().unwrap()).unwrap();
-    assert_eq!(directory, run.directory);
-    assert_eq!(directory.blocks() as usize, run.blocks.len());
+    let index = RunIndex::decode(&run.index.encode().unwrap()).unwrap();
+    assert_eq!(index, run.index);
+    assert_eq!(index.blocks() as usize, run.blocks.len());
     let mut rows: Vec<Row> = Vec::new();
     for (number, block) in (0..).zip(&run.blocks) {
-        let block = Columns::decode(block).unwrap();
+        let block = Block::decode(block).unwrap();
         assert!(!block.is_empty() && block.len() <= TINY.block_rows);
         assert!(block.len() == 1 || block.text_bytes() <= TINY.block_text);
         let start = rows.len() as u32;
-        assert_eq!(directory.block_rows(number), start..start + block.len() as u32);
-        assert!(directory.block_rows(number).all(|row| directory.block_of(row) == number));
+        assert_eq!(index.block_rows(number), start..start + block.len() as u32);
+        assert!(index.block_rows(number).all(|row| index.block_of(row) == number));
         rows.extend(block.iter().map(|(record, time, json)| (record, time, json.to_owned())));
     }
     assert_eq!(run.text_bytes, rows.iter().map(|row| row.2.len() as u64).sum::<u64>());
-    assert_eq!(directory.rows() as usize, rows.len());
-    assert_eq!(directory.first(), rows.iter().map(|row| row.1).min().unwrap_or_default());
-    assert_eq!(directory.last(), rows.iter().map(|row| row.1).max().unwrap_or_default());
+    assert_eq!(index.rows() as usize, rows.len());
+    assert_eq!(index.first(), rows.iter().map(|row| row.1).min().unwrap_or_default());
+    assert_eq!(index.last(), rows.iter().map(|row| row.1).max().unwrap_or_default());
     let mut end = 0;
-    for extent in directory.iter() {
-        assert_eq!(directory.find(extent.record), Some(extent));
+    for extent in index.iter() {
+        assert_eq!(index.find(extent.record), Some(extent));
         assert_eq!(extent.first_row, end);
         end += extent.rows;
         let rows = &rows[extent.first_row as usize..end as usize];
         assert!(rows.iter().all(|row| row.0 == extent.record));
         assert_eq!((extent.first, extent.last), (rows[0].1, rows[rows.len() - 1].1));
     }
-    assert_eq!(directory.find(RecordId::MAX), None);
+    assert_eq!(index.find(RecordId::MAX), None);
     rows
 }
 
-fn fold_split(rows: &[Row], split: bool) -> Merged {
-    let blocks: Vec<Columns> = rows.chunks(7).map(columns).collect();
-    fold(&blocks, &rank, &TINY, split).unwrap()
+fn flush_split(rows: &[Row], split: bool) -> NewRuns {
+    let blocks: Vec<Block> = rows.chunks(7).map(block).collect();
+    flush(&blocks, &rank, &TINY, split).unwrap()
 }
 
-fn fold_rows(rows: &[Row]) -> NewRun {
-    fold_split(rows, false).main.unwrap_or_default()
+fn flush_rows(rows: &[Row]) -> NewRun {
+    flush_split(rows, false).main.unwrap_or_default()
 }
 
 /// Merges runs, of which `dropped` says how many rows of each record go.
@@ -95,17 +95,16 @@ fn merge_runs(
     runs: &[NewRun],
     dropped: &[BTreeMap<RecordId, u32>],
     split: bool,
-) -> Result<Merged, FormatError> {
+) -> Result<NewRuns, FormatError> {
     let look_up =
         |at: usize| move |record: RecordId| dropped[at].get(&record).copied().unwrap_or_default();
     let look_ups: Vec<_> = (0..runs.len()).map(look_up).collect();
-    let sources: Vec<Source<'_>> = runs
+    let sources: Vec<MergeInput<'_>> = runs
         .iter()
         .zip(&look_ups)
-        .map(|(run, dropped)| Source { directory: &run.directory, dropped })
+        .map(|(run, dropped)| MergeInput { index: &run.index, dropped })
         .collect();
-    let mut fetch =
-        |source: usize, block: u32| Columns::decode(&runs[source].blocks[block as usize]);
+    let mut fetch = |source: usize, block: u32| Block::decode(&runs[source].blocks[block as usize]);
     merge(&sources, &mut fetch, &rank, &TINY, split)
 }
 
@@ -131,69 +130,69 @@ fn parts(rows: Vec<Row>, split: bool) -> (Vec<Row>, Vec<Row>) {
 proptest! {
     #[test]
     fn a_block_comes_back(rows in any_rows()) {
-        let rows = columns(&rows);
-        prop_assert_eq!(Columns::decode(&rows.encode().unwrap()).unwrap(), rows);
+        let rows = block(&rows);
+        prop_assert_eq!(Block::decode(&rows.encode().unwrap()).unwrap(), rows);
     }
 
     #[test]
     fn a_damaged_block_is_refused(rows in any_rows(), at: Index, bit in 0u8..8, end: Index) {
-        let rows = columns(&rows);
+        let rows = block(&rows);
         let block = rows.encode().unwrap();
-        prop_assert!(Columns::decode(&block[..end.index(block.len())]).is_err());
+        prop_assert!(Block::decode(&block[..end.index(block.len())]).is_err());
         let mut flipped = block.clone();
         flipped[at.index(block.len())] ^= 1 << bit;
         // Some bits of a frame's header are of no consequence.
-        prop_assert!(Columns::decode(&flipped).is_ok_and(|read| read == rows)
-            || Columns::decode(&flipped).is_err());
+        prop_assert!(Block::decode(&flipped).is_ok_and(|read| read == rows)
+            || Block::decode(&flipped).is_err());
     }
 
     /// What has a right checksum and no meaning.
     #[test]
     fn content_without_meaning_is_never_a_panic(content in vec(any::<u8>(), 0..300)) {
         let frame = frame::compress(|out| out.extend_from_slice(&content)).unwrap();
-        if let Ok(rows) = Columns::decode(&frame) {
+        if let Ok(rows) = Block::decode(&frame) {
             prop_assert!(rows.iter().len() <= content.len());
             prop_assert_eq!(rows.iter().map(|row| row.2.len()).sum::<usize>(), rows.text_bytes());
         }
-        if let Ok(directory) = Directory::decode(&frame) {
-            prop_assert!(directory.iter().all(|extent| directory.find(extent.record) == Some(extent)));
+        if let Ok(index) = RunIndex::decode(&frame) {
+            prop_assert!(index.iter().all(|extent| index.find(extent.record) == Some(extent)));
         }
         // Nor are bytes that were never compressed.
-        prop_assert!(Columns::decode(&content).is_err() && Directory::decode(&content).is_err());
+        prop_assert!(Block::decode(&content).is_err() && RunIndex::decode(&content).is_err());
     }
 
     #[test]
     fn changed_content_is_never_a_panic(rows in rows(1..60), at: Index, byte: u8) {
-        let directory = fold_rows(&rows).directory.encode().unwrap();
-        for frame in [columns(&rows).encode().unwrap(), directory] {
+        let index = flush_rows(&rows).index.encode().unwrap();
+        for frame in [block(&rows).encode().unwrap(), index] {
             let mut content = frame::decompress(&frame, |content| Ok(content.to_vec())).unwrap();
             let at = at.index(content.len());
             content[at] = byte;
             let frame = frame::compress(|out| out.extend_from_slice(&content)).unwrap();
-            if let Ok(rows) = Columns::decode(&frame) {
+            if let Ok(rows) = Block::decode(&frame) {
                 prop_assert_eq!(rows.iter().map(|row| row.2.len()).sum::<usize>(), rows.text_bytes());
             }
-            if let Ok(directory) = Directory::decode(&frame) {
-                prop_assert!(directory.iter().all(|extent| extent.rows > 0));
+            if let Ok(index) = RunIndex::decode(&frame) {
+                prop_assert!(index.iter().all(|extent| extent.rows > 0));
             }
         }
     }
 
     #[test]
-    fn a_fold_sorts_and_keeps_the_order_of_arrival(rows in rows(0..150), split: bool) {
-        let folded = fold_split(&rows, split);
+    fn a_flush_sorts_and_keeps_the_order_of_arrival(rows in rows(0..150), split: bool) {
+        let flushed = flush_split(&rows, split);
         let (main, fresh) = parts(sorted(rows), split);
-        prop_assert_eq!(rows_of(&folded.main), main);
-        prop_assert_eq!(rows_of(&folded.fresh), fresh);
+        prop_assert_eq!(rows_of(&flushed.main), main);
+        prop_assert_eq!(rows_of(&flushed.fresh), fresh);
     }
 
     #[test]
-    fn a_merge_is_as_good_as_one_fold(
+    fn a_merge_is_as_good_as_one_flush(
         pieces in vec(rows(0..60), 1..6),
         dropped in vec((1u32..6, 0u32..9), 0..12),
         split: bool,
     ) {
-        let runs: Vec<NewRun> = pieces.iter().map(|rows| fold_rows(rows)).collect();
+        let runs: Vec<NewRun> = pieces.iter().map(|rows| flush_rows(rows)).collect();
         let mut left_out = vec![BTreeMap::new(); runs.len()];
         for (at, (record, rows)) in dropped.into_iter().enumerate() {
             left_out[at % runs.len()].insert(record, rows);
@@ -210,16 +209,16 @@ proptest! {
         prop_assert_eq!(rows_of(&merged.main), main);
         prop_assert_eq!(rows_of(&merged.fresh), fresh);
         let runs = [&merged.main, &merged.fresh];
-        prop_assert!(runs.into_iter().flatten().all(|run| !run.directory.is_empty()));
+        prop_assert!(runs.into_iter().flatten().all(|run| !run.index.is_empty()));
     }
 
     /// Both parts of a split run are sources like any other.
     #[test]
     fn a_split_run_merges_back(old in rows(40..80), new in rows(0..40)) {
-        let split = fold_split(&old, true);
+        let split = flush_split(&old, true);
         let mut runs: Vec<NewRun> = [split.main, split.fresh].into_iter().flatten().collect();
         prop_assert!(runs.len() == 2);
-        runs.push(fold_rows(&new));
+        runs.push(flush_rows(&new));
         let merged = merge_runs(&runs, &vec![BTreeMap::new(); 3], false).unwrap();
         prop_assert_eq!(rows_of(&merged.main), sorted([old, new].concat()));
         prop_assert!(merged.fresh.is_none());
@@ -228,21 +227,21 @@ proptest! {
 
 #[test]
 fn a_merge_of_nothing_is_nothing() {
-    assert_eq!(merge_runs(&[], &[], true).unwrap(), Merged::default());
-    let run = fold_rows(&[(1, 2, "3".to_owned())]);
+    assert_eq!(merge_runs(&[], &[], true).unwrap(), NewRuns::default());
+    let run = flush_rows(&[(1, 2, "3".to_owned())]);
     let all = [BTreeMap::from([(1, u32::MAX)])];
-    assert_eq!(merge_runs(&[run], &all, false).unwrap(), Merged::default());
+    assert_eq!(merge_runs(&[run], &all, false).unwrap(), NewRuns::default());
 }
 
 #[test]
 fn a_merge_reads_only_the_blocks_that_it_needs() {
     let rows: Vec<Row> = (0..50).map(|time| (1, time, "0".to_owned())).collect();
-    let run = fold_rows(&rows);
-    let sources = [Source { directory: &run.directory, dropped: &|_| 42 }];
+    let run = flush_rows(&rows);
+    let sources = [MergeInput { index: &run.index, dropped: &|_| 42 }];
     let mut read = Vec::new();
     let mut fetch = |_: usize, block: u32| {
         read.push(block);
-        Columns::decode(&run.blocks[block as usize])
+        Block::decode(&run.blocks[block as usize])
     };
     let merged = merge(&sources, &mut fetch, &rank, &TINY, false).unwrap();
     assert_eq!(rows_of(&merged.main), rows[42..]);
@@ -251,25 +250,25 @@ fn a_merge_reads_only_the_blocks_that_it_needs() {
 
 #[test]
 fn a_merge_ends_with_the_first_error() {
-    let run = fold_rows(&[(1, 1, "1".to_owned())]);
-    let sources = [Source { directory: &run.directory, dropped: &|_| 0 }];
+    let run = flush_rows(&[(1, 1, "1".to_owned())]);
+    let sources = [MergeInput { index: &run.index, dropped: &|_| 0 }];
     let stopped = || FormatError::Damaged("on purpose");
     let merged = merge(&sources, &mut |_, _| Err(stopped()), &rank, &TINY, false);
     assert_eq!(merged.unwrap_err(), stopped());
 }
 
-/// Sound blocks of one run under the directory of another one.
+/// Sound blocks of one run under the index of another one.
 #[test]
 fn blocks_that_are_not_the_directorys_are_damaged() {
     let row = |record, time| (record, time, "0".to_owned());
-    let run = fold_rows(&[row(1, 5), row(1, 9)]);
+    let run = flush_rows(&[row(1, 5), row(1, 9)]);
     for others in [
         vec![row(1, 5)],
         vec![row(1, 5), row(2, 9)],
         vec![row(1, 4), row(1, 9)],
         vec![row(1, 5), row(1, 10)],
     ] {
-        let other = NewRun { blocks: fold_rows(&others).blocks, ..run.clone() };
+        let other = NewRun { blocks: flush_rows(&others).blocks, ..run.clone() };
         let merged = merge_runs(&[other], &[BTreeMap::new()], false);
         assert!(matches!(merged, Err(FormatError::Damaged(_))), "{others:?}");
     }
@@ -278,9 +277,9 @@ fn blocks_that_are_not_the_directorys_are_damaged() {
 /// A rank that contradicts the one a run was sorted by would break the order of everything after.
 #[test]
 fn a_run_in_another_order_is_damaged() {
-    let run = fold_rows(&[(1, 1, "0".to_owned()), (2, 1, "0".to_owned())]);
-    let sources = [Source { directory: &run.directory, dropped: &|_| 0 }];
-    let mut fetch = |_: usize, block: u32| Columns::decode(&run.blocks[block as usize]);
+    let run = flush_rows(&[(1, 1, "0".to_owned()), (2, 1, "0".to_owned())]);
+    let sources = [MergeInput { index: &run.index, dropped: &|_| 0 }];
+    let mut fetch = |_: usize, block: u32| Block::decode(&run.blocks[block as usize]);
     let reversed = |record| u32::MAX - rank(record);
     let merged = merge(&sources, &mut fetch, &reversed, &TINY, false);
     assert!(matches!(merged, Err(FormatError::Damaged(_))), "{merged:?}");

@@ -1,8 +1,11 @@
-//! Whole numbers in as few bytes as they need.
+//! Variable-length integers.
 //!
-//! LEB128 as Protocol Buffers have it (<https://protobuf.dev/programming-guides/encoding/>): seven
-//! bits a byte, the lowest first, the highest bit says that another byte follows; signed numbers
-//! are folded so that small ones of either sign are short (zigzag).
+//! LEB128 as in Protocol Buffers (<https://protobuf.dev/programming-guides/encoding/>): seven bits per
+//! byte, lowest first; the highest bit is set if another byte follows. Differences are zigzag-encoded,
+//! so small ones of either sign are short.
+//!
+//! The crates integer-encoding and unsigned-varint drop the excess bits of a tenth byte, so damage would
+//! be read as a number. Here it is reported.
 
 use super::FormatError;
 
@@ -16,14 +19,14 @@ pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Appends the way from one number to the next, which may lead around the end.
+/// Appends the difference from one number to the next, which wraps around.
 #[inline]
 pub(super) fn put_step(out: &mut Vec<u8>, from: u64, to: u64) {
     let step = to.wrapping_sub(from) as i64;
     put(out, ((step << 1) ^ (step >> 63)) as u64);
 }
 
-/// What is left to be read.
+/// The bytes that are left to be read.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -56,22 +59,22 @@ impl<'a> Reader<'a> {
         Err(FormatError::Damaged("a number has no end"))
     }
 
-    /// The number that the next step leads to.
+    /// The next number, stored as its difference from `from`.
     #[inline]
     pub(super) fn step(&mut self, from: u64) -> Result<u64, FormatError> {
-        let folded = self.number()?;
-        let step = (folded >> 1) as i64 ^ -((folded & 1) as i64);
+        let zigzag = self.number()?;
+        let step = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
         Ok(from.wrapping_add(step as u64))
     }
 
-    /// The next number, which has to fit.
+    /// The next number, if it fits.
     #[inline]
     pub(super) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, FormatError> {
         T::try_from(self.number()?).map_err(|_| FormatError::Damaged("a number is out of range"))
     }
 
-    /// How many entries follow, each of at least `bytes` bytes: so that a count that is damaged
-    /// does not ask for memory that nothing stands for.
+    /// The number of entries that follow, each of at least `bytes` bytes. A damaged count therefore
+    /// allocates no memory.
     pub(super) fn count(&mut self, bytes: usize) -> Result<usize, FormatError> {
         let count: usize = self.small()?;
         if count > self.0.len() / bytes {

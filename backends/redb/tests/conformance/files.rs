@@ -6,12 +6,11 @@ use std::sync::Arc;
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_embedded::Tuning;
-use annals_embedded::format::Columns;
 use annals_redb::{RedbBackend, RedbConfig};
-use annals_test_faults::Medium;
+use annals_test_faults::{Medium, replace_row};
 use redb::{Database, Key, ReadableTable, Table, TableDefinition};
 
-use crate::storage::{self, Storage};
+use crate::storage::Storage;
 
 const RECORDS: TableDefinition<'_, &str, u32> = TableDefinition::new("records");
 const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
@@ -61,15 +60,7 @@ impl Harness for Files {
         {
             let records = transaction.open_table(RECORDS)?;
             let id = records.get(record)?.ok_or("no such record")?.value();
-            let corrupt = |block: &[u8]| -> HarnessResult<(Vec<u8>, usize)> {
-                let (mut damaged, mut changed) = (Columns::new(), 0);
-                for (record, time, json) in Columns::decode(block)?.iter() {
-                    let hit = (record, time) == (id, stored_at);
-                    damaged.push(record, time, if hit { text } else { json });
-                    changed += usize::from(hit);
-                }
-                Ok((damaged.encode()?, changed))
-            };
+            let corrupt = |block: &[u8]| Ok(replace_row(block, (id, stored_at), text)?);
             let changed = rewrite(&mut transaction.open_table(HEAD)?, corrupt)?
                 + rewrite(&mut transaction.open_table(BLOCKS)?, corrupt)?;
             assert_eq!(changed, 1, "exactly one row to corrupt");
@@ -83,7 +74,7 @@ impl Harness for Files {
     }
 
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        Ok(Some(Box::new(FailingSyncs::new(storage::medium(location)))))
+        Ok(Some(Box::new(Medium::under(location).failing_syncs())))
     }
 }
 
@@ -96,22 +87,6 @@ impl Files {
 fn open(location: &str, config: RedbConfig) -> HarnessResult<RedbBackend> {
     std::fs::create_dir_all(folder(location))?;
     Ok(RedbBackend::open_on(Storage::open(location)?, config)?)
-}
-
-/// Syncs fail until this is dropped.
-struct FailingSyncs(Arc<Medium>);
-
-impl FailingSyncs {
-    fn new(medium: Arc<Medium>) -> Self {
-        medium.fail_syncs(true);
-        Self(medium)
-    }
-}
-
-impl Drop for FailingSyncs {
-    fn drop(&mut self) {
-        self.0.fail_syncs(false);
-    }
 }
 
 fn folder(location: &str) -> PathBuf {

@@ -1,29 +1,13 @@
 //! A redb storage on media that fail on demand, one for each file.
-#![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 
 use annals_test_faults::{Failure, Medium};
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
-
-/// By the file's path.
-static MEDIA: LazyLock<Mutex<HashMap<String, Arc<Medium>>>> = LazyLock::new(Mutex::default);
-
-/// The medium under a file.
-pub(crate) fn medium(path: &str) -> Arc<Medium> {
-    MEDIA.lock().unwrap().entry(path.to_owned()).or_default().clone()
-}
-
-/// Puts a medium under a file that is not open.
-#[allow(dead_code, reason = "not all who share this file")]
-pub(crate) fn put(path: &str, medium: Arc<Medium>) {
-    MEDIA.lock().unwrap().insert(path.to_owned(), medium);
-}
 
 /// redb's own file storage on a medium.
 #[derive(Debug)]
@@ -35,7 +19,7 @@ pub(crate) struct Storage {
 
 impl Storage {
     pub(crate) fn open(path: &str) -> Result<Self, DatabaseError> {
-        let medium = medium(path);
+        let medium = Medium::under(path);
         medium.open(path).map_err(told)?;
         let file: File =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;

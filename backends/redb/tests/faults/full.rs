@@ -1,4 +1,4 @@
-//! A disk without room or with failures, and what is lost with it.
+//! A disk that is full or fails, and what is lost with it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use annals_core::{
     QueryParams, Row, Value,
 };
 use annals_redb::{RedbBackend, RedbConfig};
-use annals_test_faults::{Bed, Fault, Medium};
+use annals_test_faults::{Fault, Medium, Place};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use crate::bed::{Files, open};
+use crate::bed::{Redb, open};
 
 fn is_full(error: &PersistenceError) -> bool {
     matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
@@ -25,19 +25,19 @@ async fn values(history: &RedbBackend) -> Vec<Value> {
 }
 
 fn batch(number: u64) -> Batch {
-    // Text that zstd makes little of.
+    // Text that zstd hardly compresses.
     let mut dice = annals_test_faults::Dice::new(number);
     let text: String = (0..30_000).map(|_| char::from(b' ' + 3 + dice.below(56) as u8)).collect();
     let row = Row::new("a", &json!([number, text]), number).unwrap();
     Batch::new([row]).with_id(BatchId { writer: 1, number })
 }
 
-/// After a write for which there was no room redb refused every call, reads as well, until the
-/// program was started anew.
-pub(crate) fn readers_go_on_and_so_do_stores_once_there_is_room() {
+/// After a write for which there was no space, redb refused every call, even reads, until the program
+/// was restarted.
+pub(crate) fn readers_continue_and_stores_do_once_there_is_space() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let medium = Arc::new(Medium::modelled());
-        let files = Files::make(medium.clone());
+        let files = Place::<Redb>::new(medium.clone());
         let history = open(RedbConfig::new(files.path())).unwrap();
         history.store_batch(&batch(1)).await.unwrap();
         medium.set_room(Some(4 << 20));
@@ -66,12 +66,12 @@ pub(crate) fn readers_go_on_and_so_do_stores_once_there_is_room() {
     });
 }
 
-/// Rows that were acknowledged before they were on the medium, and could not be written to it later,
-/// were gone without anybody being told.
-pub(crate) fn volatile_rows_that_are_lost_are_told_with_a_store() {
+/// Rows that were acknowledged before they were on the medium, and could not be written to it later, were
+/// lost silently.
+pub(crate) fn volatile_rows_that_are_lost_are_reported_by_a_store() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let medium = Arc::new(Medium::modelled());
-        let files = Files::make(medium.clone());
+        let files = Place::<Redb>::new(medium.clone());
         let config = RedbConfig::new(files.path()).with_durability(Durability::Volatile);
         let history = open(config).unwrap();
         let (mut acknowledged, mut lost) = (BTreeSet::new(), 0);
@@ -105,13 +105,13 @@ pub(crate) fn volatile_rows_that_are_lost_are_told_with_a_store() {
     });
 }
 
-/// Closing answered Ok when it was volatile rows that were lost, and no store was left to tell it.
-pub(crate) fn volatile_rows_that_are_lost_are_told_by_closing() {
+/// Closing returned Ok when volatile rows were lost and no later store could report it.
+pub(crate) fn volatile_rows_that_are_lost_are_reported_by_closing() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let mut lost = 0;
         for round in 0..40 {
             let medium = Arc::new(Medium::modelled());
-            let files = Files::make(medium.clone());
+            let files = Place::<Redb>::new(medium.clone());
             let config = RedbConfig::new(files.path()).with_durability(Durability::Volatile);
             let history = open(config).unwrap();
             // Which of the writes that follow is the one of the row is a matter of chance.
@@ -124,19 +124,19 @@ pub(crate) fn volatile_rows_that_are_lost_are_told_by_closing() {
             let there = values(&history).await;
             if stored.is_ok() && there.is_empty() {
                 lost += 1;
-                assert!(closed.is_err(), "nobody was told");
+                assert!(closed.is_err(), "nothing was reported");
             }
         }
         assert!(lost > 0, "nothing was lost");
     });
 }
 
-/// Stores that were refused since the disk had failed before were said to be unknown, as the one was
-/// that met the failure.
+/// Stores that were refused because the disk had failed before had an unknown outcome, as the store had
+/// at which it failed.
 pub(crate) fn a_store_that_is_refused_was_not_applied() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let medium = Arc::new(Medium::modelled());
-        let files = Files::make(medium.clone());
+        let files = Place::<Redb>::new(medium.clone());
         let history = open(RedbConfig::new(files.path())).unwrap();
         history.store("a", &json!([0]), 0).await.unwrap();
         medium.fail_syncs(true);
@@ -148,12 +148,11 @@ pub(crate) fn a_store_that_is_refused_was_not_applied() {
     });
 }
 
-/// When there was no room for opening the file anew either, readers had to wait for somebody who
-/// stores.
-pub(crate) fn a_check_of_health_lets_readers_in_once_there_is_room() {
+/// When there was no space to reopen the file either, readers had to wait for the next store.
+pub(crate) fn a_check_of_health_lets_readers_in_once_there_is_space() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let medium = Arc::new(Medium::modelled());
-        let files = Files::make(medium.clone());
+        let files = Place::<Redb>::new(medium.clone());
         let history = open(RedbConfig::new(files.path())).unwrap();
         history.store("a", &json!([0]), 0).await.unwrap();
         medium.arm(1, Fault::Full(1_000));

@@ -1,11 +1,7 @@
 //! Files as older versions made them.
 
-use annals_core::StoredValue;
+use annals_test_faults::{OLD_ROWS as ROWS, OldFile, old_rows};
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableHandle};
-use serde_json::json;
-
-/// Rows, so that a conversion makes several runs with [`tiny`](annals_test_faults::tiny).
-const ROWS: u64 = 160;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
 const RECORDS: TableDefinition<'_, &str, u32> = TableDefinition::new("records");
@@ -13,8 +9,10 @@ const NAMES: TableDefinition<'_, u32, &str> = TableDefinition::new("names");
 const HISTORY: TableDefinition<'_, (u32, u64, u32), &[u8]> = TableDefinition::new("history");
 const WRITERS: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
 
-/// Makes a file of schema version 1.
-pub(crate) fn make(path: &str) {
+/// A file of schema version 1.
+pub(crate) const VERSION_1: OldFile = OldFile { make, is_whole };
+
+fn make(path: &str) {
     let database = Database::create(path).unwrap();
     let transaction = database.begin_write().unwrap();
     {
@@ -28,7 +26,7 @@ pub(crate) fn make(path: &str) {
             names.insert(id, name).unwrap();
         }
         let mut history = transaction.open_table(HISTORY).unwrap();
-        for row in rows() {
+        for row in old_rows() {
             let at = row.value[0].as_u64().unwrap();
             let key = (1 + (at % 2) as u32, row.stored_at, (at % 4) as u32);
             history.insert(key, row.value.to_string().as_bytes()).unwrap();
@@ -39,7 +37,7 @@ pub(crate) fn make(path: &str) {
 }
 
 /// Whether a file is as [`make`] made it, or a new one.
-pub(crate) fn is_whole(path: &str) -> bool {
+fn is_whole(path: &str) -> bool {
     let database = Database::open(path).unwrap();
     let transaction = database.begin_read().unwrap();
     let mut tables: Vec<String> =
@@ -54,15 +52,4 @@ pub(crate) fn is_whole(path: &str) -> bool {
         Some(_) => !tables.contains(&"history".to_owned()),
         None => false,
     }
-}
-
-/// Its rows, records in order and each oldest first.
-pub(crate) fn rows() -> Vec<StoredValue> {
-    let of = |record: u64| (0..ROWS).filter(move |at| at % 2 == record);
-    let row = |at: u64| StoredValue {
-        record_name: ["a", "b"][(at % 2) as usize].into(),
-        value: json!([at, "x".repeat(40)]),
-        stored_at: at / 4,
-    };
-    of(0).chain(of(1)).map(row).collect()
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_embedded::Tuning;
-use annals_embedded::format::Columns;
 use annals_sqlite::{SqliteBackend, SqliteConfig};
-use annals_test_faults::Medium;
+use annals_test_faults::{Medium, replace_row};
 use rusqlite::{Connection, params};
 
 use crate::vfs;
@@ -63,17 +62,13 @@ impl Harness for Files {
             .collect::<Result<_, _>>()?;
         let mut changed = 0;
         for (run, number, block) in blocks {
-            let mut damaged = Columns::new();
-            for (record, time, json) in Columns::decode(&block)?.iter() {
-                let hit = (record, time) == (id, stored_at);
-                damaged.push(record, time, if hit { text } else { json });
-                changed += usize::from(hit);
-            }
+            let (damaged, count) = replace_row(&block, (id, stored_at), text)?;
+            changed += count;
             let update = match run {
                 None => "UPDATE head SET content = ?1 WHERE number = ?2 AND ?3 IS NULL",
                 Some(_) => "UPDATE blocks SET block = ?1 WHERE number = ?2 AND run = ?3",
             };
-            connection.execute(update, params![damaged.encode()?, number, run])?;
+            connection.execute(update, params![damaged, number, run])?;
         }
         assert_eq!(changed, 1, "exactly one row to corrupt");
         Ok(Some(()))
@@ -95,23 +90,7 @@ impl Harness for Files {
     }
 
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        Ok(Some(Box::new(FailingSyncs::new(vfs::medium(location)))))
-    }
-}
-
-/// Syncs fail until this is dropped.
-struct FailingSyncs(Arc<Medium>);
-
-impl FailingSyncs {
-    fn new(medium: Arc<Medium>) -> Self {
-        medium.fail_syncs(true);
-        Self(medium)
-    }
-}
-
-impl Drop for FailingSyncs {
-    fn drop(&mut self) {
-        self.0.fail_syncs(false);
+        Ok(Some(Box::new(Medium::under(location).failing_syncs())))
     }
 }
 

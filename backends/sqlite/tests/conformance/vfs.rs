@@ -8,16 +8,13 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, LazyLock, Mutex, Once, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use annals_test_faults::{Failure, Medium};
 use rusqlite::ffi;
 
 /// What [`register`] registers it as.
 pub(crate) const NAME: &str = "annals-test";
-
-/// By the database's path.
-static MEDIA: LazyLock<Mutex<HashMap<String, Arc<Medium>>>> = LazyLock::new(Mutex::default);
 
 /// The default file system.
 struct Original {
@@ -38,17 +35,6 @@ struct File {
     medium: Arc<Medium>,
     path: String,
     methods: &'static ffi::sqlite3_io_methods,
-}
-
-/// The medium under a database.
-pub(crate) fn medium(path: &str) -> Arc<Medium> {
-    MEDIA.lock().unwrap().entry(path.to_owned()).or_default().clone()
-}
-
-/// Puts a medium under a database that is not open.
-#[allow(dead_code, reason = "not all who share this file")]
-pub(crate) fn put(path: &str, medium: Arc<Medium>) {
-    MEDIA.lock().unwrap().insert(path.to_owned(), medium);
 }
 
 /// Makes [`NAME`] known to SQLite.
@@ -77,7 +63,7 @@ fn original() -> &'static Original {
 
 /// The medium under one of a database's files.
 fn medium_of(path: &str) -> Arc<Medium> {
-    medium(path.trim_end_matches("-wal").trim_end_matches("-journal"))
+    Medium::under(path.trim_end_matches("-wal").trim_end_matches("-journal"))
 }
 
 fn code(failure: Failure, broken: c_int) -> c_int {

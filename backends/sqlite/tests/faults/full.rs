@@ -6,19 +6,20 @@ use annals_core::{
     ErrorKind, Order, Outcome, PersistenceBackend, PersistenceError, QueryParams, Value,
 };
 use annals_sqlite::{SqliteBackend, SqliteConfig};
-use annals_test_faults::{Bed, Dice, Medium};
+use annals_test_faults::{Dice, Medium, Place};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use crate::bed::Files;
+use crate::bed::Sqlite;
 use crate::vfs;
 
-/// The log had taken all the room, and was not copied into the file, for which there was enough:
-/// every store failed from there on.
-pub(crate) fn a_log_that_took_all_room_begins_anew() {
+/// The log had taken all space and was not copied into the file, which had enough: every later store
+/// failed.
+pub(crate) fn a_log_that_took_all_space_starts_over() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let medium = Arc::new(Medium::modelled());
-        let files = Files::make(medium.clone());
+        vfs::register();
+        let files = Place::<Sqlite>::new(medium.clone());
         let config = SqliteConfig::new(files.path()).with_vfs(vfs::NAME);
         let history = SqliteBackend::open(config).unwrap();
         // Room within the file: what is short is room for the log.

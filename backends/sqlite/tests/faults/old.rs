@@ -1,14 +1,11 @@
 //! Files as older versions and AimDB made them.
 
-use annals_core::StoredValue;
-use annals_embedded::format::{Columns, Layout, fold};
+use annals_embedded::format::{Block, Layout, flush};
+use annals_test_faults::{OLD_ROWS as ROWS, OldFile};
 use rusqlite::{Connection, params};
 use serde_json::json;
 
-/// Rows, so that a conversion makes several runs with [`tiny`](annals_test_faults::tiny).
-const ROWS: u64 = 160;
-
-const VERSION_1: &str = "
+const SCHEMA_1: &str = "
 PRAGMA journal_mode = WAL;
 CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
 CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
@@ -28,7 +25,7 @@ INSERT INTO annals_meta (schema_version) VALUES (1);
 INSERT INTO records (id, name) VALUES (1, 'a'), (2, 'b');
 ";
 
-const VERSION_2: &str = "
+const SCHEMA_2: &str = "
 PRAGMA journal_mode = WAL;
 CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
 CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
@@ -59,7 +56,7 @@ INSERT INTO records (id, name) VALUES (1, 'a'), (2, 'b');
 INSERT INTO writers VALUES (x'01', 1, 1), (x'02', 1, 2);
 ";
 
-const AIMDB: &str = "
+const SCHEMA_AIMDB: &str = "
 PRAGMA journal_mode = WAL;
 CREATE TABLE record_history (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -69,9 +66,24 @@ CREATE TABLE record_history (
 );
 ";
 
-/// A kind of file.
+/// A file of schema version 1.
+pub(crate) const VERSION_1: OldFile = OldFile {
+    make: |path| Old::Version1.make(path),
+    is_whole: |path| Old::Version1.is_whole(path),
+};
+
+/// A file of schema version 2.
+pub(crate) const VERSION_2: OldFile = OldFile {
+    make: |path| Old::Version2.make(path),
+    is_whole: |path| Old::Version2.is_whole(path),
+};
+
+/// A file of AimDB's own backend.
+pub(crate) const AIMDB: OldFile =
+    OldFile { make: |path| Old::Aimdb.make(path), is_whole: |path| Old::Aimdb.is_whole(path) };
+
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Old {
+enum Old {
     Version1,
     Version2,
     Aimdb,
@@ -79,12 +91,12 @@ pub(crate) enum Old {
 
 impl Old {
     /// Makes one.
-    pub(crate) fn make(self, path: &str) {
+    fn make(self, path: &str) {
         let connection = Connection::open(path).unwrap();
         let schema = match self {
-            Self::Version1 => VERSION_1,
-            Self::Version2 => VERSION_2,
-            Self::Aimdb => AIMDB,
+            Self::Version1 => SCHEMA_1,
+            Self::Version2 => SCHEMA_2,
+            Self::Aimdb => SCHEMA_AIMDB,
         };
         connection.execute_batch(schema).unwrap();
         let transaction = connection.unchecked_transaction().unwrap();
@@ -113,7 +125,7 @@ impl Old {
     }
 
     /// Whether a file is as [`make`](Self::make) made it, or a new one.
-    pub(crate) fn is_whole(self, path: &str) -> bool {
+    fn is_whole(self, path: &str) -> bool {
         let connection = Connection::open(path).unwrap();
         let has = |table: &str| -> bool {
             let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
@@ -145,35 +157,24 @@ impl Old {
         };
         whole && integrity == "ok"
     }
-
-    /// Its rows, records in order and each oldest first.
-    pub(crate) fn rows() -> Vec<StoredValue> {
-        let of = |record: u64| (0..ROWS).filter(move |at| at % 2 == record);
-        let row = |at: u64| StoredValue {
-            record_name: ["a", "b"][(at % 2) as usize].into(),
-            value: json!([at, "x".repeat(40)]),
-            stored_at: at / 4,
-        };
-        of(0).chain(of(1)).map(row).collect()
-    }
 }
 
 /// Half of the rows as a run, the others as blocks of the head.
 fn fill(connection: &Connection) {
     let block = |rows: std::ops::Range<u64>| {
-        let mut block = Columns::new();
+        let mut block = Block::new();
         for at in rows {
             let value = json!([at, "x".repeat(40)]).to_string();
             block.push(at as u32 % 2 + 1, at / 4, &value);
         }
         block
     };
-    let folded = block(0..ROWS / 2);
-    let run = fold([&folded], &|record| record, &Layout::default(), false).unwrap().main.unwrap();
-    let directory = run.directory.encode().unwrap();
-    let (first, last) = (run.directory.first(), run.directory.last());
+    let flushed = block(0..ROWS / 2);
+    let run = flush([&flushed], &|record| record, &Layout::default(), false).unwrap().main.unwrap();
+    let directory = run.index.encode().unwrap();
+    let (first, last) = (run.index.first(), run.index.last());
     let insert = "INSERT INTO runs VALUES (1, 1, 0, ?1, ?2, ?3, ?4, ?5)";
-    let values = params![folded.len() as u64, first, last, run.text_bytes, directory];
+    let values = params![flushed.len() as u64, first, last, run.text_bytes, directory];
     connection.execute(insert, values).unwrap();
     for (number, block) in run.blocks.iter().enumerate() {
         let insert = "INSERT INTO blocks VALUES (1, ?1, ?2)";

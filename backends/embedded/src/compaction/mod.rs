@@ -1,0 +1,317 @@
+//! Compaction.
+//!
+//! Enters: the blocks of the head, runs, and cleanup plans, all read from snapshots. Leaves: version
+//! edits, which the writer applies whole or not at all. One thread, the compactor, does all of it:
+//! it *flushes* the head into a run, *merges* runs, and removes expired rows. A flush takes
+//! precedence: a merge or a cleanup pauses for it between two blocks. If another process has changed
+//! the runs meanwhile, the edit is refused and the work is planned again.
+
+mod convert;
+mod retention;
+
+use std::sync::Arc;
+
+use annals_core::{
+    BackendError, CleanupPlan, ErrorKind, Outcome, Pattern, PersistenceError, Result,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Map;
+use crate::coordination::{Coordination, Reply, Task};
+use crate::engine::{Engine, RecordId, Run, RunOrder, Snapshot, Tables, Writer};
+use crate::error::{corrupt, format_error, log_failure};
+use crate::format::{self, Block, FormatError, MergeInput, NewRun, NewRuns};
+use crate::read::{Caches, View, runs_in_order};
+use crate::tuning::{HeadSize, Tuning};
+use crate::write::{Job, Store, VersionEdit};
+
+pub use convert::Conversion;
+use retention::Sweep;
+
+/// The compactor's thread.
+pub(crate) struct Compactor<E: Engine> {
+    engine: Arc<E>,
+    name: &'static str,
+    caches: Arc<Caches>,
+    coordination: Arc<Coordination<Store<E::Writer>>>,
+    jobs: mpsc::Sender<Job>,
+    tuning: Tuning,
+    /// The position of each record among all names in byte order. Ids are not reused, so entries are
+    /// missing at worst, and never wrong relative to each other.
+    ranks: Arc<Map<RecordId, u32>>,
+    /// There may be runs to merge.
+    may_merge: bool,
+}
+
+/// Why a merge stopped.
+enum MergeError {
+    /// Another process has removed the run.
+    Vanished,
+    Format(FormatError),
+    Other(PersistenceError),
+}
+
+impl From<PersistenceError> for MergeError {
+    fn from(error: PersistenceError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<FormatError> for MergeError {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl<E: Engine> Compactor<E> {
+    pub(crate) fn new(
+        engine: Arc<E>,
+        caches: Arc<Caches>,
+        coordination: Arc<Coordination<Store<E::Writer>>>,
+        jobs: mpsc::Sender<Job>,
+        tuning: Tuning,
+    ) -> Self {
+        let name = caches.engine;
+        let ranks = Arc::default();
+        Self { engine, name, caches, coordination, jobs, tuning, ranks, may_merge: true }
+    }
+
+    /// Runs until the store is closed and has done what was accepted. The writer closes afterwards.
+    pub(crate) fn run(mut self) {
+        let end =
+            EndOfCompactor { coordination: self.coordination.clone(), jobs: self.jobs.clone() };
+        loop {
+            match self.coordination.next(!self.may_merge) {
+                Task::Flush => self.flush_if_due(),
+                Task::Cleanup(plan, reply) => self.clean_up(&plan, reply),
+                Task::Idle => match self.merge() {
+                    Ok(merged) => self.may_merge = merged,
+                    Err(error) => {
+                        self.may_merge = false;
+                        log_failure(self.name, "merging runs", &error);
+                    }
+                },
+                Task::Close => break,
+            }
+        }
+        drop(end);
+    }
+
+    /// Has the writer run a task, and waits for it.
+    fn ask<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Store<E::Writer>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.coordination.leave(Box::new(move |store| drop(reply.send(task(store)))));
+        // If the queue is full, the writer is awake.
+        drop(self.jobs.try_send(Job::Wake));
+        answer.blocking_recv().unwrap_or_else(|_| {
+            let message = "the writer's thread ended unexpectedly; open the store again";
+            Err(BackendError::new(self.name, "compact", ErrorKind::Io, message)
+                .with_outcome(Outcome::Unknown)
+                .into())
+        })
+    }
+
+    /// Has the writer apply an edit. Returns false if another process was faster. The caller should
+    /// hold no snapshot, so that the log can start over.
+    fn install(&mut self, edit: VersionEdit) -> Result<bool> {
+        let installed = self.ask(move |store| {
+            let installed = store.install(&edit);
+            store.writer.checkpoint(false);
+            installed
+        })?;
+        self.may_merge |= installed;
+        Ok(installed)
+    }
+
+    fn view(&self) -> Result<View<E::Snapshot>> {
+        View::new(self.engine.snapshot()?, self.caches.clone())
+    }
+
+    fn flush_if_due(&mut self) {
+        let flushed = self.flush(false);
+        if let Err(error) = &flushed {
+            log_failure(self.name, "flushing the head", error);
+        }
+        self.coordination.flushed(flushed);
+    }
+
+    /// Pauses long work for a flush, if one is due.
+    fn pause(&mut self) {
+        if self.coordination.take_flush() {
+            self.flush_if_due();
+        }
+    }
+
+    /// Turns the head into a run, or two, if that is due or `forced`.
+    fn flush(&mut self, forced: bool) -> Result<()> {
+        loop {
+            let opening = self.caches.opening();
+            let snapshot = self.engine.snapshot()?;
+            let tables = snapshot.tables()?;
+            let writer_waits = self.coordination.writer_waits();
+            let Some((first, last)) = tables.head_bounds()? else {
+                drop(snapshot);
+                // The writer may not know that another process has flushed the head.
+                return if writer_waits {
+                    self.install(VersionEdit::default()).map(drop)
+                } else {
+                    Ok(())
+                };
+            };
+            let blocks = self.caches.head.blocks(tables, first..=last)?;
+            let mut size = HeadSize::default();
+            blocks.iter().for_each(|(_, block)| size.add(HeadSize::of(block)));
+            if !(forced || writer_waits || self.tuning.flush_is_due(size)) {
+                return Ok(());
+            }
+            for (_, block) in &blocks {
+                self.rank_all(tables, block.records().iter().copied())?;
+            }
+            // SQLite's log cannot start over while a snapshot is held.
+            drop(snapshot);
+            let rank = |record| self.ranks.get(&record).copied().unwrap_or(u32::MAX);
+            let rows = blocks.iter().map(|(_, block)| &**block);
+            let split = size.rows as u64 >= self.tuning.split_rows;
+            let runs = format::flush(rows, &rank, &self.tuning.layout, split)
+                .map_err(|error| format_error(self.name, error))?;
+            let edit = VersionEdit {
+                opening,
+                flushed: Some((first, last)),
+                removed: Vec::new(),
+                added: in_order(last, runs),
+            };
+            // If another process has flushed, what it left may still be due.
+            if self.install(edit)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Merges what is due. Returns whether anything was.
+    fn merge(&mut self) -> Result<bool> {
+        let opening = self.caches.opening();
+        let runs = runs_in_order(self.engine.snapshot()?.tables()?)?;
+        let Some(due) = self.tuning.due_merge(&runs) else { return Ok(false) };
+        let Some(last) = due.last() else { return Ok(false) };
+        let rows: u64 = due.iter().map(|run| run.rows).sum();
+        // If another process is faster, other runs may be due.
+        if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= self.tuning.split_rows)? {
+            self.install(VersionEdit {
+                opening,
+                flushed: None,
+                removed: due.iter().map(|run| run.id).collect(),
+                added: in_order(last.order.head, merged),
+            })?;
+        }
+        Ok(true)
+    }
+
+    /// Merges neighbouring runs, without the first `dropped` rows of a record in each. Returns `None`
+    /// if another process has removed one of them.
+    ///
+    /// Each block is read from a snapshot of its own, because one for all would be held too long.
+    fn merge_runs(
+        &mut self,
+        runs: &[Run],
+        dropped: &dyn Fn(RecordId) -> u32,
+        split: bool,
+    ) -> Result<Option<NewRuns>> {
+        let mut indexes = Vec::with_capacity(runs.len());
+        {
+            let snapshot = self.engine.snapshot()?;
+            let tables = snapshot.tables()?;
+            for run in runs {
+                if tables.run_index(run.id)?.is_none() {
+                    return Ok(None);
+                }
+                let index = self.caches.run_index(tables, run)?;
+                self.rank_all(tables, index.iter().map(|extent| extent.record))?;
+                indexes.push(index);
+            }
+        }
+        let inputs: Vec<MergeInput<'_>> =
+            indexes.iter().map(|index| MergeInput { index, dropped }).collect();
+        let ranks = self.ranks.clone();
+        let rank = |record| ranks.get(&record).copied().unwrap_or(u32::MAX);
+        let layout = self.tuning.layout.clone();
+        let mut fetch = |input: usize, number: u32| -> Result<Block, MergeError> {
+            self.pause();
+            let run = runs[input].id;
+            let snapshot = self.engine.snapshot()?;
+            let tables = snapshot.tables()?;
+            let block = self.caches.read_block(tables, run, &indexes[input], number);
+            if block.is_err() && tables.run_index(run)?.is_none() {
+                return Err(MergeError::Vanished);
+            }
+            Ok(block?)
+        };
+        match format::merge(&inputs, &mut fetch, &rank, &layout, split) {
+            Ok(merged) => Ok(Some(merged)),
+            Err(MergeError::Vanished) => Ok(None),
+            Err(MergeError::Format(error)) => Err(format_error(self.name, error)),
+            Err(MergeError::Other(error)) => Err(error),
+        }
+    }
+
+    /// Makes sure that all these records have a rank.
+    fn rank_all(
+        &mut self,
+        tables: &dyn Tables,
+        records: impl Iterator<Item = RecordId>,
+    ) -> Result<()> {
+        let mut read = false;
+        for record in records {
+            if self.ranks.contains_key(&record) {
+                continue;
+            }
+            if !read {
+                self.ranks = Arc::new(ranks(tables)?);
+                read = true;
+            }
+            if !self.ranks.contains_key(&record) {
+                return Err(corrupt(self.name, "a row's record has no name"));
+            }
+        }
+        Ok(())
+    }
+
+    fn clean_up(&mut self, plan: &CleanupPlan, reply: Reply<u64>) {
+        let mut sweep = Sweep::new(plan);
+        let answer = match sweep.run(self, &|| reply.is_closed()) {
+            Err(error) => Err(error.after_removing(sweep.removed())),
+            Ok(()) => Ok(sweep.removed()),
+        };
+        drop(reply.send(answer));
+    }
+}
+
+/// The positions of all names in byte order.
+fn ranks(tables: &dyn Tables) -> Result<Map<RecordId, u32>> {
+    let names = tables.records(&Pattern::all())?;
+    Ok((0..).zip(names).map(|(rank, (record, _))| (record, rank)).collect())
+}
+
+/// New runs with the order of the blocks or runs they were made of.
+fn in_order(head: u64, runs: NewRuns) -> Vec<(RunOrder, NewRun)> {
+    let parts = [(0, runs.main), (1, runs.fresh)];
+    parts.into_iter().filter_map(|(part, run)| Some((RunOrder { head, part }, run?))).collect()
+}
+
+/// However the compactor ends, the writer closes if the store is being closed, and nobody waits for
+/// an answer that will not come.
+struct EndOfCompactor<W: Writer> {
+    coordination: Arc<Coordination<Store<W>>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl<W: Writer> Drop for EndOfCompactor<W> {
+    fn drop(&mut self) {
+        if self.coordination.end_compactor() {
+            // This fails only if the writer has ended already.
+            drop(self.jobs.blocking_send(Job::Close));
+        }
+    }
+}

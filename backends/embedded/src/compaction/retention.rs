@@ -1,0 +1,224 @@
+//! Removal of expired rows: a run of which all rows expired is removed, and a run of which some did
+//! is rewritten without them.
+
+use std::sync::Arc;
+
+use annals_core::{CleanupPlan, Order, Pattern, PersistenceError, Result};
+
+use super::Compactor;
+use crate::Map;
+use crate::engine::{Engine, RecordId, Run, RunId, Snapshot, Writer};
+use crate::error::is_corrupt;
+use crate::format::RunIndex;
+use crate::read::{RecordMerge, View};
+use crate::write::{OrphanedNames, VersionEdit};
+
+/// One cleanup and its progress.
+pub(super) struct Sweep<'a> {
+    plan: &'a CleanupPlan,
+    removed: u64,
+    /// Why a run could not be cleaned up.
+    damage: Option<PersistenceError>,
+}
+
+/// The records that the plan applies to, and the time up to which their rows expired, inclusive.
+type CutOffs = Map<RecordId, u64>;
+
+/// How many of a record's rows in a run stay whatever their age.
+type Kept = Map<(RunId, RecordId), u32>;
+
+/// The expired rows of a run.
+struct Expired {
+    rows: u64,
+    /// How many of each record's oldest rows; records without expired rows are left out.
+    by_record: Map<RecordId, u32>,
+}
+
+impl<'a> Sweep<'a> {
+    pub(super) fn new(plan: &'a CleanupPlan) -> Self {
+        Self { plan, removed: 0, damage: None }
+    }
+
+    /// How many rows have been removed so far.
+    pub(super) fn removed(&self) -> u64 {
+        self.removed
+    }
+
+    /// Removes expired rows, or ends early when `canceled` says that the caller has left.
+    pub(super) fn run<E: Engine>(
+        &mut self,
+        compactor: &mut Compactor<E>,
+        canceled: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        if self.concerns_the_head(&compactor.view()?)? {
+            compactor.flush(true)?;
+        }
+        // Starts over whenever another process has changed the runs.
+        while !canceled() && !self.pass(compactor, canceled)? {}
+        if !canceled() {
+            self.forget_names(compactor)?;
+        }
+        if self.removed > 0 {
+            compactor.ask(|store| {
+                store.writer.checkpoint(true);
+                Ok(())
+            })?;
+        }
+        self.damage.take().map_or(Ok(()), Err)
+    }
+
+    fn concerns_the_head<S: Snapshot>(&self, view: &View<S>) -> Result<bool> {
+        let cut_offs = self.cut_offs(view)?;
+        let expired = |(record, first)| {
+            cut_offs.get(&record).is_some_and(|last_removed| first <= *last_removed)
+        };
+        Ok(view.head.iter().any(|segment| segment.firsts().any(expired)))
+    }
+
+    fn cut_offs<S: Snapshot>(&self, view: &View<S>) -> Result<CutOffs> {
+        let names = view.tables()?.records(&Pattern::all())?;
+        let cut_off =
+            |(record, name): (RecordId, Arc<str>)| Some((record, self.plan.last_removed(&name)?));
+        Ok(names.into_iter().filter_map(cut_off).collect())
+    }
+
+    /// Visits the runs of one snapshot, the oldest first. Returns false if they have changed.
+    fn pass<E: Engine>(
+        &mut self,
+        compactor: &mut Compactor<E>,
+        canceled: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        let opening = compactor.caches.opening();
+        let view = compactor.view()?;
+        let cut_offs = self.cut_offs(&view)?;
+        let Some(latest) = cut_offs.values().max().copied() else { return Ok(true) };
+        let kept = self.kept(compactor, &view, &cut_offs)?;
+        let runs = view.runs.clone();
+        drop(view);
+        for run in runs.into_iter().filter(|run| run.first <= latest) {
+            compactor.pause();
+            if canceled() {
+                return Ok(true);
+            }
+            let edit = VersionEdit { opening, removed: vec![run.id], ..VersionEdit::default() };
+            match self.sweep_run(compactor, run, edit, &cut_offs, &kept) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // Other runs are cleaned up all the same: the file must not grow forever.
+                Err(error) if is_corrupt(&error) => self.damage = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the expired rows of a run by an edit that removes the run. Returns false if the run is
+    /// no longer there.
+    fn sweep_run<E: Engine>(
+        &mut self,
+        compactor: &mut Compactor<E>,
+        run: Run,
+        mut edit: VersionEdit,
+        cut_offs: &CutOffs,
+        kept: &Kept,
+    ) -> Result<bool> {
+        // Each run has a snapshot of its own: one for all would keep the log from being copied.
+        let view = compactor.view()?;
+        let position = view.runs.iter().position(|other| other.id == run.id);
+        let Some(position) = position else { return Ok(false) };
+        let index = view.run_index(position)?;
+        let expired = expired(&view, position, &index, cut_offs, kept)?;
+        drop(view);
+        if expired.rows == 0 {
+            return Ok(true);
+        }
+        if expired.rows < run.rows {
+            let dropped = |record| expired.by_record.get(&record).copied().unwrap_or(0);
+            let merged = compactor.merge_runs(&[run], &dropped, false)?;
+            let Some(merged) = merged else { return Ok(false) };
+            edit.added.extend(merged.main.map(|rest| (run.order, rest)));
+        }
+        let installed = compactor.install(edit)?;
+        if installed {
+            self.removed += expired.rows;
+        }
+        Ok(installed)
+    }
+
+    /// How many of each record's rows in each run stay because they are among its newest.
+    fn kept<E: Engine>(
+        &self,
+        compactor: &mut Compactor<E>,
+        view: &View<E::Snapshot>,
+        cut_offs: &CutOffs,
+    ) -> Result<Kept> {
+        let mut kept = Kept::default();
+        if self.plan.keep_newest == 0 {
+            return Ok(kept);
+        }
+        for (record, last_removed) in cut_offs {
+            compactor.pause();
+            // The usual case, and cheap: nothing of the record expired.
+            let expires = view.summary(*record)?.is_some_and(|rows| rows.first <= *last_removed);
+            if !expires {
+                continue;
+            }
+            let all = (0, u64::MAX);
+            let mut rows =
+                RecordMerge::new(view, *record, all, Order::NewestFirst)?.keep_exhausted();
+            rows.skip(view, self.plan.keep_newest)?;
+            kept.extend(rows.consumed().map(|(run, rows)| ((view.runs[run].id, *record), rows)));
+        }
+        Ok(kept)
+    }
+
+    /// Removes names that have no rows any more.
+    fn forget_names<E: Engine>(&self, compactor: &mut Compactor<E>) -> Result<()> {
+        let opening = compactor.caches.opening();
+        let view = compactor.view()?;
+        let names = view.tables()?.records(&Pattern::all())?;
+        let mut records: Map<RecordId, Arc<str>> =
+            names.into_iter().filter(|(_, name)| self.plan.last_removed(name).is_some()).collect();
+        for run in 0..view.runs.len() {
+            if records.is_empty() {
+                break;
+            }
+            for extent in view.run_index(run)?.iter() {
+                records.remove(&extent.record);
+            }
+        }
+        for segment in &view.head {
+            records.retain(|record, _| segment.rows_of(*record).is_empty());
+        }
+        let orphans = OrphanedNames {
+            opening,
+            records,
+            runs: view.runs.iter().map(|run| run.id).collect(),
+            last_block: view.tables()?.head_bounds()?.map(|(_, last)| last),
+        };
+        drop(view);
+        compactor.ask(move |store| store.forget(orphans))
+    }
+}
+
+/// The expired rows of a run: of each record a prefix of its rows there.
+fn expired<S: Snapshot>(
+    view: &View<S>,
+    run: usize,
+    index: &RunIndex,
+    cut_offs: &CutOffs,
+    kept: &Kept,
+) -> Result<Expired> {
+    let mut all = Expired { rows: 0, by_record: Map::default() };
+    for extent in index.iter() {
+        let Some(last_removed) = cut_offs.get(&extent.record) else { continue };
+        let expired = view.rows_up_to(run, index, extent, *last_removed)?;
+        let kept = kept.get(&(view.runs[run].id, extent.record)).copied().unwrap_or(0);
+        let removed = expired.min(extent.rows.saturating_sub(kept));
+        if removed > 0 {
+            all.rows += u64::from(removed);
+            all.by_record.insert(extent.record, removed);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,131 @@
+//! One state of the store, as readers and the compactor see it.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use annals_core::Result;
+
+use super::Caches;
+use crate::engine::{RecordId, Run, Snapshot, Tables};
+use crate::error::corrupt;
+use crate::format::{Block, Extent, RunIndex};
+use crate::head::Segment;
+
+/// A snapshot with its runs and its head.
+pub(crate) struct View<S> {
+    snapshot: S,
+    pub(crate) caches: Arc<Caches>,
+    /// In order of arrival.
+    pub(crate) runs: Vec<Run>,
+    /// In order of arrival.
+    pub(crate) head: Vec<Arc<Segment>>,
+    /// Positions in `runs`, by the greatest and by the smallest time.
+    by_last: Vec<usize>,
+    by_first: Vec<usize>,
+}
+
+/// What a listing says of a record's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) count: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+impl<S: Snapshot> View<S> {
+    pub(crate) fn new(snapshot: S, caches: Arc<Caches>) -> Result<Self> {
+        let tables = snapshot.tables()?;
+        let runs = runs_in_order(tables)?;
+        let head = caches.head.segments(tables)?;
+        let mut by_last: Vec<usize> = (0..runs.len()).collect();
+        let mut by_first = by_last.clone();
+        by_last.sort_unstable_by_key(|run| Reverse((runs[*run].last, *run)));
+        by_first.sort_unstable_by_key(|run| (runs[*run].first, *run));
+        Ok(Self { snapshot, caches, runs, head, by_last, by_first })
+    }
+
+    pub(crate) fn tables(&self) -> Result<&dyn Tables> {
+        self.snapshot.tables()
+    }
+
+    /// The runs with the greatest times first, or those with the smallest.
+    pub(crate) fn by_time(&self, newest_first: bool) -> &[usize] {
+        if newest_first { &self.by_last } else { &self.by_first }
+    }
+
+    pub(crate) fn run_index(&self, run: usize) -> Result<Arc<RunIndex>> {
+        self.caches.run_index(self.tables()?, &self.runs[run])
+    }
+
+    pub(crate) fn block(&self, run: usize, index: &RunIndex, number: u32) -> Result<Arc<Block>> {
+        self.caches.block(self.tables()?, self.runs[run].id, index, number)
+    }
+
+    /// How many rows of an extent have this time or an earlier one. A binary search, which reads only
+    /// blocks whose times the run index does not determine.
+    pub(crate) fn rows_up_to(
+        &self,
+        run: usize,
+        index: &RunIndex,
+        extent: Extent,
+        time: u64,
+    ) -> Result<u32> {
+        if extent.last <= time {
+            return Ok(extent.rows);
+        }
+        if extent.first > time {
+            return Ok(0);
+        }
+        // Row 0 is not beyond the time, the last row is.
+        let (mut before, mut beyond) = (0, extent.rows.saturating_sub(1));
+        while beyond - before > 1 {
+            let middle = extent.first_row + before + (beyond - before) / 2;
+            let number = index.block_of(middle);
+            let rows = index.block_rows(number);
+            let block = self.block(run, index, number)?;
+            // All of the extent in this block at once.
+            let begin = rows.start.max(extent.first_row + before + 1);
+            let end = rows.end.min(extent.first_row + beyond);
+            let times =
+                block.times().get((begin - rows.start) as usize..(end - rows.start) as usize);
+            let times = times.ok_or_else(|| corrupt(self.caches.engine, "a block lacks rows"))?;
+            let upto = begin + times.partition_point(|other| *other <= time) as u32;
+            if upto > begin {
+                before = upto - 1 - extent.first_row;
+            }
+            if upto < end {
+                beyond = upto - extent.first_row;
+            }
+        }
+        Ok(before + 1)
+    }
+
+    pub(crate) fn summary(&self, record: RecordId) -> Result<Option<Summary>> {
+        let mut summary: Option<Summary> = None;
+        let mut add = |count: u64, first: u64, last: u64| {
+            let sum = summary.get_or_insert(Summary { count: 0, first, last });
+            sum.count += count;
+            sum.first = sum.first.min(first);
+            sum.last = sum.last.max(last);
+        };
+        for run in 0..self.runs.len() {
+            if let Some(extent) = self.run_index(run)?.find(record) {
+                add(u64::from(extent.rows), extent.first, extent.last);
+            }
+        }
+        for segment in &self.head {
+            let rows = segment.rows_of(record);
+            if !rows.is_empty() {
+                let last = segment.time(rows.end - 1);
+                add(rows.len() as u64, segment.time(rows.start), last);
+            }
+        }
+        Ok(summary)
+    }
+}
+
+pub(crate) fn runs_in_order(tables: &dyn Tables) -> Result<Vec<Run>> {
+    let mut runs = tables.runs()?;
+    runs.sort_unstable_by_key(|run| run.order);
+    Ok(runs)
+}

@@ -1,0 +1,43 @@
+//! Whether the open file is still the file at its path.
+
+use std::path::{Path, PathBuf};
+
+use annals_core::{BackendError, ErrorKind, Result};
+
+use crate::ENGINE;
+
+/// The identity of a file when it was opened. SQLite continues to write to a file that was deleted or
+/// moved, where nobody would find the rows.
+pub(crate) struct FileIdentity {
+    path: PathBuf,
+    /// Device and inode.
+    identity: Option<(u64, u64)>,
+}
+
+impl FileIdentity {
+    pub(crate) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    /// Costs one `stat`.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+        if identity(&self.path) == self.identity {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let message = format!("{path} was deleted or moved while it was open; open it again");
+        Err(BackendError::new(ENGINE, operation, ErrorKind::Permission, message).into())
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file can be neither deleted nor moved.
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<(u64, u64)> {
+    None
+}

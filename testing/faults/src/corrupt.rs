@@ -1,0 +1,36 @@
+//! What the conformance harnesses of the engines share.
+
+use annals_embedded::Tuning;
+use annals_embedded::format::{Block, FormatError, Layout};
+
+/// Sizes at which the suite makes a store flush and merge all the time.
+pub fn compacting() -> Tuning {
+    Tuning {
+        flush_rows: 40,
+        flush_bytes: 8 << 10,
+        flush_blocks: 12,
+        tier_rows: [150, 600, 2_400],
+        tier_bytes: [32 << 10, 128 << 10, 512 << 10],
+        merged_runs: 3,
+        split_rows: 60,
+        layout: Layout { block_rows: 16, block_text: 2 << 10, fresh_rows: 3, fresh_from: 6 },
+    }
+}
+
+/// Replaces the text of a row in an encoded block, and counts such rows.
+///
+/// # Errors
+/// If the bytes are not a block.
+pub fn replace_row(
+    block: &[u8],
+    (record, stored_at): (u32, u64),
+    text: &str,
+) -> Result<(Vec<u8>, usize), FormatError> {
+    let (mut replaced, mut count) = (Block::new(), 0);
+    for row in Block::decode(block)?.iter() {
+        let hit = (row.0, row.1) == (record, stored_at);
+        replaced.push(row.0, row.1, if hit { text } else { row.2 });
+        count += usize::from(hit);
+    }
+    Ok((replaced.encode()?, count))
+}
