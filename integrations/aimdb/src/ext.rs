@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{
-    PersistenceBackend, PersistenceError, QueryExt, QueryParams, RecorderStats, RowStream,
-    StoredValue, TypedStream,
+    Aggregate, Bucket, PersistenceBackend, PersistenceError, QueryExt, QueryParams, RecorderStats,
+    RowStream, StoredValue, TypedStream,
 };
 use serde::de::DeserializeOwned;
 
@@ -109,6 +109,27 @@ pub trait RecordRegistrarPersistExt<'r> {
     ) -> &'r mut Self;
 }
 
+/// The number in the values of a record type that aggregates compute with.
+///
+/// ```
+/// use annals_aimdb::Signal;
+///
+/// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+/// struct Accuracy {
+///     value: f64,
+///     samples: u32,
+/// }
+///
+/// impl Signal for Accuracy {
+///     const MEMBER: &'static str = "value";
+/// }
+/// ```
+pub trait Signal {
+    /// Where the number is in the JSON of a value: a JSON Pointer (RFC 6901) if it starts with `/`,
+    /// otherwise the name of a top-level member. The empty text is the value itself.
+    const MEMBER: &'static str;
+}
+
 /// History on the live handle: for `AimDb` of either AimDB line.
 ///
 /// Queries read the store, never the live buffer. To wait until the store has what was pushed, call
@@ -117,7 +138,7 @@ pub trait RecordRegistrarPersistExt<'r> {
 /// # Patterns
 /// A pattern is read in the line's grammar, or in the one that
 /// [`PersistenceOptions::with_grammar`] sets. A pattern that the topic grammar refuses, such as
-/// `accuracy::*`, is read as a glob. The grammar in `QueryParams` is ignored.
+/// `accuracy::*`, is read as a glob. The grammar in `QueryParams` and `Aggregate` is ignored.
 ///
 /// # Errors
 /// [`NotConfigured`](PersistenceError::NotConfigured) without `with_persistence`,
@@ -196,6 +217,44 @@ pub trait AimDbQueryExt {
         }
     }
 
+    /// The value of every matching record at `time` (Unix milliseconds): its newest row that is not
+    /// later.
+    fn value_at(
+        &self,
+        pattern: &str,
+        time: u64,
+    ) -> impl Future<Output = Result<Vec<StoredValue>, PersistenceError>> + Send {
+        self.query_raw(pattern, QueryParams::latest(1).with_end_time(time))
+    }
+
+    /// Aggregates of the numbers in matching records, in buckets of time: by record name, then
+    /// oldest first unless `aggregate` says otherwise.
+    ///
+    /// # Errors
+    /// Also [`InvalidAggregate`](PersistenceError::InvalidAggregate) for an option that cannot work,
+    /// and [`TooManyBuckets`](PersistenceError::TooManyBuckets).
+    fn aggregate(
+        &self,
+        pattern: &str,
+        aggregate: &Aggregate,
+    ) -> impl Future<Output = Result<Vec<Bucket>, PersistenceError>> + Send {
+        buckets(self.persistence(), pattern, aggregate.clone())
+    }
+
+    /// Like [`aggregate`](Self::aggregate), for records of the type `T`. If `aggregate` names no
+    /// member, the member is [`T::MEMBER`](Signal::MEMBER).
+    fn aggregate_typed<T: Signal>(
+        &self,
+        pattern: &str,
+        aggregate: &Aggregate,
+    ) -> impl Future<Output = Result<Vec<Bucket>, PersistenceError>> + Send {
+        let mut aggregate = aggregate.clone();
+        if aggregate.member_text().is_empty() {
+            aggregate = aggregate.member(T::MEMBER);
+        }
+        buckets(self.persistence(), pattern, aggregate)
+    }
+
     /// The account of every value: see [`Persistence::stats`].
     ///
     /// # Errors
@@ -213,6 +272,16 @@ async fn values<T: DeserializeOwned + Send>(
     let (backend, params) = reading(&persistence?, pattern, params);
     let typed = backend.query_typed(pattern, params).await?;
     Ok(typed.rows.into_iter().map(|row| row.value).collect())
+}
+
+async fn buckets(
+    persistence: Result<Persistence, PersistenceError>,
+    pattern: &str,
+    aggregate: Aggregate,
+) -> Result<Vec<Bucket>, PersistenceError> {
+    let persistence = persistence?;
+    let aggregate = aggregate.grammar(persistence.grammar_of(pattern));
+    persistence.backend().aggregate(pattern, &aggregate).await
 }
 
 /// What to query, and the parameters in the handle's grammar.

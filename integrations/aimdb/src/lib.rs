@@ -6,7 +6,7 @@
 //! * [`AimDbBuilderPersistExt`]: `with_persistence(backend, retention)` on the builder,
 //! * [`RecordRegistrarPersistExt`]: `.persist(name)` and the lossless `.persist_buffer(cfg, name)`
 //!   on a record,
-//! * [`AimDbQueryExt`]: `query_latest`, `query_range` and more on the live handle.
+//! * [`AimDbQueryExt`]: `query_latest`, `query_range`, `aggregate` and more on the live handle.
 //!
 //! # AimDB 1.x
 //!
@@ -106,6 +106,13 @@
 //! because 2.x grants access by patterns of its own grammar.
 //! [`PersistenceOptions::with_grammar`] sets one grammar for both.
 //!
+//! # Aggregates
+//!
+//! `db.aggregate(pattern, &question)` answers with buckets of time, and `db.value_at(pattern, time)`
+//! with the value of each record at a time. A record type that implements [`Signal`] says which
+//! member is its number, so that the question need not:
+//! `db.aggregate_typed::<Accuracy>("accuracy::*", &Aggregate::every(hour))`.
+//!
 //! # `record.query`
 //!
 //! AimDB's own AimX server answers `record.query` from the history, each line in its own shape:
@@ -156,11 +163,14 @@ mod server;
 mod tap;
 mod worker;
 
-pub use ext::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
+pub use ext::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, Signal};
 pub use options::PersistenceOptions;
 pub use persistence::Persistence;
 #[cfg(feature = "aimdb-2")]
 pub use server::AimxServer;
+
+/// What aggregates need.
+pub use annals_core::{Aggregate, Bucket, Fill, Function, Interpolation, Width};
 
 /// The names that `aimdb-persistence` exports, with annals' types. A backend of your own implements
 /// [`PersistenceBackend`] with [`async_trait`].

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use annals_aimdb::{PersistenceBackend, PersistenceError, QueryParams, StoredValue, async_trait};
+use annals_aimdb::{
+    PersistenceBackend, PersistenceError, QueryParams, Signal, StoredValue, async_trait,
+};
 use annals_core::{BackendError, ErrorKind, MemoryBackend, Value};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -33,6 +35,10 @@ pub(crate) enum How {
 pub(crate) struct Reading {
     pub(crate) n: u64,
     pub(crate) celsius: f64,
+}
+
+impl Signal for Reading {
+    const MEMBER: &'static str = "celsius";
 }
 
 impl Reading {

@@ -5,6 +5,8 @@ mod line;
 mod mistakes;
 mod wire;
 
+#[path = "../cases/aggregate.rs"]
+mod aggregate;
 #[path = "../cases/burst.rs"]
 mod burst;
 #[path = "../cases/end.rs"]

@@ -9,6 +9,8 @@ mod mistakes;
 #[cfg(feature = "_test-aimdb-2")]
 mod wire;
 
+#[path = "../cases/aggregate.rs"]
+mod aggregate;
 #[path = "../cases/burst.rs"]
 mod burst;
 #[path = "../cases/end.rs"]
