@@ -1,4 +1,4 @@
-//! The life of a replica, and how it ends.
+//! Runs a replica: serves until the signal, then drains within the grace period.
 
 use std::sync::Arc;
 
@@ -18,20 +18,20 @@ use crate::service::Service;
 pub enum Ending {
     /// Every row that was answered with 200 or 202 is stored.
     AllStored,
-    /// So many rows that were answered with 202 are not.
+    /// Some rows that were answered with 202 are not stored.
     RowsLeft {
-        /// How many.
+        /// Their number.
         rows: u64,
     },
 }
 
-/// Serves until `stop` resolves, then drains and ends within the grace period. The connections of
-/// `pools`, if given, are among what is measured.
+/// Serves until `stop` resolves, then drains and ends within the grace period. The metrics include
+/// the connections of `pools`, if given.
 ///
-/// 1. `/readyz` says 503, and requests are still answered, for the drain delay: whoever sends them
-///    has to hear of it first.
-/// 2. Nothing more is accepted; requests that are under way have the request timeout to finish.
-/// 3. The recorder stores what it holds, for as long as is left of the grace period.
+/// 1. For the drain delay `/readyz` answers 503 and requests are still served, so that load balancers
+///    notice first.
+/// 2. No connection is accepted any more; running requests have the request timeout to finish.
+/// 3. The recorder stores what it holds, in what remains of the grace period.
 ///
 /// # Errors
 /// [`Unsupported`](PersistenceError::Unsupported) when the backend cannot sweep by the configured
@@ -66,12 +66,12 @@ pub async fn run(
 
     let requests_end = Instant::now() + config.request_timeout;
     if timeout_at(requests_end.min(end), connections.shutdown()).await.is_err() {
-        tracing::warn!("requests that are still under way are cut off");
+        tracing::warn!("requests that still run are cut off");
     }
     if let Some(sweeps) = sweeps {
         sweeps.stop().await;
     }
-    // What it says is in the account as well.
+    // Its result is in the statistics as well.
     let _ = timeout_at(end, service.recorder.close()).await;
     let total = service.recorder.stats().total;
     let rows = total.dropped + total.pending;
@@ -86,7 +86,7 @@ pub async fn run(
         return Ok(Ending::RowsLeft { rows });
     }
     if timeout_at(end, service.history.close()).await.is_err() {
-        tracing::warn!("the connections to the database are left to end by themselves");
+        tracing::warn!("the connections to the database did not close in time");
     }
     Ok(Ending::AllStored)
 }

@@ -1,19 +1,20 @@
-//! A backend that is measured.
+//! Wraps a backend and measures its calls.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use annals::{
-    Batch, CleanupPlan, Grammar, Guarantees, PersistenceBackend, PersistenceError, QueryParams,
-    RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BucketStream, CleanupPlan, Grammar, Guarantees, PersistenceBackend,
+    PersistenceError, QueryParams, RecordSummary, RowStream, StoredValue, Swept, Value,
+    async_trait,
 };
 
 use crate::metrics::{Metrics, Outcome};
 
-/// Measures what requests and the recorder hand to the backend.
+/// Measures the calls of requests and of the recorder.
 ///
-/// A streamed query takes as long as its reader does: whoever reads it measures it, with a
+/// A streamed query takes as long as its reader does, so the reader measures it with a
 /// [`QueryTimer`].
 pub(crate) struct Metered {
     inner: Arc<dyn PersistenceBackend>,
@@ -90,6 +91,14 @@ impl PersistenceBackend for Metered {
         self.inner.query_stream(record_pattern, params).await
     }
 
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream, PersistenceError> {
+        self.inner.aggregate_stream(record_pattern, aggregate).await
+    }
+
     async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
         self.inner.cleanup(older_than).await
     }
@@ -125,7 +134,8 @@ impl fmt::Debug for Metered {
     }
 }
 
-/// Measures a streamed query until it is dropped. It counts as failed unless it came to its end.
+/// Measures a streamed query until this is dropped. The query counts as failed unless it was read to
+/// its end.
 pub(crate) struct QueryTimer {
     metrics: Metrics,
     since: Instant,

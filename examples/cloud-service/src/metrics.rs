@@ -1,4 +1,5 @@
-//! What is measured, and how it is told.
+//! The metrics of a replica: histograms and counters of requests, and collectors for the recorder,
+//! retention and the connection pools.
 
 use std::fmt::{self, Write};
 
@@ -22,10 +23,10 @@ const ROWS: (f64, f64, u16) = (1.0, 4.0, 8);
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// How a call on the backend ended.
+/// The result of a call to the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
-    /// It did what was asked.
+    /// It succeeded.
     Ok,
     /// It failed.
     Error,
@@ -52,13 +53,13 @@ struct Request {
     status: u16,
 }
 
-/// Clones share their figures.
+/// Clones share their values.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     requests: Family<Request, Counter>,
     /// Rows that were stored before their request was answered.
     pub(crate) rows_acknowledged: Counter,
-    /// Stored rows whose text no longer parses.
+    /// Stored rows whose text is not valid JSON.
     pub(crate) rows_skipped: Counter,
     batch_rows: Histogram,
     store_seconds: Histograms<Call>,
@@ -66,7 +67,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// New figures, all of them at nothing, and registered.
+    /// Registers new metrics, all zero.
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
@@ -76,7 +77,7 @@ impl Metrics {
             store_seconds: Family::new_with_constructor(|| histogram(SECONDS)),
             query_seconds: Family::new_with_constructor(|| histogram(SECONDS)),
         };
-        registry.register("http_requests", "Requests that were answered", metrics.requests.clone());
+        registry.register("http_requests", "Answered requests", metrics.requests.clone());
         registry.register(
             "rows_acknowledged",
             "Rows that were stored before their request was answered",
@@ -84,12 +85,12 @@ impl Metrics {
         );
         registry.register(
             "rows_skipped",
-            "Stored rows that a query left out because they no longer parse",
+            "Stored rows that a query skipped because they are not valid JSON",
             metrics.rows_skipped.clone(),
         );
         registry.register(
             "store_batch_rows",
-            "Rows of each batch that was handed to the database",
+            "Rows of each batch sent to the database",
             metrics.batch_rows.clone(),
         );
         registry.register_with_unit(
@@ -100,7 +101,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "query_duration",
-            "Time of a query, from the question to its last row",
+            "Time of a query until its last row",
             Unit::Seconds,
             metrics.query_seconds.clone(),
         );
@@ -131,7 +132,7 @@ fn histogram((start, factor, length): (f64, f64, u16)) -> Histogram {
     Histogram::new(exponential_buckets(start, factor, length))
 }
 
-/// What the recorder and the retention count themselves, read when it is asked for.
+/// The statistics of the recorder and of retention, read at each scrape.
 #[derive(Debug)]
 pub(crate) struct Account {
     recorder: Recorder,
@@ -151,28 +152,28 @@ impl Collector for Account {
         let total = stats.total;
         for (name, help, count) in [
             ("recorder_recorded", "Rows given to the recorder", total.recorded),
-            ("recorder_stored", "Rows the recorder has stored", total.stored),
+            ("recorder_stored", "Rows that the recorder stored", total.stored),
             ("recorder_rejected", "Rows that can never be stored", total.rejected),
-            ("recorder_dropped", "Rows the recorder let go", total.dropped),
-            ("recorder_batches", "Batches the recorder has stored", stats.batches),
-            ("recorder_retries", "Calls of the recorder that were made again", stats.retries),
+            ("recorder_dropped", "Rows that the recorder dropped", total.dropped),
+            ("recorder_batches", "Batches that the recorder stored", stats.batches),
+            ("recorder_retries", "Calls that the recorder retried", stats.retries),
         ] {
             counter(&mut encoder, name, help, count)?;
         }
         for (name, help, value) in [
-            ("recorder_pending", "Rows that wait in the recorder", total.pending),
-            ("recorder_capacity_rows", "Rows that may wait there", self.queue_rows as u64),
-            ("recorder_queued_bytes", "Bytes of JSON that wait there", stats.queued_bytes as u64),
+            ("recorder_pending", "Rows queued in the recorder", total.pending),
+            ("recorder_capacity_rows", "Rows that the queue may hold", self.queue_rows as u64),
+            ("recorder_queued_bytes", "Bytes of JSON in the queue", stats.queued_bytes as u64),
         ] {
             gauge(&mut encoder, name, help, value)?;
         }
         let Some(retention) = &self.retention else { return Ok(()) };
         let stats = retention.stats();
         for (name, help, count) in [
-            ("retention_sweeps", "Sweeps that went through", stats.sweeps),
-            ("retention_removed_rows", "Rows that sweeps removed", stats.removed),
+            ("retention_sweeps", "Successful sweeps", stats.sweeps),
+            ("retention_removed_rows", "Rows removed by sweeps", stats.removed),
             ("retention_left_to_others", "Sweeps left to another replica", stats.left_to_others),
-            ("retention_failures", "Sweeps that failed", stats.failures),
+            ("retention_failures", "Failed sweeps", stats.failures),
         ] {
             counter(&mut encoder, name, help, count)?;
         }
@@ -180,7 +181,7 @@ impl Collector for Account {
     }
 }
 
-/// The connections to the database, read when it is asked for.
+/// The connections to the database, read at each scrape.
 #[derive(Debug)]
 pub(crate) struct Pools(pub(crate) PostgresBackend);
 
@@ -190,11 +191,11 @@ impl Collector for Pools {
         for (name, help, value) in [
             (
                 "pool_limit",
-                "Connections there may be",
+                "Maximum number of connections",
                 (|pool| pool.limit) as fn(&PoolState) -> usize,
             ),
-            ("pool_open", "Connections there are", |pool| pool.open),
-            ("pool_idle", "Connections that nobody uses", |pool| pool.idle),
+            ("pool_open", "Open connections", |pool| pool.open),
+            ("pool_idle", "Unused connections", |pool| pool.idle),
             ("pool_waiting", "Operations that wait for a connection", |pool| pool.waiting),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

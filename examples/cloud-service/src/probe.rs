@@ -1,4 +1,4 @@
-//! Probes and metrics.
+//! Handlers of the probes and of the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +21,20 @@ const HEALTH_TIMEOUT: Duration = Duration::from_millis(800);
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
-    /// Why not.
+    /// Why it is not ready.
     reasons: Vec<&'static str>,
 }
 
-/// Whether a restart would not help: the process answers, and its recorder has not broken down.
+/// Fails if a restart would help: the recorder has stopped by itself.
 pub(crate) async fn livez(State(service): State<Arc<Service>>) -> Response {
     if !service.recorder.stats().open && !service.is_draining() {
-        let detail = "the recorder has stopped by itself; the log says why";
+        let detail = "the recorder has stopped by itself; see the log";
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     }
     (StatusCode::OK, "alive\n").into_response()
 }
 
-/// Whether requests should come here.
+/// Fails if the replica should get no requests.
 pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Response {
     let mut reasons = Vec::new();
     if service.is_draining() {
@@ -61,20 +61,20 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Response {
     (status, Json(Readiness { ready, reasons })).into_response()
 }
 
-/// From nine tenths on: what is on its way here still finds room.
+/// At least nine tenths full: the rest is for requests that already arrive.
 fn nearly(filled: usize, capacity: usize) -> bool {
     filled >= capacity - capacity / 10
 }
 
-/// Everything that is measured, as OpenMetrics text, which Prometheus reads.
+/// All metrics as OpenMetrics text, which Prometheus reads.
 pub(crate) async fn metrics(State(service): State<Arc<Service>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut text = String::new();
     match encode(&mut text, &service.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the metrics cannot be written");
-            let detail = "the metrics cannot be written";
+            tracing::error!(%error, "the metrics cannot be encoded");
+            let detail = "the metrics cannot be encoded";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
         }
     }

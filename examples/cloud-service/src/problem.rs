@@ -6,21 +6,21 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// What an answer says that is not what was asked for.
+/// The body of an answer to a failed request.
 ///
-/// What the database says of itself goes to the log and not to the client.
+/// Messages of the database are only logged, not sent to the client.
 #[derive(Debug, Serialize)]
 pub(crate) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
-    /// Of a request that writes: `not-applied`, or `unknown` if nobody can know.
+    /// For a write: `not-applied`, or `unknown` if the rows may or may not be stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
-    /// Which row is refused, counted from 0.
+    /// The index of the invalid row, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     row: Option<usize>,
-    /// How many rows, from the first on, were accepted although the request failed.
+    /// The number of rows, from the first, that were accepted although the request failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<usize>,
 }
@@ -41,7 +41,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// A row that can never be stored, which refuses its whole request.
+    /// A row that can never be stored: the whole request is refused.
     pub(crate) fn bad_row(row: usize, error: &PersistenceError) -> Self {
         let detail = format!("row {row}: {error}");
         Self { row: Some(row), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
@@ -56,7 +56,7 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
     }
 
-    /// Sets what is known of a writing request's rows.
+    /// Sets whether the rows of a write may be stored.
     pub(crate) fn applied(self, perhaps: bool) -> Self {
         Self { outcome: Some(if perhaps { "unknown" } else { "not-applied" }), ..self }
     }
@@ -65,12 +65,12 @@ impl Problem {
         Self { accepted: Some(rows), ..self }
     }
 
-    /// What a failed write means to the client.
+    /// The answer to a failed write.
     pub(crate) fn of_write(error: &PersistenceError) -> Self {
         Self::of_query(error).applied(error.outcome() == Outcome::Unknown)
     }
 
-    /// What a failed query means to the client.
+    /// The answer to a failed query.
     pub(crate) fn of_query(error: &PersistenceError) -> Self {
         if error.is_invalid_input() {
             return Self::bad_request(error.to_string());
@@ -79,7 +79,7 @@ impl Problem {
         let kind = match error {
             PersistenceError::Backend(backend) => backend.kind(),
             PersistenceError::BackendShutdown => {
-                return Self::unavailable("this replica is being stopped");
+                return Self::unavailable("this replica is shutting down");
             }
             _ => ErrorKind::Other,
         };
@@ -89,7 +89,7 @@ impl Problem {
             ErrorKind::Timeout => Self::unavailable("the database did not answer in time"),
             _ => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "the database refuses to work; the service's log says why",
+                "the database reported an error; see the log of the service",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Rows and listings on their way out.
+//! Handlers that read: the history as a stream of NDJSON, and the listing of records.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ use crate::metered::QueryTimer;
 use crate::problem::Problem;
 use crate::service::Service;
 
-/// A piece of a streamed answer is sent when it has so many bytes.
-const PIECE_BYTES: usize = 64 << 10;
+/// A chunk of a streamed answer is sent when it has this many bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 
 #[derive(Deserialize, Default, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
@@ -56,7 +56,7 @@ impl From<GrammarName> for Grammar {
 #[serde(deny_unknown_fields)]
 pub(crate) struct HistoryParams {
     pattern: String,
-    /// The newest so many of each record.
+    /// The number of newest rows of each record.
     latest: Option<usize>,
     /// Unix milliseconds, inclusive.
     from: Option<u64>,
@@ -65,7 +65,7 @@ pub(crate) struct HistoryParams {
     order: OrderName,
     #[serde(default)]
     grammar: GrammarName,
-    /// At most so many rows in all.
+    /// The largest number of rows in total.
     limit: Option<u64>,
 }
 
@@ -89,14 +89,14 @@ struct Line<'a> {
     stored_at: u64,
 }
 
-/// The rows as NDJSON, by record, while they are read from the database. An answer that cannot be
-/// finished is broken off: the connection ends without the end of the body.
+/// Streams the rows as NDJSON, ordered by record, while they are read from the database. An answer
+/// that cannot be finished is cut off: the connection ends without the end of the body.
 pub(crate) async fn history(
     State(service): State<Arc<Service>>,
     params: Result<Query<HistoryParams>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(params) = params.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let asked = QueryParams::default()
+    let query = QueryParams::default()
         .with_limit_per_record(params.latest)
         .with_start_time(params.from)
         .with_end_time(params.to)
@@ -106,19 +106,19 @@ pub(crate) async fn history(
         })
         .with_grammar(params.grammar.into());
     let timer = QueryTimer::start(&service.metrics);
-    let rows = service.history.stream_typed::<Box<RawValue>>(&params.pattern, asked).await;
+    let rows = service.history.stream_typed::<Box<RawValue>>(&params.pattern, query).await;
     let rows = rows.map_err(|error| Problem::of_query(&error))?;
-    let (pieces, body) = mpsc::channel(1);
+    let (chunks, body) = mpsc::channel(1);
     let limit = params.limit.unwrap_or(u64::MAX);
     let reader = tokio::spawn(async move {
-        let sent = send(&service, rows, limit, timer, pieces).await;
-        sent.inspect_err(|error| tracing::warn!(%error, "a streamed answer is broken off"))
+        let sent = send(&service, rows, limit, timer, chunks).await;
+        sent.inspect_err(|error| tracing::warn!(%error, "a streamed answer is cut off"))
     });
     let ndjson = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((ndjson, streamed(body, reader)).into_response())
 }
 
-/// The matching records with their number of rows and their first and last time.
+/// Lists the matching records with their number of rows and their first and last time.
 pub(crate) async fn records(
     State(service): State<Arc<Service>>,
     params: Result<Query<RecordsParams>, QueryRejection>,
@@ -129,34 +129,34 @@ pub(crate) async fn records(
     Ok(Json(records).into_response())
 }
 
-/// Why an answer was broken off.
+/// Why an answer was cut off.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
     Store(#[from] PersistenceError),
-    #[error("a row cannot be written: {0}")]
+    #[error("a row cannot be serialized: {0}")]
     Json(#[from] serde_json::Error),
-    /// What its reader holds in the database is wanted back.
-    #[error("the client takes nothing")]
+    /// The client must not hold the database connection any longer.
+    #[error("the client does not read")]
     Stalled,
 }
 
-/// Reads rows and sends them on in pieces.
+/// Reads rows and sends them in chunks.
 ///
-/// It is a task and not the body itself: a body whose client takes nothing is not asked for more,
-/// and could not let go of its connection to the database.
+/// This runs as a task and not in the body: a body is not polled while its client does not read, so
+/// it could not release its connection to the database.
 async fn send(
     service: &Service,
     mut rows: TypedStream<Box<RawValue>>,
     limit: u64,
     mut timer: QueryTimer,
-    pieces: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<Bytes>,
 ) -> Result<(), Broken> {
-    let mut piece = Vec::new();
+    let mut chunk = Vec::new();
     let mut left = limit;
-    let pass_on = async |piece: &mut Vec<u8>| {
-        let piece = Bytes::from(std::mem::take(piece));
-        let sent = timeout(service.request_timeout, pieces.send(piece)).await;
+    let pass_on = async |chunk: &mut Vec<u8>| {
+        let chunk = Bytes::from(std::mem::take(chunk));
+        let sent = timeout(service.request_timeout, chunks.send(chunk)).await;
         sent.map(|sent| sent.is_ok()).map_err(|_| Broken::Stalled)
     };
     while left > 0
@@ -164,32 +164,32 @@ async fn send(
     {
         let TypedRow { record, value, stored_at, .. } = row?;
         left -= 1;
-        serde_json::to_writer(&mut piece, &Line { record: &record, value: &value, stored_at })?;
-        piece.push(b'\n');
-        if piece.len() >= PIECE_BYTES && !pass_on(&mut piece).await? {
-            // The client has gone.
+        serde_json::to_writer(&mut chunk, &Line { record: &record, value: &value, stored_at })?;
+        chunk.push(b'\n');
+        if chunk.len() >= CHUNK_BYTES && !pass_on(&mut chunk).await? {
+            // The client has disconnected.
             return Ok(());
         }
     }
     service.metrics.rows_skipped.inc_by(rows.skipped());
     timer.succeeded();
-    if !piece.is_empty() {
-        pass_on(&mut piece).await?;
+    if !chunk.is_empty() {
+        pass_on(&mut chunk).await?;
     }
     Ok(())
 }
 
-/// The pieces as a body that ends as `reader` does.
+/// The chunks as a body, which fails if `reader` does.
 fn streamed(body: mpsc::Receiver<Bytes>, reader: JoinHandle<Result<(), Broken>>) -> Body {
-    let pieces = stream::unfold(Some((body, reader)), |state| async {
+    let chunks = stream::unfold(Some((body, reader)), |state| async {
         let (mut body, reader) = state?;
-        if let Some(piece) = body.recv().await {
-            return Some((Ok(piece), Some((body, reader))));
+        if let Some(chunk) = body.recv().await {
+            return Some((Ok(chunk), Some((body, reader))));
         }
         match reader.await {
             Ok(Ok(())) => None,
-            Ok(Err(_)) | Err(_) => Some((Err("the answer is broken off"), None)),
+            Ok(Err(_)) | Err(_) => Some((Err("the answer is cut off"), None)),
         }
     });
-    Body::from_stream(pieces)
+    Body::from_stream(chunks)
 }

@@ -1,4 +1,4 @@
-//! Which path does what, and what holds for all of them.
+//! Maps paths to handlers, with the limits that all of them share.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ const LIVEZ: &str = "/livez";
 const READYZ: &str = "/readyz";
 const METRICS: &str = "/metrics";
 
-/// Every path there is.
+/// All paths.
 pub const PATHS: [&str; 6] = [ROWS, HISTORY, RECORDS, LIVEZ, READYZ, METRICS];
 
-/// The whole interface over `service`.
+/// The HTTP interface of `service`.
 pub fn router(service: Arc<Service>) -> Router {
     let writing = Router::new()
         .route(ROWS, post(write::rows))
@@ -48,27 +48,27 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// Bounds how many rows are in memory, and for how long: the permit is taken before the body is
-/// read.
+/// Limits the number of rows in memory and the time they are there: the permit is taken before the
+/// body is read.
 async fn writes_in_time(
     State(service): State<Arc<Service>>,
     request: Request,
     next: Next,
 ) -> Response {
     let Ok(_permit) = service.writes.try_acquire() else {
-        let detail = "too many requests write at once";
+        let detail = "too many concurrent write requests";
         return Problem::unavailable(detail).applied(false).into_response();
     };
     match timeout(service.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = "the request was not done in time";
+            let detail = "the request was not finished in time";
             Problem::timeout(detail).applied(true).into_response()
         }
     }
 }
 
-/// Bounds how long a query may take until its first row.
+/// Limits the time of a query until its first row.
 async fn reads_in_time(
     State(service): State<Arc<Service>>,
     request: Request,
@@ -81,7 +81,7 @@ async fn reads_in_time(
 }
 
 async fn counted(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    // Not the path itself: a client could make up any number of them.
+    // Not the path itself: a client can invent any number of paths.
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str).to_owned();
     let method = match request.method().as_str() {

@@ -1,4 +1,4 @@
-//! The listening socket and its connections.
+//! Accepts connections.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
-/// After a failed `accept` (no file descriptor is free, say) nothing is accepted for so long.
+/// The pause after a failed `accept`, for example when no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until it is dropped, and leaves them to `connections`.
+/// Accepts connections until the future is dropped, and registers them with `connections`.
 ///
-/// A connection may take `header_timeout` for the head of each request, and be idle for as long.
+/// A connection has `header_timeout` to send the head of each request, and may be idle for as long.
 pub(crate) async fn accept(
     listener: &TcpListener,
     router: Router,
@@ -26,12 +26,12 @@ pub(crate) async fn accept(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
+                tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // Small answers go at once. A socket that refuses is gone already.
+        // Send small answers at once. This fails only if the connection is already closed.
         let _ = stream.set_nodelay(true);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

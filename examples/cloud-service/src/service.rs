@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::metrics::{Account, Metrics, Pools};
 #[derive(Debug)]
 pub struct Service {
     pub(crate) history: Arc<Metered>,
-    /// Holds what was answered with 202 until it is stored.
+    /// Holds the rows that were answered with 202 until they are stored.
     pub(crate) recorder: Recorder,
     pub(crate) retention: Option<Retention>,
     pub(crate) metrics: Metrics,
@@ -28,14 +28,14 @@ pub struct Service {
     pub(crate) queue_bytes: usize,
     pub(crate) body_limit: usize,
     pub(crate) request_timeout: Duration,
-    /// One permit for each writing request.
+    /// One permit for each write request.
     pub(crate) writes: Semaphore,
     draining: AtomicBool,
 }
 
 impl Service {
-    /// A service over `history`; nothing is asked of it yet. The connections of `pools`, if given,
-    /// are among what is measured.
+    /// A service over `history`, which is not called yet. The metrics include the connections of
+    /// `pools`, if given.
     ///
     /// # Errors
     /// [`Unsupported`](PersistenceError::Unsupported) when the backend cannot sweep by the
@@ -82,7 +82,7 @@ impl Service {
         }))
     }
 
-    /// From here on the replica says that it is not ready. Requests are still answered.
+    /// Makes the replica report that it is not ready. Requests are still answered.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }

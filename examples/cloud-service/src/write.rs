@@ -1,4 +1,4 @@
-//! Rows on their way in.
+//! The handler that writes: rows in JSON, stored before the answer or queued.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// The most rows of one request.
 const MAX_ROWS: usize = 100_000;
 
-/// A row as it comes.
+/// A row of a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewRow {
@@ -46,9 +46,8 @@ struct Accepted {
     accepted: usize,
 }
 
-/// Stores one row (a JSON object) or a batch of rows (an array of them), whole or not at all, and
-/// answers 200 when they are stored. With `Prefer: respond-async` it answers 202 when they are in
-/// the recorder.
+/// Stores one row (a JSON object) or several (an array), all or none of them, and answers 200 when
+/// they are stored. With `Prefer: respond-async` it answers 202 when they are in the recorder.
 pub(crate) async fn rows(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
@@ -93,20 +92,20 @@ async fn store(
 }
 
 fn record(service: &Service, rows: &[NewRow]) -> Result<Response, Problem> {
-    // All of them are checked before the first one is taken.
+    // Check all rows before the first one is queued.
     for (index, row) in rows.iter().enumerate() {
         row.check(index, 0)?;
     }
     for (index, NewRow { record, value, stored_at }) in rows.iter().enumerate() {
-        let taken = match stored_at {
+        let queued = match stored_at {
             Some(stored_at) => service.recorder.try_record_at(record, value, *stored_at),
             None => service.recorder.try_record(record, value),
         };
-        let problem = match taken {
+        let problem = match queued {
             Ok(()) => continue,
             Err(RecorderError::Rejected(error)) => Problem::bad_row(index, &error),
             Err(RecorderError::Full) => Problem::unavailable("the queue is full"),
-            Err(_) => Problem::unavailable("this replica is being stopped"),
+            Err(_) => Problem::unavailable("this replica is shutting down"),
         };
         return Err(problem.applied(false).accepted(index));
     }
@@ -127,7 +126,7 @@ fn parse(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Vec
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("application/json") {
-        let detail = "rows are sent as application/json";
+        let detail = "the content type must be application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let is_batch = body.trim_ascii_start().first() == Some(&b'[');
@@ -138,38 +137,41 @@ fn parse(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Vec
     let rows: Vec<NewRow> =
         rows.map_err(|error| Problem::bad_request(format!("the body: {error}")))?;
     match rows.len() {
-        0 => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "there are no rows")),
+        0 => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the request has no rows")),
         1..=MAX_ROWS => Ok(rows),
         rows => {
-            let detail = format!("{rows} rows where {MAX_ROWS} are allowed in one request");
+            let detail = format!("{rows} rows; a request may have {MAX_ROWS}");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
         }
     }
 }
 
-/// The client's own id of the batch, under which it may be sent again.
+/// The client's id of the batch, with which a retry is recognized.
 fn batch_id(headers: &HeaderMap) -> Result<Option<BatchId>, Problem> {
     let text = |name| match headers.get(name) {
         None => Ok(None),
         Some(value) => value
             .to_str()
             .map(Some)
-            .map_err(|_| Problem::bad_request(format!("{name} is not readable text"))),
+            .map_err(|_| Problem::bad_request(format!("{name} must be visible ASCII"))),
     };
     match (text(WRITER)?, text(BATCH)?) {
         (None, None) => Ok(None),
         (Some(writer), Some(number)) => {
             let writer = parse_writer(writer).ok_or_else(|| {
-                Problem::bad_request("annals-writer is a UUID or 32 hexadecimal digits")
+                Problem::bad_request("annals-writer must be a UUID or 32 hexadecimal digits")
             })?;
             let number =
                 number.parse().ok().filter(|number| *number > 0 && *number <= i64::MAX as u64);
             let number = number.ok_or_else(|| {
-                Problem::bad_request(format!("annals-batch is a number from 1 to {}", i64::MAX))
+                Problem::bad_request(format!(
+                    "annals-batch must be a number from 1 to {}",
+                    i64::MAX
+                ))
             })?;
             Ok(Some(BatchId { writer, number }))
         }
-        _ => Err(Problem::bad_request("annals-writer and annals-batch go together")),
+        _ => Err(Problem::bad_request("annals-writer and annals-batch must be sent together")),
     }
 }
 
@@ -183,7 +185,7 @@ fn parse_writer(text: &str) -> Option<u128> {
         32 => text.to_owned(),
         _ => return None,
     };
-    // `from_str_radix` would take a sign.
+    // `from_str_radix` accepts a sign.
     digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
     u128::from_str_radix(&digits, 16).ok()
 }

@@ -1,5 +1,4 @@
-//! What both programs have in common: the cities, their weather, and how the program is told what to
-//! do.
+//! Shared by the programs of both AimDB lines: the cities, their weather, and the command line.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,13 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where the weather is.
+/// The cities.
 pub const CITIES: [&str; 3] = ["vienna", "graz", "linz"];
 
-/// For how long history is kept.
+/// How long history is kept.
 pub const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a station measured, and what had been forecast for that moment.
+/// A measurement, and the forecast for that moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
     /// Measured, in degrees Celsius.
@@ -23,7 +22,7 @@ pub struct Temperature {
     pub forecast: f64,
 }
 
-/// How good a forecast was: 1 is perfect, 0 is ten degrees off or more.
+/// The accuracy of a forecast: 1 is perfect, 0 is off by ten degrees or more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// From 0 to 1.
@@ -38,10 +37,10 @@ impl Accuracy {
     }
 }
 
-/// A station: every call is the next moment of a day with 1,440 of them.
+/// A station. Every measurement is one minute after the one before.
 pub struct Station {
-    /// Moments so far.
-    moment: u32,
+    /// Measurements so far.
+    minute: u32,
     /// The city's mean temperature.
     mean: f64,
 }
@@ -50,31 +49,31 @@ impl Station {
     /// The station of one of the [`CITIES`].
     pub fn of(city: &str) -> Self {
         let place = CITIES.iter().position(|known| *known == city).unwrap_or_default();
-        Self { moment: 0, mean: 12.0 - place as f64 }
+        Self { minute: 0, mean: 12.0 - place as f64 }
     }
 
     /// The next measurement.
     pub fn measure(&mut self) -> Temperature {
-        let day = f64::from(self.moment) / 1_440.0 * std::f64::consts::TAU;
-        self.moment += 1;
+        let day = f64::from(self.minute) / 1_440.0 * std::f64::consts::TAU;
+        self.minute += 1;
         let celsius = self.mean + 6.0 * day.sin() + 0.5 * (17.0 * day).cos();
         let forecast = self.mean + 6.0 * (day + 0.1).sin();
         Temperature { celsius: round(celsius), forecast: round(forecast) }
     }
 }
 
-/// Thermometers have one digit after the point.
+/// Rounds to one decimal place, like a thermometer.
 fn round(celsius: f64) -> f64 {
     (celsius * 10.0).round() / 10.0
 }
 
-/// What the command line says: `[HISTORY [SOCKET [MILLISECONDS]]]`.
+/// The command line: `[HISTORY [SOCKET [MILLISECONDS]]]`.
 pub struct Settings {
     /// The SQLite file.
     pub history: PathBuf,
-    /// Where AimX is served.
+    /// The path of the AimX socket.
     pub socket: String,
-    /// The time from one measurement to the next.
+    /// The time between two measurements.
     pub every: Duration,
 }
 
@@ -82,7 +81,7 @@ impl Settings {
     /// Reads the command line.
     ///
     /// # Errors
-    /// When the time is no number.
+    /// If the time is not a number.
     pub fn from_args() -> Result<Self, std::num::ParseIntError> {
         let mut args = env::args().skip(1);
         let history = args.next().unwrap_or_else(|| "./data/weather.db".to_owned()).into();
@@ -92,11 +91,11 @@ impl Settings {
     }
 }
 
-/// Waits until the program is told to end, by Ctrl-C or by SIGTERM.
+/// Waits for Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When signals cannot be listened to.
-pub async fn told_to_end() -> std::io::Result<()> {
+/// If the signal handlers cannot be installed.
+pub async fn termination() -> std::io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,

@@ -8,7 +8,7 @@ use aimdb_core::remote::AimxConfig;
 use aimdb_core::{AimDbBuilder, StringKey, buffer::BufferCfg};
 use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
-use annals_example_weather::{Accuracy, CITIES, Settings, Station, Temperature, WEEK, told_to_end};
+use annals_example_weather::{Accuracy, CITIES, Settings, Station, Temperature, WEEK, termination};
 use annals_sqlite::SqliteBackend;
 
 #[tokio::main]
@@ -23,13 +23,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for city in CITIES {
         let temperature = format!("temperature::{city}");
         let accuracy = format!("accuracy::{city}");
-        // Every measurement is kept, whatever becomes of it in the buffer.
+        // Records every measurement in the push, although the buffer keeps only the latest.
         builder.configure::<Temperature>(StringKey::from_dynamic(&temperature), |reg| {
             reg.persist_buffer(BufferCfg::SingleLatest, &temperature)
                 .source(move |ctx, producer| async move {
                     let mut station = Station::of(city);
                     loop {
-                        // First, since a transform misses what is there before it listens.
+                        // Sleep first: a transform misses values pushed before it subscribes.
                         ctx.time().sleep(every).await;
                         if producer.produce(station.measure()).await.is_err() {
                             return;
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before: Vec<Accuracy> = db.query_range("accuracy::*", 0, u64::MAX).await?;
     println!("{} accuracies in {} from before", before.len(), history.display());
     println!("AimX on {socket}");
-    told_to_end().await?;
+    termination().await?;
 
     db.persistence()?.close().await?;
     let stored = db.persistence_stats()?.total.stored;

@@ -26,7 +26,7 @@ impl Capture {
         match catch_unwind(AssertUnwindSafe(|| self.record.try_record(value))) {
             Ok(Ok(())) => {}
             Ok(Err(RecorderError::Rejected(error))) => {
-                self.warn(&self.rejected, 1, "rejected, they cannot be stored", &error.to_string());
+                self.warn(&self.rejected, 1, "rejected for good", &error.to_string());
             }
             Ok(Err(refusal)) => self.lost(1, &refusal.to_string()),
             Err(_) => self.lost(1, "it panicked while it was serialized"),
@@ -52,12 +52,13 @@ impl Capture {
 
     fn lost(&self, values: u64, why: &str) {
         self.record.add_lost(values);
-        self.warn(&self.lost, values, "lost, they are not in the history", why);
+        self.warn(&self.lost, values, "lost", why);
     }
 
     fn warn(&self, limit: &Mutex<RateLimitedLog>, values: u64, what: &str, why: &str) {
         if let Some(values) = limit.lock().count(values, Instant::now()) {
-            log::warn(format_args!("{}: {values} values {what}: {why}", self.record.name()));
+            let noun = if values == 1 { "value" } else { "values" };
+            log::warn(format_args!("{}: {values} {noun} {what}: {why}", self.record.name()));
         }
     }
 }

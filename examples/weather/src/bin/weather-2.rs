@@ -9,7 +9,7 @@ use aimdb_core_2::remote::AimxConfig;
 use aimdb_core_2::{AimDbBuilder, StringKey, buffer::BufferCfg};
 use aimdb_tokio_adapter_2::{TokioAdapter, TokioRecordRegistrarExt};
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, AimxServer, RecordRegistrarPersistExt};
-use annals_example_weather::{Accuracy, CITIES, Settings, Station, Temperature, WEEK, told_to_end};
+use annals_example_weather::{Accuracy, CITIES, Settings, Station, Temperature, WEEK, termination};
 use annals_sqlite::SqliteBackend;
 
 #[tokio::main]
@@ -19,19 +19,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = AimDbBuilder::new()
         .runtime(Arc::new(TokioAdapter::new()?))
         .with_persistence(backend, WEEK)
-        // UdsServer does as well; this one says what is wrong with a record.query.
+        // Like UdsServer, with error messages for record.query.
         .with_connector(AimxServer::unix(AimxConfig::uds_default().socket_path(&socket)));
 
     for city in CITIES {
         let temperature = format!("temperature.{city}");
         let accuracy = format!("accuracy.{city}");
-        // Every measurement is kept, whatever becomes of it in the buffer.
+        // Records every measurement in the push, although the buffer keeps only the latest.
         builder.configure::<Temperature>(StringKey::from_dynamic(&temperature), |reg| {
             reg.persist_buffer(BufferCfg::SingleLatest, &temperature)
                 .source(move |ctx, producer| async move {
                     let mut station = Station::of(city);
                     loop {
-                        // First, since a transform misses what is there before it listens.
+                        // Sleep first: a transform misses values pushed before it subscribes.
                         ctx.time().sleep(every).await;
                         producer.produce(station.measure());
                     }
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("AimX on {socket}");
     tokio::select! {
         () = runner.run() => {}
-        told = told_to_end() => told?,
+        signal = termination() => signal?,
     }
 
     db.persistence()?.close().await?;
