@@ -12,6 +12,7 @@ use crate::query::Order;
 use crate::typed::QueryExt;
 
 mod calendar;
+mod exact;
 mod held;
 mod members;
 
