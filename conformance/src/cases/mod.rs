@@ -4,6 +4,10 @@ use crate::case::Case;
 use crate::contract::Clause;
 use crate::random;
 
+mod aggregate;
+mod aggregate_functions;
+mod aggregate_many;
+mod aggregate_random;
 mod batch;
 mod cancel;
 mod cleanup;
@@ -31,6 +35,10 @@ pub(crate) fn all() -> Vec<Case> {
         range::CASES,
         latest::CASES,
         typed::CASES,
+        aggregate::CASES,
+        aggregate_functions::CASES,
+        aggregate_many::CASES,
+        aggregate_random::CASES,
         batch::CASES,
         cleanup::CASES,
         durable::CASES,

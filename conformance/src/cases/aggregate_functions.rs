@@ -1,0 +1,475 @@
+//! FUNCTION: what is computed of the samples of a bucket.
+
+use std::time::Duration;
+
+use annals_core::{Batch, Interpolation, QueryExt, Row, Value};
+use serde_json::json;
+
+use super::aggregate::{answers, buckets, every, functions, same, whole};
+use crate::case::cases;
+use crate::check::{During, Verdict, ensure, equal, failure};
+use crate::context::{Context, Store, row};
+
+cases![
+    function_1_extremes_and_ends_are_exact,
+    function_1_ties_go_by_time_and_arrival,
+    function_2_nothing_is_lost_to_cancellation,
+    function_2_a_sum_beyond_the_range_is_infinite,
+    function_2_the_order_of_arrival_does_not_matter,
+    function_2_a_deviation_needs_two_samples,
+    function_3_percentiles_are_exact,
+    function_4_a_counter_rises_and_resets,
+    function_4_the_increase_starts_before_the_bucket,
+    function_5_a_value_holds_until_the_next_one,
+    function_5_a_value_reaches_into_buckets_without_rows,
+    function_5_a_window_cuts_what_is_held,
+    function_5_a_gap_ends_what_is_held,
+    function_5_lines_are_drawn_between_samples,
+    function_6_a_state_lasts_until_the_next_one,
+    function_6_scalars_are_compared_by_kind_and_value,
+    function_7_what_has_no_result_is_absent,
+];
+
+/// A store with numbers of the record `r`.
+async fn numbers(cx: &Context, samples: &[(u64, f64)]) -> Verdict<Store> {
+    let store = cx.fresh().await?;
+    for (at, value) in samples {
+        store.put("r", json!({ "v": value }), *at).await?;
+    }
+    Ok(store)
+}
+
+fn bucket(start: u64, end: u64, count: u64, results: Value) -> Value {
+    let mut bucket = json!({ "record": "r", "start": start, "end": end, "count": count });
+    if let (Some(bucket), Value::Object(results)) = (bucket.as_object_mut(), results) {
+        bucket.extend(results);
+    }
+    bucket
+}
+
+const ENDS: &str = "min,min_at,max,max_at,first,first_at,last,last_at";
+
+async fn function_1_extremes_and_ends_are_exact(cx: &Context) -> Verdict {
+    let samples = [(3, 0.1), (4, 0.3), (5, -5e-324), (9, 1e308), (12, -1e308), (19, 0.2)];
+    let store = numbers(cx, &samples).await?;
+    store.put("r", json!({ "v": "x" }), 2).await?;
+    store.put("r", json!({ "v": null }), 20).await?;
+    let asked = whole().member("v").functions(functions(ENDS)?);
+    let results = json!({ "skipped": 2, "min": -1e308, "min_at": 12, "max": 1e308, "max_at": 9,
+                          "first": 0.1, "first_at": 3, "last": 0.2, "last_at": 19 });
+    answers(&store, "all samples", "r", &asked, &[bucket(2, 21, 6, results)]).await?;
+    let asked = every(10).member("v").functions(functions(ENDS)?).range(4, 12);
+    let expected = [
+        bucket(
+            0,
+            10,
+            3,
+            json!({ "min": -5e-324, "min_at": 5, "max": 1e308, "max_at": 9,
+                    "first": 0.3, "first_at": 4, "last": 1e308, "last_at": 9 }),
+        ),
+        bucket(
+            10,
+            20,
+            1,
+            json!({ "min": -1e308, "min_at": 12, "max": -1e308, "max_at": 12,
+                    "first": -1e308, "first_at": 12, "last": -1e308, "last_at": 12 }),
+        ),
+    ];
+    answers(&store, "samples from 4 to 12", "r", &asked, &expected).await
+}
+
+async fn function_1_ties_go_by_time_and_arrival(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    // Equal times across batches, in batches, and late.
+    let rows = |samples: &[(u64, i64)]| -> Verdict<Vec<Row>> {
+        samples.iter().map(|(at, value)| row("r", json!({ "v": value }), *at)).collect()
+    };
+    store.load(rows(&[(5, 30), (5, 10), (9, 70), (9, 60)])?).await?;
+    store.put("r", json!({ "v": 70 }), 7).await?;
+    store.load(rows(&[(9, 50), (9, 70), (5, 10), (7, 10)])?).await?;
+    store.put("r", json!({ "v": 40 }), 9).await?;
+    let asked = whole().member("v").functions(functions(ENDS)?);
+    let results = json!({ "min": 10, "min_at": 5, "max": 70, "max_at": 7,
+                          "first": 30, "first_at": 5, "last": 40, "last_at": 9 });
+    answers(&store, "samples of equal times", "r", &asked, &[bucket(5, 10, 10, results)]).await
+}
+
+async fn function_2_nothing_is_lost_to_cancellation(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    let offset = [1e9 + 0.001, 1e9 + 0.002, 1e9 + 0.004];
+    // What is left of them is a few thousandths: the numbers themselves are not exact.
+    let spread = {
+        let [a, b, c] = offset.map(|value| value - 1e9);
+        let mean = (a + b + c) / 3.0;
+        ([a, b, c].iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / 2.0).sqrt()
+    };
+    let cases: [(&str, &[f64], f64, f64, f64); 7] = [
+        ("1e16", &[1e16, 1.0, -1e16], 1.0, 1.0 / 3.0, 1e16),
+        (
+            "2^53",
+            &[9_007_199_254_740_992.0, 1.0, 1.0],
+            9_007_199_254_740_994.0,
+            3_002_399_751_580_331.333,
+            5_200_308_914_369_307.0,
+        ),
+        ("1e308", &[1e308, 1e-5, -1e308, 1e-5], 2e-5, 5e-6, 8.164_965_809_277_26e307),
+        ("tenths", &[0.1; 1_000], 100.000_000_000_000_005_55, 0.1, 0.0),
+        ("offset", &offset, 3e9 + 0.007, 1e9 + 0.007 / 3.0, spread),
+        ("tiny", &[1e-300, 3e-300], 4e-300, 2e-300, 2_f64.sqrt() * 1e-300),
+        ("equal", &[1e308, 1e308, 1e308], f64::INFINITY, 1e308, 0.0),
+    ];
+    for (record, values, ..) in &cases {
+        let rows: Verdict<Vec<Row>> =
+            (0..).zip(*values).map(|(at, value)| row(record, json!(value), at)).collect();
+        store.load(rows?).await?;
+    }
+    let asked = whole().functions(functions("sum,mean,stddev")?);
+    for (record, values, sum, mean, stddev) in cases {
+        // As JSON an infinite sum is null.
+        let expected = json!({ "record": record, "start": 0, "end": values.len(),
+            "count": values.len(), "sum": sum, "mean": mean, "stddev": stddev });
+        answers(&store, &format!("the sums of {record}"), record, &asked, &[expected]).await?;
+    }
+    Ok(())
+}
+
+async fn function_2_a_sum_beyond_the_range_is_infinite(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    for (record, sign) in [("above", 1.0), ("below", -1.0)] {
+        for at in 0..3 {
+            store.put(record, json!(sign * 1.5e308), at).await?;
+        }
+        let asked = whole().functions(functions("sum,mean")?);
+        let got = store.aggregate(record, &asked).await.during("aggregating")?;
+        let sum = got.first().and_then(|bucket| bucket.get("sum"));
+        equal(format!("the sum {record} the range"), &sum, &Some(sign * f64::INFINITY))?;
+        let expected = json!({ "record": record, "start": 0, "end": 3, "count": 3, "sum": null,
+                               "mean": sign * 1.5e308 });
+        same("its JSON", &super::aggregate::as_json(&got)?, &[expected])?;
+    }
+    Ok(())
+}
+
+async fn function_2_the_order_of_arrival_does_not_matter(cx: &Context) -> Verdict {
+    const ROWS: u64 = 400;
+    let store = cx.fresh().await?;
+    // Whole multiples of 2^-20 with a great offset: the exact results are known from integers.
+    let value = |number: u64| (number * number * 7_919 % 1_000_003) as f64 / 1_048_576.0;
+    let offset = 4_294_967_296.0;
+    let forwards = (0..ROWS).map(|at| row("forwards", offset + value(at), at));
+    let backwards = (0..ROWS).rev().map(|at| row("backwards", offset + value(ROWS - 1 - at), at));
+    store.load(forwards.collect::<Verdict<Vec<Row>>>()?).await?;
+    store.load(backwards.collect::<Verdict<Vec<Row>>>()?).await?;
+    let units: Vec<i128> = (0..ROWS).map(|at| (value(at) * 1_048_576.0) as i128).collect();
+    let (sum, squares) = (units.iter().sum::<i128>(), units.iter().map(|u| u * u).sum::<i128>());
+    let count = i128::from(ROWS);
+    let variance = (count * squares - sum * sum) as f64 / (count * (count - 1)) as f64;
+    let exact_sum = (sum as f64) / 1_048_576.0 + offset * ROWS as f64;
+    let asked = whole().functions(functions("sum,mean,stddev")?);
+    for record in ["forwards", "backwards"] {
+        let expected = json!({ "record": record, "start": 0, "end": ROWS, "count": ROWS,
+            "sum": exact_sum, "mean": exact_sum / ROWS as f64,
+            "stddev": variance.sqrt() / 1_048_576.0 });
+        answers(&store, record, record, &asked, &[expected]).await?;
+    }
+    Ok(())
+}
+
+async fn function_2_a_deviation_needs_two_samples(cx: &Context) -> Verdict {
+    let store = numbers(cx, &[(1, 4.0), (11, 2.0), (12, 4.0), (21, 3.0), (22, 3.0)]).await?;
+    store.put("r", json!({}), 2).await?;
+    let asked = every(10).member("v").functions(functions("stddev")?);
+    let expected = [
+        bucket(0, 10, 1, json!({ "skipped": 1 })),
+        bucket(10, 20, 2, json!({ "stddev": 2_f64.sqrt() })),
+        bucket(20, 30, 2, json!({ "stddev": 0 })),
+    ];
+    answers(&store, "deviations", "r", &asked, &expected).await
+}
+
+async fn function_3_percentiles_are_exact(cx: &Context) -> Verdict {
+    let samples: Vec<(u64, f64)> = [35.0, 15.0, 50.0, 20.0, 40.0]
+        .into_iter()
+        .zip(0..)
+        .map(|(value, at)| (at, value))
+        .chain((0..100).map(|at| (1_000 + at, ((at * 37) % 100) as f64)))
+        .chain([(2_000, -1e308), (2_001, 1e308)])
+        .chain([(3_000, 7.0)])
+        .collect();
+    let store = numbers(cx, &samples).await?;
+    store.put("r", json!({ "v": "z" }), 3_001).await?;
+    let names = "p0,p5,p30,p40,median,p50,p95,p99.9,p100";
+    let asked = every(1_000).member("v").functions(functions(names)?);
+    let expected = [
+        bucket(
+            0,
+            1_000,
+            5,
+            json!({ "p0": 15, "p5": 16, "p30": 23, "p40": 29, "median": 35,
+            "p50": 35, "p95": 48, "p99.9": 49.96, "p100": 50 }),
+        ),
+        bucket(
+            1_000,
+            2_000,
+            100,
+            json!({ "p0": 0, "p5": 4.95, "p30": 29.7, "p40": 39.6,
+            "median": 49.5, "p50": 49.5, "p95": 94.05, "p99.9": 98.901, "p100": 99 }),
+        ),
+        bucket(
+            2_000,
+            3_000,
+            2,
+            json!({ "p0": -1e308, "p5": -9e307, "p30": -4e307, "p40": -2e307,
+            "median": 0, "p50": 0, "p95": 9e307, "p99.9": 9.98e307, "p100": 1e308 }),
+        ),
+        bucket(
+            3_000,
+            4_000,
+            1,
+            json!({ "skipped": 1, "p0": 7, "p5": 7, "p30": 7, "p40": 7,
+            "median": 7, "p50": 7, "p95": 7, "p99.9": 7, "p100": 7 }),
+        ),
+    ];
+    answers(&store, "percentiles", "r", &asked, &expected).await
+}
+
+async fn function_4_a_counter_rises_and_resets(cx: &Context) -> Verdict {
+    let samples =
+        [(0, 10.0), (10, 14.0), (20, 3.0), (30, 3.0), (40, 8.5), (1_000, 9.0), (1_500, 1.0)];
+    let store = numbers(cx, &samples).await?;
+    store.put("r", json!({ "v": "reset" }), 15).await?;
+    let asked = every(1_000).member("v").functions(functions("delta,increase,rate")?);
+    let expected = [
+        // 4, then 3 after a reset, and 5.5; from the first sample on a second is covered.
+        bucket(0, 1_000, 5, json!({ "skipped": 1, "delta": -1.5, "increase": 12.5, "rate": 12.5 })),
+        // From 8.5 on, and then 1 after a reset.
+        bucket(1_000, 2_000, 2, json!({ "delta": -8, "increase": 1.5, "rate": 1.5 })),
+    ];
+    let bounded = asked.clone().range(0, 1_999);
+    answers(&store, "a counter", "r", &bounded, &expected).await?;
+    let covered = whole().member("v").functions(functions("increase,rate")?).range(0, 3_999);
+    let expected = bucket(0, 4_000, 7, json!({ "skipped": 1, "increase": 14, "rate": 3.5 }));
+    answers(&store, "a counter in one bucket", "r", &covered, &[expected]).await
+}
+
+async fn function_4_the_increase_starts_before_the_bucket(cx: &Context) -> Verdict {
+    let store = numbers(cx, &[(100, 5.0), (900, 7.0), (3_100, 12.0)]).await?;
+    store.put("r", json!({ "w": 1 }), 950).await?;
+    let asked = every(1_000).member("v").functions(functions("delta,increase")?);
+    let last = bucket(3_000, 4_000, 1, json!({ "delta": 0, "increase": 5 }));
+    let first = bucket(0, 1_000, 2, json!({ "skipped": 1, "delta": 2, "increase": 2 }));
+    answers(&store, "all buckets", "r", &asked, &[first, last.clone()]).await?;
+    // The sample before the window, past a row without one, and before the cut bucket.
+    let later = asked.clone().start_time(1_000);
+    answers(&store, "from 1000 on", "r", &later, std::slice::from_ref(&last)).await?;
+    let cut = asked.range(500, 999);
+    let expected = bucket(0, 1_000, 1, json!({ "skipped": 1, "delta": 0, "increase": 2 }));
+    answers(&store, "from 500 to 999", "r", &cut, &[expected]).await
+}
+
+const WEIGHTED: &str = "time_weighted_mean,integral,covered_ms";
+
+/// The results for a mean over so many milliseconds.
+fn weighted(mean: f64, covered: u64) -> Value {
+    json!({ "time_weighted_mean": mean, "integral": mean * covered as f64 / 1_000.0,
+            "covered_ms": covered })
+}
+
+async fn function_5_a_value_holds_until_the_next_one(cx: &Context) -> Verdict {
+    // A second of 10, three of 20, and then 40.
+    let store = numbers(cx, &[(2_000, 10.0), (3_000, 20.0), (6_000, 40.0)]).await?;
+    store.put("r", json!({ "v": "gone" }), 4_000).await?;
+    let asked = every(10_000).member("v").functions(functions(WEIGHTED)?).range(0, 9_999);
+    let mut expected = bucket(0, 10_000, 3, weighted(28.75, 8_000));
+    expected["skipped"] = json!(1);
+    answers(&store, "until the bucket's end", "r", &asked, &[expected]).await?;
+    let mut expected = bucket(0, 10_000, 3, weighted(22.0, 5_000));
+    expected["skipped"] = json!(1);
+    let now = asked.clone().now(7_000);
+    answers(&store, "until now", "r", &now, &[expected.clone()]).await?;
+    let window = asked.range(0, 6_999);
+    answers(&store, "until the window's end", "r", &window, &[expected]).await?;
+    // Of equal times the last to arrive holds.
+    store.put("r", json!({ "v": 0 }), 6_000).await?;
+    store.put("r", json!({ "v": 100 }), 6_000).await?;
+    let whole = whole().member("v").functions(functions(WEIGHTED)?).range(6_000, 6_999);
+    let expected = bucket(6_000, 7_000, 3, weighted(100.0, 1_000));
+    answers(&store, "equal times", "r", &whole, &[expected]).await
+}
+
+async fn function_5_a_value_reaches_into_buckets_without_rows(cx: &Context) -> Verdict {
+    let store = numbers(cx, &[(1_500, 8.0), (4_250, 4.0)]).await?;
+    let asked = every(1_000).member("v").functions(functions(WEIGHTED)?).range(0, 5_999);
+    let expected = [
+        bucket(1_000, 2_000, 1, weighted(8.0, 500)),
+        bucket(2_000, 3_000, 0, weighted(8.0, 1_000)),
+        bucket(3_000, 4_000, 0, weighted(8.0, 1_000)),
+        bucket(4_000, 5_000, 1, weighted(5.0, 1_000)),
+        bucket(5_000, 6_000, 0, weighted(4.0, 1_000)),
+    ];
+    answers(&store, "all buckets", "r", &asked, &expected).await?;
+    // No row of the window is needed.
+    let later = asked.clone().range(2_000, 3_999);
+    answers(&store, "from 2000 to 3999", "r", &later, &expected[1..3]).await?;
+    let open = asked.clone().start_time(5_000).end_time(u64::MAX).now(7_500);
+    let rest = [
+        expected[4].clone(),
+        bucket(6_000, 7_000, 0, weighted(4.0, 1_000)),
+        bucket(7_000, 8_000, 0, weighted(4.0, 500)),
+    ];
+    answers(&store, "from 5000 until now", "r", &open, &rest).await?;
+    let before = asked.range(0, 999);
+    answers(&store, "before the first sample", "r", &before, &[]).await
+}
+
+async fn function_5_a_window_cuts_what_is_held(cx: &Context) -> Verdict {
+    let store = numbers(cx, &[(100, 1.0), (1_200, 2.0), (1_700, 3.0), (2_500, 4.0)]).await?;
+    let asked = every(1_000).member("v").functions(functions(WEIGHTED)?).range(1_500, 2_749);
+    let expected = [
+        // The sample at 1200 is in the bucket, but before the window.
+        bucket(1_000, 2_000, 1, weighted((2.0 * 200.0 + 3.0 * 300.0) / 500.0, 500)),
+        bucket(2_000, 3_000, 1, weighted((3.0 * 500.0 + 4.0 * 250.0) / 750.0, 750)),
+    ];
+    answers(&store, "a window that cuts buckets", "r", &asked, &expected).await?;
+    let one = whole().member("v").functions(functions(WEIGHTED)?).range(1_500, 2_749);
+    let expected = bucket(1_500, 2_750, 2, weighted(3_800.0 / 1_250.0, 1_250));
+    answers(&store, "a single bucket", "r", &one, &[expected]).await
+}
+
+async fn function_5_a_gap_ends_what_is_held(cx: &Context) -> Verdict {
+    let store = numbers(cx, &[(0, 2.0), (500, 4.0), (3_200, 6.0)]).await?;
+    let asked = every(1_000)
+        .member("v")
+        .functions(functions(WEIGHTED)?)
+        .max_gap(Duration::from_millis(800))
+        .range(0, 4_999);
+    let expected = [
+        bucket(0, 1_000, 2, weighted(3.0, 1_000)),
+        bucket(1_000, 2_000, 0, weighted(4.0, 300)),
+        bucket(3_000, 4_000, 1, weighted(6.0, 800)),
+    ];
+    answers(&store, "values that hold for 800 ms", "r", &asked, &expected).await
+}
+
+async fn function_5_lines_are_drawn_between_samples(cx: &Context) -> Verdict {
+    let store = numbers(cx, &[(500, 0.0), (2_500, 20.0), (2_750, 40.0)]).await?;
+    let asked = every(1_000)
+        .member("v")
+        .functions(functions(WEIGHTED)?)
+        .interpolation(Interpolation::Linear);
+    let expected = [
+        bucket(0, 1_000, 1, weighted(2.5, 500)),
+        bucket(1_000, 2_000, 0, weighted(10.0, 1_000)),
+        // 15 to 20, 20 to 40, and then 40.
+        bucket(2_000, 3_000, 2, weighted(17.5 * 0.5 + 30.0 * 0.25 + 40.0 * 0.25, 1_000)),
+    ];
+    let all = asked.clone().range(0, 2_999);
+    answers(&store, "lines across buckets", "r", &all, &expected).await?;
+    let cut = asked.clone().range(1_500, 2_749);
+    let expected = [
+        bucket(1_000, 2_000, 0, weighted(12.5, 500)),
+        // The line to the sample after the window is not drawn: 20 holds.
+        bucket(2_000, 3_000, 1, weighted((17.5 * 500.0 + 20.0 * 250.0) / 750.0, 750)),
+    ];
+    answers(&store, "lines of a window", "r", &cut, &expected).await?;
+    let gap = asked.max_gap(Duration::from_millis(1_000)).range(0, 1_999);
+    let expected =
+        [bucket(0, 1_000, 1, weighted(0.0, 500)), bucket(1_000, 2_000, 0, weighted(0.0, 500))];
+    // The next sample is after the window.
+    answers(&store, "a line that ends with a gap", "r", &gap, &expected).await
+}
+
+async fn function_6_a_state_lasts_until_the_next_one(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    for (at, value) in [
+        (1_000, json!({ "door": "open" })),
+        (1_500, json!({ "battery": 80 })),
+        (2_500, json!({ "door": "closed" })),
+        (4_500, json!({ "door": "open" })),
+        (4_600, json!({ "door": ["open"] })),
+        (4_700, json!({ "door": "open" })),
+    ] {
+        store.put("r", value, at).await?;
+    }
+    let names = "duration{\"open\"},duration{\"closed\"}";
+    let asked = every(1_000).member("door").functions(functions(names)?).range(0, 5_999);
+    let lasting = |open: u64, closed: u64| json!({ "duration{\"open\"}": open, "duration{\"closed\"}": closed });
+    let with_skipped = |mut bucket: Value, skipped: u64| {
+        bucket["skipped"] = json!(skipped);
+        bucket
+    };
+    let expected = [
+        with_skipped(bucket(1_000, 2_000, 0, lasting(1_000, 0)), 2),
+        with_skipped(bucket(2_000, 3_000, 0, lasting(500, 500)), 1),
+        bucket(3_000, 4_000, 0, lasting(0, 1_000)),
+        with_skipped(bucket(4_000, 5_000, 0, lasting(400, 500)), 3),
+        bucket(5_000, 6_000, 0, lasting(1_000, 0)),
+    ];
+    answers(&store, "a door", "r", &asked, &expected).await?;
+    let later = asked.clone().range(3_200, 3_299);
+    let held = bucket(3_000, 4_000, 0, lasting(0, 100));
+    answers(&store, "the state before the window", "r", &later, &[held]).await?;
+    let now = asked.clone().range(4_000, 9_999).now(5_250);
+    let expected = [expected[3].clone(), bucket(5_000, 6_000, 0, lasting(250, 0))];
+    answers(&store, "a state until now", "r", &now, &expected).await?;
+    let gap = asked.max_gap(Duration::from_millis(300)).range(1_000, 3_999);
+    let expected = [
+        with_skipped(bucket(1_000, 2_000, 0, lasting(300, 0)), 2),
+        with_skipped(bucket(2_000, 3_000, 0, lasting(0, 300)), 1),
+    ];
+    answers(&store, "a state that holds for 300 ms", "r", &gap, &expected).await
+}
+
+async fn function_6_scalars_are_compared_by_kind_and_value(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    let values = [
+        json!(1),
+        json!(1.0),
+        json!(true),
+        json!("1"),
+        json!(null),
+        json!((1_u64 << 53) + 1),
+        json!(1_u64 << 53),
+        json!("a\u{0}\"b"),
+        json!("\u{e9}"),
+        json!({}),
+    ];
+    let count = values.len() as u64;
+    for (at, value) in (0..).step_by(10).zip(values) {
+        store.put("r", value, at).await?;
+    }
+    let names = "duration{1},duration{1e0},duration{true},duration{\"1\"},duration{null},\
+                 duration{9007199254740993},duration{\"a\\u0000\\\"b\"},duration{\"e\u{301}\"},\
+                 duration{\"\u{e9}\"},duration{0}";
+    let asked = whole().functions(functions(names)?).range(0, count * 10 - 1);
+    let got = buckets(&store, "r", &asked).await?;
+    let bucket = got.first().ok_or_else(|| failure("the answer", "a bucket", "none"))?;
+    for (name, expected) in functions(names)?.iter().zip([20, 20, 10, 10, 10, 10, 10, 0, 10, 0]) {
+        let lasted = bucket[name.name()].as_u64();
+        equal(format!("{name} in {bucket}"), &lasted, &Some(expected))?;
+    }
+    Ok(())
+}
+
+async fn function_7_what_has_no_result_is_absent(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    store
+        .store_batch(&Batch::new([row("r", "x", 5)?, row("r", 2, 15)?]))
+        .await
+        .during("storing")?;
+    let all = "sum,mean,min,min_at,max,max_at,first,first_at,last,last_at,stddev,median,p95,delta,\
+               increase,rate,time_weighted_mean,integral,covered_ms";
+    let asked = every(10).functions(functions(all)?).fill(annals_core::Fill::Null).range(0, 12);
+    let expected = [bucket(0, 10, 0, json!({ "skipped": 1 })), bucket(10, 20, 0, json!({}))];
+    answers(&store, "buckets without samples", "r", &asked, &expected).await?;
+    let shown = every(10).functions(functions("skipped")?).range(10, 19);
+    let expected = bucket(10, 20, 1, json!({ "skipped": 0 }));
+    answers(&store, "skipped if it is asked for", "r", &shown, &[expected]).await?;
+    // The default is count, mean, min and max.
+    let expected = bucket(10, 20, 1, json!({ "mean": 2, "min": 2, "max": 2 }));
+    let default = every(10).range(10, 19);
+    answers(&store, "the functions of a plain question", "r", &default, &[expected]).await?;
+    let got = store.aggregate("r", &default).await.during("aggregating")?;
+    let absent = got.iter().all(|bucket| bucket.get("sum").is_none());
+    ensure(absent, "a function that nobody asked for", "none", got)
+}
