@@ -106,7 +106,7 @@ fn value() -> impl Strategy<Value = Value> {
 fn time() -> impl Strategy<Value = u64> {
     prop_oneof![
         // A few times within hours of each other, so that rows share them.
-        4 => (0..150_u64).prop_map(|half_hours| START + half_hours * HOUR / 2),
+        4 => (0..25_u64).prop_map(|hours| START + hours * 3 * HOUR),
         2 => (0..75 * HOUR).prop_map(|millis| START + millis),
     ]
 }

@@ -9,6 +9,7 @@ mod shelf;
 mod three_methods;
 mod twist;
 mod wrong;
+mod wrong_aggregates;
 mod wrong_patterns;
 mod wrong_reads;
 mod wrong_writes;

@@ -9,6 +9,7 @@ use annals_core::MemoryBackend;
 use crate::journal::{Flaw, JournalHarness};
 use crate::three_methods::ThreeMethods;
 use crate::twist::{Twist, Twisted};
+use crate::wrong_aggregates::*;
 use crate::wrong_patterns::*;
 use crate::wrong_reads::*;
 use crate::wrong_writes::*;
@@ -67,6 +68,7 @@ fn journal(name: &str, flaw: Flaw, breaks: &'static [&'static str]) -> Subject {
 pub(crate) fn subjects() -> Vec<Subject> {
     let mut subjects = right();
     subjects.extend(wrong_reads());
+    subjects.extend(wrong_aggregates());
     subjects.extend(wrong_writes());
     subjects.extend(wrong_journals());
     subjects
@@ -117,6 +119,64 @@ fn wrong_reads() -> Vec<Subject> {
         twisted("empty_pattern_is_everything", || EmptyIsEverything, &["PATTERN-3"])
             .unseen_by_random(),
         twisted("one_grammar_only", || OneGrammar, &["PATTERN-5"]),
+    ]
+}
+
+fn wrong_aggregates() -> Vec<Subject> {
+    vec![
+        twisted("booleans_are_no_samples", || Rows(without_booleans), &["SAMPLE-1"]),
+        twisted("null_is_zero", || Rows(null_is_zero), &["SAMPLE-1", "FUNCTION-1"]),
+        twisted("origin_is_the_epoch", || Asks(from_the_epoch), &["BUCKET-1"]).unseen_by_random(),
+        twisted("days_of_utc", || Asks(utc), &["BUCKET-2"]),
+        twisted(
+            "buckets_begin_with_a_row",
+            || Answers(begin_with_a_row),
+            &["BUCKET-3", "FUNCTION-1", "FUNCTION-5"],
+        ),
+        twisted(
+            "buckets_are_clipped",
+            || Answers(clipped),
+            &[
+                "BUCKET-2",
+                "BUCKET-4",
+                "FUNCTION-1",
+                "FUNCTION-4",
+                "FUNCTION-5",
+                "FUNCTION-6",
+                "FUNCTION-7",
+                "FILL-1",
+            ],
+        ),
+        twisted(
+            "window_without_its_end",
+            || Asks(without_the_end),
+            &[
+                "BUCKET-2",
+                "BUCKET-3",
+                "BUCKET-4",
+                "FUNCTION-1",
+                "FUNCTION-4",
+                "FUNCTION-5",
+                "FUNCTION-6",
+                "FILL-1",
+            ],
+        ),
+        twisted("a_wide_window_is_refused", || WideWindows, &["BUCKET-5"]).unseen_by_random(),
+        twisted("newest_record_first", || Answers(last_record_first), &["BUCKET-6"]),
+        twisted("a_query_for_each_record", || OneByOne, &["BUCKET-6"]).unseen_by_random(),
+        twisted("last_of_equals_is_first", || Rows(equals_reversed), &["FUNCTION-1"]),
+        twisted("sums_are_rounded", || Partials(rounded_sum), &["FUNCTION-2"]).unseen_by_random(),
+        twisted("nearest_rank", || Partials(nearest_rank), &["FUNCTION-3"]),
+        twisted("increase_within_the_bucket", || ForgetsBefore(increases), &["FUNCTION-4"]),
+        twisted("held_within_the_window", || ForgetsBefore(holds), &["FUNCTION-5", "FUNCTION-6"]),
+        twisted("held_for_ever", || Asks(held_for_ever), &["FUNCTION-5", "FUNCTION-6"]),
+        twisted("held_across_gaps", || Asks(across_gaps), &["FUNCTION-5", "FUNCTION-6"]),
+        twisted("always_steps", || Asks(steps), &["FUNCTION-5"]),
+        twisted("states_are_text", || Rows(states_are_text), &["FUNCTION-6"]).unseen_by_random(),
+        twisted("empty_is_filled", || Answers(empty_is_filled), &["FUNCTION-7", "FILL-1"]),
+        twisted("filled_within_the_window", || ForgetsBefore(fills), &["FILL-1", "GROUP-1"]),
+        twisted("never_filled", || Asks(never_filled), &["BUCKET-5", "FILL-1", "GROUP-1"]),
+        twisted("never_merged", || Asks(never_merged), &["GROUP-1"]),
     ]
 }
 

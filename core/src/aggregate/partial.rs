@@ -95,7 +95,7 @@ impl Partial {
     /// [`Plan::percentiles`](super::Plan::percentiles). They cannot be merged with other rows.
     #[must_use]
     pub fn with_percentiles(self, percentiles: Vec<f64>) -> Self {
-        Self { percentiles, ..self }
+        Self { percentiles, samples: Vec::new(), ..self }
     }
 
     /// Sets what lies between the first and the last sample and nowhere else: the area (value ×

@@ -195,6 +195,11 @@ impl Aggregate {
         Self { now: Some(now), ..self }
     }
 
+    /// The width of a bucket; `None` for a single one.
+    pub fn width(&self) -> Option<Width> {
+        self.width
+    }
+
     /// The functions that are asked for, in their order.
     pub fn shown(&self) -> &[Function] {
         &self.functions
