@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals_core::{Batch, Interpolation, QueryExt, Row, Value};
+use annals_core::{Batch, Fill, Interpolation, QueryExt, Row, Value};
 use serde_json::json;
 
 use super::aggregate::{answers, buckets, every, functions, same, whole};
@@ -459,9 +459,11 @@ async fn function_7_what_has_no_result_is_absent(cx: &Context) -> Verdict {
         .during("storing")?;
     let all = "sum,mean,min,min_at,max,max_at,first,first_at,last,last_at,stddev,median,p95,delta,\
                increase,rate,time_weighted_mean,integral,covered_ms";
-    let asked = every(10).functions(functions(all)?).fill(annals_core::Fill::Null).range(0, 12);
+    let asked = every(10).functions(functions(all)?).fill(Fill::Null).range(0, 12);
     let expected = [bucket(0, 10, 0, json!({ "skipped": 1 })), bucket(10, 20, 0, json!({}))];
     answers(&store, "buckets without samples", "r", &asked, &expected).await?;
+    let plain = every(10).fill(Fill::Null).range(0, 12);
+    answers(&store, "the same of a plain question", "r", &plain, &expected).await?;
     let shown = every(10).functions(functions("skipped")?).range(10, 19);
     let expected = bucket(10, 20, 1, json!({ "skipped": 0 }));
     answers(&store, "skipped if it is asked for", "r", &shown, &[expected]).await?;

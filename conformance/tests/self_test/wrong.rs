@@ -85,7 +85,7 @@ fn right() -> Vec<Subject> {
 
 fn wrong_reads() -> Vec<Subject> {
     vec![
-        twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2"]),
+        twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2", "ASOF-1"]),
         twisted("exclusive_start", || ExclusiveStart, &["RANGE-2"]),
         twisted(
             "start_is_not_looked_at",
@@ -94,10 +94,10 @@ fn wrong_reads() -> Vec<Subject> {
         ),
         twisted("window_means_latest", || WindowMeansLatest, &["RANGE-1", "RANGE-2", "RANGE-3"]),
         twisted("crossed_bounds_are_swapped", || SwapsBounds, &["RANGE-3"]),
-        twisted("great_bounds_are_refused", || RefusesGreatBounds, &["RANGE-3"]),
+        twisted("great_bounds_are_refused", || RefusesGreatBounds, &["RANGE-3", "ASOF-1"]),
         twisted("limit_zero_is_everything", || ZeroIsEverything, &["LATEST-2"]),
-        twisted("limit_for_the_whole_query", || GlobalLimit, &["LATEST-1"]),
-        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1"]),
+        twisted("limit_for_the_whole_query", || GlobalLimit, &["LATEST-1", "ASOF-1"]),
+        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1", "ASOF-1"]),
         twisted("limit_takes_the_oldest", || LimitTakesOldest, &["LATEST-1"]),
         twisted("full_scan", || FullScan, &["LATEST-3"]).unseen_by_random(),
         twisted("hidden_cap", || Cap, &["QUERY-2"]).unseen_by_random(),
@@ -109,7 +109,11 @@ fn wrong_reads() -> Vec<Subject> {
         twisted("listing_miscounts", || Miscounts, &["QUERY-5"]),
         twisted("one_row_per_time", || OneRowPerTime, &["TIME-3"]),
         twisted("first_of_equals_first", || FirstOfEqualsFirst, &["TIME-3", "BATCH-2", "RECORD-3"]),
-        twisted("first_of_equals_is_latest", || FirstOfEqualsIsLatest, &["TIME-2", "RECORD-2"]),
+        twisted(
+            "first_of_equals_is_latest",
+            || FirstOfEqualsIsLatest,
+            &["TIME-2", "RECORD-2", "ASOF-1"],
+        ),
         twisted("order_of_a_locale", || LocaleOrder, &["NAME-3"]),
         twisted("case_is_folded", || Matching(without_case), &["NAME-3"]),
         twisted("like_pattern", || Matching(like), &["PATTERN-2"]),
@@ -201,9 +205,13 @@ fn wrong_writes() -> Vec<Subject> {
     vec![
         twisted("names_with_stars", || Takes(stars), &["NAME-2"]),
         twisted("names_with_nul", || Takes(nuls), &["NAME-2"]),
-        twisted("single_precision", || Values(single_precision), &["VALUE-1"]),
+        twisted(
+            "single_precision",
+            || Values(single_precision),
+            &["VALUE-1", "SAMPLE-1", "FUNCTION-1", "FUNCTION-2"],
+        ),
         twisted("no_negative_zero", || Values(no_negative_zero), &["VALUE-1"]),
-        twisted("no_nul_in_strings", || Values(no_nul), &["VALUE-1"]),
+        twisted("no_nul_in_strings", || Values(no_nul), &["VALUE-1", "FUNCTION-6"]),
         twisted("signed_integers_only", || Values(signed_integers), &["VALUE-1"]),
         twisted("too_deep_is_null", || Takes(deep_values), &["VALUE-2"]).unseen_by_random(),
         Subject::new(Suite::in_memory("no_size_limit", unlimited), &["VALUE-3"]).unseen_by_random(),
@@ -212,7 +220,11 @@ fn wrong_writes() -> Vec<Subject> {
         twisted("late_times_are_clamped", || Takes(late_times), &["TIME-1"]),
         twisted("half_a_batch", || HalfBatch, &["BATCH-1"]),
         twisted("invalid_row_is_not_named", || UnnamedRow, &["BATCH-1"]),
-        twisted("backwards_batch", || BackwardsBatch, &["BATCH-2", "TIME-3", "RECORD-3"]),
+        twisted(
+            "backwards_batch",
+            || BackwardsBatch,
+            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1"],
+        ),
         twisted("ids_are_ignored", || IgnoresIds, &["DURABLE-4"]),
         twisted("broken_by_dropping", BrokenByDropping::default, &["CONCURRENT-2"])
             .unseen_by_random(),
