@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::check::{During, Verdict, failure, skip};
+use crate::check::{During, Verdict, equal, failure, skip};
 use crate::context::{Context, within};
 use crate::suite::Suite;
 
@@ -30,14 +30,19 @@ const MARK: &str = "annals-child ";
 pub(crate) enum Role {
     /// Stores rows until it is killed. `writers` tasks at once, each to its own record `w<n>`, row
     /// `i` with the value `i` at `i / 4`; `batch` rows at a time, each batch with an id, or with
-    /// `batch: 0` one by one. Says `ack <writer> <rows stored so far>` after each answer.
+    /// `batch: 0` one by one. Says `send <writer> <rows stored so far>` before each batch of a single
+    /// writer, and `ack <writer> <rows stored so far>` after each answer.
     Write { writers: usize, batch: usize },
     /// Opens and initializes the store, stores one row to `record`, and says `opened`, or `refused
     /// <why>`. Keeps the store open until its input ends.
     Open { record: String },
-    /// Streams all records together after reading them one by one, and says `growth <bytes>`: by
-    /// how much the memory of the process grew over the second reading at most.
-    Measure { records: Vec<String> },
+    /// Stores rows to two records and says `stored`, waits for a row of the parent's and says
+    /// `seen`, waits until everything has been cleaned up, stores again and says `stored again`.
+    Share,
+    /// Streams all rows in one go after reading them window by window, and says `growth <bytes>`:
+    /// by how much the memory of the process grew over the second reading at most. Each record has
+    /// rows at 0, 1, 2, …, as many as it says here.
+    Measure { records: Vec<(String, u64)> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,6 +64,7 @@ pub(crate) fn serve(suites: &[Suite]) -> Option<ExitCode> {
     };
     // Another suite of this program may be the one that is meant.
     let suite = suites.iter().find(|suite| suite.name() == task.suite)?;
+    tell("started");
     thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         process::exit(0);
@@ -93,6 +99,7 @@ pub(crate) struct Child {
     /// Held open: the child ends when it is closed.
     input: Option<ChildStdin>,
     lines: UnboundedReceiver<String>,
+    patience: Duration,
 }
 
 impl Drop for Child {
@@ -102,10 +109,11 @@ impl Drop for Child {
     }
 }
 
-/// Held while a process is started, and shared while a store is opened.
+/// Held until a new process says that it runs, and shared while a store is opened.
 ///
 /// Until the new process runs its program it holds copies of all open files, their locks among
-/// them. A store that another case closes meanwhile would still be in use when it is opened again.
+/// them, and for a moment after the system has told the parent that it does. A store that another
+/// case closes meanwhile would still be in use when it is opened again.
 pub(crate) static STARTING: RwLock<()> = RwLock::const_new(());
 
 impl Context {
@@ -131,11 +139,8 @@ impl Context {
             .env(VARIABLE, serde_json::to_string(&task).during("writing a child's task")?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let started = {
-            let _alone = STARTING.write().await;
-            command.spawn()
-        };
-        let mut process = started.during("starting a child process")?;
+        let _alone = STARTING.write().await;
+        let mut process = command.spawn().during("starting a child process")?;
         let (sender, lines) = unbounded_channel();
         if let Some(output) = process.stdout.take() {
             thread::spawn(move || {
@@ -152,14 +157,16 @@ impl Context {
             });
         }
         let input = process.stdin.take();
-        Ok(Child { process, input, lines })
+        let mut child = Child { process, input, lines, patience: self.patience() };
+        let first = child.line().await?;
+        equal("the first line of a child process", &first, &"started").map(|()| child)
     }
 }
 
 impl Child {
     /// The next line the child tells.
     pub(crate) async fn line(&mut self) -> Verdict<String> {
-        let line = within(Duration::from_secs(60), "a child process", self.lines.recv()).await?;
+        let line = within(self.patience, "a child process", self.lines.recv()).await?;
         line.ok_or_else(|| failure("a child process", "a line of output", "its end"))
     }
 
@@ -182,7 +189,7 @@ impl Child {
                 lines.push(line);
             }
         };
-        within(Duration::from_secs(30), "the end of a child process", all).await?;
+        within(self.patience, "the end of a child process", all).await?;
         self.process.wait().during("waiting for a child process")?;
         Ok(lines)
     }

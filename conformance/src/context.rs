@@ -28,6 +28,12 @@ impl Context {
         Self { suite: suite.clone(), progress, created: Mutex::default() }
     }
 
+    /// After how long a single call counts as hanging. It is far longer than any call takes on a
+    /// busy machine; it only tells which call of a case hangs.
+    pub(crate) fn patience(&self) -> Duration {
+        self.suite.timeout / 3
+    }
+
     pub(crate) fn harness(&self) -> &dyn Harness {
         self.progress.fetch_add(1, Ordering::Relaxed);
         &*self.suite.harness
@@ -85,6 +91,7 @@ impl Context {
 }
 
 /// An open store.
+#[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) location: String,
     pub(crate) backend: Arc<dyn PersistenceBackend>,

@@ -88,7 +88,7 @@
 //! * `ANNALS_CONFORMANCE_SEED`: a number; the seed of the random sequences of calls. A failure
 //!   prints the one it was found with.
 //! * `ANNALS_CONFORMANCE_RANDOM_CASES`: how many random sequences are tried (64).
-//! * `ANNALS_CONFORMANCE_TIMEOUT`: seconds after which a case that hangs fails (90).
+//! * `ANNALS_CONFORMANCE_TIMEOUT`: seconds after which a case that hangs fails (180).
 
 mod case;
 mod cases;

@@ -33,7 +33,7 @@ impl Suite {
             harness: Arc::new(harness),
             unavailable: None,
             child_args: None,
-            timeout: Duration::from_secs(number("ANNALS_CONFORMANCE_TIMEOUT").unwrap_or(90)),
+            timeout: Duration::from_secs(number("ANNALS_CONFORMANCE_TIMEOUT").unwrap_or(180)),
             seed: number("ANNALS_CONFORMANCE_SEED").unwrap_or(0xa44a15),
             random_cases: number("ANNALS_CONFORMANCE_RANDOM_CASES").unwrap_or(64),
         }

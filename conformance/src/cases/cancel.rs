@@ -3,9 +3,8 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 
-use annals_core::{Batch, Durability, QueryParams, Row};
+use annals_core::{Batch, BatchId, Durability, QueryParams, Row};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -18,13 +17,11 @@ cases![
     concurrent_2_a_dropped_batch_is_stored_once_or_not_at_all,
     concurrent_2_dropped_queries_leave_the_store_usable,
     concurrent_2_a_dropped_cleanup_can_be_done_again,
+    durable_4_a_dropped_batch_sent_again_is_stored_once,
 ];
 
 /// A future that is still not done after so many polls has no await left worth dropping it at.
 const MOST_POLLS: usize = 24;
-
-/// A store that a dropped future has broken often just hangs.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Polls a future so many times, each time it asks for it, and drops it.
 async fn poll_times<F: Future>(polls: usize, future: F) -> Option<F::Output> {
@@ -76,7 +73,7 @@ async fn concurrent_2_a_dropped_store_is_stored_once_or_not_at_all(cx: &Context)
         polls.done += usize::from(done);
         answered.push((at, done));
         let what = format!("a store after one that was dropped after {polls_now} polls");
-        within(PATIENCE, &what, store.put("other", at, at)).await??;
+        within(cx.patience(), &what, store.put("other", at, at)).await??;
     }
     let store = settled(cx, store).await?;
     let values = store.values("r", QueryParams::default()).await?;
@@ -106,7 +103,7 @@ async fn concurrent_2_a_dropped_batch_is_stored_once_or_not_at_all(cx: &Context)
         polls.done += usize::from(done);
         answered.push((record, done));
         let what = format!("a store after a batch that was dropped after {polls_now} polls");
-        within(PATIENCE, &what, store.put("other", number, number)).await??;
+        within(cx.patience(), &what, store.put("other", number, number)).await??;
     }
     let atomic = store.claims().atomic_batches;
     let store = settled(cx, store).await?;
@@ -134,23 +131,23 @@ async fn concurrent_2_dropped_queries_leave_the_store_usable(cx: &Context) -> Ve
         let answer = poll_times(polls_now, query).await;
         polls.done += usize::from(answer.transpose().during("querying")?.is_some());
         let what = format!("a query after one that was dropped after {polls_now} polls");
-        let rows = within(PATIENCE, &what, store.rows("*", QueryParams::latest(1))).await??;
+        let rows = within(cx.patience(), &what, store.rows("*", QueryParams::latest(1))).await??;
         equal("the latest row", &rows.first().map(|row| row.1), &Some(1_999))?;
     }
     let mut polls = Polls::new();
     while let Some(polls_now) = polls.next() {
         let all = store.query_stream("*", QueryParams::default());
         let what = format!("a stream after one dropped after {polls_now} polls");
-        let mut stream = within(PATIENCE, &what, all).await?.during("opening a stream")?;
+        let mut stream = within(cx.patience(), &what, all).await?.during("opening a stream")?;
         // A pending `next` that is dropped loses nothing: the next one goes on where it was.
         let first = poll_times(polls_now, stream.next()).await;
-        let second = within(PATIENCE, &what, stream.next()).await?.transpose();
+        let second = within(cx.patience(), &what, stream.next()).await?.transpose();
         let expected = if first.is_some() { 1_998 } else { 1_999 };
         let got = second.during("reading a stream")?.map(|row| row.stored_at);
         equal("the row after a dropped `next`", &got, &Some(expected))?;
         polls.done += usize::from(first.is_some());
     }
-    within(PATIENCE, "a store after dropped streams", store.put("r", 1, 5_000)).await?
+    within(cx.patience(), "a store after dropped streams", store.put("r", 1, 5_000)).await?
 }
 
 async fn concurrent_2_a_dropped_cleanup_can_be_done_again(cx: &Context) -> Verdict {
@@ -163,10 +160,31 @@ async fn concurrent_2_a_dropped_cleanup_can_be_done_again(cx: &Context) -> Verdi
         let answer = poll_times(polls_now, store.cleanup(10_000)).await;
         polls.done += usize::from(answer.transpose().during("cleaning up")?.is_some());
         let what = format!("a cleanup after one that was dropped after {polls_now} polls");
-        within(PATIENCE, &what, store.cleanup(10_000)).await?.during("cleaning up again")?;
+        within(cx.patience(), &what, store.cleanup(10_000)).await?.during("cleaning up again")?;
         equal("the rows left", &store.values("*", QueryParams::default()).await?, &["kept"])?;
     }
     Ok(())
+}
+
+/// As a caller does whose patience has an end: the first attempt may still be on its way.
+async fn durable_4_a_dropped_batch_sent_again_is_stored_once(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    store.must_claim(store.claims().idempotent_batches, "idempotent_batches")?;
+    let mut polls = Polls::new();
+    let mut number = 0;
+    while let Some(polls_now) = polls.next() {
+        number += 1;
+        let rows: Verdict<Vec<Row>> = (0..5).map(|i| row("r", number, 5 * number + i)).collect();
+        let batch = Batch::new(rows?).with_id(BatchId { writer: 3, number });
+        let answer = poll_times(polls_now, store.store_batch(&batch)).await;
+        polls.done += usize::from(answer.transpose().during("storing a batch")?.is_some());
+        let again = within(cx.patience(), "a batch sent again", store.store_batch(&batch));
+        again.await?.during("sending a dropped batch again")?;
+    }
+    let store = settled(cx, store).await?;
+    let times: Vec<u64> = store.all().await?.iter().map(|row| row.1).collect();
+    let expected: Vec<u64> = (5..5 * number + 5).rev().collect();
+    equal("the times of the rows, five of each batch", &times, &expected)
 }
 
 /// What was dropped may still be on its way. Closing waits for it, where closing is possible

@@ -20,6 +20,7 @@ cases![
     cleanup_3_space_comes_back,
     cleanup_4_an_empty_record_is_not_listed_and_can_be_written_again,
     cleanup_5_a_record_follows_the_first_rule_that_matches,
+    cleanup_5_rules_mind_case,
     cleanup_5_the_newest_rows_stay,
     cleanup_5_a_plain_plan_needs_no_claim,
     cleanup_5_without_the_claim_other_plans_are_refused,
@@ -91,65 +92,76 @@ async fn cleanup_1_counts_exactly_while_rows_arrive(cx: &Context) -> Verdict {
     equal("the rows left", &(store.all().await?.len() as u64), &(WRITERS * ROWS / 2))
 }
 
-/// A cleanup that blocks every other call for its whole time fails, unless it takes next to no time. A
-/// busy machine may delay a call by itself, but not in every attempt.
+/// A cleanup that holds everybody up for its whole time fails, unless it takes no time worth
+/// speaking of beside a store and a query without it. A machine that stands still for a moment
+/// does not do so every time.
 async fn cleanup_2_stores_and_queries_go_on(cx: &Context) -> Verdict {
-    const ATTEMPTS: usize = 6;
-    const NO_TIME: Duration = Duration::from_millis(500);
-    let mut last = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..ATTEMPTS {
-        let (longest, taken) = longest_wait_beside_a_cleanup(cx).await?;
-        if longest < NO_TIME.max(taken / 2) {
-            return Ok(());
-        }
-        last = (longest, taken);
-    }
-    Err(failure(
-        format!("the longest wait for a store and a query during a cleanup of {:?}", last.1),
-        "less than half of it",
-        format!("{:?}", last.0),
-    ))
-}
-
-/// Returns it with the time that the cleanup took.
-async fn longest_wait_beside_a_cleanup(cx: &Context) -> Verdict<(Duration, Duration)> {
     const OLD: u64 = 20_000;
-    const NEW: u64 = OLD + 10;
+    const ATTEMPTS: usize = 4;
+    const NO_TIME: Duration = Duration::from_millis(500);
     let store = cx.fresh().await?;
-    let rows: Verdict<Vec<Row>> =
-        (0..OLD).map(|at| row(["a", "b"][at as usize % 2], "x".repeat(60), at)).collect();
-    store.load(rows?).await?;
-    store.put("new", "kept", NEW).await?;
-    let done = Arc::new(AtomicBool::new(false));
-    let (backend, is_done) = (store.backend.clone(), done.clone());
-    let cleanup = tokio::spawn(async move {
-        let started = Instant::now();
-        let removed = backend.cleanup(OLD + 5).await;
-        is_done.store(true, Ordering::Relaxed);
-        (removed, started.elapsed())
-    });
-    let (mut longest, mut at) = (Duration::ZERO, NEW);
-    while !done.load(Ordering::Relaxed) {
-        let started = Instant::now();
-        at += 1;
-        store.put("new", at, at).await?;
-        let latest = store.rows("new", QueryParams::latest(1)).await?;
-        equal("the latest row while cleaning up", &latest.first().map(|row| row.1), &Some(at))?;
-        longest = longest.max(started.elapsed());
-        tokio::task::yield_now().await;
+    let mut at = OLD + 10;
+    let mut kept = 0;
+    for attempt in 1..=ATTEMPTS {
+        let rows: Verdict<Vec<Row>> =
+            (0..OLD).map(|at| row(["a", "b"][at as usize % 2], "x".repeat(60), at)).collect();
+        store.load(rows?).await?;
+        let mut without = Duration::ZERO;
+        for _ in 0..20 {
+            at += 1;
+            without = without.max(time_of_a_round(&store, at).await?);
+            kept += 1;
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let (backend, is_done) = (store.backend.clone(), done.clone());
+        let cleanup = tokio::spawn(async move {
+            let started = Instant::now();
+            let removed = backend.cleanup(OLD + 5).await;
+            is_done.store(true, Ordering::Relaxed);
+            (removed, started.elapsed())
+        });
+        let mut longest = Duration::ZERO;
+        while !done.load(Ordering::Relaxed) {
+            at += 1;
+            longest = longest.max(time_of_a_round(&store, at).await?);
+            kept += 1;
+            tokio::task::yield_now().await;
+        }
+        let (removed, taken) = joined(cleanup.await)?;
+        removed.during("cleaning up")?;
+        equal("the rows left", &store.all().await?.len(), &kept)?;
+        let bound = NO_TIME.max(taken / 2).max(10 * without);
+        if longest < bound {
+            break;
+        }
+        ensure(
+            attempt < ATTEMPTS,
+            format!("the longest wait for a store and a query during a cleanup of {taken:?}"),
+            format!("less than {bound:?} (without a cleanup: {without:?})"),
+            longest,
+        )?;
     }
-    let (removed, taken) = joined(cleanup.await)?;
-    removed.during("cleaning up")?;
-    let left = store.rows("*", QueryParams::default()).await?.len() as u64;
-    equal("the rows left", &left, &(at - NEW + 1))?;
-    Ok((longest, taken))
+    Ok(())
 }
 
+/// How long it takes to store a row and to get it back.
+async fn time_of_a_round(store: &Store, at: u64) -> Verdict<Duration> {
+    let started = Instant::now();
+    store.put("new", at, at).await?;
+    let latest = store.rows("new", QueryParams::latest(1)).await?;
+    equal("the latest row", &latest.first().map(|row| row.1), &Some(at))?;
+    Ok(started.elapsed())
+}
+
+/// A store that leaves all rows behind has three times as many after three times the rounds.
 async fn cleanup_3_space_comes_back(cx: &Context) -> Verdict {
     const ROWS: u64 = 250;
     const KEPT_ROUNDS: u64 = 5;
     /// The size is looked at once in so many rounds: to get it may take a store a second.
     const LOOK: u64 = 5;
+    /// The greatest size up to each of these is compared with the one before it. Space that a
+    /// reader elsewhere holds may come back late: then the steps after it show no growth.
+    const STEPS: [u64; 3] = [30, 90, 270];
     let store = cx.fresh().await?;
     if cx.harness().size(&store.location).await?.is_none() {
         return skip("the harness has no hook size");
@@ -165,28 +177,29 @@ async fn cleanup_3_space_comes_back(cx: &Context) -> Verdict {
         };
         (0..32).map(|_| word()).collect::<String>()
     };
-    let mut greatest = [0; 2];
-    for round in 0..90 {
-        let rows: Verdict<Vec<Row>> =
-            (0..ROWS).map(|i| row(&format!("r{}", i % 10), text(), round * ROWS + i)).collect();
-        store.load(rows?).await?;
-        store.cleanup((round * ROWS).saturating_sub(KEPT_ROUNDS * ROWS)).await?;
-        if (round + 1) % LOOK != 0 {
-            continue;
+    let mut sizes = Vec::new();
+    let mut round = 0;
+    for step in STEPS {
+        let mut greatest = 0;
+        while round < step {
+            let rows: Verdict<Vec<Row>> =
+                (0..ROWS).map(|i| row(&format!("r{}", i % 10), text(), round * ROWS + i)).collect();
+            store.load(rows?).await?;
+            store.cleanup((round * ROWS).saturating_sub(KEPT_ROUNDS * ROWS)).await?;
+            round += 1;
+            if round % LOOK == 0 {
+                let size = cx.harness().size(&store.location).await?.unwrap_or(0);
+                greatest = size.max(greatest);
+            }
         }
-        let size = cx.harness().size(&store.location).await?.unwrap_or(0);
-        // A third of the rounds to get to its size, two thirds to stay there.
-        let phase = &mut greatest[usize::from(round >= 30)];
-        *phase = size.max(*phase);
+        // Some stores double their file when it is full.
+        if sizes.last().is_some_and(|before| greatest <= 2 * before) {
+            return Ok(());
+        }
+        sizes.push(greatest);
     }
-    // Some stores double their file when it is full. One that leaves rows behind is three times as
-    // large in the end.
-    ensure(
-        greatest[1] <= 2 * greatest[0],
-        format!("the size after 90 rounds, where 30 rounds took up to {} bytes", greatest[0]),
-        "at most twice as much",
-        greatest[1],
-    )
+    let what = format!("the greatest sizes up to the rounds {STEPS:?}, in bytes");
+    Err(failure(what, "one that is at most twice the one before", format!("{sizes:?}")))
 }
 
 async fn cleanup_4_an_empty_record_is_not_listed_and_can_be_written_again(cx: &Context) -> Verdict {
@@ -225,6 +238,22 @@ async fn cleanup_5_a_record_follows_the_first_rule_that_matches(cx: &Context) ->
     let removed = store.cleanup_plan(&CleanupPlan::new(rules)).await;
     equal("the rows removed", &removed.during("cleaning up by a plan")?, &10)?;
     equal("the records left", &store.names("*", QueryParams::default()).await?, &["a", "c", "d"])
+}
+
+/// A rule that folds names removes what nobody named.
+async fn cleanup_5_rules_mind_case(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    store.must_claim(store.claims().selective_cleanup, "selective_cleanup")?;
+    for name in ["KILN", "Kiln", "Oven", "kiln", "oven", "\u{e9}", "\u{c9}"] {
+        store.put(name, 1, 1).await?;
+    }
+    let rules = vec![rule("K*", Some(9))?, rule("oven", Some(9))?, rule("*\u{c9}", Some(9))?];
+    let removed = store.cleanup_plan(&CleanupPlan::new(rules)).await;
+    equal("the rows removed", &removed.during("cleaning up by a plan")?, &4)?;
+    // Their order is NAME-3's matter.
+    let mut left = store.names("*", QueryParams::default()).await?;
+    left.sort_unstable();
+    equal("the records left", &left, &["Oven", "kiln", "\u{e9}"])
 }
 
 async fn cleanup_5_the_newest_rows_stay(cx: &Context) -> Verdict {

@@ -1,20 +1,14 @@
-//! CONCURRENT: many tasks, many processes, and an orderly end.
+//! CONCURRENT-1 and CONCURRENT-5: many tasks, and an orderly end.
 
-use std::time::Duration;
-
-use annals_core::{Batch, Durability, PersistenceError, QueryParams, Row};
+use annals_core::{Batch, PersistenceError, QueryParams, Row};
 use serde_json::json;
 
 use crate::case::cases;
-use crate::check::{During, Verdict, ensure, equal, failure, skip};
-use crate::child::Role;
+use crate::check::{During, Verdict, ensure, equal};
 use crate::context::{Context, Store, joined, row, within};
 
 cases![
     concurrent_1_every_store_is_stored_once,
-    concurrent_4_initializing_again_changes_nothing,
-    concurrent_4_processes_initialize_one_database_at_once,
-    concurrent_4_a_second_process_gets_a_clear_error,
     concurrent_5_after_close_every_call_says_so,
     concurrent_5_close_waits_for_what_was_accepted,
     concurrent_5_dropping_the_last_handle_loses_nothing,
@@ -57,82 +51,6 @@ async fn concurrent_1_every_store_is_stored_once(cx: &Context) -> Verdict {
     equal("the shared record", &store.values("shared", QueryParams::default()).await?, &shared)?;
     let own = store.rows("own*", QueryParams::default()).await?;
     equal("the rows of the others", &(own.len() as u64), &(WRITERS * ROWS / 4 * 2))
-}
-
-async fn concurrent_4_initializing_again_changes_nothing(cx: &Context) -> Verdict {
-    let location = cx.location().await?;
-    let backend = cx.harness().open(&location).await.during("opening a store")?;
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let backend = backend.clone();
-            tokio::spawn(async move { backend.initialize().await })
-        })
-        .collect();
-    for task in tasks {
-        joined(task.await)?.during("initializing one handle from many tasks")?;
-    }
-    let store = Store { location, backend };
-    store.put("r", 1, 1).await?;
-    store.initialize().await.during("initializing again")?;
-    equal("the rows", &store.values("r", QueryParams::default()).await?, &[1])
-}
-
-async fn concurrent_4_processes_initialize_one_database_at_once(cx: &Context) -> Verdict {
-    const PROCESSES: usize = 4;
-    let claims = cx.fresh().await?;
-    claims.must_claim(claims.claims().many_processes, "many_processes")?;
-    drop(claims);
-    // Nobody has opened this one.
-    let location = cx.location().await?;
-    let mut children = Vec::new();
-    for process in 0..PROCESSES {
-        children.push(cx.child(&location, Role::Open { record: format!("p{process}") }).await?);
-    }
-    let here: Vec<_> = (0..3)
-        .map(|_| {
-            let (suite, location) = (cx.suite.clone(), location.clone());
-            tokio::spawn(async move {
-                let backend = suite.harness.open(&location).await.during("opening a store")?;
-                backend.initialize().await.during("initializing a store beside others")
-            })
-        })
-        .collect();
-    for task in here {
-        joined(task.await)??;
-    }
-    for child in &mut children {
-        equal("what a process says of the open store", &child.line().await?, &"opened")?;
-    }
-    let store = cx.open(&location).await?;
-    let names = store.names("*", QueryParams::default()).await?;
-    equal("the records, one from each process", &names, &["p0", "p1", "p2", "p3"])?;
-    for child in children {
-        child.end().await?;
-    }
-    Ok(())
-}
-
-async fn concurrent_4_a_second_process_gets_a_clear_error(cx: &Context) -> Verdict {
-    let store = cx.fresh().await?;
-    if store.claims().many_processes {
-        return skip("the backend claims many_processes");
-    }
-    if store.claims().durability == Durability::Volatile {
-        return skip("a volatile store has no second process");
-    }
-    store.put("r", 1, 1).await?;
-    let mut child = cx.child(&store.location, Role::Open { record: "second".to_owned() }).await?;
-    let line = child.line().await?;
-    let Some(message) = line.strip_prefix("refused ") else {
-        return Err(failure("a second process opening the store", "an error", line));
-    };
-    let words = ["open", "use", "lock", "process"];
-    let clear = words.iter().any(|word| message.contains(word));
-    ensure(clear, "the error", format!("one that has one of {words:?}"), message)?;
-    child.end().await?;
-    store.put("r", 2, 2).await?;
-    let values = store.values("*", QueryParams::default()).await?;
-    equal("the rows of the first process", &values, &[2, 1])
 }
 
 async fn concurrent_5_after_close_every_call_says_so(cx: &Context) -> Verdict {
@@ -182,7 +100,7 @@ async fn concurrent_5_close_waits_for_what_was_accepted(cx: &Context) -> Verdict
         }
         if round == 2 {
             let close = store.close();
-            within(Duration::from_secs(30), "close with stores on their way", close)
+            within(cx.patience(), "close with stores on their way", close)
                 .await?
                 .during("closing with stores on their way")?;
         }

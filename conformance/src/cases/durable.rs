@@ -69,8 +69,9 @@ async fn killed(
     drop(backend);
     let mut child = cx.child(&location, Role::Write { writers, batch }).await?;
     let mut acknowledged = vec![0; writers];
-    for _ in 0..acknowledgements {
-        note(&mut acknowledged, &child.line().await?)?;
+    let mut noted = 0;
+    while noted < acknowledgements {
+        noted += note(&mut acknowledged, &child.line().await?)?;
     }
     for line in child.kill().await? {
         note(&mut acknowledged, &line)?;
@@ -78,14 +79,15 @@ async fn killed(
     Ok((cx.open(&location).await?, acknowledged))
 }
 
-fn note(acknowledged: &mut [u64], line: &str) -> Verdict {
-    let mut words = line.split(' ');
-    let ack = words.next() == Some("ack");
-    let mut number = || words.next()?.parse::<u64>().ok();
-    match (ack, number(), number()) {
-        (true, Some(writer), Some(rows)) => {
-            acknowledged[writer as usize] = rows;
-            Ok(())
+/// Notes what a writer was acknowledged; returns how many acknowledgements the line has.
+fn note(acknowledged: &mut [u64], line: &str) -> Verdict<u64> {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words[..] {
+        ["send", ..] => Ok(0),
+        ["ack", writer, rows] => {
+            let writer: usize = writer.parse().during("reading an acknowledgement")?;
+            acknowledged[writer] = rows.parse().during("reading an acknowledgement")?;
+            Ok(1)
         }
         _ => Err(failure("the process that writes", "an acknowledgement", line)),
     }
@@ -156,6 +158,9 @@ async fn durable_3_a_failed_sync_is_no_success(cx: &Context) -> Verdict {
         let result = store.store("r", &value.into(), value).await;
         ensure(result.is_err(), "a store while syncs fail", "an error", result)?;
     }
+    let batch: Verdict<Vec<_>> = (0..3_000).map(|i| row("batch", i, i)).collect();
+    let result = store.store_batch(&Batch::new(batch?)).await;
+    ensure(result.is_err(), "a batch while syncs fail", "an error", result)?;
     drop(failing);
     // It may have to be opened again first. What it acknowledges from here on must be true.
     for value in 4..7_u64 {
@@ -168,6 +173,11 @@ async fn durable_3_a_failed_sync_is_no_success(cx: &Context) -> Verdict {
     let _ = backend.close().await;
     drop(backend);
     let store = cx.open(&location).await?;
+    let found = store.rows("batch", QueryParams::default()).await?.len();
+    if store.claims().atomic_batches {
+        let whole = found == 0 || found == 3_000;
+        ensure(whole, "the rows of the batch that failed", "none, or all 3,000", found)?;
+    }
     let values = store.values("r", QueryParams::default()).await?;
     let missing: Vec<u64> =
         acknowledged.into_iter().filter(|row| !values.iter().any(|value| value == row)).collect();

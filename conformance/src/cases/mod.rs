@@ -1,4 +1,5 @@
-//! The cases, a file per section of the contract (CONCURRENT has three).
+//! The cases, a file per section of the contract. BATCH and CONCURRENT have several, and `many` is
+//! about large numbers in any section.
 
 use crate::case::Case;
 use crate::contract::Clause;
@@ -8,6 +9,7 @@ mod aggregate;
 mod aggregate_functions;
 mod aggregate_many;
 mod aggregate_random;
+mod atomic;
 mod batch;
 mod cancel;
 mod cleanup;
@@ -15,8 +17,10 @@ mod concurrent;
 mod durable;
 mod executor;
 mod latest;
+mod many;
 mod name;
 mod pattern;
+mod processes;
 mod query;
 mod range;
 mod record;
@@ -40,10 +44,13 @@ pub(crate) fn all() -> Vec<Case> {
         aggregate_many::CASES,
         aggregate_random::CASES,
         batch::CASES,
+        atomic::CASES,
+        many::CASES,
         cleanup::CASES,
         durable::CASES,
         record::CASES,
         concurrent::CASES,
+        processes::CASES,
         cancel::CASES,
         executor::CASES,
         random::CASES,

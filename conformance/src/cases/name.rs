@@ -1,6 +1,6 @@
 //! NAME: which record names there are, and how they compare.
 
-use annals_core::{MAX_NAME_BYTES, PersistenceError, QueryParams};
+use annals_core::{Grammar, MAX_NAME_BYTES, PersistenceError, QueryParams};
 use serde_json::{Value, json};
 
 use crate::case::cases;
@@ -12,6 +12,7 @@ cases![
     name_1_the_longest_name_has_1024_bytes,
     name_2_other_names_are_refused_before_anything_is_stored,
     name_3_case_and_accents_are_not_folded,
+    name_3_patterns_fold_nothing_either,
     name_3_order_is_byte_order_under_every_locale,
 ];
 
@@ -131,20 +132,64 @@ async fn name_2_other_names_are_refused_before_anything_is_stored(cx: &Context) 
     equal("what was stored", &store.all().await?, &[])
 }
 
+/// Names that one folding or another takes for the same.
+const ALIKE: &[&str] = &[
+    "Kiln",
+    "kiln",
+    "KILN",
+    "caf\u{e9}",
+    "cafe\u{301}",
+    "cafe",
+    "CAF\u{c9}",
+    "stra\u{df}e",
+    "strasse",
+    "STRASSE",
+    "\u{130}",
+    "I",
+    "i",
+    "\u{131}",
+];
+
 async fn name_3_case_and_accents_are_not_folded(cx: &Context) -> Verdict {
     let store = cx.fresh().await?;
-    let groups: [&[&str]; 4] = [
-        &["Kiln", "kiln", "KILN"],
-        &["caf\u{e9}", "cafe\u{301}", "cafe", "CAF\u{c9}"],
-        &["stra\u{df}e", "strasse", "STRASSE"],
-        &["\u{130}", "I", "i", "\u{131}"],
-    ];
-    for name in groups.concat() {
-        store.put(name, name, 1).await?;
+    for name in ALIKE {
+        store.put(name, *name, 1).await?;
     }
-    for name in groups.concat() {
+    for name in ALIKE {
         let values = store.values(name, QueryParams::default()).await?;
-        equal(format!("the values of {name:?}"), &values, &[name])?;
+        equal(format!("the values of {name:?}"), &values, &[*name])?;
+    }
+    Ok(())
+}
+
+/// `LIKE`, a collation or a regular expression may fold where a comparison does not. One star at
+/// most: what more mean is PATTERN-1's matter.
+async fn name_3_patterns_fold_nothing_either(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    for name in ALIKE {
+        store.put(name, *name, 1).await?;
+    }
+    for (pattern, expected) in [
+        ("K*", &["KILN", "Kiln"][..]),
+        ("k*", &["kiln"]),
+        ("*iln", &["Kiln", "kiln"]),
+        ("*N", &["KILN"]),
+        ("K*n", &["Kiln"]),
+        ("caf\u{e9}*", &["caf\u{e9}"]),
+        ("*\u{301}", &["cafe\u{301}"]),
+        ("*\u{c9}", &["CAF\u{c9}"]),
+        ("*\u{df}e", &["stra\u{df}e"]),
+        ("*sse", &["strasse"]),
+        ("I*", &["I"]),
+        ("*i", &["i"]),
+    ] {
+        let mut got = store.names(pattern, QueryParams::default()).await?;
+        got.sort_unstable();
+        equal(format!("the records of {pattern:?}"), &got, &expected)?;
+        let listed = store.records(pattern, Grammar::Glob).await?;
+        let mut listed: Vec<String> = listed.into_iter().map(|r| r.record).collect();
+        listed.sort_unstable();
+        equal(format!("the listing of {pattern:?}"), &listed, &expected)?;
     }
     Ok(())
 }

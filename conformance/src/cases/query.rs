@@ -1,9 +1,8 @@
 //! QUERY: order, completeness, snapshots, streams and listings.
 
-use std::time::Duration;
-
 use annals_core::{
-    Batch, Grammar, Order, PersistenceError, QueryParams, RecordSummary, Row, RowStream, Value,
+    Batch, ErrorKind, Grammar, Order, PersistenceError, QueryParams, RecordSummary, Row, RowStream,
+    Value,
 };
 use futures_util::StreamExt;
 use serde_json::json;
@@ -143,8 +142,7 @@ async fn query_3_a_cleanup_while_a_stream_is_read_takes_nothing_from_it(cx: &Con
     let first = stream.next().await;
     ensure(matches!(first, Some(Ok(_))), "the first row of the stream", "a row", &first)?;
     let cleanup = store.cleanup(u64::MAX);
-    let removed =
-        within(Duration::from_secs(30), "a cleanup beside an open stream", cleanup).await?;
+    let removed = within(cx.patience(), "a cleanup beside an open stream", cleanup).await?;
     removed.during("cleaning up")?;
     equal("the rows that the stream still has", &rest(stream).await?.len(), &8_999)?;
     equal("the rows a new query has", &store.all().await?.len(), &0)
@@ -211,30 +209,30 @@ async fn query_4_a_stream_yields_what_a_query_returns(cx: &Context) -> Verdict {
     Ok(())
 }
 
-/// In a process of its own, whose memory nobody else uses.
+/// In a process of its own, whose memory nobody else uses. Most rows are of one record, so that a
+/// store that streams record by record shows as well.
 async fn query_4_memory_does_not_grow_with_the_rows(cx: &Context) -> Verdict {
-    const RECORDS: usize = 32;
-    const ROWS: u64 = 800;
     const ROW_BYTES: usize = 1_200;
     let store = cx.fresh().await?;
     store.must_claim(store.claims().streamed_queries, "streamed_queries")?;
     if !cfg!(target_os = "linux") {
         return skip("memory is measured on Linux only");
     }
-    let names: Vec<String> = (0..RECORDS).map(|i| format!("r{i:02}")).collect();
+    let mut records = vec![("long".to_owned(), 18_000)];
+    records.extend((0..10).map(|i| (format!("r{i}"), 700)));
     let text = "x".repeat(ROW_BYTES);
-    for name in &names {
-        let rows: Verdict<Vec<Row>> = (0..ROWS).map(|at| row(name, text.as_str(), at)).collect();
+    for (name, rows) in &records {
+        let rows: Verdict<Vec<Row>> = (0..*rows).map(|at| row(name, text.as_str(), at)).collect();
         store.load(rows?).await?;
     }
     store.close().await?;
     let Store { location, backend } = store;
     drop(backend);
-    let mut child = cx.child(&location, Role::Measure { records: names }).await?;
+    let total = records.iter().map(|(_, rows)| rows * ROW_BYTES as u64).sum::<u64>();
+    let mut child = cx.child(&location, Role::Measure { records }).await?;
     let line = child.line().await?;
     let growth = line.strip_prefix("growth ").and_then(|bytes| bytes.parse::<u64>().ok());
     let growth = growth.ok_or_else(|| failure("the child", "a measurement", line))?;
-    let total = (RECORDS * ROW_BYTES) as u64 * ROWS;
     ensure(
         growth < total / 3,
         format!("the growth of memory in bytes while {total} bytes are streamed"),
@@ -262,7 +260,7 @@ async fn query_4_unread_streams_stop_nobodys_writes(cx: &Context) -> Verdict {
             })
         })
         .collect();
-    let patience = Duration::from_secs(20);
+    let patience = cx.patience();
     let first = within(patience, "opening a stream", any_opened.recv()).await?;
     equal("whether the stream has a row", &first, &Some(true))?;
     let writes = async {
@@ -277,8 +275,11 @@ async fn query_4_unread_streams_stop_nobodys_writes(cx: &Context) -> Verdict {
         reader.abort();
     }
     for reader in readers {
-        if let Ok(ended) = reader.await {
-            ended.during("opening a stream beside others")?;
+        match reader.await {
+            // It waited for a connection until its time was up, as it may.
+            Ok(Err(PersistenceError::Backend(error))) if error.kind() == ErrorKind::Timeout => {}
+            Ok(ended) => ended.during("opening a stream beside others")?,
+            Err(_) => {}
         }
     }
     Ok(())
@@ -301,7 +302,7 @@ async fn query_4_dropped_streams_hold_nothing(cx: &Context) -> Verdict {
         store.cleanup(u64::MAX).await.during("cleaning up")?;
         store.close().await.during("closing the store")
     };
-    within(Duration::from_secs(40), "sixty streams dropped half-read, and a close", all).await?
+    within(cx.patience(), "sixty streams dropped half-read, and a close", all).await?
 }
 
 async fn query_5_a_listing_counts_and_dates_the_records(cx: &Context) -> Verdict {

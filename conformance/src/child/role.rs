@@ -15,6 +15,18 @@ use crate::suite::Suite;
 /// A child that nobody kills stops by itself after so many rows.
 const MOST_ROWS: u64 = 200_000;
 
+/// The record that [`Role::Share`] shares with its parent, which has a row in it from the start.
+pub(crate) const SHARED: &str = "shared";
+
+/// A record that [`Role::Share`] begins.
+pub(crate) const OTHER: &str = "other";
+
+/// How many rows [`Role::Share`] stores to each of the two, with the values and at 10, 11, 12, …
+pub(crate) const SHARED_ROWS: u64 = 40;
+
+/// The value for which [`Role::Share`] waits in the shared record.
+pub(crate) const ANSWER: &str = "from the parent";
+
 /// When a row of the [`Role::Write`] is stored: always four at the same time.
 pub(crate) fn written_at(index: u64) -> u64 {
     index / 4
@@ -35,7 +47,7 @@ pub(super) async fn act(suite: &Suite, location: &str, role: Role) -> HarnessRes
         Role::Write { writers, batch } => {
             let backend = open(suite, location).await?;
             let tasks = (0..writers).map(|writer| {
-                let task = tokio::spawn(write(backend.clone(), writer, batch));
+                let task = tokio::spawn(write(backend.clone(), writer, batch, writers == 1));
                 async { task.await? }
             });
             try_join_all(tasks).await?;
@@ -52,6 +64,11 @@ pub(super) async fn act(suite: &Suite, location: &str, role: Role) -> HarnessRes
                 Err(error) => tell(&format!("refused {}", error.to_string().replace('\n', "\\n"))),
             }
             Ok(())
+        }
+        Role::Share => {
+            let backend = open(suite, location).await?;
+            share(&*backend).await?;
+            std::future::pending().await
         }
         Role::Measure { records } => {
             let backend = open(suite, location).await?;
@@ -80,6 +97,7 @@ async fn write(
     backend: Arc<dyn PersistenceBackend>,
     writer: usize,
     rows: usize,
+    alone: bool,
 ) -> HarnessResult<()> {
     let record = format!("w{writer}");
     let mut stored = 0;
@@ -88,7 +106,11 @@ async fn write(
             backend.store(&record, &json!(stored), written_at(stored)).await?;
             stored += 1;
         } else {
-            backend.store_batch(&batch(writer, stored, rows)?).await?;
+            let batch = batch(writer, stored, rows)?;
+            if alone {
+                tell(&format!("send {writer} {stored}"));
+            }
+            backend.store_batch(&batch).await?;
             stored += rows as u64;
         }
         tell(&format!("ack {writer} {stored}"));
@@ -96,14 +118,44 @@ async fn write(
     Ok(())
 }
 
-async fn measure(backend: &dyn PersistenceBackend, records: &[String]) -> HarnessResult<()> {
-    // The engine's caches fill up here, at most one record's rows at a time are in memory.
-    for record in records {
-        read(backend, record, |_| Ok(())).await?;
+async fn share(backend: &dyn PersistenceBackend) -> HarnessResult<()> {
+    let row = |record: &str, i: u64| Row::new(record, &json!(i), 10 + i);
+    for i in 0..SHARED_ROWS / 2 {
+        backend.store(SHARED, &json!(i), 10 + i).await?;
+    }
+    let mut rows = Vec::new();
+    for i in 0..SHARED_ROWS {
+        rows.push(row(OTHER, i)?);
+        if i >= SHARED_ROWS / 2 {
+            rows.push(row(SHARED, i)?);
+        }
+    }
+    backend.store_batch(&Batch::new(rows)).await?;
+    tell("stored");
+    // The parent loses its patience before this does.
+    while backend.query(SHARED, QueryParams::latest(1)).await?.iter().all(|r| r.value != ANSWER) {}
+    tell("seen");
+    while !backend.query("*", QueryParams::latest(1)).await?.is_empty() {}
+    for record in [SHARED, OTHER] {
+        backend.store(record, &json!("again"), 20).await?;
+    }
+    tell("stored again");
+    Ok(())
+}
+
+async fn measure(backend: &dyn PersistenceBackend, records: &[(String, u64)]) -> HarnessResult<()> {
+    /// A store that needs memory for each row of a record must not have had it before.
+    const WINDOW: u64 = 200;
+    // The engine's caches fill up here.
+    for (record, rows) in records {
+        for first in (0..*rows).step_by(WINDOW as usize) {
+            let window = QueryParams::range(first, first + WINDOW - 1);
+            read(backend, record, window, |_| Ok(())).await?;
+        }
     }
     let before = resident()?;
     let mut most = before;
-    read(backend, "*", |row| {
+    read(backend, "*", QueryParams::default(), |row| {
         if row % 200 == 0 {
             most = most.max(resident()?);
         }
@@ -117,9 +169,10 @@ async fn measure(backend: &dyn PersistenceBackend, records: &[String]) -> Harnes
 async fn read(
     backend: &dyn PersistenceBackend,
     pattern: &str,
+    params: QueryParams,
     mut each: impl FnMut(u64) -> HarnessResult<()>,
 ) -> HarnessResult<()> {
-    let mut rows = backend.query_stream(pattern, QueryParams::default()).await?;
+    let mut rows = backend.query_stream(pattern, params).await?;
     let mut number = 0;
     while let Some(row) = rows.next().await {
         row?;

@@ -12,6 +12,7 @@ use annals_core::{
     PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row, RowStream, StoredValue,
     Value, async_trait,
 };
+use futures_util::stream;
 use serde_json::json;
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
@@ -25,6 +26,16 @@ pub(crate) enum Flaw {
     AcknowledgesEarly,
     /// Answers Ok and writes when it is closed, but not when it is dropped.
     WritesOnlyAtClose,
+    /// A large batch is written ten rows at a time, the id with the last of them.
+    WritesBatchesInPieces,
+    /// The id of a large batch is written first, and then its rows.
+    NotesIdsFirst,
+    /// Claims streams, and copies the whole result for each.
+    StreamsACopy,
+    /// Claims streams, and copies one record after the other.
+    StreamsRecordByRecord,
+    /// As `OpensTwice`, and claims that this is right.
+    ClaimsManyProcesses,
     /// `close` answers Ok to stores that still wait, and forgets them.
     ForgetsWhoWaits,
     /// Rows at one time come back in reverse when it is opened again.
@@ -70,6 +81,8 @@ struct State {
     writers: HashMap<u128, u64>,
     /// What was answered and is not in the file: nothing, unless there is a flaw.
     unwritten: String,
+    /// How many rows were removed.
+    gone: u64,
     file: File,
     closed: bool,
 }
@@ -94,7 +107,8 @@ impl Journal {
     fn open(path: &str, flaw: Flaw, max_value_bytes: usize) -> Result<Self, PersistenceError> {
         let file = OpenOptions::new().create(true).read(true).append(true).open(path);
         let file = file.map_err(|error| failed("open", error))?;
-        if flaw != Flaw::OpensTwice && file.try_lock().is_err() {
+        let shared = matches!(flaw, Flaw::OpensTwice | Flaw::ClaimsManyProcesses);
+        if !shared && file.try_lock().is_err() {
             let message = "another process has it open";
             return Err(BackendError::new("journal", "open", ErrorKind::Busy, message).into());
         }
@@ -124,7 +138,8 @@ impl Journal {
         if flaw == Flaw::ForgetsBatchIds {
             writers.clear();
         }
-        let state = State { shelf, writers, unwritten: String::new(), file, closed: false };
+        let state =
+            State { shelf, writers, unwritten: String::new(), gone: 0, file, closed: false };
         let (gate, syncs_fail) =
             outside(path, |outside| (outside.gate.clone(), outside.syncs_fail.clone()));
         let state = Mutex::new(state);
@@ -173,11 +188,19 @@ impl Journal {
             }
             state.writers.insert(writer, number);
         }
-        let line = line(&rows, id);
-        if matches!(self.flaw, Flaw::AcknowledgesEarly | Flaw::WritesOnlyAtClose) {
-            state.unwritten.push_str(&line);
-        } else {
-            state.file.write_all(line.as_bytes()).map_err(|error| failed("store", error))?;
+        let pieces: Vec<(&[RawRow], Option<(u128, u64)>)> = match self.flaw {
+            Flaw::WritesBatchesInPieces if rows.len() > 1_000 => {
+                rows.chunks(10).map(|rows| (rows, None)).chain([(&[][..], id)]).collect()
+            }
+            Flaw::NotesIdsFirst if rows.len() > 1_000 => vec![(&[], id), (&rows, None)],
+            _ => vec![(&rows, id)],
+        };
+        for (rows, id) in pieces {
+            let line = line(rows, id);
+            match self.flaw {
+                Flaw::AcknowledgesEarly | Flaw::WritesOnlyAtClose => state.unwritten += &line,
+                _ => state.file.write_all(line.as_bytes()).map_err(|e| failed("store", e))?,
+            }
         }
         rows.into_iter().for_each(|row| state.shelf.insert(row));
         Ok(())
@@ -200,8 +223,8 @@ impl Journal {
                 text += &line(std::slice::from_ref(row), None);
             }
             if self.flaw == Flaw::NeverShrinks {
-                let size = state.file.metadata().map_err(|error| failed("cleanup", error))?.len();
-                text += &json!({ "filler": "x".repeat(size as usize) }).to_string();
+                state.gone += removed;
+                text += &json!({ "filler": "x".repeat(600 * state.gone as usize) }).to_string();
                 text.push('\n');
             }
             state.file.set_len(0).map_err(|error| failed("cleanup", error))?;
@@ -278,6 +301,20 @@ impl PersistenceBackend for Journal {
                 }
             }
         }
+        let copy = |row: &RawRow| {
+            RawRow::new(row.record.clone(), row.json.to_string().into(), row.stored_at)
+        };
+        match self.flaw {
+            Flaw::StreamsACopy => rows = rows.iter().map(copy).collect(),
+            Flaw::StreamsRecordByRecord => {
+                let records: Vec<Vec<RawRow>> =
+                    rows.chunk_by(|a, b| a.record == b.record).map(<[_]>::to_vec).collect();
+                let pages =
+                    records.into_iter().map(move |rows| Ok(rows.iter().map(copy).collect()));
+                return Ok(RowStream::from_pages(stream::iter(pages)));
+            }
+            _ => {}
+        }
         Ok(RowStream::from_rows(rows))
     }
 
@@ -288,12 +325,15 @@ impl PersistenceBackend for Journal {
     }
 
     fn guarantees(&self) -> Guarantees {
+        let streams = matches!(self.flaw, Flaw::StreamsACopy | Flaw::StreamsRecordByRecord);
         Guarantees::default()
             .with_durability(Durability::Process)
             .with_atomic_batches(true)
             .with_idempotent_batches(true)
             .with_snapshot_queries(true)
             .with_selective_cleanup(true)
+            .with_streamed_queries(streams)
+            .with_many_processes(self.flaw == Flaw::ClaimsManyProcesses)
     }
 }
 

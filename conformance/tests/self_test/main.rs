@@ -62,6 +62,11 @@ fn judge(subject: &Subject) -> Result<(), Failed> {
             format!("expected {expected:?} to fail\n     got {failed:?}\n{messages}").into()
         );
     }
+    if let Some(case) = subject.caught_by
+        && !results.iter().any(|r| r.name == case && matches!(r.outcome, Outcome::Failed(_)))
+    {
+        return Err(format!("{case} was to find it\n{messages}").into());
+    }
     if subject.random_finds.is_some_and(|expected| expected != found_by_random) {
         let expected = if found_by_random { "find nothing" } else { "find it" };
         return Err(format!("the random sequences were to {expected}\n{messages}").into());

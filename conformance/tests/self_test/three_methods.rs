@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use annals_core::{
-    CleanupPlan, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row,
+    CleanupPlan, Guarantees, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row,
     StoredValue, Value, async_trait,
 };
 
@@ -39,5 +39,32 @@ impl PersistenceBackend for ThreeMethods {
 
     async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
         Ok(self.0.lock().unwrap().sweep(&CleanupPlan::older_than(older_than)))
+    }
+}
+
+/// Claims that a batch is stored whole, though the default of `store_batch` stores row by row.
+#[derive(Default)]
+pub(crate) struct ClaimsAtomic(ThreeMethods);
+
+#[async_trait]
+impl PersistenceBackend for ClaimsAtomic {
+    async fn store(&self, name: &str, value: &Value, at: u64) -> Result<(), PersistenceError> {
+        self.0.store(name, value, at).await
+    }
+
+    async fn query(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<Vec<StoredValue>, PersistenceError> {
+        self.0.query(pattern, params).await
+    }
+
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+        self.0.cleanup(older_than).await
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::default().with_atomic_batches(true)
     }
 }

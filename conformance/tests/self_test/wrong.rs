@@ -7,7 +7,7 @@ use annals_conformance::Suite;
 use annals_core::MemoryBackend;
 
 use crate::journal::{Flaw, JournalHarness};
-use crate::three_methods::ThreeMethods;
+use crate::three_methods::{ClaimsAtomic, ThreeMethods};
 use crate::twist::{Twist, Twisted};
 use crate::wrong_aggregates::*;
 use crate::wrong_patterns::*;
@@ -25,16 +25,24 @@ pub(crate) struct Subject {
     pub(crate) random_finds: Option<bool>,
     /// How many cases must run, rather than be skipped.
     pub(crate) runs: usize,
+    /// A case that must be among those that fail.
+    pub(crate) caught_by: Option<&'static str>,
 }
 
 impl Subject {
     fn new(suite: Suite, breaks: &'static [&'static str]) -> Self {
         let suite = suite.with_timeout(Duration::from_secs(60));
-        Self { suite, breaks, random_finds: Some(!breaks.is_empty()), runs: 60 }
+        Self { suite, breaks, random_finds: Some(!breaks.is_empty()), runs: 60, caught_by: None }
     }
 
     fn unseen_by_random(mut self) -> Self {
         self.random_finds = Some(false);
+        self
+    }
+
+    /// What only this case finds, besides random calls perhaps.
+    fn caught_by(mut self, case: &'static str) -> Self {
+        self.caught_by = Some(case);
         self
     }
 
@@ -103,6 +111,9 @@ fn wrong_reads() -> Vec<Subject> {
         twisted("hidden_cap", || Cap, &["QUERY-2"]).unseen_by_random(),
         twisted("always_newest_first", || AlwaysNewestFirst, &["QUERY-1"]),
         twisted("no_snapshot", || NoSnapshot, &["QUERY-3"]).unseen_by_random(),
+        twisted("snapshot_of_the_first_pages", || SnapshotOfTheFirstPages, &["QUERY-3"])
+            .unseen_by_random()
+            .caught_by("query_3_a_long_stream_sees_batches_whole_or_not_at_all"),
         twisted("streams_are_leaked", || LeaksStreams(0.into()), &["QUERY-4"]).unseen_by_random(),
         twisted("readers_lock_writers_out", ReadersLockWritersOut::default, &["QUERY-4"])
             .unseen_by_random(),
@@ -116,6 +127,8 @@ fn wrong_reads() -> Vec<Subject> {
         ),
         twisted("order_of_a_locale", || LocaleOrder, &["NAME-3"]),
         twisted("case_is_folded", || Matching(without_case), &["NAME-3"]),
+        twisted("wildcards_ignore_case", || Matching(wildcards_without_case), &["NAME-3"])
+            .caught_by("name_3_patterns_fold_nothing_either"),
         twisted("like_pattern", || Matching(like), &["PATTERN-2"]),
         twisted("one_star_only", || Matching(one_star), &["PATTERN-1"]),
         twisted("prefix_short_of_the_last", || Matching(short_of_the_last), &["PATTERN-1"]),
@@ -219,6 +232,18 @@ fn wrong_writes() -> Vec<Subject> {
             .unseen_by_random(),
         twisted("late_times_are_clamped", || Takes(late_times), &["TIME-1"]),
         twisted("half_a_batch", || HalfBatch, &["BATCH-1"]),
+        twisted("commits_every_ten_rows", CommitsEveryTenRows::default, &["BATCH-1"])
+            .unseen_by_random()
+            .caught_by("batch_1_readers_see_no_part_of_a_large_batch"),
+        Subject::new(
+            Suite::in_memory("three_methods_claim_atomic", ClaimsAtomic::default),
+            &["BATCH-1"],
+        )
+        .unseen_by_random()
+        .caught_by("batch_1_readers_see_no_part_of_a_large_batch"),
+        twisted("more_rows_than_parameters", || MoreRowsThanParameters, &["BATCH-1"])
+            .unseen_by_random()
+            .caught_by("batch_1_a_batch_has_tens_of_thousands_of_rows"),
         twisted("invalid_row_is_not_named", || UnnamedRow, &["BATCH-1"]),
         twisted(
             "backwards_batch",
@@ -226,6 +251,12 @@ fn wrong_writes() -> Vec<Subject> {
             &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1"],
         ),
         twisted("ids_are_ignored", || IgnoresIds, &["DURABLE-4"]),
+        twisted("remembers_a_thousand_writers", RemembersAThousandWriters::default, &["DURABLE-4"])
+            .unseen_by_random()
+            .caught_by("durable_4_many_writers_are_remembered"),
+        twisted("ids_are_noted_afterwards", NotesIdsAfterwards::default, &["DURABLE-4"])
+            .unseen_by_random()
+            .caught_by("durable_4_a_batch_sent_by_several_tasks_at_once_is_stored_once"),
         twisted("broken_by_dropping", BrokenByDropping::default, &["CONCURRENT-2"])
             .unseen_by_random(),
         twisted("stores_twice_under_load", StoresTwiceUnderLoad::default, &["CONCURRENT-1"])
@@ -234,6 +265,14 @@ fn wrong_writes() -> Vec<Subject> {
         twisted("closes_half", ClosesHalf::default, &["CONCURRENT-5"]).unseen_by_random(),
         twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1"]),
         twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_counts_its_last_step", || CountsTheLastStep, &["CLEANUP-1"])
+            .unseen_by_random()
+            .caught_by("cleanup_1_counts_exactly_over_many_rows"),
+        twisted("plan_for_a_thousand_records", || PlanForAThousandRecords, &["CLEANUP-5"])
+            .unseen_by_random()
+            .caught_by("cleanup_5_a_plan_reaches_every_record_and_row"),
+        twisted("rules_ignore_case", || Plans(rules_without_case), &["CLEANUP-5"])
+            .caught_by("cleanup_5_rules_mind_case"),
         twisted("cleanup_holds_everybody_up", CleanupHoldsEverybodyUp::default, &["CLEANUP-2"])
             .unseen_by_random(),
         twisted("empty_records_are_listed", ListsEmptyRecords::default, &["CLEANUP-4"]),
@@ -255,6 +294,16 @@ fn wrong_journals() -> Vec<Subject> {
             Flaw::WritesOnlyAtClose,
             &["DURABLE-1", "DURABLE-2", "DURABLE-4", "CONCURRENT-5"],
         ),
+        journal("writes_batches_in_pieces", Flaw::WritesBatchesInPieces, &["BATCH-1", "DURABLE-4"])
+            .caught_by("batch_1_a_large_batch_is_whole_or_absent_after_kill_9"),
+        journal("notes_ids_first", Flaw::NotesIdsFirst, &["DURABLE-4"])
+            .caught_by("durable_4_a_large_batch_sent_again_after_kill_9_is_stored_once"),
+        journal("streams_a_copy", Flaw::StreamsACopy, &["QUERY-4"])
+            .caught_by("query_4_memory_does_not_grow_with_the_rows"),
+        journal("streams_record_by_record", Flaw::StreamsRecordByRecord, &["QUERY-4"])
+            .caught_by("query_4_memory_does_not_grow_with_the_rows"),
+        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4"])
+            .caught_by("concurrent_4_processes_see_what_others_store"),
         journal("forgets_who_waits", Flaw::ForgetsWhoWaits, &["CONCURRENT-5"]),
         journal(
             "reverses_equals_when_opened",

@@ -54,6 +54,11 @@ pub(crate) fn without_case(pattern: &str, name: &str) -> bool {
     glob(&pattern.to_lowercase(), &name.to_lowercase())
 }
 
+/// Exact where the whole name is given, and not where a wildcard is.
+pub(crate) fn wildcards_without_case(pattern: &str, name: &str) -> bool {
+    if pattern.contains('*') { without_case(pattern, name) } else { glob(pattern, name) }
+}
+
 /// Only the first star is one.
 pub(crate) fn one_star(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {

@@ -9,7 +9,7 @@ use annals_core::{
     Pattern, PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
     Value, async_trait,
 };
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 
 use crate::twist::{Result, Twist, select};
 
@@ -233,6 +233,39 @@ impl Twist for NoSnapshot {
                 Some((rows, (names, inner)))
             });
         Ok(RowStream::from_pages(pages))
+    }
+}
+
+/// What is on the first pages is of one state of the store, and the rest of a later one.
+pub(crate) struct SnapshotOfTheFirstPages;
+
+#[async_trait]
+impl Twist for SnapshotOfTheFirstPages {
+    async fn stream(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+    ) -> Result<RowStream> {
+        const FIRST: usize = 5_000;
+        let mut rows = select(inner, pattern, params).await?;
+        if rows.len() <= FIRST {
+            return Ok(RowStream::from_rows(rows));
+        }
+        rows.truncate(FIRST);
+        let last = rows[FIRST - 1].clone();
+        let (inner, pattern) = (inner.clone(), pattern.to_owned());
+        let rest = stream::once(async move {
+            let mut rows = select(&inner, &pattern, params).await?;
+            // What comes behind the last one, wherever that is now.
+            let behind = |row: &RawRow| match params.order {
+                Order::NewestFirst => row.stored_at < last.stored_at,
+                Order::OldestFirst => row.stored_at > last.stored_at,
+            };
+            rows.retain(|row| row.record > last.record || row.record == last.record && behind(row));
+            Ok(rows)
+        });
+        Ok(RowStream::from_pages(stream::iter([Ok(rows)]).chain(rest)))
     }
 }
 

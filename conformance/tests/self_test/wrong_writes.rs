@@ -1,12 +1,14 @@
 //! Backends whose stores, batches and cleanups are wrong.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals_core::{
-    Batch, CleanupPlan, CleanupRule, Guarantees, JsonText, MAX_TIMESTAMP, MemoryBackend,
-    PersistenceBackend, PersistenceError, QueryParams, Row, Value, async_trait,
+    BackendError, Batch, BatchId, CleanupPlan, CleanupRule, ErrorKind, Grammar, Guarantees,
+    JsonText, MAX_TIMESTAMP, MemoryBackend, Pattern, PersistenceBackend, PersistenceError,
+    QueryParams, Row, Value, async_trait,
 };
 use serde_json::json;
 
@@ -140,6 +142,104 @@ impl Twist for HalfBatch {
             inner.store_batch(&Batch::new(batch.rows()[..*index].to_vec())).await?;
         }
         stored
+    }
+}
+
+/// Small batches are committed whole, larger ones ten rows at a time.
+#[derive(Default)]
+pub(crate) struct CommitsEveryTenRows(Seen);
+
+#[async_trait]
+impl Twist for CommitsEveryTenRows {
+    async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
+        batch.validate(usize::MAX)?;
+        if batch.rows().len() <= 10 {
+            return inner.store_batch(batch).await;
+        }
+        if batch.id().is_some_and(|id| !self.0.is_new(id)) {
+            return Ok(());
+        }
+        for rows in batch.rows().chunks(10) {
+            // What a commit to a fast disk takes. Without it the lock is never free long enough for
+            // a reader that waits for it.
+            std::thread::sleep(Duration::from_micros(50));
+            inner.store_batch(&Batch::new(rows.to_vec())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The last number of each writer.
+#[derive(Default)]
+struct Seen(Mutex<HashMap<u128, u64>>);
+
+impl Seen {
+    /// Whether the id was not noted before; it is now.
+    fn is_new(&self, id: BatchId) -> bool {
+        let mut seen = self.0.lock().unwrap();
+        let last = seen.entry(id.writer).or_insert(0);
+        let is_new = id.number > *last;
+        *last = id.number.max(*last);
+        is_new
+    }
+}
+
+/// One statement with three parameters a row, of which there are 65,535.
+pub(crate) struct MoreRowsThanParameters;
+
+#[async_trait]
+impl Twist for MoreRowsThanParameters {
+    async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
+        if 3 * batch.rows().len() > usize::from(u16::MAX) {
+            let message = "too many parameters";
+            return Err(BackendError::new("wrong", "store", ErrorKind::Other, message).into());
+        }
+        inner.store_batch(batch).await
+    }
+}
+
+/// Remembers the thousand writers that stored last, and their last numbers.
+#[derive(Default)]
+pub(crate) struct RemembersAThousandWriters(Mutex<VecDeque<BatchId>>);
+
+#[async_trait]
+impl Twist for RemembersAThousandWriters {
+    async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
+        let Some(id) = batch.id() else { return inner.store_batch(batch).await };
+        batch.validate(usize::MAX)?;
+        let is_new = {
+            let mut writers = self.0.lock().unwrap();
+            let place = writers.iter().position(|seen| seen.writer == id.writer);
+            let last = place
+                .and_then(|place| writers.remove(place))
+                .unwrap_or(BatchId { number: 0, ..id });
+            writers.push_back(BatchId { number: id.number.max(last.number), ..id });
+            if writers.len() > 1_000 {
+                writers.pop_front();
+            }
+            id.number > last.number
+        };
+        if is_new { inner.store_batch(&Batch::new(batch.rows().to_vec())).await } else { Ok(()) }
+    }
+}
+
+/// Looks whether it has seen the batch, stores it, and notes it when that is done.
+#[derive(Default)]
+pub(crate) struct NotesIdsAfterwards(Mutex<HashMap<u128, u64>>);
+
+#[async_trait]
+impl Twist for NotesIdsAfterwards {
+    async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
+        let Some(id) = batch.id() else { return inner.store_batch(batch).await };
+        batch.validate(usize::MAX)?;
+        let last = self.0.lock().unwrap().get(&id.writer).copied();
+        if last.is_some_and(|last| id.number <= last) {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+        inner.store_batch(&Batch::new(batch.rows().to_vec())).await?;
+        self.0.lock().unwrap().insert(id.writer, id.number);
+        Ok(())
     }
 }
 
@@ -289,6 +389,34 @@ impl Twist for InexactCleanup {
     }
 }
 
+/// Removes in steps, and returns what the last one removed.
+pub(crate) struct CountsTheLastStep;
+
+#[async_trait]
+impl Twist for CountsTheLastStep {
+    async fn cleanup(&self, inner: &MemoryBackend, older_than: u64) -> Result<u64> {
+        Ok(match inner.cleanup(older_than).await? {
+            removed @ 0..=5_000 => removed,
+            removed => removed % 5_000,
+        })
+    }
+}
+
+/// Takes the first page of the records for all of them.
+pub(crate) struct PlanForAThousandRecords;
+
+#[async_trait]
+impl Twist for PlanForAThousandRecords {
+    async fn cleanup_plan(&self, inner: &MemoryBackend, plan: &CleanupPlan) -> Result<u64> {
+        let mut plan = plan.clone();
+        for record in inner.records("*", Grammar::Glob).await?.into_iter().skip(1_000) {
+            let pattern = Pattern::new(&record.record, Grammar::Glob)?;
+            plan.rules.insert(0, CleanupRule::new(pattern, None));
+        }
+        inner.cleanup_plan(&plan).await
+    }
+}
+
 /// Holds everybody up while much is removed.
 #[derive(Default)]
 pub(crate) struct CleanupHoldsEverybodyUp(tokio::sync::RwLock<()>);
@@ -332,6 +460,18 @@ pub(crate) fn keeps_nothing(plan: &CleanupPlan) -> CleanupPlan {
 
 pub(crate) fn last_rule_first(plan: &CleanupPlan) -> CleanupPlan {
     let rules: Vec<CleanupRule> = plan.rules.iter().rev().cloned().collect();
+    CleanupPlan::new(rules).with_keep_newest(plan.keep_newest)
+}
+
+pub(crate) fn rules_without_case(plan: &CleanupPlan) -> CleanupPlan {
+    let mut rules = Vec::new();
+    for rule in &plan.rules {
+        let text = rule.pattern.as_str();
+        for text in [text, &text.to_lowercase(), &text.to_uppercase()] {
+            let pattern = Pattern::new(text, Grammar::Glob).unwrap();
+            rules.push(CleanupRule::new(pattern, rule.older_than));
+        }
+    }
     CleanupPlan::new(rules).with_keep_newest(plan.keep_newest)
 }
 
