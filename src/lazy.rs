@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Batch, CleanupPlan, Grammar, Guarantees, PersistenceBackend, PersistenceError, QueryParams,
-    RecordSummary, Result, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BucketStream, CleanupPlan, Grammar, Guarantees, PersistenceBackend,
+    PersistenceError, QueryParams, RecordSummary, Result, RowStream, StoredValue, Swept, Value,
+    async_trait,
 };
 use tokio::sync::OnceCell;
 
@@ -70,6 +71,14 @@ impl PersistenceBackend for Lazy {
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {
         self.opened().await?.query_stream(record_pattern, params).await
+    }
+
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream> {
+        self.opened().await?.aggregate_stream(record_pattern, aggregate).await
     }
 
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

@@ -19,10 +19,10 @@ use crate::migrate;
     feature = "mcp",
     feature = "conformance"
 )))]
-use crate::not_built_in::NotBuiltIn;
+use crate::not_built_in;
 #[cfg(feature = "sql")]
 use crate::sql;
-use crate::{cleanup, collect, export, import, query, records, warnings};
+use crate::{aggregate, cleanup, collect, export, import, query, records, warnings};
 
 /// The program `annals`, to which backends can be added.
 #[derive(Debug, Default)]
@@ -85,6 +85,7 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Import(args) => block_on(import::run(&backend.url, args)),
         Command::Export(args) => block_on(export::run(&backend.url, args)),
         Command::Query(args) => block_on(query::run(backend, args)),
+        Command::Aggregate(args) => block_on(aggregate::run(backend, args)),
         Command::Records(args) => block_on(records::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
         #[cfg(feature = "sql")]
@@ -97,13 +98,13 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => conformance::run(backend, args),
         #[cfg(not(feature = "sql"))]
-        Command::Sql(_) => Err(NotBuiltIn::failure("sql", "sql")),
+        Command::Sql(_) => Err(not_built_in::failure("annals sql", "sql")),
         #[cfg(not(feature = "postgres"))]
-        Command::Migrate(_) => Err(NotBuiltIn::failure("migrate", "postgres")),
+        Command::Migrate(_) => Err(not_built_in::failure("annals migrate", "postgres")),
         #[cfg(not(feature = "mcp"))]
-        Command::Mcp(_) => Err(NotBuiltIn::failure("mcp", "mcp")),
+        Command::Mcp(_) => Err(not_built_in::failure("annals mcp", "mcp")),
         #[cfg(not(feature = "conformance"))]
-        Command::Conformance(_) => Err(NotBuiltIn::failure("conformance", "conformance")),
+        Command::Conformance(_) => Err(not_built_in::failure("annals conformance", "conformance")),
     }
 }
 

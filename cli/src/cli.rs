@@ -16,7 +16,7 @@ use crate::failure::Failure;
 )))]
 use crate::not_built_in::NotBuiltIn;
 use crate::stderr::{print_error, print_note};
-use crate::{cleanup, collect, export, import, query, records};
+use crate::{aggregate, cleanup, collect, export, import, query, records};
 
 /// Record and query the history of live records.
 ///
@@ -89,6 +89,7 @@ Examples:
   annals collect host --for 10s         Record this machine's metrics
   annals query 'host::cpu*' --latest 3  The newest three values of every CPU
   annals query 'host::*' --from 1h      The values of the last hour
+  annals aggregate 'host::cpu*' --member percent --every 1m
   annals records                        The records and their sizes
   annals export 'host::*' > h.ndjson
   annals --backend redb:copy.redb import h.ndjson
@@ -105,6 +106,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Export(export::Args),
     Query(query::Args),
+    Aggregate(aggregate::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
     #[cfg(feature = "sql")]

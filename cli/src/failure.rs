@@ -61,7 +61,11 @@ impl From<PersistenceError> for Failure {
         match error {
             // Caused by the arguments.
             PersistenceError::NotConfigured(message) => Self::Usage(message),
-            PersistenceError::InvalidPattern { .. } => Self::Usage(error.to_string()),
+            PersistenceError::InvalidPattern { .. }
+            | PersistenceError::InvalidAggregate { .. }
+            | PersistenceError::TooManyBuckets { .. }
+            | PersistenceError::TooManySamples { .. }
+            | PersistenceError::Unsupported(_) => Self::Usage(error.to_string()),
             PersistenceError::Backend(ref backend) if backend.kind() == ErrorKind::Config => {
                 Self::Usage(error.to_string())
             }

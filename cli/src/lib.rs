@@ -22,10 +22,12 @@
 //! | `postgres` | `postgres:` URLs and `annals migrate` |
 //! | `mcp` | `annals mcp` |
 //! | `conformance` | `annals conformance` |
+//! | `plot` | `--plot` and `--output svg` |
 //! | `full` | all of them |
 //!
 //! A command that is not built in stays in `annals --help` and names its feature.
 
+mod aggregate;
 mod aimx;
 mod app;
 mod cleanup;
@@ -44,6 +46,7 @@ mod moment;
 #[cfg(not(all(feature = "sql", feature = "postgres", feature = "mcp", feature = "conformance")))]
 mod not_built_in;
 mod output;
+mod plot;
 mod query;
 mod records;
 mod signals;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use annals::{Clock, SystemClock};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::stderr::print_note;
 
@@ -130,6 +131,27 @@ pub(crate) fn to_the_ms(stored_at: u64) -> String {
 /// The same to the second.
 pub(crate) fn to_the_second(stored_at: u64) -> String {
     format_time(stored_at, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+/// A time in a time zone, to the minute if nothing is lost; the number itself outside of the years
+/// that have a date.
+pub(crate) fn in_zone(ms: i64, zone: &TimeZone) -> String {
+    let Ok(at) = Timestamp::from_millisecond(ms) else { return ms.to_string() };
+    let at = at.to_zoned(zone.clone());
+    let time = match (ms % 60_000, ms % 1_000) {
+        (0, _) => "%H:%M",
+        (_, 0) => "%H:%M:%S",
+        _ => "%H:%M:%S%.3f",
+    };
+    let offset = if at.offset().is_zero() { "Z" } else { "%:z" };
+    at.strftime(&format!("%Y-%m-%dT{time}{offset}")).to_string()
+}
+
+/// The date, of a time that is a local midnight.
+pub(crate) fn date_in_zone(ms: i64, zone: &TimeZone) -> Option<String> {
+    let at = Timestamp::from_millisecond(ms).ok()?.to_zoned(zone.clone());
+    let is_midnight = at.start_of_day().is_ok_and(|start| start == at);
+    is_midnight.then(|| at.strftime("%Y-%m-%d").to_string())
 }
 
 fn format_time(stored_at: u64, format: &str) -> String {

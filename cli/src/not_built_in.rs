@@ -1,4 +1,4 @@
-//! Commands of a feature that this build does not have.
+//! Commands and options of a feature that this build does not have.
 
 use std::ffi::OsString;
 
@@ -14,11 +14,10 @@ pub(crate) struct NotBuiltIn {
     _args: Vec<OsString>,
 }
 
-impl NotBuiltIn {
-    pub(crate) fn failure(command: &str, feature: &str) -> Failure {
-        Failure::Usage(format!(
-            "`annals {command}` is not built in; build the program with --features {feature}, or \
-             with --features full for all commands and backends"
-        ))
-    }
+/// The failure of a command or option that needs `feature`.
+pub(crate) fn failure(what: &str, feature: &str) -> Failure {
+    Failure::Usage(format!(
+        "`{what}` is not built in; build the program with --features {feature}, or with --features \
+         full for all commands and backends"
+    ))
 }

@@ -1,14 +1,21 @@
 //! `annals query`: prints stored values while they are read.
 
+#[cfg(feature = "plot")]
+use annals::aggregate::Member;
 use annals::{Order, PersistenceBackend, QueryExt, QueryParams};
 use clap::Parser;
 use futures_util::StreamExt;
+#[cfg(feature = "plot")]
+use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, window};
 use crate::output::{Format, Header, Printer, ValueLine, counted};
+#[cfg(feature = "plot")]
+use crate::plot::Chart;
+use crate::plot::{Destination, OutputArgs};
 use crate::source::Source;
 
 /// Print stored values
@@ -45,13 +52,22 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR", conflicts_with = "aimx")]
     grammar: Grammar,
 
-    /// The format of the output [default: table on a terminal, ndjson otherwise]
-    ///
-    /// A table is cut to the width of the terminal and escapes control and invisible characters.
-    /// The other formats are complete and exact: a value is its stored JSON text. A csv cell that a
-    /// spreadsheet would read as a formula is not changed.
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    output: Option<Format>,
+    /// The value at T: the newest one of each record that was stored at T or earlier
+    #[arg(
+        long,
+        value_name = "T",
+        allow_negative_numbers = true,
+        conflicts_with_all = ["latest", "from", "to"],
+    )]
+    at: Option<Moment>,
+
+    /// The number in each value, for a chart: a member's name or a JSON Pointer
+    /// [default: the value itself]
+    #[arg(long, value_name = "MEMBER", default_value = "", hide_default_value = true)]
+    member: String,
+
+    #[command(flatten)]
+    output: OutputArgs,
 
     #[command(flatten)]
     source: Source,
@@ -62,6 +78,8 @@ Examples:
   annals query 'host::cpu*' --latest 3
   annals query 'host::*' --from 24h --to 1h --oldest-first
   annals query '*' --from 2026-05-17T00:00:00Z --output csv > day.csv
+  annals query 'accuracy::*' --at 2026-11-28T08:00:00+01:00
+  annals query 'host::cpu*' --from 1h --plot --member percent
   annals query 'house.*.temperature' --grammar topic --latest 1
   annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
   annals query -- '-a name that begins with a dash'
@@ -74,17 +92,57 @@ fn count(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
-    let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());
-    let params = QueryParams::default()
-        .with_limit_per_record(args.latest)
-        .with_start_time(start_time)
-        .with_end_time(end_time)
-        .with_order(if args.oldest_first { Order::OldestFirst } else { Order::NewestFirst })
-        .with_grammar(args.grammar.into());
+    let destination = args.output.destination()?;
+    let params = args.params();
     let store = args.source.open(backend).await?;
-    print(&*store, &args.pattern, params, args.output).await?;
+    match destination {
+        Destination::Rows(format) => print(&*store, &args.pattern, params, format).await?,
+        #[cfg(feature = "plot")]
+        Destination::Plot(form) => {
+            plot(&*store, &args.pattern, params, &args.member).await?.print(form)?;
+        }
+    }
     store.close().await?;
     Ok(())
+}
+
+impl Args {
+    fn params(&self) -> QueryParams {
+        let (start_time, end_time, limit) = match &self.at {
+            Some(at) => (None, window(None, Some(at)).1, Some(1)),
+            None => {
+                let (start_time, end_time) = window(self.from.as_ref(), self.to.as_ref());
+                (start_time, end_time, self.latest)
+            }
+        };
+        let order = if self.oldest_first { Order::OldestFirst } else { Order::NewestFirst };
+        QueryParams::default()
+            .with_start_time(start_time)
+            .with_end_time(end_time)
+            .with_limit_per_record(limit)
+            .with_order(order)
+            .with_grammar(self.grammar.into())
+    }
+}
+
+/// The numbers at `member` as a chart, one series per record.
+#[cfg(feature = "plot")]
+async fn plot(
+    store: &dyn PersistenceBackend,
+    pattern: &str,
+    params: QueryParams,
+    member: &str,
+) -> Result<Chart, Failure> {
+    let member = Member::parse(member)?;
+    let mut chart = Chart::new(TimeZone::UTC);
+    let mut rows = store.query_stream(pattern, params).await?;
+    while let Some(row) = rows.next().await.transpose()? {
+        if let Ok(Some(value)) = member.read(&row.json) {
+            let at = i64::try_from(row.stored_at).unwrap_or(i64::MAX);
+            chart.add(&row.record, at, Some(value))?;
+        }
+    }
+    Ok(chart)
 }
 
 /// Prints the rows of a query while they are read.

@@ -50,10 +50,16 @@ impl Header {
     /// A header with any names.
     #[cfg(feature = "sql")]
     pub(crate) fn of_members(names: &[String]) -> Self {
-        Self {
-            members: names.iter().cloned().map(Cow::Owned).collect(),
-            columns: Column::untyped(names.iter().map(|name| shown_name(name))),
-        }
+        let columns = Column::untyped(names.iter().map(|name| shown_name(name)));
+        Self::with_members(names.iter().cloned(), columns)
+    }
+
+    /// A header with computed members and columns.
+    pub(super) fn with_members(
+        members: impl Iterator<Item = String>,
+        columns: Vec<Column>,
+    ) -> Self {
+        Self { members: members.map(Cow::Owned).collect(), columns }
     }
 
     pub(crate) fn new<const N: usize>(members: &[&'static str], columns: [Column; N]) -> Self {

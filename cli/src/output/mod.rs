@@ -1,5 +1,6 @@
 //! Rows on stdout, in four formats.
 
+mod bucket;
 mod line;
 mod printer;
 mod screen;
@@ -7,9 +8,19 @@ mod table;
 
 use clap::ValueEnum;
 
-pub(crate) use line::{Header, Line, ValueLine};
+pub(crate) use bucket::BucketTable;
+#[cfg(feature = "plot")]
+pub(crate) use bucket::shown_number;
+#[cfg(any(feature = "sql", feature = "conformance"))]
+pub(crate) use line::Line;
+pub(crate) use line::{Header, ValueLine};
 pub(crate) use printer::Printer;
-pub(crate) use screen::{shown_name, shown_value};
+#[cfg(feature = "plot")]
+pub(crate) use printer::terminal_width;
+pub(crate) use screen::shown_name;
+#[cfg(feature = "sql")]
+pub(crate) use screen::shown_value;
+#[cfg(feature = "conformance")]
 pub(crate) use table::Column;
 
 /// The format of the output.

@@ -35,9 +35,10 @@ impl Printer {
         let on_terminal = out.is_terminal();
         let default = if on_terminal { Format::Table } else { Format::Ndjson };
         let writer = match format.unwrap_or(default) {
-            Format::Table => {
-                Writer::Table(BufWriter::new(out), Table::new(header.columns.clone(), width()))
-            }
+            Format::Table => Writer::Table(
+                BufWriter::new(out),
+                Table::new(header.columns.clone(), terminal_width()),
+            ),
             Format::Ndjson => Writer::Ndjson(BufWriter::new(out)),
             Format::Json => Writer::Json(BufWriter::new(out)),
             Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(out))),
@@ -45,6 +46,7 @@ impl Printer {
         Self { writer, header, lines: 0, prints_count: on_terminal }
     }
 
+    #[cfg(feature = "conformance")]
     /// Does not print the number of rows after a table on a terminal.
     pub(crate) fn without_count(mut self) -> Self {
         self.prints_count = false;
@@ -121,7 +123,7 @@ fn into_io(error: csv::Error) -> io::Error {
 }
 
 /// The width of the terminal; without one `COLUMNS`, or 80.
-fn width() -> usize {
+pub(crate) fn terminal_width() -> usize {
     let terminal = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
     terminal.or_else(columns).filter(|width| *width > 0).unwrap_or(WIDTH_ELSEWHERE)

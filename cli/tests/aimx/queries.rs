@@ -57,6 +57,26 @@ fn every_flag_and_form_does_what_it_does_on_a_backend() {
     );
 }
 
+#[test]
+fn aggregates_and_the_value_at_a_time_are_those_of_a_backend() {
+    let rows =
+        vec![("a", r#"{"n":1}"#, 100), ("a", r#"{"n":5}"#, 3_700_000), ("b", r#"{"n":"x"}"#, 100)];
+    let place = Place::new();
+    place.import(BACKEND, &rows);
+    for wire in WIRES {
+        let server = Server::with_history(wire, &rows);
+        for args in [
+            &["aggregate", "*", "--member", "n", "--every", "1h", "--show", "mean,increase"][..],
+            &["aggregate", "a", "--member", "n", "--show", "p50,time_weighted_mean"],
+            &["query", "*", "--at", "100"],
+        ] {
+            let expected = place.run(&[args, &["--backend", BACKEND]].concat()).ok();
+            let run = place.run(&[args, &["--aimx", &server.address()]].concat()).ok();
+            assert_eq!(run.out, expected.out, "{wire:?} {args:?}");
+        }
+    }
+}
+
 /// Values at one time, in runs shorter and longer than a page, and across the ends of pages.
 #[test]
 fn a_history_of_many_pages_comes_whole_and_in_order() {

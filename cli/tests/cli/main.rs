@@ -2,6 +2,7 @@
 // clippy takes functions outside of #[test] for no tests.
 #![allow(clippy::unwrap_used)]
 
+mod aggregate;
 mod cleanup;
 mod collect;
 mod conformance;

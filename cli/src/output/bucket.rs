@@ -1,0 +1,176 @@
+//! Buckets of an aggregate as rows of output.
+
+use std::borrow::Cow;
+
+use annals::{Bucket, BucketValue, Function};
+use indicatif::HumanCount;
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use serde::{Serialize, Serializer};
+
+use super::line::{Header, Line};
+use super::screen::{shown_name, shown_value};
+use super::table::Column;
+use crate::moment::{date_in_zone, in_zone};
+
+/// The columns of an aggregate: the functions that were asked for.
+pub(crate) struct BucketTable {
+    /// Without the count and the skipped rows, which every bucket has.
+    functions: Vec<Function>,
+    zone: TimeZone,
+    /// Whether all buckets have the same width, so that the start tells the end.
+    regular: bool,
+}
+
+/// One bucket.
+pub(crate) struct BucketLine<'a> {
+    table: &'a BucketTable,
+    bucket: &'a Bucket,
+}
+
+impl BucketTable {
+    pub(crate) fn new(shown: &[Function], zone: TimeZone, regular: bool) -> Self {
+        let mut functions: Vec<Function> = Vec::new();
+        for function in shown {
+            let is_fixed = matches!(function, Function::Count | Function::Skipped);
+            if !is_fixed && !functions.contains(function) {
+                functions.push(function.clone());
+            }
+        }
+        Self { functions, zone, regular }
+    }
+
+    pub(crate) fn header(&self) -> Header {
+        let names = || self.functions.iter().map(|function| function.name().to_owned());
+        let before = ["record", "start", "end", "count", "skipped"].map(str::to_owned);
+        let members = before.into_iter().chain(names()).chain(["filled".to_owned()]);
+        let mut columns = vec![Column::name("record"), Column::fixed("start")];
+        columns.extend((!self.regular).then_some(Column::fixed("end")));
+        columns.push(Column::number("count"));
+        columns.extend(names().map(|name| Column::number(shown_value(&name))));
+        Header::with_members(members, columns)
+    }
+
+    pub(crate) fn line<'a>(&'a self, bucket: &'a Bucket) -> BucketLine<'a> {
+        BucketLine { table: self, bucket }
+    }
+
+    /// A date if both ends are local midnights, otherwise a time.
+    fn time(&self, at: i64, other: i64) -> String {
+        let date = date_in_zone(other, &self.zone).and_then(|_| date_in_zone(at, &self.zone));
+        date.unwrap_or_else(|| in_zone(at, &self.zone))
+    }
+
+    fn cell(&self, function: &Function, value: BucketValue) -> String {
+        match (function, value) {
+            (Function::Duration(_), BucketValue::Integer(ms)) => {
+                let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+                format!("{:#}", SignedDuration::from_millis(ms))
+            }
+            (
+                Function::MinAt | Function::MaxAt | Function::FirstAt | Function::LastAt,
+                BucketValue::Integer(at),
+            ) => in_zone(i64::try_from(at).unwrap_or(i64::MAX), &self.zone),
+            (_, BucketValue::Integer(integer)) => HumanCount(integer).to_string(),
+            (_, value) => shown_number(value.as_f64()),
+        }
+    }
+}
+
+/// A number for reading: integers in full, others to six significant digits.
+pub(crate) fn shown_number(number: f64) -> String {
+    const DIGITS: i32 = 6;
+    let magnitude = number.abs();
+    if !number.is_finite() || number == 0.0 || (number.trunc() == number && magnitude < 1e15) {
+        // Without the sign of a negative zero.
+        return (number + 0.0).to_string();
+    }
+    let exponent = magnitude.log10().floor() as i32;
+    if !(-5..15).contains(&exponent) {
+        return format!("{number:.5e}");
+    }
+    let decimals = usize::try_from(DIGITS - 1 - exponent).unwrap_or(0);
+    let text = format!("{number:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+impl Serialize for BucketLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bucket.serialize(serializer)
+    }
+}
+
+impl Line for BucketLine<'_> {
+    fn fields(&self) -> Vec<Cow<'_, str>> {
+        let Bucket { record, start, end, count, skipped, filled, .. } = self.bucket;
+        let mut fields: Vec<Cow<'_, str>> = vec![Cow::from(&**record)];
+        let numbers = [start.to_string(), end.to_string(), count.to_string(), skipped.to_string()];
+        fields.extend(numbers.map(Cow::from));
+        fields.extend(self.table.functions.iter().map(|function| {
+            let value = self.bucket.value(function);
+            // As in JSON; what JSON has no number for is empty.
+            value
+                .map(|value| serde_json::to_string(&value).unwrap_or_default())
+                .filter(|text| text != "null")
+                .unwrap_or_default()
+                .into()
+        }));
+        fields.push(if *filled { "true" } else { "" }.into());
+        fields
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Self { table, bucket } = self;
+        let mut cells = vec![shown_name(&bucket.record), table.time(bucket.start, bucket.end)];
+        cells.extend((!table.regular).then(|| table.time(bucket.end, bucket.start)));
+        cells.push(HumanCount(bucket.count).to_string());
+        cells.extend(table.functions.iter().map(|function| {
+            let value = bucket.value(function).map(|value| table.cell(function, value));
+            value.unwrap_or_default()
+        }));
+        cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_six_significant_digits_and_integers_all_of_theirs() {
+        for (number, shown) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (21.483333333333334, "21.4833"),
+            (-1.0 / 3.0, "-0.333333"),
+            (2.5, "2.5"),
+            (1234567.0, "1234567"),
+            (1234567.891, "1234568"),
+            (9_007_199_254_740_992.0, "9.00720e15"),
+            (0.000_012_345_678, "0.0000123457"),
+            (1.5e-9, "1.50000e-9"),
+            (1e300, "1.00000e300"),
+            (f64::INFINITY, "inf"),
+            (999_999.96, "1000000"),
+        ] {
+            assert_eq!(shown_number(number), shown);
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_whole_days_shows_dates_and_others_times_with_their_offset() {
+        let vienna = TimeZone::get("Europe/Vienna").unwrap();
+        let table = BucketTable::new(&[], vienna, true);
+        // The day of 29 March 2026 has 23 hours.
+        let (start, end) = (1_774_738_800_000, 1_774_821_600_000);
+        assert_eq!(table.time(start, end), "2026-03-29");
+        assert_eq!(table.time(end, start), "2026-03-30");
+        assert_eq!(table.time(start, end - 3_600_000), "2026-03-29T00:00+01:00");
+        assert_eq!(table.time(end - 3_600_000, start), "2026-03-29T23:00+02:00");
+        let utc = BucketTable::new(&[], TimeZone::UTC, true);
+        assert_eq!(utc.time(1_500, 2_500), "1970-01-01T00:00:01.500Z");
+    }
+}
