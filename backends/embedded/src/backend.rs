@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use annals_core::aggregate::Plan;
 use annals_core::{
-    BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, Outcome, Pattern,
-    PersistenceBackend, PersistenceError, Query, QueryParams, RecordSummary, Result, Row,
-    RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BucketStream, CleanupPlan, ErrorKind, Grammar, Guarantees,
+    Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams, RecordSummary,
+    Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -18,8 +19,9 @@ use crate::compaction::Compactor;
 use crate::config::EmbeddedConfig;
 use crate::coordination::{Coordination, Reply};
 use crate::engine::Engine;
-use crate::read::{Caches, Lease, Leases, Page, Scan, View};
+use crate::read::{Aggregation, Caches, Lease, Leases, Scan, Steps, View};
 use crate::thread::JoinOnDrop;
+use crate::tuning::Tuning;
 use crate::write::{Job, Store, WriterThread};
 
 /// A [`PersistenceBackend`] on an embedded engine.
@@ -32,15 +34,16 @@ struct Inner<E: Engine> {
     caches: Arc<Caches>,
     name: &'static str,
     max_value_bytes: usize,
+    tuning: Tuning,
     /// `None` once closing has begun.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     coordination: Arc<Coordination<Store<E::Writer>>>,
     ended: watch::Receiver<Option<Result<()>>>,
     closed: AtomicBool,
-    /// Limits the pages that are fetched at once. A stream that nobody reads takes none of them.
+    /// Limits the threads that read at once. A stream that nobody reads takes none of them.
     readers: Arc<Semaphore>,
-    /// Where streams keep their snapshots between two pages, if there is a limit.
-    leases: Option<Leases<Scan<E::Snapshot>>>,
+    /// Where streams keep their snapshots between two steps, if there is a limit.
+    leases: Option<Leases<View<E::Snapshot>>>,
     /// The compactor, and the writer, which ends after it.
     threads: Vec<JoinOnDrop>,
 }
@@ -105,6 +108,7 @@ impl<E: Engine> Embedded<E> {
             caches,
             name,
             max_value_bytes: config.max_value_bytes,
+            tuning: config.tuning.clone(),
             jobs: Mutex::new(Some(jobs)),
             coordination,
             ended,
@@ -178,25 +182,25 @@ impl<E: Engine> Embedded<E> {
     }
 }
 
-/// A scan between two pages.
-enum Paused<S> {
-    Unlimited(Box<Scan<S>>),
-    Leased(Lease<Scan<S>>),
+/// A snapshot between two steps of a stream.
+enum Held<S> {
+    Unlimited(Box<View<S>>),
+    Leased(Lease<View<S>>),
 }
 
 impl<E: Engine> Embedded<E> {
-    fn pause(&self, scan: Scan<E::Snapshot>) -> Paused<E::Snapshot> {
+    fn hold(&self, view: View<E::Snapshot>) -> Held<E::Snapshot> {
         match &self.0.leases {
-            Some(leases) => Paused::Leased(leases.hold(scan)),
-            None => Paused::Unlimited(Box::new(scan)),
+            Some(leases) => Held::Leased(leases.hold(view)),
+            None => Held::Unlimited(Box::new(view)),
         }
     }
 
-    /// The scan, or the error that it has lost its snapshot.
-    fn resume(&self, paused: Paused<E::Snapshot>) -> Result<Scan<E::Snapshot>> {
-        let lease = match paused {
-            Paused::Unlimited(scan) => return Ok(*scan),
-            Paused::Leased(lease) => lease,
+    /// The snapshot, or the error that the stream has lost it.
+    fn resume(&self, held: Held<E::Snapshot>) -> Result<View<E::Snapshot>> {
+        let lease = match held {
+            Held::Unlimited(view) => return Ok(*view),
+            Held::Leased(lease) => lease,
         };
         lease.take().ok_or_else(|| {
             let limit = self.0.leases.as_ref().map(Leases::limit).unwrap_or_default();
@@ -207,25 +211,38 @@ impl<E: Engine> Embedded<E> {
             BackendError::new(self.0.name, "query", ErrorKind::Timeout, message).into()
         })
     }
-}
 
-/// The rest of a query as a stream of pages. The stream keeps the store open, as a handle does.
-fn pages<E: Engine>(store: Embedded<E>, scan: Scan<E::Snapshot>, first: Page) -> RowStream {
-    let paused = store.pause(scan);
-    RowStream::from_pages(stream::try_unfold((store, paused, first), |state| async move {
-        let (store, mut paused, mut page) = state;
-        if page.is_empty() {
-            let mut scan = store.resume(paused)?;
-            (scan, page) = store
+    /// Takes a snapshot and the first step on it, and returns the items of all steps; `None` if there
+    /// are none. The stream keeps the store open, as a handle does.
+    async fn stream<R: Steps<E::Snapshot>>(
+        &self,
+        reader: impl FnOnce(&View<E::Snapshot>) -> Result<R> + Send + 'static,
+    ) -> Result<Option<impl Stream<Item = Result<R::Item>> + Send + 'static>> {
+        let readers = self.0.readers.clone();
+        let (view, reader, first) = self
+            .read(move |view| {
+                let mut reader = reader(&view)?;
+                let first = reader.step(&view, &readers)?;
+                Ok((view, reader, first))
+            })
+            .await?;
+        let Some(first) = first else { return Ok(None) };
+        let state = (self.clone(), self.hold(view), reader, Some(first));
+        Ok(Some(stream::try_unfold(state, |(store, held, mut reader, ready)| async move {
+            if let Some(item) = ready {
+                return Ok(Some((item, (store, held, reader, None))));
+            }
+            let (view, readers) = (store.resume(held)?, store.0.readers.clone());
+            let (view, reader, item) = store
                 .unblock(move || {
-                    let page = scan.next_page()?;
-                    Ok((scan, page))
+                    let item = reader.step(&view, &readers)?;
+                    Ok((view, reader, item))
                 })
                 .await?;
-            paused = store.pause(scan);
-        }
-        Ok((!page.is_empty()).then_some((page, (store, paused, Page::new()))))
-    }))
+            let held = store.hold(view);
+            Ok(item.map(|item| (item, (store, held, reader, None))))
+        })))
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -260,17 +277,23 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         if query.is_empty() {
             return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
         }
-        let (scan, first) = self
-            .read(move |view| {
-                let mut scan = Scan::new(view, query)?;
-                let first = scan.next_page()?;
-                Ok((scan, first))
-            })
-            .await?;
-        if first.is_empty() {
-            return Ok(RowStream::from_rows(first));
+        let pages = self.stream(move |view| Scan::new(view, query)).await?;
+        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_pages))
+    }
+
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream> {
+        let plan = Arc::new(Plan::new(record_pattern, aggregate)?);
+        let tuning = self.0.tuning.clone();
+        let none = || BucketStream::from_buckets(Vec::new());
+        if plan.is_empty() {
+            return self.unblock(move || Ok(none())).await;
         }
-        Ok(pages(self.clone(), scan, first))
+        let records = self.stream(move |view| Aggregation::new(view, plan, &tuning)).await?;
+        Ok(records.map_or_else(none, BucketStream::new))
     }
 
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

@@ -1,4 +1,4 @@
-//! When the head is flushed, and which runs are merged.
+//! The sizes at which work is due or divided.
 
 use crate::engine::Run;
 use crate::format::{Block, Layout};
@@ -22,6 +22,11 @@ pub struct Tuning {
     pub split_rows: u64,
     /// How runs are divided into blocks.
     pub layout: Layout,
+    /// A step of an aggregate has about this many rows: some tens of milliseconds, after which other
+    /// reads have their turn.
+    pub step_rows: usize,
+    /// A step with fewer rows is not divided between two threads.
+    pub divided_rows: usize,
 }
 
 impl Default for Tuning {
@@ -35,6 +40,8 @@ impl Default for Tuning {
             merged_runs: 8,
             split_rows: 16 << 10,
             layout: Layout::default(),
+            step_rows: 1 << 17,
+            divided_rows: 1 << 14,
         }
     }
 }

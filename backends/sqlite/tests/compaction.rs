@@ -23,6 +23,7 @@ fn tiny() -> Tuning {
         merged_runs: 3,
         split_rows: 30,
         layout: Layout { block_rows: 8, block_text: 300, fresh_rows: 2, fresh_from: 4 },
+        ..Tuning::default()
     }
 }
 

@@ -74,6 +74,14 @@ impl Member {
         Ok(self.find(json, false)?.sample())
     }
 
+    /// Whether there is anything at the place, even `null`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn is_present(&self, json: &str) -> Result<bool, serde_json::Error> {
+        Ok(self.find(json, false)? != Found::Absent)
+    }
+
     /// What is at the place; text is kept only if `with_text` is set.
     pub(super) fn find(&self, json: &str, with_text: bool) -> Result<Found, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);

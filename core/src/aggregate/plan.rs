@@ -197,6 +197,11 @@ impl Plan {
         self.from > 0 && (path || states || self.fill == Fill::Previous)
     }
 
+    /// Whether a series needs its last sample before the window, rather than only the last state.
+    pub fn needs_sample_before(&self) -> bool {
+        self.from > 0 && (self.needs.path || self.fill == Fill::Previous)
+    }
+
     /// Whether a record without rows in the window has buckets, so that there must be a series for
     /// every matching record that has rows at all.
     pub fn needs_all_records(&self) -> bool {

@@ -14,6 +14,8 @@ pub fn compacting() -> Tuning {
         merged_runs: 3,
         split_rows: 60,
         layout: Layout { block_rows: 16, block_text: 2 << 10, fresh_rows: 3, fresh_from: 6 },
+        step_rows: 20,
+        divided_rows: 8,
     }
 }
 

@@ -36,6 +36,7 @@ pub fn tiny() -> Tuning {
         merged_runs: 3,
         split_rows: 20,
         layout: Layout { block_rows: 6, block_text: 200, fresh_rows: 2, fresh_from: 3 },
+        ..Tuning::default()
     }
 }
 

@@ -111,8 +111,25 @@ impl Caches {
         index: &RunIndex,
         number: u32,
     ) -> Result<Block> {
-        let encoded = tables.block(run, number)?.ok_or_else(|| missing(self.engine))?;
-        let block = Block::decode(&encoded).map_err(|error| format_error(self.engine, error))?;
+        self.decode_block(index, number, &self.encoded_block(tables, run, number)?)
+    }
+
+    pub(super) fn encoded_block(
+        &self,
+        tables: &dyn Tables,
+        run: RunId,
+        number: u32,
+    ) -> Result<Vec<u8>> {
+        tables.block(run, number)?.ok_or_else(|| missing(self.engine))
+    }
+
+    pub(super) fn decode_block(
+        &self,
+        index: &RunIndex,
+        number: u32,
+        encoded: &[u8],
+    ) -> Result<Block> {
+        let block = Block::decode(encoded).map_err(|error| format_error(self.engine, error))?;
         if block.len() != index.block_rows(number).len() {
             return Err(corrupt(self.engine, "a block contradicts the index of its run"));
         }

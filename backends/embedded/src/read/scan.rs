@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{Order, Query, RawRow, Result};
+use tokio::sync::Semaphore;
 
-use super::{RecordMerge, View};
+use super::{RecordMerge, Steps, View};
 use crate::engine::{RecordId, Snapshot};
 
 /// A page is full when it has this many rows or bytes of text. The first page is small and therefore
@@ -15,12 +16,10 @@ const MOST_PAGE_ROWS: usize = 1 << 13;
 const PAGE_BYTES: usize = 512 << 10;
 
 /// The rows that are fetched at once.
-pub(crate) type Page = Vec<RawRow>;
+type Page = Vec<RawRow>;
 
-/// The position of a query. Between pages it holds the snapshot, and one block of each run that is
-/// being read.
-pub(crate) struct Scan<S> {
-    view: View<S>,
+/// The position of a query. Between pages it holds one block of each run that is being read.
+pub(crate) struct Scan {
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     query: Query,
     current: Option<Current>,
@@ -36,61 +35,71 @@ struct Current {
     limit: u64,
 }
 
-impl<S: Snapshot> Scan<S> {
-    pub(crate) fn new(view: View<S>, query: Query) -> Result<Self> {
-        let records = view.tables()?.records(&query.pattern)?.into_iter();
-        Ok(Self { view, records, query, current: None, page_rows: FIRST_PAGE_ROWS })
-    }
+impl<S: Snapshot> Steps<S> for Scan {
+    type Item = Page;
 
-    /// Fetches the next page; an empty one is the end.
-    pub(crate) fn next_page(&mut self) -> Result<Page> {
+    /// Fetches the next page.
+    fn step(&mut self, view: &View<S>, _readers: &Arc<Semaphore>) -> Result<Option<Page>> {
         let mut page = Page::new();
         let mut bytes = 0;
         while page.len() < self.page_rows && bytes < PAGE_BYTES {
             let begun = match self.current.take() {
                 Some(current) => Some(current),
-                None => self.next_record()?,
+                None => self.next_record(view)?,
             };
             let Some(mut current) = begun else { break };
-            if self.fill(&mut page, &mut bytes, &mut current)? {
+            if self.fill(view, &mut page, &mut bytes, &mut current)? {
                 self.current = Some(current);
             }
         }
         self.page_rows = (2 * self.page_rows).min(MOST_PAGE_ROWS);
-        Ok(page)
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
+
+impl Scan {
+    pub(crate) fn new<S: Snapshot>(view: &View<S>, query: Query) -> Result<Self> {
+        let records = view.tables()?.records(&query.pattern)?.into_iter();
+        Ok(Self { records, query, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 
-    fn next_record(&mut self) -> Result<Option<Current>> {
+    fn next_record<S: Snapshot>(&mut self, view: &View<S>) -> Result<Option<Current>> {
         let Some((id, name)) = self.records.next() else { return Ok(None) };
         let Query { from, to, limit, order, .. } = self.query;
         let rows = match (order, limit) {
             (Order::OldestFirst, Some(limit)) => {
                 // The newest N, oldest first: goes to the Nth newest and back, so that memory stays
                 // that of a page.
-                let newest = RecordMerge::new(&self.view, id, (from, to), Order::NewestFirst)?;
+                let newest = RecordMerge::new(view, id, (from, to), Order::NewestFirst)?;
                 let mut newest = newest.keep_exhausted();
-                newest.skip(&self.view, limit)?;
-                RecordMerge::reversed(newest, &self.view)?
+                newest.skip(view, limit)?;
+                RecordMerge::reversed(newest, view)?
             }
-            _ => RecordMerge::new(&self.view, id, (from, to), order)?,
+            _ => RecordMerge::new(view, id, (from, to), order)?,
         };
         Ok(Some(Current { name, rows, limit: limit.unwrap_or(u64::MAX) }))
     }
 
     /// Appends rows of one record until the page is full. Returns whether the record may have more.
-    fn fill(&self, page: &mut Page, bytes: &mut usize, current: &mut Current) -> Result<bool> {
+    fn fill<S: Snapshot>(
+        &self,
+        view: &View<S>,
+        page: &mut Page,
+        bytes: &mut usize,
+        current: &mut Current,
+    ) -> Result<bool> {
         let Current { name, rows, limit } = current;
         while *limit > 0 {
             if page.len() >= self.page_rows || *bytes >= PAGE_BYTES {
                 return Ok(true);
             }
-            let Some(next) = rows.next(&self.view)? else { break };
+            let Some(next) = rows.next(view)? else { break };
             let (stored_at, json) = rows.row(&next);
             *bytes += json.len();
             page.push(RawRow::new(name.clone(), json.into(), stored_at));
             *limit -= 1;
             if *limit > 0 {
-                rows.advance(&self.view, next)?;
+                rows.advance(view, next)?;
             }
         }
         Ok(false)

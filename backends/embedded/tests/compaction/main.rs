@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod aggregates;
 mod damage;
 mod disk;
 
@@ -32,6 +33,8 @@ fn tiny() -> Tuning {
         merged_runs: 3,
         split_rows: 8,
         layout: Layout { block_rows: 4, block_text: 60, fresh_rows: 2, fresh_from: 3 },
+        step_rows: 20,
+        divided_rows: 8,
     }
 }
 

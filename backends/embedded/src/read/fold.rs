@@ -1,0 +1,159 @@
+//! Rows of blocks and segments enter, in order of record and time; samples go into series.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use annals_core::Result;
+use annals_core::aggregate::{Plan, Series};
+
+use super::Caches;
+use crate::Map;
+use crate::engine::RunId;
+use crate::format::{Block, RunIndex};
+use crate::head::Segment;
+
+/// Rows of one record.
+pub(super) struct Work {
+    /// The position of the record's series.
+    pub(super) series: usize,
+    pub(super) source: Source,
+    pub(super) rows: Range<usize>,
+}
+
+/// What has the rows.
+#[derive(Clone)]
+pub(super) enum Source {
+    Block(Arc<Block>),
+    Encoded(Arc<Encoded>),
+    Head(Arc<Segment>),
+}
+
+/// A block that is still encoded.
+pub(super) struct Encoded {
+    pub(super) run: RunId,
+    pub(super) number: u32,
+    pub(super) index: Arc<RunIndex>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The block decoded last of each run, with its number.
+pub(super) type Decoded = Map<RunId, (u32, Arc<Block>)>;
+
+/// What a thread needs.
+#[derive(Clone, Copy)]
+pub(super) struct Fold<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) caches: &'a Caches,
+}
+
+impl Fold<'_> {
+    /// Does all work, whose first series is number `offset`. Returns the blocks decoded last.
+    pub(super) fn all(
+        self,
+        series: &mut [Series],
+        offset: usize,
+        work: Vec<Work>,
+    ) -> Result<Decoded> {
+        let mut decoded = Decoded::default();
+        let mut samples = Samples::default();
+        for Work { series: at, source, rows } in work {
+            let series = &mut series[at - offset];
+            let block = match source {
+                Source::Head(segment) => {
+                    self.feed(series, &*segment, rows, &mut samples)?;
+                    continue;
+                }
+                Source::Block(block) => block,
+                Source::Encoded(encoded) => self.decode(&mut decoded, &encoded)?,
+            };
+            self.feed(series, &*block, rows, &mut samples)?;
+        }
+        Ok(decoded)
+    }
+
+    fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Arc<Block>> {
+        let Encoded { run, number, index, bytes } = encoded;
+        match decoded.get(run) {
+            Some((last, block)) if last == number => Ok(block.clone()),
+            _ => {
+                let block = Arc::new(self.caches.decode_block(index, *number, bytes)?);
+                decoded.insert(*run, (*number, block.clone()));
+                Ok(block)
+            }
+        }
+    }
+
+    /// Feeds adjacent rows to a series: their samples together, and others one by one.
+    fn feed(
+        self,
+        series: &mut Series,
+        source: &impl Samplable,
+        rows: Range<usize>,
+        samples: &mut Samples,
+    ) -> Result<()> {
+        if self.plan.needs().states {
+            return rows.into_iter().try_for_each(|row| {
+                let (stored_at, json) = source.row(row);
+                series.row(stored_at, json)
+            });
+        }
+        let mut rows = rows;
+        while !rows.is_empty() {
+            samples.clear();
+            let end = source.samples(self.plan, rows.clone(), samples);
+            series.samples(&samples.times, &samples.values)?;
+            if end < rows.end {
+                // No sample, or text that is not JSON, which the series reports.
+                let (stored_at, json) = source.row(end);
+                series.row(stored_at, json)?;
+            }
+            rows.start = end + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Samples and their times.
+#[derive(Default)]
+pub(super) struct Samples {
+    times: Vec<u64>,
+    values: Vec<f64>,
+}
+
+impl Samples {
+    fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+    }
+}
+
+/// Rows that have samples. Text is searched for them here; a column would have them ready.
+trait Samplable {
+    /// A row's time and text.
+    fn row(&self, row: usize) -> (u64, &str);
+
+    /// Appends the samples of adjacent rows up to the first row without one, and returns that row or the
+    /// end.
+    fn samples(&self, plan: &Plan, rows: Range<usize>, samples: &mut Samples) -> usize {
+        let end = rows.end;
+        for row in rows {
+            let (stored_at, json) = self.row(row);
+            let Ok(Some(value)) = plan.member().read(json) else { return row };
+            samples.times.push(stored_at);
+            samples.values.push(value);
+        }
+        end
+    }
+}
+
+impl Samplable for Block {
+    fn row(&self, row: usize) -> (u64, &str) {
+        (self.time(row), self.json(row))
+    }
+}
+
+impl Samplable for Segment {
+    fn row(&self, position: usize) -> (u64, &str) {
+        (self.time(position), self.json(position))
+    }
+}
