@@ -6,7 +6,9 @@ use crate::contract::Clause;
 use crate::random;
 
 mod aggregate;
+mod aggregate_buckets;
 mod aggregate_functions;
+mod aggregate_held;
 mod aggregate_many;
 mod aggregate_random;
 mod atomic;
@@ -40,7 +42,9 @@ pub(crate) fn all() -> Vec<Case> {
         latest::CASES,
         typed::CASES,
         aggregate::CASES,
+        aggregate_buckets::CASES,
         aggregate_functions::CASES,
+        aggregate_held::CASES,
         aggregate_many::CASES,
         aggregate_random::CASES,
         batch::CASES,

@@ -77,7 +77,7 @@ pub(crate) fn never_merged(asked: Aggregate) -> Aggregate {
 }
 
 /// Answers something else.
-pub(crate) struct Answers(pub(crate) fn(&Aggregate, &mut Vec<Bucket>, &[Bucket]));
+pub(crate) struct Answers(pub(crate) fn(&Aggregate, &mut [Bucket], &[Bucket]));
 
 #[async_trait]
 impl Twist for Answers {
@@ -96,7 +96,7 @@ impl Twist for Answers {
 }
 
 /// A single bucket begins with its first row.
-pub(crate) fn begin_with_a_row(asked: &Aggregate, buckets: &mut Vec<Bucket>, ends: &[Bucket]) {
+pub(crate) fn begin_with_a_row(asked: &Aggregate, buckets: &mut [Bucket], ends: &[Bucket]) {
     for (bucket, first) in buckets.iter_mut().zip(ends) {
         if let (None, Some(first)) = (asked.width(), first.get("first_at")) {
             bucket.start = first as i64;
@@ -104,7 +104,7 @@ pub(crate) fn begin_with_a_row(asked: &Aggregate, buckets: &mut Vec<Bucket>, end
     }
 }
 
-pub(crate) fn clipped(asked: &Aggregate, buckets: &mut Vec<Bucket>, _: &[Bucket]) {
+pub(crate) fn clipped(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     let bounds = asked.params();
     let inside = |time: &u64| *time < MAX_TIMESTAMP;
     for bucket in buckets {
@@ -118,20 +118,20 @@ pub(crate) fn clipped(asked: &Aggregate, buckets: &mut Vec<Bucket>, _: &[Bucket]
 }
 
 /// Newest first turns everything around.
-pub(crate) fn last_record_first(asked: &Aggregate, buckets: &mut Vec<Bucket>, _: &[Bucket]) {
+pub(crate) fn last_record_first(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     if asked.params().order == Order::NewestFirst {
         buckets.sort_by(|a, b| b.record.cmp(&a.record));
     }
 }
 
-pub(crate) fn empty_is_filled(asked: &Aggregate, buckets: &mut Vec<Bucket>, _: &[Bucket]) {
+pub(crate) fn empty_is_filled(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     for bucket in buckets {
         bucket.filled |= bucket.count + bucket.skipped == 0 && !holds(asked);
     }
 }
 
 /// Folds other rows.
-pub(crate) struct Rows(pub(crate) fn(&Aggregate, &mut Vec<RawRow>));
+pub(crate) struct Rows(pub(crate) fn(&Aggregate, &mut [RawRow]));
 
 #[async_trait]
 impl Twist for Rows {
@@ -167,7 +167,7 @@ fn scalars(rows: &mut [RawRow], change: fn(&mut Value)) {
     }
 }
 
-pub(crate) fn without_booleans(asked: &Aggregate, rows: &mut Vec<RawRow>) {
+pub(crate) fn without_booleans(asked: &Aggregate, rows: &mut [RawRow]) {
     if !asked.shown().iter().any(is_duration) {
         scalars(rows, |scalar| {
             if scalar.is_boolean() {
@@ -177,7 +177,7 @@ pub(crate) fn without_booleans(asked: &Aggregate, rows: &mut Vec<RawRow>) {
     }
 }
 
-pub(crate) fn null_is_zero(asked: &Aggregate, rows: &mut Vec<RawRow>) {
+pub(crate) fn null_is_zero(asked: &Aggregate, rows: &mut [RawRow]) {
     if !asked.shown().iter().any(is_duration) {
         scalars(rows, |scalar| {
             if scalar.is_null() {
@@ -187,7 +187,7 @@ pub(crate) fn null_is_zero(asked: &Aggregate, rows: &mut Vec<RawRow>) {
     }
 }
 
-pub(crate) fn states_are_text(asked: &Aggregate, rows: &mut Vec<RawRow>) {
+pub(crate) fn states_are_text(asked: &Aggregate, rows: &mut [RawRow]) {
     if asked.shown().iter().all(is_duration) {
         scalars(rows, |scalar| {
             if scalar.is_boolean() || scalar.is_null() {
@@ -197,7 +197,7 @@ pub(crate) fn states_are_text(asked: &Aggregate, rows: &mut Vec<RawRow>) {
     }
 }
 
-pub(crate) fn equals_reversed(asked: &Aggregate, rows: &mut Vec<RawRow>) {
+pub(crate) fn equals_reversed(asked: &Aggregate, rows: &mut [RawRow]) {
     if !holds(asked) {
         let same = |a: &RawRow, b: &RawRow| a.record == b.record && a.stored_at == b.stored_at;
         rows.chunk_by_mut(same).for_each(<[RawRow]>::reverse);
@@ -217,7 +217,7 @@ pub(crate) fn holds(asked: &Aggregate) -> bool {
 }
 
 pub(crate) fn increases(asked: &Aggregate) -> bool {
-    !holds(asked) && asked.shown().iter().any(|function| *function == Function::Increase)
+    !holds(asked) && asked.shown().contains(&Function::Increase)
 }
 
 pub(crate) fn fills(asked: &Aggregate) -> bool {

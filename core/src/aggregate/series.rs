@@ -96,12 +96,11 @@ impl Series {
     }
 
     fn state(&mut self, at: u64, found: &Found) -> Result<(), PersistenceError> {
-        let plan = self.plan.clone();
-        let on = plan.states().iter().map(|state| state.is(found));
-        if at < plan.from {
-            self.states_before = on.map(|on| StatePath::new(at, on)).collect();
-        } else {
-            self.part(at)?.push_states(&plan.rules, at, on);
+        let part = if at < self.plan.from { None } else { Some(self.part(at)?) };
+        let on = self.plan.states().iter().map(|state| state.is(found));
+        match part {
+            Some(part) => self.parts[part].partial.push_states(&self.plan.rules, at, on),
+            None => self.states_before = on.map(|on| StatePath::new(at, on)).collect(),
         }
         Ok(())
     }
@@ -119,8 +118,8 @@ impl Series {
         if at > self.plan.to {
             return Ok(());
         }
-        let plan = self.plan.clone();
-        self.part(at)?.push(&plan, sample);
+        let part = self.part(at)?;
+        self.parts[part].partial.push(&self.plan, sample);
         self.hold(1)
     }
 
@@ -129,9 +128,8 @@ impl Series {
     /// # Errors
     /// As [`row`](Self::row).
     pub fn samples(&mut self, times: &[u64], values: &[f64]) -> Result<(), PersistenceError> {
-        let plan = self.plan.clone();
-        let from = times.partition_point(|at| *at < plan.from);
-        let to = times.partition_point(|at| *at <= plan.to);
+        let from = times.partition_point(|at| *at < self.plan.from);
+        let to = times.partition_point(|at| *at <= self.plan.to);
         if let Some(last) = from.checked_sub(1) {
             self.before = Some(Sample { at: times[last], value: values[last] });
         }
@@ -143,7 +141,8 @@ impl Series {
                 end => times.partition_point(|at| time(*at) < end),
             };
             self.row_between(times[here - 1]);
-            self.part(*first)?.push_all(&plan, &times[..here], &values[..here]);
+            let part = self.part(*first)?;
+            self.parts[part].partial.push_all(&self.plan, &times[..here], &values[..here]);
             self.hold(here)?;
             (times, values) = (&times[here..], &values[here..]);
         }
@@ -156,7 +155,8 @@ impl Series {
     /// [`TooManyBuckets`](PersistenceError::TooManyBuckets).
     pub fn skip(&mut self, at: u64) -> Result<(), PersistenceError> {
         if (self.plan.from..=self.plan.to).contains(&at) {
-            self.part(at)?.skip(1);
+            let part = self.part(at)?;
+            self.parts[part].partial.skip(1);
         }
         Ok(())
     }
@@ -171,9 +171,9 @@ impl Series {
         (first, last): (u64, u64),
         partial: Partial,
     ) -> Result<(), PersistenceError> {
-        let plan = self.plan.clone();
         let held = partial.samples.len();
-        self.part(first)?.merge(&plan, partial);
+        let part = self.part(first)?;
+        self.parts[part].partial.merge(&self.plan, partial);
         self.row_between(last);
         self.hold(held)
     }
@@ -184,7 +184,6 @@ impl Series {
     /// # Errors
     /// As [`row`](Self::row).
     pub fn merge(&mut self, later: Series) -> Result<(), PersistenceError> {
-        let plan = self.plan.clone();
         if later.before.is_some_and(|later| self.before.is_none_or(|own| later.at >= own.at)) {
             self.before = later.before;
         }
@@ -203,7 +202,7 @@ impl Series {
                 parts.push(earlier);
             }
             if let Some(mut same) = own.next_if(|own| own.span.start == part.span.start) {
-                same.partial.merge(&plan, part.partial);
+                same.partial.merge(&self.plan, part.partial);
                 part = same;
             }
             parts.push(part);
@@ -219,8 +218,8 @@ impl Series {
         self.rows = Some((first.min(at), last.max(at)));
     }
 
-    /// The partial of the bucket that `at` lies in.
-    fn part(&mut self, at: u64) -> Result<&mut Partial, PersistenceError> {
+    /// The index of the bucket that `at` lies in: the last one.
+    fn part(&mut self, at: u64) -> Result<usize, PersistenceError> {
         self.row_between(at);
         let at = time(at);
         let is_new = self.parts.last().is_none_or(|part| !part.span.contains(at));
@@ -230,8 +229,7 @@ impl Series {
             let span = self.locator.locate(at);
             self.parts.push(Part { span, partial: Partial::default() });
         }
-        let last = self.parts.len() - 1;
-        Ok(&mut self.parts[last].partial)
+        Ok(self.parts.len() - 1)
     }
 
     /// Computes the percentiles of a bucket that gets no more rows. The first may get some of a

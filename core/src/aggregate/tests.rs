@@ -80,7 +80,7 @@ async fn a_window_cuts_buckets_but_not_their_bounds() {
     let whole = Aggregate::new().range(5, 24).functions([Function::Count]);
     assert_eq!(answer(&store, &whole).await, [json!({ "start": 5, "end": 25, "count": 20 })]);
     for empty in [every(10).range(40, 50), every(10).range(9, 5)] {
-        assert_eq!(answer(&store, &empty).await, [json!(0); 0]);
+        assert!(answer(&store, &empty).await.is_empty());
     }
 }
 
