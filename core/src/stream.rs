@@ -22,7 +22,7 @@ use crate::typed::TypedRow;
 /// After so many warnings about rows that were skipped, one query only counts them.
 const WARNINGS_PER_QUERY: u64 = 100;
 
-type Pages = Pin<Box<dyn Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send>>;
+pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send>>;
 
 /// A row as the store has it. The text is what lies there: it was valid JSON when it was stored,
 /// and whoever reads it checks whether it still is.
@@ -73,6 +73,15 @@ impl RowStream {
     /// A stream over rows that are in memory already.
     pub fn from_rows(rows: Vec<RawRow>) -> Self {
         Self { page: rows.into_iter(), ..Self::from_pages(stream::empty()) }
+    }
+
+    /// The rows as pages: those at hand first.
+    pub(crate) fn into_pages(self) -> Pages {
+        let Self { pages, page } = self;
+        if page.len() == 0 {
+            return Box::pin(pages);
+        }
+        Box::pin(stream::iter([Ok(page.collect())]).chain(pages))
     }
 
     /// Reads every row as `T`, straight from the stored text.

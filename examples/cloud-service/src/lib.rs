@@ -7,7 +7,6 @@
 
 mod config;
 mod drain;
-mod metered;
 mod metrics;
 mod probe;
 mod problem;

@@ -1,14 +1,12 @@
 //! The metrics of a replica: histograms and counters of requests, and collectors for the recorder,
 //! retention and the connection pools.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use annals::postgres::{PoolState, PostgresBackend};
-use annals::{Recorder, Retention};
+use annals::{Call, Recorder, Retention};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -23,27 +21,10 @@ const ROWS: (f64, f64, u16) = (1.0, 4.0, 8);
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// The result of a call to the backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Outcome {
-    /// It succeeded.
-    Ok,
-    /// It failed.
-    Error,
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-        })
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
-    outcome: Outcome,
+struct Outcome {
+    /// `ok`, `error` or `cancelled`.
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,8 +43,8 @@ pub(crate) struct Metrics {
     /// Stored rows whose text is not valid JSON.
     pub(crate) rows_skipped: Counter,
     batch_rows: Histogram,
-    store_seconds: Histograms<Call>,
-    query_seconds: Histograms<Call>,
+    store_seconds: Histograms<Outcome>,
+    query_seconds: Histograms<Outcome>,
 }
 
 impl Metrics {
@@ -112,13 +93,18 @@ impl Metrics {
         self.requests.get_or_create(&Request { method, route, status }).inc();
     }
 
-    pub(crate) fn stored(&self, rows: usize, outcome: Outcome, seconds: f64) {
-        self.batch_rows.observe(rows as f64);
-        self.store_seconds.get_or_create(&Call { outcome }).observe(seconds);
-    }
-
-    pub(crate) fn queried(&self, outcome: Outcome, seconds: f64) {
-        self.query_seconds.get_or_create(&Call { outcome }).observe(seconds);
+    /// Observes a call to the backend.
+    pub(crate) fn called(&self, call: &Call) {
+        let seconds = match call.method {
+            "store" | "store_batch" => {
+                self.batch_rows.observe(call.items as f64);
+                &self.store_seconds
+            }
+            "query" | "query_stream" | "records" => &self.query_seconds,
+            _ => return,
+        };
+        let outcome = Outcome { outcome: call.result.as_str() };
+        seconds.get_or_create(&outcome).observe(call.elapsed.as_secs_f64());
     }
 }
 

@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::metered::QueryTimer;
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -105,13 +104,12 @@ pub(crate) async fn history(
             OrderName::Oldest => Order::OldestFirst,
         })
         .with_grammar(params.grammar.into());
-    let timer = QueryTimer::start(&service.metrics);
     let rows = service.history.stream_typed::<Box<RawValue>>(&params.pattern, query).await;
     let rows = rows.map_err(|error| Problem::of_query(&error))?;
     let (chunks, body) = mpsc::channel(1);
     let limit = params.limit.unwrap_or(u64::MAX);
     let reader = tokio::spawn(async move {
-        let sent = send(&service, rows, limit, timer, chunks).await;
+        let sent = send(&service, rows, limit, chunks).await;
         sent.inspect_err(|error| tracing::warn!(%error, "a streamed answer is cut off"))
     });
     let ndjson = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -149,7 +147,6 @@ async fn send(
     service: &Service,
     mut rows: TypedStream<Box<RawValue>>,
     limit: u64,
-    mut timer: QueryTimer,
     chunks: mpsc::Sender<Bytes>,
 ) -> Result<(), Broken> {
     let mut chunk = Vec::new();
@@ -172,7 +169,6 @@ async fn send(
         }
     }
     service.metrics.rows_skipped.inc_by(rows.skipped());
-    timer.succeeded();
     if !chunk.is_empty() {
         pass_on(&mut chunk).await?;
     }

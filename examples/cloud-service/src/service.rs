@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals::postgres::PostgresBackend;
-use annals::{PersistenceBackend, PersistenceError, Recorder, RecorderConfig, Retention};
-use annals::{RetentionPolicy, SystemClock};
+use annals::{
+    Metered, PersistenceBackend, PersistenceError, Recorder, RecorderConfig, Retention,
+    RetentionPolicy, SystemClock,
+};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::metered::Metered;
 use crate::metrics::{Account, Metrics, Pools};
 
 /// One replica's history, recorder, limits and metrics.
 #[derive(Debug)]
 pub struct Service {
-    pub(crate) history: Arc<Metered>,
+    pub(crate) history: Metered<Arc<dyn PersistenceBackend>>,
     /// Holds the rows that were answered with 202 until they are stored.
     pub(crate) recorder: Recorder,
     pub(crate) retention: Option<Retention>,
@@ -47,17 +48,18 @@ impl Service {
     ) -> Result<Arc<Self>, PersistenceError> {
         let mut registry = Registry::with_prefix("annals");
         let metrics = Metrics::new(&mut registry);
-        let history = Arc::new(Metered::new(history, metrics.clone()));
+        let observed = metrics.clone();
+        let history = Metered::new(history, move |call| observed.called(&call));
         let recorder_config = RecorderConfig::default()
             .with_capacity_rows(config.queue_rows)
             .with_capacity_bytes(config.queue_bytes)
             .with_drain_timeout(config.grace_period);
-        let recorder = Recorder::new(history.clone(), recorder_config);
+        let recorder = Recorder::new(Arc::new(history.clone()), recorder_config);
         let retention = match config.retention {
             None => None,
             Some(window) => {
                 let policy = RetentionPolicy::new().keep_all(window);
-                let retention = Retention::new(history.clone(), policy)?;
+                let retention = Retention::new(Arc::new(history.clone()), policy)?;
                 Some(retention.with_interval(config.sweep_interval))
             }
         };

@@ -113,10 +113,10 @@ async fn a_large_answer_comes_whole_and_one_that_is_not_read_lets_go() {
     assert_eq!(service.figure(ok).await, "1");
 
     let stalled = service.get("/v1/history?pattern=a").send().await.unwrap();
-    let error = r#"annals_query_duration_seconds_count{outcome="error"} 1"#;
+    let cancelled = r#"annals_query_duration_seconds_count{outcome="cancelled"} 1"#;
     loop {
         let text = service.get("/metrics").send().await.unwrap().text().await.unwrap();
-        if text.contains(error) {
+        if text.contains(cancelled) {
             break;
         }
         tokio::task::yield_now().await;
