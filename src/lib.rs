@@ -50,7 +50,7 @@ pub use annals_core::{
     RecordHandle, RecordName, RecordStats, RecordSummary, Recorder, RecorderConfig, RecorderError,
     RecorderStats, Result, Retention, RetentionHandle, RetentionPolicy, RetentionStats,
     RetryPolicy, Row, RowStream, StoreExt, StoredValue, Swept, SystemClock, TypedRow, TypedRows,
-    TypedStream, Value, Width, aggregate, async_trait, duration,
+    TypedStream, Value, Width, aggregate, async_trait, duration, forward_backend,
 };
 pub use connect::{connect, connect_lazy};
 pub use scheme::{register, register_with_guarantees};

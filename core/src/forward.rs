@@ -1,14 +1,33 @@
-//! Backends behind pointers are backends.
+//! Backends that forward to another one: pointers, and wrappers written with [`forward_backend!`].
 
 use std::sync::Arc;
 
 use crate::backend::PersistenceBackend;
 
-/// Implements [`PersistenceBackend`] by handing every method on, the provided ones too: a wrapper
-/// that forgot one would fall back to the default without anyone noticing.
+/// Implements [`PersistenceBackend`](crate::PersistenceBackend) for a type by forwarding every
+/// method, including the provided ones, to the backend that an expression yields.
 ///
-/// `forward_backend! { impl[generics] for Type => |this| expression }`
-#[doc(hidden)]
+/// A wrapper written by hand that forgets a provided method silently falls back to the default,
+/// which may be slower or refuse what the wrapped backend can do. To change some of the methods,
+/// write the implementation by hand and put `#[deny(clippy::missing_trait_methods)]` on it.
+///
+/// ```
+/// use annals_core::{MemoryBackend, PersistenceBackend, StoreExt, forward_backend};
+///
+/// /// A backend with a name.
+/// struct Named<B> {
+///     name: &'static str,
+///     backend: B,
+/// }
+///
+/// forward_backend! { impl[B: PersistenceBackend] for Named<B> => |this| this.backend }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let history = Named { name: "cache", backend: MemoryBackend::new() };
+/// history.put("attic", &21.5).await?;
+/// assert!(history.guarantees().selective_cleanup, "{} claims what it wraps", history.name);
+/// # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
+/// ```
 #[macro_export]
 macro_rules! forward_backend {
     (impl[$($generics:tt)*] for $type:ty => |$this:ident| $inner:expr) => {

@@ -16,7 +16,7 @@ use crate::aggregate::{Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
 use crate::batch::Batch;
 use crate::cleanup::{CleanupPlan, Swept};
-use crate::error::{PersistenceError, Result};
+use crate::error::Result;
 use crate::guarantees::Guarantees;
 use crate::pattern::Grammar;
 use crate::query::{QueryParams, RecordSummary, StoredValue};
@@ -256,9 +256,9 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
     }
 }
 
-impl<B: fmt::Debug> fmt::Debug for Metered<B> {
+impl<B> fmt::Debug for Metered<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metered").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Metered").finish_non_exhaustive()
     }
 }
 
