@@ -77,6 +77,11 @@ struct ReadmeExamples;
 #[doc = include_str!("../docs/backends.md")]
 struct BackendExamples;
 
+/// And those of the page about answers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/answers.md")]
+struct AnswerExamples;
+
 /// History for AimDB 1.x: persistence of its records, queries on its live handle, `record.query`.
 ///
 /// For AimDB 2.x depend on the crate `annals-aimdb` with its feature `aimdb-2`.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregate;
+#[cfg(all(unix, feature = "sql"))]
+mod answers;
 mod cleanup;
 mod collect;
 mod conformance;
