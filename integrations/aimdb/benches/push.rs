@@ -1,7 +1,7 @@
-//! What persistence costs those who push, on AimDB 1.x: `cargo bench -p annals-aimdb`.
+//! The cost of persistence for producers, on AimDB 1.x: `cargo bench -p annals-aimdb`.
 //!
-//! First the time of one push, then the longest push and the latest of another task's ticks while a
-//! backend blocks its caller for 3 s, or fails for 10 s.
+//! First the time of one push. Then the longest push and the largest delay of another task while a
+//! backend blocks its caller for 3 s or fails for 10 s.
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::sync::Arc;
@@ -94,7 +94,7 @@ enum Fault {
     Fails(Duration),
 }
 
-/// Has its fault a second after it was made, for so long.
+/// Its fault begins a second after it was created.
 struct Faulty {
     rows: MemoryBackend,
     fault: Fault,
@@ -138,7 +138,7 @@ struct Outage {
     account: RecordStats,
 }
 
-/// Pushes `per_second` values for 12 seconds, on one thread with another task's ticks.
+/// Pushes `per_second` values for 12 seconds, on one thread with another task that ticks.
 async fn outage(fault: Fault, how: How, per_second: u64) -> Outage {
     const SECONDS: u64 = 12;
     let begins = Instant::now() + Duration::from_secs(1);
@@ -166,7 +166,7 @@ async fn outage(fault: Fault, how: How, per_second: u64) -> Outage {
         }
     }
     let latest_tick = ticker.await.unwrap();
-    // What was pushed out of the queue is in the account.
+    // Values dropped from the queue are in the account.
     let _ = db.persistence().unwrap().flush().await;
     let account = db.persistence_stats().unwrap().records["reading"];
     assert!(account.balances());

@@ -1,4 +1,4 @@
-//! The adapters, held to the contract: a backend that is turned into one of AimDB's and back.
+//! Runs the conformance suite on a backend that is adapted to AimDB's trait and back.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What clients read of a database that fails.
+//! Answers to clients while the database fails.
 
 use annals::{ErrorKind, Outcome};
 

@@ -1,4 +1,4 @@
-//! A backend that waits and fails when it is told to.
+//! A backend that blocks and fails on command.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,10 @@ use annals::{
 use futures_util::stream;
 use tokio::sync::{Semaphore, watch};
 
-/// In the engine's own words, which no client may read.
+/// A message of the engine, which no client may see.
 pub const SECRET: &str = "host=db.internal role=ada";
 
-pub struct Obedient {
+pub struct Controlled {
     pub memory: MemoryBackend,
     /// Stores wait while it is false.
     pub open: watch::Sender<bool>,
@@ -22,11 +22,11 @@ pub struct Obedient {
     pub begun: Semaphore,
     fails_with: Mutex<Option<(ErrorKind, Outcome)>>,
     shut: AtomicBool,
-    /// Streams break off after so many rows.
+    /// Streams fail after this many rows.
     pub breaks_after: Mutex<Option<usize>>,
 }
 
-impl Default for Obedient {
+impl Default for Controlled {
     fn default() -> Self {
         Self {
             memory: MemoryBackend::new(),
@@ -39,7 +39,7 @@ impl Default for Obedient {
     }
 }
 
-impl Obedient {
+impl Controlled {
     pub fn fail(&self, kind: ErrorKind, outcome: Outcome) {
         *self.fails_with.lock().unwrap_or_else(PoisonError::into_inner) = Some((kind, outcome));
     }
@@ -48,7 +48,7 @@ impl Obedient {
         *self.fails_with.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// From here on it says that it was closed.
+    /// Makes it report that it was closed.
     pub fn shut(&self) {
         self.shut.store(true, Ordering::SeqCst);
     }
@@ -72,7 +72,7 @@ impl Obedient {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl PersistenceBackend for Obedient {
+impl PersistenceBackend for Controlled {
     async fn store(
         &self,
         record_name: &str,
@@ -144,7 +144,7 @@ impl PersistenceBackend for Obedient {
         self.memory.health().await
     }
 
-    /// Leaves the memory open, for the test to look into.
+    /// Does not close the memory, so that the test can read it.
     async fn close(&self) -> Result<(), PersistenceError> {
         Ok(())
     }

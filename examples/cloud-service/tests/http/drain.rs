@@ -1,4 +1,4 @@
-//! How a replica ends.
+//! The shutdown of a replica.
 
 use annals::{ErrorKind, Outcome, QueryExt};
 use annals_example_cloud_service::Ending;
@@ -14,7 +14,7 @@ async fn requests_that_are_under_way_are_answered() {
     let request = tokio::spawn(service.post(ROW).send());
     service.backend.begun.acquire().await.unwrap().forget();
     service.signal();
-    // Nobody is let in any more, and the one that was let in is not thrown out.
+    // No connection is accepted any more, and the one that was accepted is served.
     while service.get("/livez").send().await.is_ok() {}
     assert!(!request.is_finished());
     service.backend.open.send_replace(true);

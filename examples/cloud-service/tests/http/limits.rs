@@ -1,4 +1,4 @@
-//! What one client cannot do to the others.
+//! Limits that protect clients from each other.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ async fn a_full_queue_says_how_many_rows_it_took() {
     service.backend.open.send_replace(false);
     let answer = service.post(ROW).header("prefer", "respond-async").send().await.unwrap();
     assert_eq!(answer.status(), 202);
-    // That one is on its way; three more wait.
+    // One row is in flight; three more are queued.
     service.backend.begun.acquire().await.unwrap().forget();
     let rows = format!("[{ROW},{ROW},{ROW},{ROW},{ROW}]");
     let answer = service.post(rows).header("prefer", "respond-async").send().await.unwrap();
@@ -72,7 +72,7 @@ async fn a_full_queue_says_how_many_rows_it_took() {
     assert_eq!(stored.await.unwrap()[0].count, 4);
 }
 
-/// The head of a request that never ends holds a connection no longer than a request may take.
+/// An incomplete request head holds a connection no longer than the request timeout.
 #[tokio::test]
 async fn a_client_that_sends_nothing_is_hung_up_on() {
     let service = Running::with(&[("ANNALS_REQUEST_TIMEOUT", "50ms")]).await;

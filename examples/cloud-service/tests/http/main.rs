@@ -1,4 +1,4 @@
-//! The interface over a real socket, in front of backends that do as they are told.
+//! The HTTP interface over a real socket, with a backend that blocks and fails on command.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may panic")]
 
 mod away;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::running::{Running, problem};
 
-/// `a.b` has 1 to 4, `a.c` has 5, each at its own time.
+/// `a.b` has the values 1 to 4, `a.c` has 5, each at its own time.
 async fn filled() -> Running {
     let service = Running::new().await;
     let row = |record: &str, value: u64| {
@@ -58,7 +58,7 @@ async fn the_listing_counts() {
 }
 
 #[tokio::test]
-async fn a_wrong_question_is_a_problem() {
+async fn an_invalid_query_is_a_problem() {
     let service = filled().await;
     for query in [
         "/v1/history",
@@ -81,9 +81,9 @@ async fn a_wrong_question_is_a_problem() {
     service.end().await;
 }
 
-/// An answer that ends early must not look like one that came to its end.
+/// A client must be able to tell an answer that was cut off from a complete one.
 #[tokio::test]
-async fn an_answer_that_breaks_off_has_no_end() {
+async fn an_answer_that_is_cut_off_has_no_end() {
     let service = Running::new().await;
     for rows in [0, 5, 10_000] {
         *service.backend.breaks_after.lock().unwrap() = Some(rows);
@@ -98,9 +98,9 @@ async fn an_answer_that_breaks_off_has_no_end() {
     service.end().await;
 }
 
-/// 200,000 rows are several megabytes: more than the sockets in between hold.
+/// 200,000 rows are several megabytes, more than the socket buffers hold.
 #[tokio::test]
-async fn a_large_answer_comes_whole_and_one_that_is_not_read_lets_go() {
+async fn a_large_answer_is_complete_and_one_that_is_not_read_is_cut_off() {
     let service = Running::with(&[("ANNALS_REQUEST_TIMEOUT", "1s")]).await;
     let text = "x".repeat(100);
     let row = |n: u64| format!(r#"{{"record":"a","value":"{text}","stored_at":{n}}}"#);

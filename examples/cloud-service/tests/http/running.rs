@@ -1,4 +1,4 @@
-//! A replica within the test.
+//! A replica in the process of the test.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::backend::Obedient;
+use crate::backend::Controlled;
 
 pub struct Running {
-    pub backend: Arc<Obedient>,
+    pub backend: Arc<Controlled>,
     pub base: String,
     pub client: Client,
     stop: Option<oneshot::Sender<()>>,
@@ -24,7 +24,7 @@ impl Running {
         Self::with(&[]).await
     }
 
-    /// With settings of its own on top of quick ones.
+    /// Starts a replica with `settings`, and a short drain otherwise.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         let quick = [
             ("ANNALS_DATABASE_URL", "postgres://nobody@nowhere/nothing"),
@@ -34,7 +34,7 @@ impl Running {
         let config = Config::from_variables(defaults.chain(settings).copied()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let backend = Arc::new(Obedient::default());
+        let backend = Arc::new(Controlled::default());
         let (stop, stopped) = oneshot::channel();
         let history = backend.clone();
         let ending = tokio::spawn(async move {
@@ -57,13 +57,13 @@ impl Running {
             .body(body.into())
     }
 
-    /// Stores rows, which must go well.
+    /// Stores rows, which must succeed.
     pub async fn store(&self, body: &str) {
         let answer = self.post(body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
     }
 
-    /// A query's lines, which must come.
+    /// The lines of a query, which must succeed.
     pub async fn lines(&self, query: &str) -> Vec<String> {
         let answer = self.get(&format!("/v1/history?{query}")).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
@@ -71,7 +71,7 @@ impl Running {
         answer.text().await.unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// One figure of `/metrics`.
+    /// One value of `/metrics`.
     pub async fn figure(&self, name: &str) -> String {
         let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
@@ -90,7 +90,7 @@ impl Running {
     }
 }
 
-/// The members of a problem, whose form is checked.
+/// The status and the members of a problem, after a check of its form.
 pub async fn problem(answer: Response) -> (u16, Value) {
     let status = answer.status().as_u16();
     assert_eq!(answer.headers()["content-type"], "application/problem+json");

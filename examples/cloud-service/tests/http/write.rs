@@ -63,7 +63,7 @@ async fn what_can_never_be_stored_changes_nothing_and_names_its_row() {
         for preference in ["return=minimal", "respond-async"] {
             let request = service.post(format!("[{good},{bad}]")).header("Prefer", preference);
             let (status, problem) = problem(request.send().await.unwrap()).await;
-            // What is no JSON for the parser of the body refuses the body as a whole.
+            // Invalid JSON refuses the whole body.
             assert!(
                 (status == 422 && problem["row"] == 1)
                     || (status == 400 && problem["detail"].to_string().contains("the body")),

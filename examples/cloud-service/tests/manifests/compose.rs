@@ -1,4 +1,4 @@
-//! `docker-compose.yml` and the image fit the program, the workspace and the README.
+//! Checks `docker-compose.yml` and the image against the program, the workspace and the README.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ fn root(file: &str) -> String {
     fs::read_to_string(folder().join("../..").join(file)).unwrap()
 }
 
-/// What the file takes for granted of the program, the README and itself.
+/// Checks what the file assumes of the program, the README and itself.
 fn check(text: &str, readme: &str) -> Result<(), String> {
     let file: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let services = file["services"].as_object().ok_or("no services")?;
@@ -80,7 +80,7 @@ fn a_mistake_in_the_compose_file_is_found() {
     }
 }
 
-/// What the build of the image needs: every member of the workspace, for cargo reads them all.
+/// Checks that the build of the image has every member of the workspace, since cargo reads them all.
 fn check_image(cargo: &str, ignored: &str, image: &str) -> Result<(), String> {
     let members = cargo.split_once("members = [").and_then(|(_, rest)| rest.split_once(']'));
     let (members, _) = members.ok_or("no members")?;

@@ -1,4 +1,4 @@
-//! What is deployed fits what is built: `deploy/kubernetes` and `docker-compose.yml`.
+//! Checks `deploy/kubernetes` and `docker-compose.yml` against the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test may panic")]
 
 mod compose;
@@ -18,7 +18,7 @@ use pods::{
 };
 use reading::{Files, files, folder, read};
 
-/// Everything that one manifest takes for granted of another, or of the program.
+/// Checks everything that a manifest assumes of another one, or of the program.
 fn check(files: &Files) -> Result<(), String> {
     let manifests = read(files)?;
     let [deployment] = &manifests.deployments[..] else { return Err("one Deployment".into()) };
@@ -89,7 +89,7 @@ fn check(files: &Files) -> Result<(), String> {
     sweep(pods::pod(template)?, container)
 }
 
-/// The CronJob runs what `annals cleanup` takes, in the same image, on the same database.
+/// Checks that the CronJob runs a valid `annals cleanup`, in the same image, on the same database.
 fn sweep(pod: &PodSpec, service: &Container) -> Result<(), String> {
     hardened("the CronJob", pod)?;
     let [container] = &pod.containers[..] else { return Err("one container in the job".into()) };
@@ -114,7 +114,7 @@ fn the_manifests_hold_together() {
     check(&files()).unwrap();
 }
 
-/// Each of these is refused: the check above can fail, and says where.
+/// The check above refuses each of these mistakes and says where it is.
 #[test]
 fn a_mistake_is_found() {
     for (file, right, wrong, says) in [

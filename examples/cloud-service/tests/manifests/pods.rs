@@ -1,4 +1,4 @@
-//! What pods and containers have to be.
+//! Checks of pods and containers.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ pub fn probes(container: &Container) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the program takes the environment it is given, and listens where it is asked.
+/// Checks that the program accepts its environment and listens on the container's port.
 pub fn settings(of: &str, container: &Container) -> Result<Config, String> {
     let given = variables(container)
         .map(|(name, value)| (name, value.unwrap_or("postgres://from@the/secret")));
@@ -89,7 +89,7 @@ pub fn read_settings<'a>(
     Config::from_variables(variables).map_err(|error| error.to_string())
 }
 
-/// Names and values; no value where it comes from a secret.
+/// Names and values; a value from a secret is `None`.
 pub fn variables(container: &Container) -> impl Iterator<Item = (&str, Option<&str>)> {
     container
         .env
@@ -98,7 +98,7 @@ pub fn variables(container: &Container) -> impl Iterator<Item = (&str, Option<&s
         .map(|variable| (variable.name.as_str(), variable.value.as_deref()))
 }
 
-/// Which secrets, and which keys of them.
+/// The secrets, and their keys.
 pub fn secrets(container: &Container) -> Vec<(String, String)> {
     let sources = container.env.iter().flatten().filter_map(|name| name.value_from.as_ref());
     let secrets = sources.filter_map(|source| source.secret_key_ref.as_ref());

@@ -1,4 +1,4 @@
-//! The files, read strictly.
+//! Reads the manifests strictly.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Of `deploy/kubernetes`, by its path there.
+/// A file of `deploy/kubernetes`.
 pub type Files = BTreeMap<String, String>;
 
 pub fn folder() -> PathBuf {
@@ -94,7 +94,7 @@ pub fn read(files: &Files) -> Result<Manifests, String> {
                 used.extend(read.resources.iter().map(|name| format!("{part}/{name}")));
                 patches.extend(read.patches.iter().map(|patch| format!("{part}/{}", patch.path)));
             }
-            // A Secret among them would be a secret in the repository.
+            // A Secret here would be a secret in the repository.
             kind => return Err(format!("{file}: {kind} is not expected here")),
         }
     }

@@ -1,4 +1,4 @@
-//! Clients that send until they are acknowledged.
+//! Clients that retry until they are acknowledged.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub const ROWS: u64 = 20;
 #[derive(Serialize)]
 struct Row {
     record: String,
-    /// Which batch and which row of it.
+    /// The number of the batch, and of the row in it.
     value: (u64, u64),
     stored_at: u64,
 }
@@ -22,7 +22,7 @@ fn rows(record: &str, batch: u64, stored_at: u64) -> Vec<Row> {
     (0..ROWS).map(|row| Row { record: record.to_owned(), value: (batch, row), stored_at }).collect()
 }
 
-/// How far the clients are, and whether they are to go on.
+/// The progress of the clients, and the signal to stop them.
 pub struct Progress {
     pub acknowledged: watch::Sender<u64>,
     pub stop: watch::Sender<bool>,
@@ -33,7 +33,7 @@ impl Progress {
         Self { acknowledged: watch::Sender::new(0), stop: watch::Sender::new(false) }
     }
 
-    /// Waits for so many more batches to be acknowledged.
+    /// Waits until this many more batches are acknowledged.
     pub async fn more(&self, batches: u64) {
         let mut acknowledged = self.acknowledged.subscribe();
         let until = *acknowledged.borrow() + batches;
@@ -41,18 +41,18 @@ impl Progress {
     }
 }
 
-/// What a client went through.
+/// The result of a client.
 #[derive(Debug, Default)]
 pub struct Account {
     pub batches: u64,
-    /// Attempts that were not acknowledged, and were made again under the same id.
+    /// Attempts that were not acknowledged and were retried with the same id.
     pub again: u64,
 }
 
 /// Sends one batch after the other to `replicas` in turn, each until it is acknowledged.
 ///
-/// What is not an acknowledgement, whatever it is, leaves the outcome open: the same batch goes to
-/// the next replica under the same id.
+/// After anything but an acknowledgement the outcome is unknown: the same batch goes to the next
+/// replica with the same id.
 pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Progress) -> Account {
     let http = Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
     let record = format!("client::{number}");
@@ -61,7 +61,7 @@ pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Pr
     while !*progress.stop.borrow() {
         let batch = account.batches + 1;
         let rows = rows(&record, batch, now + batch);
-        // Now and then the acknowledgement itself is lost on its way.
+        // Sometimes the acknowledgement itself is lost.
         let mut unheard = u32::from(batch % 7 == 0);
         loop {
             let request = http
@@ -74,7 +74,7 @@ pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Pr
                 Ok(status) if !status.is_server_error() => panic!("{status}"),
                 Ok(_) | Err(_) => account.again += 1,
             }
-            // What clients do; without it they would take the processor from the replicas.
+            // Back off, or the clients would take the processor from the replicas.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         account.batches += 1;
@@ -83,17 +83,17 @@ pub async fn client(number: u128, replicas: Vec<String>, now: u64, progress: &Pr
     account
 }
 
-/// What an impatient client knows.
+/// What a client that does not wait for the store knows.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    /// The rows it was told of: which batch and which row of it.
+    /// The acknowledged rows: the number of the batch, and of the row in it.
     pub rows: Vec<(u64, u64)>,
-    /// The last batch it sent. What was not answered may be there or not.
+    /// The last batch it sent. A batch without an answer may be stored or not.
     pub last: u64,
 }
 
-/// Sends rows to one replica, which accepts them before they are stored, until it listens no more.
-/// Nothing is sent again.
+/// Sends rows to one replica, which accepts them before they are stored, until it stops listening.
+/// Nothing is retried.
 pub async fn impatient_client(replica: String, now: u64) -> Accepted {
     let http = Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
     let mut accepted = Accepted::default();
@@ -113,7 +113,7 @@ pub async fn impatient_client(replica: String, now: u64) -> Accepted {
             Err(_) => 0,
         };
         accepted.rows.extend((0..rows).map(|row| (batch, row)));
-        // As for the others.
+        // Back off, as above.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Replicas as they run: processes of the program in front of a real server.
+//! Replicas as processes of the program, in front of a real server.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may panic")]
 
 mod load;
@@ -8,8 +8,8 @@ mod survive;
 mod sweep;
 
 use settings::{
-    a_bad_setting_is_named_and_ends_it, a_replica_starts_before_its_database,
-    rows_that_are_left_behind_are_told_by_the_exit_code, the_password_may_come_from_a_file,
+    a_replica_starts_before_its_database, an_invalid_setting_is_named_and_exits_with_2,
+    rows_left_behind_set_the_exit_code, the_password_may_come_from_a_file,
 };
 use survive::nothing_acknowledged_is_lost_or_doubled;
 use sweep::one_replica_sweeps_at_a_time;
@@ -19,6 +19,6 @@ annals_test_postgres::server_tests! {
     async one_replica_sweeps_at_a_time,
     async a_replica_starts_before_its_database,
     async the_password_may_come_from_a_file,
-    async rows_that_are_left_behind_are_told_by_the_exit_code,
-    sync a_bad_setting_is_named_and_ends_it,
+    async rows_left_behind_set_the_exit_code,
+    sync an_invalid_setting_is_named_and_exits_with_2,
 }

@@ -10,23 +10,23 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_cloud-service"));
-    // Only what the test gives it.
+    // Only the test's own settings apply.
     for variable in annals_example_cloud_service::Config::variables() {
         program.env_remove(variable);
     }
     program
 }
 
-/// It is killed when this is dropped.
+/// A running replica, which is killed on drop.
 pub struct Replica {
     child: Child,
     pub base: String,
-    /// Everything it said.
+    /// Its output.
     log: Arc<Mutex<String>>,
 }
 
 impl Replica {
-    /// Starts one and waits until it listens.
+    /// Starts a replica and waits until it listens.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let mut program = program();
         program.env("ANNALS_LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
@@ -34,7 +34,7 @@ impl Replica {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = String::new();
         let address = loop {
-            let Some(line) = lines.next() else { panic!("it ended: {said}") };
+            let Some(line) = lines.next() else { panic!("the replica ended: {said}") };
             let line = line.unwrap();
             said.push_str(&line);
             if let Some((_, address)) = line.split_once("listening address=") {
@@ -57,7 +57,7 @@ impl Replica {
         self.log.lock().unwrap().clone()
     }
 
-    /// As a node that fails would end it.
+    /// Ends it as the failure of its node would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -72,7 +72,7 @@ impl Replica {
         tokio::task::spawn_blocking(move || self.child.wait().unwrap()).await.unwrap()
     }
 
-    /// The status of one of its probes; `None` when it does not listen any more.
+    /// The status of a probe; `None` when it does not listen.
     pub async fn probe(&self, path: &str) -> Option<u16> {
         let answer = reqwest::get(format!("{}{path}", self.base)).await.ok()?;
         Some(answer.status().as_u16())
@@ -84,7 +84,7 @@ impl Replica {
         }
     }
 
-    /// One figure of `/metrics`.
+    /// One value of `/metrics`.
     pub async fn figure(&self, name: &str) -> u64 {
         let text = Client::new().get(format!("{}/metrics", self.base)).send().await.unwrap();
         let text = text.text().await.unwrap();

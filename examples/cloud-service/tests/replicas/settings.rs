@@ -1,4 +1,4 @@
-//! How the program takes its settings, and what its exit code says.
+//! Settings and exit codes of the program.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use annals_test_postgres::{LocalServer, Locale, TestServer};
 
 use crate::replica::{Replica, program};
 
-pub fn a_bad_setting_is_named_and_ends_it() {
+pub fn an_invalid_setting_is_named_and_exits_with_2() {
     let secret = "postgres://ada:hunter2@localhost:1/plant";
     for (variable, value) in [
         ("ANNALS_DATABASE_URL", "postgres://ada:hunter2@localhost:port/plant"),
@@ -50,8 +50,8 @@ pub async fn the_password_may_come_from_a_file() {
     assert!(!replica.log().contains(password), "{}", replica.log());
 }
 
-/// The database never comes back: what was accepted cannot be stored, and that is told.
-pub async fn rows_that_are_left_behind_are_told_by_the_exit_code() {
+/// The database never recovers, so accepted rows cannot be stored.
+pub async fn rows_left_behind_set_the_exit_code() {
     let server = LocalServer::start().unwrap();
     server.crash().unwrap();
     let replica = Replica::start(&[

@@ -1,4 +1,4 @@
-//! The acceptance test of the whole.
+//! The acceptance test: crashes under load.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ struct Row {
     value: (u64, u64),
 }
 
-/// Three replicas under load: one is killed, the server crashes and comes back, one is drained.
-/// Every row that was acknowledged is there once, in its order, and nothing else is.
+/// Three replicas under load: one is killed, the server crashes and recovers, one is drained. Every
+/// acknowledged row is stored once and in order, and no other row is.
 pub async fn nothing_acknowledged_is_lost_or_doubled() {
     let whole = tokio::time::timeout(Duration::from_secs(300), survive());
     assert!(whole.await.is_ok(), "a replica or a client hangs");
@@ -55,7 +55,7 @@ async fn survive() {
         restart(&server).await;
         progress.more(120).await;
         drained.terminate();
-        // It says so before it lets go: nobody is to find the door shut.
+        // It reports that it is not ready before it stops accepting.
         let mut seen = BTreeSet::new();
         while let Some(status) = drained.probe("/readyz").await {
             seen.insert(status);
@@ -78,7 +78,7 @@ async fn survive() {
             .collect();
         assert!(stored == expected, "client {number}: {}", difference(&expected, &stored));
     }
-    // The drained replica answered 202, and ended with 0.
+    // The drained replica answered 202 and exited with 0.
     let stored = stored(&survivor, "impatient").await;
     let once: BTreeSet<_> = stored.iter().copied().collect();
     assert_eq!(once.len(), stored.len(), "rows are there twice");
@@ -110,7 +110,7 @@ async fn stored(replica: &Replica, record: &str) -> Vec<(u64, u64)> {
     text.lines().map(|line| serde_json::from_str::<Row>(line).unwrap().value).collect()
 }
 
-/// For the message: the whole lists are thousands of rows.
+/// Keeps the message short: the lists have thousands of rows.
 fn difference(expected: &[(u64, u64)], stored: &[(u64, u64)]) -> String {
     let place = expected.iter().zip(stored).take_while(|(expected, stored)| expected == stored);
     let place = place.count();

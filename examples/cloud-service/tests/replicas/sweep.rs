@@ -1,4 +1,4 @@
-//! Three replicas, one history to sweep.
+//! Three replicas sweep one history.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::replica::Replica;
 
 const LEFT: &str = "annals_retention_left_to_others_total";
 
-/// Several steps of a sweep.
+/// Enough rows for several steps of a sweep.
 const EXPIRED: u64 = 20_000;
 
-/// All replicas sweep at the same time: while one is at it the others leave it to that one, and what
-/// has expired is removed and counted once.
+/// All replicas start to sweep at the same time. One of them sweeps, the others skip, and every
+/// expired row is removed and counted once.
 pub async fn one_replica_sweeps_at_a_time() {
     let whole = tokio::time::timeout(Duration::from_secs(120), sweep());
     assert!(whole.await.is_ok(), "several sweep at once, or nobody does");
@@ -33,7 +33,7 @@ async fn sweep() {
     let kept = (0..100).map(|n| row(n, now).unwrap());
     history.store_batch(&Batch::new(expired.chain(kept).collect::<Vec<_>>())).await.unwrap();
 
-    // The first one to remove rows stays at it until this is let go.
+    // The first replica to remove rows is blocked until this is released.
     let (mut client, connection) = tokio_postgres::connect(&database, NoTls).await.unwrap();
     tokio::spawn(connection);
     let held = client.transaction().await.unwrap();

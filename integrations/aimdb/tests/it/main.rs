@@ -1,4 +1,4 @@
-//! The integration against the published AimDB crates: every case runs on each line that is on.
+//! The integration against the published AimDB crates: every case runs on each enabled line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[cfg(feature = "aimdb-1")]

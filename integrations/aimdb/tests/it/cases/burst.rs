@@ -12,7 +12,7 @@ use crate::fixture::{How, Reading, WEEK, Watched, until};
 const PUSHED: u64 = 50_000;
 const RING: Cfg = Cfg::SpmcRing { capacity: 500 };
 
-/// The account after the burst, and the numbers of what is stored.
+/// The account after the burst, and the numbers of the stored values.
 async fn burst(how: How) -> (RecordStats, Vec<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
@@ -33,14 +33,14 @@ async fn burst(how: How) -> (RecordStats, Vec<u64>) {
     (stats.records["burst"], stored.into_iter().map(|reading| reading.n).collect())
 }
 
-/// What AimDB's own persistence stores of the same burst, with the same engine.
+/// The number of values that AimDB's own persistence stores of the same burst, with the same engine.
 async fn burst_of_its_own() -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let backend = SqliteBackend::new(folder.path().join("history.db")).unwrap();
     let backend = Watched::new(backend, PUSHED - 1);
     let builder = line::own_persistence::<Reading, _>(backend.clone(), "burst", RING);
     let db = line::start(builder).await;
-    // Its tap subscribes when it is first polled. Without this it would have next to nothing.
+    // Its tap subscribes when it is first polled; without this it would store almost nothing.
     let pusher = line::pusher::<Reading>(&db, "burst");
     until(|| {
         pusher.push(Reading::new(PUSHED));
@@ -73,7 +73,7 @@ async fn persist_accounts_for_all_of_it_and_stores_ten_times_what_aimdb_does() {
     assert!(account.stored >= 10 * own, "{} are not ten times {own}", account.stored);
 }
 
-/// Four threads at once, each with a quarter of it.
+/// Four threads that push a quarter of the values each, at once.
 async fn four_at_once(how: How) -> RecordStats {
     const EACH: u64 = 10_000;
     let folder = tempfile::tempdir().unwrap();

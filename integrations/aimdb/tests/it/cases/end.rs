@@ -1,4 +1,4 @@
-//! What was handed over before the end is stored after it.
+//! Values pushed before the shutdown are stored after it.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ async fn close_stores_what_the_buffers_hold_and_ends_recording() {
     }
     persistence.close().await.unwrap();
 
-    // What comes too late is counted where it can be, and queries go on.
+    // Later values are counted where possible, and queries still work.
     pushers.iter().for_each(|pusher| pusher.push(Reading::new(PUSHED)));
     let stats = db.persistence_stats().unwrap();
     assert!(!stats.open);
@@ -46,10 +46,9 @@ async fn close_stores_what_the_buffers_hold_and_ends_recording() {
     assert_eq!(latest, [Reading::new(PUSHED - 1)]);
 }
 
-/// What is stored when it ends in the middle is what was pushed up to a moment: nothing is missing
-/// in between.
+/// Closing while values are pushed stores a prefix of them, without gaps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_while_producers_push_stores_all_up_to_a_moment() {
+async fn closing_while_producers_push_stores_a_prefix() {
     const MOST: u64 = 200_000;
     let backend = Arc::new(ThreeMethods::default());
     let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
@@ -61,7 +60,7 @@ async fn closing_while_producers_push_stores_all_up_to_a_moment() {
         let (pusher, persistence) = (line::pusher::<Reading>(&db, name), persistence.clone());
         std::thread::spawn(move || {
             let mut pushed = 0;
-            // Some come when it is closed.
+            // Some values are pushed after the close.
             while pushed < MOST && (pushed % 100 != 0 || persistence.stats().open) {
                 pusher.push(Reading::new(pushed));
                 pushed += 1;
@@ -91,7 +90,7 @@ async fn closing_while_producers_push_stores_all_up_to_a_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropping_the_database_stores_what_the_buffers_hold_and_lets_go() {
+async fn dropping_the_database_stores_what_the_buffers_hold_and_releases_the_backend() {
     let backend = Arc::new(ThreeMethods::default());
     let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
     line::persist::<Reading>(&mut builder, "tapped", RING, How::Tap);
@@ -105,12 +104,12 @@ async fn dropping_the_database_stores_what_the_buffers_hold_and_lets_go() {
     for name in ["tapped", "pushed"] {
         assert_eq!(count(&*backend, name).await, PUSHED, "{name}");
     }
-    assert_eq!(Arc::strong_count(&backend), 1, "nobody holds the backend any more");
+    assert_eq!(Arc::strong_count(&backend), 1, "the backend is released");
 }
 
-/// A whole program with its own runtime: it is the runtime's end that ends a source.
+/// The source ends only because its runtime is dropped.
 #[test]
-fn a_runtime_that_ends_takes_nothing_with_it() {
+fn values_are_stored_although_the_runtime_ends() {
     let backend = Arc::new(ThreeMethods::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

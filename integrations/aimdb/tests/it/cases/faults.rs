@@ -1,4 +1,4 @@
-//! Backends that fail in every way, clocks that jump, databases that share a backend.
+//! Failing backends, clocks that jump, databases that share a backend.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::fixture::{How, Reading, ThreeMethods, WEEK, until};
 
 const RING: Cfg = Cfg::SpmcRing { capacity: 1_000 };
 
-/// What may be wrong with a backend while it stores.
+/// A fault of a backend while it stores.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Error(ErrorKind, Outcome),
@@ -25,7 +25,7 @@ enum Fault {
     Panic,
 }
 
-/// Fails at the first try of every third value and stores nothing then.
+/// Fails at the first attempt to store every third value, without storing it.
 struct Faulty {
     rows: MemoryBackend,
     fault: Mutex<Fault>,
@@ -64,7 +64,7 @@ impl PersistenceBackend for Faulty {
 }
 
 #[tokio::test]
-async fn whatever_a_backend_fails_with_no_value_is_lost_doubled_or_misplaced() {
+async fn no_fault_of_the_backend_loses_duplicates_or_reorders_a_value() {
     const EACH: u64 = 30;
     let kinds = [
         ErrorKind::Busy,
@@ -119,9 +119,9 @@ async fn whatever_a_backend_fails_with_no_value_is_lost_doubled_or_misplaced() {
     }
 }
 
-/// A backend that never answers again costs a program no more than the time it is given to drain.
+/// If the backend never answers, closing takes the drain timeout and no longer.
 #[tokio::test(flavor = "current_thread")]
-async fn closing_does_not_wait_for_ever_for_a_backend_that_blocks() {
+async fn closing_does_not_wait_forever_for_a_blocking_backend() {
     let backend = Arc::new(ThreeMethods::default());
     backend.storing.set(true);
     let recorder = RecorderConfig::default().with_drain_timeout(Duration::from_millis(20));
@@ -141,7 +141,7 @@ async fn closing_does_not_wait_for_ever_for_a_backend_that_blocks() {
     let total = || db.persistence_stats().unwrap().total;
     assert_eq!((total().recorded, total().pending), (200, 200));
 
-    // It comes back after all.
+    // The backend recovers.
     backend.storing.set(false);
     until(|| total().pending == 0).await;
     assert_eq!(total().stored + total().dropped, 200, "{:?}", total());
@@ -206,9 +206,9 @@ async fn databases_that_share_a_backend_keep_their_values_apart_by_name_and_none
     assert!(numbers("shared").await.into_iter().eq(0..2 * EACH), "both, each value once");
 }
 
-/// The names that a contract allows are many; none of them may end up elsewhere.
+/// Every name that the contract allows is stored byte by byte.
 #[tokio::test]
-async fn names_are_taken_letter_for_letter() {
+async fn names_are_stored_byte_by_byte() {
     let long: &'static str = "n".repeat(1_024).leak();
     let names = [
         "accuracy.#",
@@ -246,9 +246,9 @@ async fn names_are_taken_letter_for_letter() {
     }
 }
 
-/// A stream that nobody reads holds up neither what is stored nor the end.
+/// A stream that is not read blocks neither stores nor the shutdown.
 #[tokio::test]
-async fn a_reader_that_never_reads_holds_nobody_up() {
+async fn a_stream_that_is_not_read_blocks_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
     let mut builder = line::builder().with_persistence(backend, WEEK);

@@ -1,4 +1,4 @@
-//! Ten values that a `.source()` emits at once when it is started, 200 starts.
+//! Ten values that a `.source()` emits as soon as it starts, in 200 starts.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use super::line::{self, Cfg, MAY_MISS_THE_FIRST};
 use crate::fixture::{How, Reading, WEEK};
 
-/// In a debug build AimDB takes a thousand records in one process for a mistake: there is room for
-/// these four tests and the other cases, and not for many more.
+/// In a debug build AimDB treats a thousand records in one process as a mistake. These four tests and
+/// the other cases stay below that.
 const STARTS: usize = 200;
 const EMITTED: u64 = 10;
 
-/// How many of `STARTS` starts missed a value.
+/// The number of starts, of `STARTS`, that missed a value.
 async fn starts_that_miss(how: How) -> usize {
     let mut missing = 0;
     for _ in 0..STARTS {

@@ -1,4 +1,4 @@
-//! Buffers that overwrite without a word.
+//! Buffers that overwrite values without a report.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn both_forms_see_every_value_of_one_producer() {
     }
 }
 
-/// What a reader of the application gets must not depend on persistence.
+/// What the application's readers get must not depend on persistence.
 #[tokio::test(flavor = "current_thread")]
 async fn persist_buffer_takes_nothing_from_the_readers_of_a_mailbox() {
     let backend = Arc::new(MemoryBackend::new());
@@ -48,7 +48,7 @@ async fn persist_buffer_takes_nothing_from_the_readers_of_a_mailbox() {
     }
 }
 
-/// Serializes no odd number.
+/// Panics when it serializes an odd number.
 #[derive(Debug, Clone)]
 struct Touchy(u64);
 
@@ -60,7 +60,7 @@ impl Serialize for Touchy {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_value_that_panics_while_it_is_serialized_is_counted_and_hits_nobody() {
+async fn a_value_that_panics_while_it_is_serialized_is_counted_as_lost() {
     let backend = Arc::new(MemoryBackend::new());
     let mut builder = line::builder().with_persistence(backend, WEEK);
     let ring = || Cfg::SpmcRing { capacity: 8 };

@@ -1,4 +1,4 @@
-//! A backend that blocks its thread or fails, for as long as it likes.
+//! A backend that blocks its thread or fails.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,10 +39,10 @@ async fn assert_all_stored(db: &Db) {
     }
 }
 
-/// With one thread for everything, what goes on while the backend blocks its caller shows that the
-/// caller is none of AimDB's tasks. How long it blocks makes no difference then.
+/// With a single thread for all tasks, other tasks can only run while the backend blocks its caller if
+/// the caller is none of them.
 #[tokio::test(flavor = "current_thread")]
-async fn while_the_backend_blocks_everything_else_goes_on() {
+async fn a_blocking_backend_delays_no_task() {
     let backend = Arc::new(ThreeMethods::default());
     backend.cleaning.set(true);
     backend.storing.set(true);
@@ -65,7 +65,7 @@ async fn while_the_backend_blocks_everything_else_goes_on() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_fails_is_stored_when_the_backend_is_back() {
+async fn values_are_stored_when_the_backend_recovers() {
     let backend = Arc::new(ThreeMethods::default());
     backend.failing.store(true, Ordering::SeqCst);
     let soon = Duration::from_millis(1);
@@ -73,7 +73,7 @@ async fn what_fails_is_stored_when_the_backend_is_back() {
     let db = started(&backend, RecorderConfig::default().with_retry(retry)).await;
 
     push_all(&db);
-    // The sweep fails as well and goes on trying.
+    // The sweep fails as well and is retried.
     until(|| backend.failures.load(Ordering::SeqCst) >= 5).await;
     let stats = db.persistence_stats().unwrap();
     assert_eq!((stats.total.stored, stats.total.dropped), (0, 0), "{stats:?}");
@@ -84,7 +84,7 @@ async fn what_fails_is_stored_when_the_backend_is_back() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_beyond_the_capacity_is_counted() {
+async fn values_beyond_the_capacity_are_counted_as_dropped() {
     const CAPACITY: u64 = 1_000;
     let backend = Arc::new(ThreeMethods::default());
     backend.storing.set(true);
@@ -97,7 +97,7 @@ async fn what_is_beyond_the_capacity_is_counted() {
     let pusher = line::pusher::<Reading>(&db, "pushed");
     (0..PUSHED).for_each(|n| pusher.push(Reading::new(n)));
     backend.storing.set(false);
-    // Some were pushed out before; that is what it says.
+    // Fails, because some values were dropped before.
     db.persistence().unwrap().flush().await.unwrap();
 
     let account = db.persistence_stats().unwrap().records["pushed"];

@@ -67,13 +67,13 @@ async fn each_line_reads_patterns_its_own_way_unless_told_otherwise() {
     let ask = async |options: PersistenceOptions, pattern| {
         let builder = line::builder().with_persistence_options(backend.clone(), options);
         let db = line::start(builder).await;
-        // The handle's grammar counts, whatever the parameters say.
+        // The grammar in the parameters is ignored.
         let params = QueryParams::default().with_grammar(Grammar::Glob);
         db.query_raw(pattern, params).await.unwrap().len()
     };
-    let of_its_own = |glob, topic| if SEPARATOR == "::" { glob } else { topic };
-    assert_eq!(ask(PersistenceOptions::default(), "house.*").await, of_its_own(2, 1));
-    assert_eq!(ask(PersistenceOptions::default(), "house.#").await, of_its_own(0, 2));
+    let by_line = |glob, topic| if SEPARATOR == "::" { glob } else { topic };
+    assert_eq!(ask(PersistenceOptions::default(), "house.*").await, by_line(2, 1));
+    assert_eq!(ask(PersistenceOptions::default(), "house.#").await, by_line(0, 2));
     for (grammar, star, hash) in [(Grammar::Glob, 2, 0), (Grammar::Topic, 1, 2)] {
         let options = || PersistenceOptions::default().with_grammar(grammar);
         assert_eq!(ask(options(), "house.*").await, star, "{grammar:?}");
@@ -138,7 +138,7 @@ async fn retention_sweeps_again_at_each_interval() {
     until(|| stats().removed == 1).await;
 }
 
-/// A sweep that fails shows in the account, and is tried again.
+/// A failed sweep is counted and retried.
 #[tokio::test]
 async fn a_failed_sweep_shows_until_one_goes_through() {
     let backend = Arc::new(ThreeMethods::default());

@@ -1,4 +1,4 @@
-//! 10,000 values a second for ten seconds, of every kind of buffer at once.
+//! 10,000 values a second for ten seconds, with every kind of buffer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ const PER_TICK: u64 = 10;
 const TICK: Duration = Duration::from_millis(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_a_second_and_none_is_missing() {
+async fn ten_thousand_values_a_second_are_all_stored() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Arc::new(SqliteBackend::new(folder.path().join("history.db")).unwrap());
     let mut builder = line::builder().with_persistence(backend, WEEK);
-    // 500 are a twentieth of a second's worth; one leaves no time at all.
+    // 500 values are a twentieth of a second; a ring of one allows no delay at all.
     line::persist::<Reading>(&mut builder, "ring", Cfg::SpmcRing { capacity: 500 }, How::Tap);
     line::persist::<Reading>(&mut builder, "small", Cfg::SpmcRing { capacity: 1 }, How::Tap);
     line::persist::<Reading>(&mut builder, "latest", Cfg::SingleLatest, How::Push);
@@ -28,7 +28,7 @@ async fn ten_thousand_a_second_and_none_is_missing() {
     let names = ["ring", "small", "latest", "mailbox"];
     let pushers = names.map(|name| line::pusher::<Reading>(&db, name));
 
-    // The default behaviour makes up for ticks that came late: the rate holds on average.
+    // The default behaviour catches up after late ticks, so the average rate holds.
     let mut ticks = interval(TICK);
     assert_eq!(ticks.missed_tick_behavior(), MissedTickBehavior::Burst);
     let pushed = SECONDS * 1_000 * PER_TICK;

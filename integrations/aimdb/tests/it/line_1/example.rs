@@ -1,4 +1,4 @@
-//! AimDB's example, with only crate names changed and what it leaves out filled in.
+//! AimDB's published example, with other crate names and the omitted parts filled in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn the_example_runs() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let runtime = Arc::new(TokioAdapter::new()?);
 
-    // The folder data need not exist.
+    // The folder `data` does not exist yet.
     let backend = Arc::new(SqliteBackend::new(folder.path().join("data/history.db"))?);
     let mut builder = AimDbBuilder::new()
         .runtime(runtime)

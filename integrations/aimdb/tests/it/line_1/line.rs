@@ -1,4 +1,4 @@
-//! What the cases need of AimDB, as 1.x has it.
+//! The cases' view of AimDB 1.x.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -20,14 +20,14 @@ pub(crate) use aimdb_core::buffer::BufferCfg as Cfg;
 /// Whether `.persist` may miss the first values of a `.source()` when there are several threads.
 pub(crate) const MAY_MISS_THE_FIRST: bool = true;
 
-/// How this line's names are made, and its pattern for all of them.
+/// What separates the parts of a name on this line.
 pub(crate) const SEPARATOR: &str = "::";
 
 pub(crate) fn builder() -> Builder {
     aimdb_core::AimDbBuilder::new().runtime(Arc::new(TokioAdapter))
 }
 
-/// AimDB's tasks run from here on.
+/// Starts AimDB's tasks.
 pub(crate) async fn start(builder: Builder) -> Db {
     builder.build().await.unwrap()
 }
@@ -42,7 +42,7 @@ where
     });
 }
 
-/// As [`persist`], with a `.source()`.
+/// Like [`persist`], with a `.source()`.
 pub(crate) fn persist_source<T, F, Fut>(
     builder: &mut Builder,
     name: &'static str,
@@ -84,7 +84,7 @@ where
     db.subscribe(name).unwrap()
 }
 
-/// The same record, persisted by AimDB's own layer.
+/// The same record, persisted by AimDB's own persistence.
 pub(crate) fn own_persistence<T, B>(backend: B, name: &'static str, cfg: BufferCfg) -> Builder
 where
     T: Serialize + Send + Sync + Clone + Debug + 'static,

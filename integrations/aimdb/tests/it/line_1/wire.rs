@@ -34,7 +34,7 @@ impl Server {
         Self::start(line::builder().with_persistence(backend, WEEK * 10_000)).await
     }
 
-    /// The answer to one `record.query`, letter for letter.
+    /// The answer to one `record.query`, byte for byte.
     async fn query(&self, params: &str) -> String {
         ask(&socket(&self.folder), params).await
     }
@@ -48,7 +48,7 @@ async fn ask(socket: &Path, params: &str) -> String {
     let mut stream = BufReader::new(UnixStream::connect(socket).await.unwrap());
     let (mut welcome, mut answer) = (String::new(), String::new());
     stream.write_all(b"{\"version\":\"1.0\",\"client\":\"a test\"}\n").await.unwrap();
-    // This server loses what comes together with the hello.
+    // The server loses what arrives together with the hello.
     stream.read_line(&mut welcome).await.unwrap();
     assert!(welcome.starts_with("{\"version\":\"1.0\""), "{welcome}");
     let request = format!("{{\"id\":1,\"method\":\"record.query\",\"params\":{params}}}\n");
@@ -86,7 +86,7 @@ async fn the_answer_has_the_documented_shape_byte_for_byte() {
     assert_eq!(server.query(r#"{"limit":0}"#).await, nothing);
 }
 
-/// The same rows behind AimDB's own persistence, which answers record.query by itself.
+/// Compares with AimDB's own persistence over the same rows.
 #[tokio::test]
 async fn the_answer_is_that_of_aimdbs_own_persistence_byte_for_byte() {
     use aimdb_persistence::AimDbBuilderPersistExt;
@@ -130,11 +130,10 @@ async fn a_window_without_a_limit_is_the_whole_window() {
     assert_eq!(count(r#"{"name":"a"}"#.to_owned()).await, 1);
 }
 
-/// FIXME: a parameter of the wrong type should be an error that names it. AimDB's server reads the
-/// parameters and passes over such ones before it calls the handler, which therefore cannot tell
-/// them from none. This shows what it does, and will fail when it learns to do better.
+/// AimDB's server ignores such a parameter before it calls the handler, which cannot tell it from an
+/// absent one. This test documents that, and fails when AimDB changes it.
 #[tokio::test]
-async fn a_parameter_of_the_wrong_type_is_passed_over_by_the_server() {
+async fn a_parameter_of_the_wrong_type_is_ignored_by_the_server() {
     let server = Server::with(accuracies().await).await;
     let latest = server.query(r#"{"name":"accuracy::*"}"#).await;
     assert_eq!(server.query(r#"{"name":"accuracy::*","limit":"5"}"#).await, latest);
@@ -157,9 +156,9 @@ async fn an_error_reaches_the_client_without_secrets() {
     );
 }
 
-/// With one thread for everything: a query that blocks its caller blocks none of AimDB's tasks.
+/// With a single thread for all tasks: a query that blocks its caller blocks none of AimDB's tasks.
 #[tokio::test(flavor = "current_thread")]
-async fn a_query_that_blocks_holds_nobody_up() {
+async fn a_blocking_query_delays_no_task() {
     let backend = Arc::new(ThreeMethods::default());
     backend.querying.set(true);
     let server = Arc::new(Server::with(backend.clone()).await);

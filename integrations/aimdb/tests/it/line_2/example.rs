@@ -25,7 +25,7 @@ async fn the_example_runs() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let runtime = Arc::new(TokioAdapter::new()?);
 
-    // The folder data need not exist.
+    // The folder `data` does not exist yet.
     let backend = Arc::new(SqliteBackend::new(folder.path().join("data/history.db"))?);
     let mut builder = AimDbBuilder::new()
         .runtime(runtime)
@@ -45,8 +45,7 @@ async fn the_example_runs() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(latest, [Accuracy { value: 0.94 }]);
     assert_eq!(history, latest);
 
-    // As with AimDB's own persistence the runner goes on until it is told otherwise, though the
-    // source has ended.
+    // As with AimDB's own persistence, the runner goes on after the source has ended.
     assert!(!running.is_finished());
     db.persistence()?.close().await?;
     running.await?;

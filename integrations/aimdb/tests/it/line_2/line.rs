@@ -1,4 +1,4 @@
-//! What the cases need of AimDB, as 2.x has it.
+//! The cases' view of AimDB 2.x.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -19,14 +19,14 @@ pub(crate) use aimdb_core_2::buffer::BufferCfg as Cfg;
 /// Whether `.persist` may miss the first values of a `.source()` when there are several threads.
 pub(crate) const MAY_MISS_THE_FIRST: bool = false;
 
-/// How this line's names are made, and its pattern for all of them.
+/// What separates the parts of a name on this line.
 pub(crate) const SEPARATOR: &str = ".";
 
 pub(crate) fn builder() -> Builder {
     aimdb_core_2::AimDbBuilder::new().runtime(Arc::new(TokioAdapter))
 }
 
-/// AimDB's tasks run from here on.
+/// Starts AimDB's tasks.
 pub(crate) async fn start(builder: Builder) -> Db {
     let (db, runner) = builder.build().await.unwrap();
     tokio::spawn(runner.run());
@@ -43,7 +43,7 @@ where
     });
 }
 
-/// As [`persist`], with a `.source()`.
+/// Like [`persist`], with a `.source()`.
 pub(crate) fn persist_source<T, F, Fut>(
     builder: &mut Builder,
     name: &'static str,
@@ -81,7 +81,7 @@ where
     db.subscribe(name).unwrap()
 }
 
-/// The same record, persisted by AimDB's own layer.
+/// The same record, persisted by AimDB's own persistence.
 pub(crate) fn own_persistence<T, B>(backend: B, name: &'static str, cfg: BufferCfg) -> Builder
 where
     T: Serialize + Send + Sync + Clone + Debug + 'static,

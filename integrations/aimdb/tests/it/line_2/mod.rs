@@ -1,6 +1,6 @@
 //! AimDB 2.x.
 
-// With both lines on each case is there twice, on purpose.
+// With both lines enabled each case is compiled twice, on purpose.
 #![allow(clippy::duplicate_mod)]
 
 mod example;

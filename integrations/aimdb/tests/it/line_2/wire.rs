@@ -51,7 +51,7 @@ impl Server {
         Self::start(line::builder().with_persistence(backend, WEEK * 10_000)).await
     }
 
-    /// The answer to one `record.query`, letter for letter.
+    /// The answer to one `record.query`, byte for byte.
     async fn query(&self, params: &str) -> String {
         self.ask("record.query", params).await
     }
@@ -108,7 +108,7 @@ async fn the_answer_has_the_documented_shape_byte_for_byte() {
     );
 }
 
-/// The same rows behind AimDB's own persistence, which answers record.query by itself.
+/// Compares with AimDB's own persistence over the same rows.
 #[tokio::test]
 async fn the_answer_is_that_of_aimdbs_own_persistence_byte_for_byte() {
     use aimdb_persistence_2::AimDbBuilderPersistExt;
@@ -172,18 +172,17 @@ async fn a_window_without_a_limit_is_the_whole_window() {
     }
 }
 
-/// AimDB's own server reads the parameters and passes over such ones before it calls the handler,
-/// which therefore cannot tell them from none. This shows what it does, and will fail when it learns
-/// to do better; until then there is `AimxServer`.
+/// AimDB's own server ignores such a parameter before it calls the handler, which cannot tell it from
+/// an absent one. This test documents that, and fails when AimDB changes it. `AimxServer` reports it.
 #[tokio::test]
-async fn a_parameter_of_the_wrong_type_is_passed_over_by_the_server() {
+async fn a_parameter_of_the_wrong_type_is_ignored_by_the_server() {
     let server = Server::with(accuracies().await).await;
     let latest = server.query(r#"{"name":"accuracy.*"}"#).await;
     assert_eq!(server.query(r#"{"name":"accuracy.*","limit":"5"}"#).await, latest);
     assert_eq!(server.query(r#"{"name":7}"#).await, server.query("{}").await);
 }
 
-/// AimDB's own server has codes for errors and no messages.
+/// AimDB's own server replies to an error with a code and no message.
 #[tokio::test]
 async fn an_error_reaches_the_client_of_aimdbs_own_server_as_its_code() {
     let backend = Arc::new(ThreeMethods::default());
@@ -215,7 +214,7 @@ async fn a_parameter_of_the_wrong_type_is_an_error_that_names_it() {
     }
     let long = server.query(&format!("{{\"limit\":\"{}\"}}", "é".repeat(10_000))).await;
     assert!(long.len() < 300 && long.contains('…'), "{long}");
-    // Null is what a client sends that has no value.
+    // Null counts as absent.
     let latest = server.query("{}").await;
     let nulls = r#"{"name":null,"limit":null,"start":null,"end":null}"#;
     assert_eq!(server.query(nulls).await, latest);
@@ -237,7 +236,7 @@ async fn an_error_reaches_the_client_with_its_message_and_without_secrets() {
     backend.failing.store(true, Ordering::SeqCst);
     let failed = "shelf: use failed: no answer from postgres://app:***@db:5432/history";
     assert_eq!(server.query("{}").await, refused(failed));
-    // AimDB's own client passes over what it does not know.
+    // AimDB's own client ignores the unknown member.
     let error = server.client().await.query(json!({})).await.unwrap_err();
     assert!(format!("{error:?}").contains("code: \"internal\""), "{error:?}");
 
