@@ -1,0 +1,78 @@
+//! Databases written by the programs that had these formats open with every row. The files in
+//! `fixtures/` are never written again: what the present program writes is no proof that it reads
+//! what an older one wrote.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
+
+use annals_core::{Batch, BatchId, PersistenceBackend, QueryParams, Row, Value};
+use annals_redb::RedbBackend;
+use serde_json::json;
+
+/// What each file holds, in order of arrival. The rows from the twentieth on are one batch.
+fn rows() -> Vec<(String, Value, u64)> {
+    let mut rows: Vec<(String, Value, u64)> = (0..40_u64)
+        .map(|i| {
+            let value = json!({ "celsius": 20.5 + i as f64, "ok": i % 3 == 0 });
+            ("kiln::temp".to_owned(), value, 1_700_000_000_000 + i / 2 * 1_000)
+        })
+        .collect();
+    rows.extend((0..5).map(|n| ("order".to_owned(), json!(n), 7)));
+    rows.push(("Kiln::temp".to_owned(), json!("upper case"), 5));
+    let nested = json!({ "a": { "b": [1, [2, { "c": null }]] }, "": "\u{0}" });
+    rows.push(("\u{fc}ber/\u{f6} \u{65e5}\u{672c} \u{1f980}".to_owned(), nested, 0));
+    let numbers = json!([u64::MAX, i64::MIN, -0.0, 1e-7, "e\u{301}\u{e9}"]);
+    rows.push(("a'b\"c;--%_\\\n".to_owned(), numbers, i64::MAX as u64));
+    rows
+}
+
+/// Records in byte order, the newest first and the last to arrive of equals before the others.
+/// Values as text, which tells -0.0 from 0.
+fn expected() -> Vec<(String, u64, String)> {
+    let mut rows: Vec<_> =
+        rows().into_iter().rev().map(|(name, value, at)| (name, at, value.to_string())).collect();
+    rows.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()).then(b.1.cmp(&a.1)));
+    rows
+}
+
+async fn all(backend: &RedbBackend) -> Vec<(String, u64, String)> {
+    let rows = backend.query("*", QueryParams::default()).await.unwrap();
+    rows.into_iter().map(|row| (row.record_name, row.stored_at, row.value.to_string())).collect()
+}
+
+/// Opens a copy of the file twice, since the first opening may convert it.
+async fn opens_with_every_row(file: &str) {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join(file);
+    std::fs::copy(frozen, &copy).unwrap();
+    for opening in 0..2 {
+        let backend = RedbBackend::new(&copy).unwrap();
+        backend.initialize().await.unwrap();
+        assert_eq!(all(&backend).await, expected(), "{file}, opening {opening}");
+        let batch: Vec<Row> = rows()[20..]
+            .iter()
+            .map(|(record, value, at)| Row::new(record, value, *at).unwrap())
+            .collect();
+        let batch = Batch::new(batch).with_id(BatchId { writer: 7, number: 3 });
+        backend.store_batch(&batch).await.unwrap();
+        assert_eq!(all(&backend).await, expected(), "{file}: the batch is known");
+        backend.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn version_1_a_table_of_rows() {
+    opens_with_every_row("v1.redb").await;
+}
+
+#[tokio::test]
+async fn version_2_head_and_runs() {
+    opens_with_every_row("v2.redb").await;
+}
+
+#[tokio::test]
+async fn version_3_writers_in_blocks() {
+    opens_with_every_row("v3.redb").await;
+}
