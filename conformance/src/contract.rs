@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-/// The contract's text as it is packaged with the suite; the same as the project's
-/// `docs/contract.md`.
+/// The contract's text. The file is a link to the project's `docs/contract.md`; a package has its
+/// contents.
 pub(crate) const TEXT: &str = include_str!("../contract.md");
 
 /// One clause of the contract.

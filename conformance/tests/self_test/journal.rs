@@ -123,7 +123,7 @@ impl Journal {
             lines.reverse();
         }
         for line in lines {
-            let line: Value = serde_json::from_str(line)?;
+            let line: Value = serde_json::from_str(line.trim_start_matches('\0'))?;
             for row in line["rows"].as_array().into_iter().flatten() {
                 let text = |i: usize| Arc::from(row[i].as_str().unwrap_or_default());
                 let stored_at = row[1].as_u64().unwrap_or_default();
@@ -224,11 +224,12 @@ impl Journal {
             }
             if self.flaw == Flaw::NeverShrinks {
                 state.gone += removed;
-                text += &json!({ "filler": "x".repeat(600 * state.gone as usize) }).to_string();
-                text.push('\n');
             }
             state.file.set_len(0).map_err(|error| failed("cleanup", error))?;
             state.file.write_all(text.as_bytes()).map_err(|error| failed("cleanup", error))?;
+            // A hole, which takes no room on the disk.
+            let size = text.len() as u64 + 600 * state.gone;
+            state.file.set_len(size).map_err(|error| failed("cleanup", error))?;
         }
         Ok(removed)
     }
