@@ -1,24 +1,24 @@
-//! Where a page ended, as text that the caller brings back.
+//! The cursor of a page: the position where it ended, as text.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The last row that was given.
+/// The last row that was returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) record: String,
     pub(super) stored_at: u64,
-    /// How many rows of the record at just this time were given, in all pages.
+    /// The number of rows of the record with this time that were returned, in all pages.
     pub(super) at_this_time: u64,
-    /// How many rows of the record were given, in all pages.
+    /// The number of rows of the record that were returned, in all pages.
     pub(super) of_record: u64,
-    /// The window of the first page: an age such as `24h` means another time now.
+    /// The window of the first page: an age such as `24h` is another time now.
     pub(super) window: (Option<u64>, Option<u64>),
 }
 
 #[derive(Serialize, Deserialize)]
 struct Bound<P> {
-    /// Of the question that it goes on with.
+    /// The fingerprint of the question that it continues.
     question: u64,
     position: P,
 }
@@ -30,7 +30,7 @@ pub(super) fn write<P: Serialize>(
 ) -> Result<String, String> {
     let bound = Bound { question: fingerprint(question)?, position };
     let json = serde_json::to_vec(&bound).map_err(|error| error.to_string())?;
-    // Names may hold characters that do not survive being copied; hexadecimal digits do.
+    // Names may contain characters that are lost in copying; hexadecimal digits are not.
     Ok(json.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -63,8 +63,8 @@ fn decode<P: DeserializeOwned>(cursor: &str) -> Option<Bound<P>> {
     serde_json::from_slice(&json?).ok()
 }
 
-/// FNV-1a: the same in every build, so that a cursor outlives the process that made it. Nothing
-/// depends on its being hard to forge: a cursor opens nothing that the tools do not.
+/// FNV-1a: the same in every build, so that a cursor outlives its process. It need not be hard to
+/// forge, since a cursor gives access to nothing more than the tools do.
 fn fingerprint(question: &impl Serialize) -> Result<u64, String> {
     let text = serde_json::to_vec(question).map_err(|error| error.to_string())?;
     Ok(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

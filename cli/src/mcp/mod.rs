@@ -1,13 +1,15 @@
 //! `annals mcp`: history for programs that speak the Model Context Protocol.
 //!
-//! stdout carries the protocol and nothing else; everything that is said goes to stderr.
+//! stdout carries only the protocol; messages go to stderr.
 
+mod buckets;
 mod cursor;
 mod page;
 mod params;
 mod results;
 mod server;
 mod summary;
+mod tools;
 
 use std::io::{self, IsTerminal};
 
@@ -26,8 +28,8 @@ use crate::store;
 /// Answer questions about history over the Model Context Protocol, on stdin and stdout
 ///
 /// A client such as an assistant starts it and calls its tools: list_records, query_latest,
-/// query_range and summarise_record. They only read. Answers come in pages, so that none of them
-/// floods the caller.
+/// value_at, query_range, aggregate and summarise_record. They only read. Long answers come in
+/// pages.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -61,11 +63,11 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     served
 }
 
-/// Serves until the client goes.
+/// Serves until the client closes the connection.
 async fn serve(history: server::History) -> Result<(), Failure> {
     let running = match history.serve(rmcp::transport::stdio()).await {
         Ok(running) => running,
-        // It changed its mind.
+        // The client closed the connection before it began.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(error) => {
             let error = match error {
@@ -79,6 +81,6 @@ async fn serve(history: server::History) -> Result<(), Failure> {
     };
     match running.waiting().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::Failed(format!("the MCP server broke off: {error}"))),
+        Err(error) => Err(Failure::Failed(format!("the MCP server stopped: {error}"))),
     }
 }

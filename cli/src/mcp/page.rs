@@ -1,9 +1,8 @@
-//! A page of an answer, read from where the page before ended.
+//! A page of rows, read from where the previous page ended.
 //!
-//! A backend has no way to begin in the middle of an answer. But it can begin at a record and at a
-//! time: the records that are meant come first, by their newest rows, and then one record after
-//! the other is asked from the time on where the page before ended. So a page costs about the same
-//! whether it is the first or the thousandth.
+//! A backend cannot start in the middle of an answer, but at a record and a time. The matching records
+//! come first, by their newest rows. Then one record after the other is read from the time on where
+//! the previous page ended. So the first page costs about as much as the thousandth.
 
 use annals::{
     Grammar, Order, Pattern, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
@@ -17,28 +16,39 @@ use super::results::{ValuePage, ValueRow};
 /// The most bytes of rows in one answer, unless a single row takes more.
 pub(super) const MAX_PAGE_BYTES: usize = 64 << 10;
 
-/// A question that is answered with rows.
+/// Which records a question is about.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct Selection {
     pub(super) pattern: String,
     pub(super) grammar: Grammar,
-    pub(super) window: (Option<u64>, Option<u64>),
-    /// The newest so many of each record; only with the newest first.
-    pub(super) latest: Option<u64>,
-    pub(super) order: Order,
-    /// Whether a server reads the pattern, in a grammar of its own.
+    /// Whether a server reads the pattern, in its own grammar.
     pub(super) by_server: bool,
 }
 
-/// Reads the rows after `after`, and says where the page ended if there are more.
+/// A question that is answered with rows.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) selection: Selection,
+    pub(super) window: (Option<u64>, Option<u64>),
+    /// The newest rows of each record; only with the newest first.
+    pub(super) latest: Option<u64>,
+    pub(super) order: Order,
+}
+
+/// Reads the rows after `after`. Also returns where the page ended if there are more.
 pub(super) async fn read(
     store: &dyn PersistenceBackend,
     question: &Question,
     after: Option<Position>,
     rows: usize,
 ) -> Result<(ValuePage, Option<Position>), PersistenceError> {
+    let first = after.as_ref().map(|after| after.record.clone());
     let mut page = Page { page: ValuePage::default(), bytes: 0, rows, last: after };
-    for record in records(store, question, page.last.as_ref(), rows).await? {
+    let newest = question.params(Some(1));
+    // Each record has a row. But the first may have none after the position, and the last only
+    // shows that there are more.
+    let records = question.selection.records(store, newest, first.as_deref(), rows + 2).await?;
+    for record in records {
         if page.fill(store, question, &record).await? {
             return Ok((page.page, page.last));
         }
@@ -46,34 +56,36 @@ pub(super) async fn read(
     Ok((page.page, None))
 }
 
-/// The records from the position on, as many as a page can need: each has a row, but the first may
-/// have none left after the position, and the last only tells that there are more.
-async fn records(
-    store: &dyn PersistenceBackend,
-    question: &Question,
-    after: Option<&Position>,
-    rows: usize,
-) -> Result<Vec<String>, PersistenceError> {
-    let Question { pattern, grammar, .. } = question;
-    let exact = if question.by_server {
-        !pattern.is_empty() && !pattern.contains(['*', '#'])
-    } else {
-        Pattern::new(pattern, *grammar)?.exact().is_some()
-    };
-    if exact {
-        return Ok(vec![pattern.clone()]);
-    }
-    let params = question.params(Some(1)).with_grammar(*grammar);
-    let mut heads = store.query_stream(pattern, params).await?;
-    let mut records = Vec::new();
-    while let Some(head) = heads.next().await.transpose()?
-        && records.len() < rows + 2
-    {
-        if after.is_none_or(|after| *head.record >= *after.record) {
-            records.push(head.record.to_string());
+impl Selection {
+    /// The names of the matching records from `first` on, at most `most` of them. `newest` asks for
+    /// one row of each.
+    pub(super) async fn records(
+        &self,
+        store: &dyn PersistenceBackend,
+        newest: QueryParams,
+        first: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<String>, PersistenceError> {
+        let exact = if self.by_server {
+            !self.pattern.is_empty() && !self.pattern.contains(['*', '#'])
+        } else {
+            Pattern::new(&self.pattern, self.grammar)?.exact().is_some()
+        };
+        if exact {
+            return Ok(vec![self.pattern.clone()]);
         }
+        let mut newest =
+            store.query_stream(&self.pattern, newest.with_grammar(self.grammar)).await?;
+        let mut records = Vec::new();
+        while let Some(row) = newest.next().await.transpose()?
+            && records.len() < most
+        {
+            if first.is_none_or(|first| *row.record >= *first) {
+                records.push(row.record.to_string());
+            }
+        }
+        Ok(records)
     }
-    Ok(records)
 }
 
 impl Question {
@@ -89,16 +101,16 @@ impl Question {
             .with_grammar(Grammar::Glob)
     }
 
-    /// What is left of one record, and how many of its first rows were given already.
+    /// The query for the rest of one record, and how many of its first rows to skip.
     fn rest(&self, done: Option<&Position>, room: usize) -> Option<(QueryParams, u64)> {
-        let given = done.map_or(0, |done| done.of_record);
+        let returned = done.map_or(0, |done| done.of_record);
         let skip = done.map_or(0, |done| done.at_this_time);
-        let left = self.latest.map(|latest| latest.saturating_sub(given));
+        let left = self.latest.map(|latest| latest.saturating_sub(returned));
         if left == Some(0) {
             return None;
         }
-        // One more than there is room for tells that there are more. A limit means the newest
-        // rows: it cannot be set where the oldest come first.
+        // One row more than fits shows that there are more. A limit selects the newest rows, so it
+        // cannot be set when the oldest come first.
         let wanted = left.unwrap_or(u64::MAX).min(room as u64 + 1).saturating_add(skip);
         let mut params = self.params((self.order == Order::NewestFirst).then_some(wanted));
         if let Some(done) = done {
@@ -115,12 +127,12 @@ struct Page {
     page: ValuePage,
     bytes: usize,
     rows: usize,
-    /// The last row given, in this page or the one before.
+    /// The last row returned, in this page or the previous one.
     last: Option<Position>,
 }
 
 impl Page {
-    /// Adds rows of a record, and says whether there was one too many.
+    /// Adds rows of a record. Returns whether there are more than fit.
     async fn fill(
         &mut self,
         store: &dyn PersistenceBackend,
@@ -132,8 +144,8 @@ impl Page {
         let Some((params, mut skip)) = question.rest(done.as_ref(), room) else { return Ok(false) };
         let mut rows = store.stream_typed::<Box<RawValue>>(record, params).await?;
         while let Some(row) = rows.next().await.transpose()? {
-            let given = done.as_ref().is_some_and(|done| done.stored_at == row.stored_at);
-            if given && skip > 0 {
+            let returned = done.as_ref().is_some_and(|done| done.stored_at == row.stored_at);
+            if returned && skip > 0 {
                 skip -= 1;
                 continue;
             }

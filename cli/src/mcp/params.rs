@@ -1,9 +1,10 @@
-//! What the tools take. The comments here are what a client's model reads.
+//! The parameters of the tools. A client's model reads the comments here.
 
+use annals::{Aggregate, Function, Order, PersistenceError, Width};
 use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::moment::{Moment, now_ms};
+use crate::moment::{Moment, duration, now_ms};
 
 /// Parameters of `list_records`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -11,12 +12,13 @@ use crate::moment::{Moment, now_ms};
 pub(super) struct ListRecords {
     /// Which records, as a name with wildcards. Leave it out for all of them.
     pub(super) pattern: Option<String>,
-    /// How the pattern's wildcards are read. Leave it out unless the pattern needs `topic`.
+    /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
     pub(super) grammar: Option<Grammar>,
     /// The most records in one answer: 1 to 1000, 100 if left out.
     #[schemars(range(min = 1, max = 1000))]
     pub(super) limit: Option<u32>,
-    /// To go on: `next_cursor` of the answer before, with all other parameters as they were.
+    /// To get the next page: `next_cursor` of the previous answer, with all other parameters as they
+    /// were.
     pub(super) cursor: Option<String>,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct ListRecords {
 pub(super) struct QueryLatest {
     /// Which records: a name, or a name with wildcards.
     pub(super) pattern: String,
-    /// How the pattern's wildcards are read. Leave it out unless the pattern needs `topic`.
+    /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
     pub(super) grammar: Option<Grammar>,
     /// How many values of each record, the newest ones: 1 if left out.
     #[schemars(range(min = 1))]
@@ -34,7 +36,8 @@ pub(super) struct QueryLatest {
     /// The most rows in one answer: 1 to 500, 50 if left out.
     #[schemars(range(min = 1, max = 500))]
     pub(super) limit: Option<u32>,
-    /// To go on: `next_cursor` of the answer before, with all other parameters as they were.
+    /// To get the next page: `next_cursor` of the previous answer, with all other parameters as they
+    /// were.
     pub(super) cursor: Option<String>,
 }
 
@@ -44,7 +47,7 @@ pub(super) struct QueryLatest {
 pub(super) struct QueryRange {
     /// Which records: a name, or a name with wildcards.
     pub(super) pattern: String,
-    /// How the pattern's wildcards are read. Leave it out unless the pattern needs `topic`.
+    /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
     pub(super) grammar: Option<Grammar>,
     /// Only values stored at this time or later. Leave it out for no bound.
     pub(super) from: Option<Time>,
@@ -55,8 +58,125 @@ pub(super) struct QueryRange {
     /// The most rows in one answer: 1 to 500, 50 if left out.
     #[schemars(range(min = 1, max = 500))]
     pub(super) limit: Option<u32>,
-    /// To go on: `next_cursor` of the answer before, with all other parameters as they were.
+    /// To get the next page: `next_cursor` of the previous answer, with all other parameters as they
+    /// were.
     pub(super) cursor: Option<String>,
+}
+
+/// Parameters of `value_at`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValueAt {
+    /// Which records: a name, or a name with wildcards.
+    pub(super) pattern: String,
+    /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
+    pub(super) grammar: Option<Grammar>,
+    /// The moment.
+    pub(super) time: Time,
+    /// The most rows in one answer: 1 to 500, 50 if left out.
+    #[schemars(range(min = 1, max = 500))]
+    pub(super) limit: Option<u32>,
+    /// To get the next page: `next_cursor` of the previous answer, with all other parameters as they
+    /// were.
+    pub(super) cursor: Option<String>,
+}
+
+/// Parameters of `aggregate`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AggregateRecords {
+    /// Which records: a name, or a name with wildcards. Each record has its own buckets.
+    pub(super) pattern: String,
+    /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
+    pub(super) grammar: Option<Grammar>,
+    /// The number in each value: a member's name (`celsius`) or a JSON Pointer (`/sensor/celsius`).
+    /// Leave it out if the values themselves are numbers.
+    pub(super) member: Option<String>,
+    /// The width of a bucket: `15m`, `1h` or `24h`; or of the calendar: `1d`, `1w`, `1mo`, `1q`,
+    /// `1y`. Leave it out for one result over the whole window.
+    pub(super) every: Option<String>,
+    /// The IANA time zone in which days, weeks and months begin, such as `Europe/Vienna`. UTC if
+    /// left out.
+    pub(super) time_zone: Option<String>,
+    /// Only values stored at this time or later. Leave it out for no bound.
+    pub(super) from: Option<Time>,
+    /// Only values stored at this time or earlier. Leave it out for no bound.
+    pub(super) to: Option<Time>,
+    /// What to compute; `count`, `mean`, `min` and `max` if left out. Others: `sum`, `median`, any
+    /// percentile such as `p95`, `stddev`, `first`, `last`, `min_at`, `max_at`, `first_at`,
+    /// `last_at` (times in Unix milliseconds); `delta`, `increase`, `rate` (per second) of a
+    /// counter; `time_weighted_mean`, `integral` (value × seconds), `covered_ms` of a value that
+    /// holds until the next one; `duration{"open"}`, the milliseconds in which the value was
+    /// `"open"`.
+    pub(super) functions: Option<Vec<String>>,
+    /// What to do with intervals without values. They are left out if this is.
+    pub(super) fill: Option<Fill>,
+    /// Whether the newest bucket of each record comes first. If left out, the oldest does.
+    pub(super) newest_first: Option<bool>,
+    /// The longest time for which a value holds, such as `5m`, in the functions of held values.
+    pub(super) max_gap: Option<String>,
+    /// The most buckets in one answer: 1 to 500, 100 if left out.
+    #[schemars(range(min = 1, max = 500))]
+    pub(super) limit: Option<u32>,
+    /// To get the next page: `next_cursor` of the previous answer, with all other parameters as they
+    /// were.
+    pub(super) cursor: Option<String>,
+}
+
+/// What to do with intervals without values.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Fill {
+    /// List them with a count of 0.
+    Null,
+    /// List them with the last value before.
+    Previous,
+    /// List them with values interpolated between their neighbours.
+    Linear,
+}
+
+impl AggregateRecords {
+    /// The aggregate with its window and time.
+    pub(super) fn aggregate(
+        &self,
+        (start_time, end_time): (Option<u64>, Option<u64>),
+        now: u64,
+    ) -> Result<Aggregate, String> {
+        let sentence = |error: PersistenceError| error.to_string();
+        let width = self.every.as_deref().map(Width::parse).transpose().map_err(sentence)?;
+        let mut aggregate = width.map_or_else(Aggregate::new, Aggregate::every).now(now);
+        aggregate = aggregate.member(self.member.as_deref().unwrap_or_default());
+        aggregate = aggregate.time_zone(self.time_zone.as_deref().unwrap_or("UTC"));
+        aggregate = aggregate.order(self.order());
+        if let Some(start_time) = start_time {
+            aggregate = aggregate.start_time(start_time);
+        }
+        if let Some(end_time) = end_time {
+            aggregate = aggregate.end_time(end_time);
+        }
+        if let Some(functions) = &self.functions {
+            let functions: Result<Vec<_>, _> =
+                functions.iter().map(|name| Function::parse(name)).collect();
+            aggregate = aggregate.functions(functions.map_err(sentence)?);
+        }
+        if let Some(max_gap) = &self.max_gap {
+            let gap = duration(max_gap).map_err(|error| format!("`max_gap`: {error}"))?;
+            aggregate = aggregate.max_gap(gap);
+        }
+        Ok(aggregate.fill(match self.fill {
+            None => annals::Fill::None,
+            Some(Fill::Null) => annals::Fill::Null,
+            Some(Fill::Previous) => annals::Fill::Previous,
+            Some(Fill::Linear) => annals::Fill::Linear,
+        }))
+    }
+
+    pub(super) fn order(&self) -> Order {
+        match self.newest_first {
+            Some(true) => Order::NewestFirst,
+            _ => Order::OldestFirst,
+        }
+    }
 }
 
 /// Parameters of `summarise_record`.
@@ -65,9 +185,8 @@ pub(super) struct QueryRange {
 pub(super) struct SummariseRecord {
     /// The record's name, without wildcards.
     pub(super) record: String,
-    /// Which number in the values to take minimum, maximum and mean of: a member's name
-    /// (`celsius`) or a JSON pointer (`/sensor/celsius`). Leave it out if the values are numbers
-    /// themselves.
+    /// The number in each value for minimum, maximum and mean: a member's name (`celsius`) or a JSON
+    /// Pointer (`/sensor/celsius`). Leave it out if the values themselves are numbers.
     pub(super) member: Option<String>,
     /// Only values stored at this time or later. Leave it out for no bound.
     pub(super) from: Option<Time>,
@@ -75,13 +194,13 @@ pub(super) struct SummariseRecord {
     pub(super) to: Option<Time>,
 }
 
-/// How the wildcards of a pattern are read.
+/// How wildcards in a pattern work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Grammar {
-    /// `*` is any run of characters, everything else is literal.
+    /// `*` matches any run of characters, everything else is literal.
     Glob,
-    /// Segments between dots: `*` is exactly one segment, `#` is zero or more.
+    /// Names are segments between dots: `*` matches exactly one segment, `#` zero or more.
     Topic,
 }
 
@@ -105,7 +224,7 @@ pub(super) enum Time {
     Text(String),
 }
 
-/// The window that two times span, in Unix milliseconds, with one now for both.
+/// The window between two times, in Unix milliseconds, with the same now for both.
 pub(super) fn window(
     from: Option<&Time>,
     to: Option<&Time>,
@@ -113,7 +232,9 @@ pub(super) fn window(
     let now = now_ms();
     let moment = |name, time: &Time| match time {
         Time::UnixMs(ms) => Ok(Moment::UnixMs(*ms)),
-        Time::Text(text) => text.parse().map_err(|error| format!("`{name}` is no time: {error}")),
+        Time::Text(text) => {
+            text.parse().map_err(|error| format!("`{name}` is not a time: {error}"))
+        }
     };
     let from = from.map(|time| moment("from", time)).transpose()?;
     let to = to.map(|time| moment("to", time)).transpose()?;

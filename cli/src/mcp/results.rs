@@ -1,17 +1,21 @@
-//! What the tools give. The comments here are what a client's model reads.
+//! The answers of the tools. A client's model reads the comments here.
 
+use std::collections::BTreeMap;
+
+use annals::Bucket;
+use jiff::tz::TimeZone;
 use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
 
-use crate::moment::to_the_ms;
+use crate::moment::{in_zone, to_the_ms};
 
-/// A value whose JSON text is longer is not given whole.
+/// A value with longer JSON text is cut.
 const MAX_VALUE_BYTES: usize = 16 << 10;
-/// So much of it is shown then.
+/// The part of it that is returned then.
 const SHOWN_BYTES: usize = 1 << 10;
-/// What a row takes beside its name and value.
+/// About the size of a row without its name and value.
 const ROW_BYTES: usize = 100;
 
 /// A page of records.
@@ -29,8 +33,7 @@ pub(super) struct RecordPage {
 pub(super) struct Record {
     /// Its name.
     pub(super) record: String,
-    /// How many values it has. Absent where only a count of them all could tell; summarise_record
-    /// does that.
+    /// How many values it has. Absent if they would have to be counted; summarise_record does that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) count: Option<u64>,
     /// When its first value was stored. Absent as `count` is.
@@ -63,7 +66,7 @@ pub(super) struct ValuePage {
     /// There are more rows: pass this as `cursor` to get them. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_cursor: Option<String>,
-    /// How many rows were skipped because what is stored there is not JSON any more.
+    /// How many rows were skipped because their stored text is not JSON.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) unreadable: u64,
 }
@@ -83,12 +86,12 @@ pub(super) struct ValueRow {
     pub(super) time: String,
     /// The value; null if it is cut.
     pub(super) value: Value,
-    /// Only there if the value is too long to be given.
+    /// Present only if the value is too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cut: Option<Cut>,
 }
 
-/// What is given of a value that is too long.
+/// The beginning of a value that is too long.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Cut {
     /// How long its JSON text is, in bytes.
@@ -98,12 +101,12 @@ pub(super) struct Cut {
 }
 
 impl ValueRow {
-    /// A row, and about how many bytes it takes in the answer.
+    /// A row, and about its size in the answer.
     pub(super) fn new(record: &str, value: &RawValue, stored_at: u64) -> (Self, usize) {
         let text = value.get();
         let (value, cut) = match serde_json::from_str(text) {
             Ok(value) if text.len() <= MAX_VALUE_BYTES => (value, None),
-            // Too long, or nested more deeply than can be handed on.
+            // Too long, or nested too deeply to pass on.
             _ => {
                 let beginning = text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned();
                 (Value::Null, Some(Cut { bytes: text.len(), beginning }))
@@ -115,12 +118,65 @@ impl ValueRow {
     }
 }
 
+/// A page of buckets.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(super) struct BucketPage {
+    /// The buckets, ordered by record name, then by time.
+    pub(super) buckets: Vec<BucketRow>,
+    /// There are more buckets: pass this as `cursor` to get them. Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_cursor: Option<String>,
+}
+
+/// Statistics of one record in one interval of time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BucketRow {
+    /// The record's name.
+    pub(super) record: String,
+    /// The start of the interval, included, in Unix milliseconds.
+    pub(super) start: i64,
+    /// The end of the interval, excluded, in Unix milliseconds.
+    pub(super) end: i64,
+    /// The start in RFC 3339, in the time zone of the question.
+    pub(super) time: String,
+    /// How many values have a number.
+    pub(super) count: u64,
+    /// How many values have no number. Absent if it is 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) skipped: u64,
+    /// The result of each function, under its name. Absent results have no value here.
+    #[serde(flatten)]
+    pub(super) results: BTreeMap<String, Option<f64>>,
+    /// Whether the results were filled in, because there are no values in this interval.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) filled: bool,
+}
+
+impl BucketRow {
+    pub(super) fn new(bucket: &Bucket, zone: &TimeZone) -> Self {
+        // JSON has no infinity.
+        let results = bucket.values().map(|(name, value)| {
+            (name.to_owned(), Some(value.as_f64()).filter(|value| value.is_finite()))
+        });
+        Self {
+            record: bucket.record.to_string(),
+            start: bucket.start,
+            end: bucket.end,
+            time: in_zone(bucket.start, zone),
+            count: bucket.count,
+            skipped: bucket.skipped,
+            results: results.collect(),
+            filled: bucket.filled,
+        }
+    }
+}
+
 /// The summary of a record.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct Summary {
     /// The record's name.
     pub(super) record: String,
-    /// How many values there are within the window. With 0 there may be no such record.
+    /// How many values there are within the window. If it is 0, the record may not exist.
     pub(super) count: u64,
     /// The oldest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,28 +184,23 @@ pub(super) struct Summary {
     /// The newest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last: Option<ValueRow>,
-    /// About the numbers; absent if there is none.
+    /// Statistics of the numbers; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) numbers: Option<Numbers>,
-    /// How many values have no number there.
+    /// How many values have no number at the member.
     pub(super) without_number: u64,
-    /// How many rows were skipped because what is stored there is not JSON any more.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(super) unreadable: u64,
 }
 
-/// About the numbers in a record's values.
+/// Statistics of the numbers in a record's values.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Numbers {
     /// How many there are.
     pub(super) count: u64,
-    /// The least.
-    #[schemars(with = "f64")]
-    pub(super) min: Number,
+    /// The smallest.
+    pub(super) min: f64,
     /// The greatest.
-    #[schemars(with = "f64")]
-    pub(super) max: Number,
-    /// Their arithmetic mean. Absent if their sum is beyond what a float holds.
+    pub(super) max: f64,
+    /// Their arithmetic mean. Absent if it is beyond what a float holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) mean: Option<f64>,
 }

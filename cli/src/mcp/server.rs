@@ -1,26 +1,30 @@
-//! The MCP server: its tools and what calls them.
+//! The MCP server: answers the calls of its tools.
 
 use std::sync::Arc;
 
 use annals::{Grammar, Order, PersistenceBackend, QueryParams};
 use futures_util::StreamExt;
+use jiff::tz::TimeZone;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
-    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
-    ToolAnnotations,
+    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
 };
-use rmcp::schemars::JsonSchema;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::buckets::BucketPosition;
 use super::cursor::{self, Position};
-use super::page::{self, MAX_PAGE_BYTES, Question};
-use super::params::{self, ListRecords, QueryLatest, QueryRange, SummariseRecord};
-use super::results::{Record, RecordPage, Summary, ValuePage};
-use super::summary;
+use super::page::{self, MAX_PAGE_BYTES, Question, Selection};
+use super::params::{
+    self, AggregateRecords, ListRecords, QueryLatest, QueryRange, SummariseRecord, ValueAt,
+};
+use super::results::{BucketPage, Record, RecordPage, Summary, ValuePage};
+use super::tools::tools;
+use super::{buckets, summary};
+use crate::moment::now_ms;
 
 /// The history that the tools read.
 #[derive(Clone)]
@@ -44,10 +48,11 @@ impl History {
         let instructions = format!(
             "The history of live records in {shown}, read-only. A record is a named JSON value \
              that changes over time; every value it had is kept with the time it was stored at. \
-             Begin with list_records, and use summarise_record instead of reading all values when \
-             a count, a minimum, a maximum or a mean is wanted. {grammar} Answers come in pages: \
-             when there is a next_cursor, call again with it as cursor and everything else \
-             unchanged."
+             Begin with list_records, and with summarise_record to see what a value looks like. For \
+             numbers per hour, day or month, percentiles, rates and durations use aggregate; for \
+             the state of things now query_latest, at a moment in the past value_at. {grammar} \
+             Answers come in pages: when there is a next_cursor, call again with it as cursor and \
+             everything else unchanged."
         );
         Self { store, instructions: instructions.into(), by_server }
     }
@@ -57,7 +62,7 @@ impl History {
         let question = ListRecords { limit: None, cursor: None, ..asked };
         let after: Option<String> =
             asked.cursor.map(|cursor| cursor::read(&question, &cursor)).transpose()?;
-        // This is how every record is asked for, whatever a server's grammar.
+        // Every record, in any grammar of a server.
         let (pattern, grammar) = match &question.pattern {
             None => ("#", Grammar::Topic),
             Some(pattern) => (pattern.as_str(), self.grammar(question.grammar)?),
@@ -93,7 +98,7 @@ impl History {
             };
             return Ok(records.into_iter().map(record).collect());
         }
-        // A server would have to be asked for every row to count them.
+        // A server would have to send every row to count them.
         let params = QueryParams::latest(1).with_grammar(grammar);
         let mut heads = self.store.query_stream(pattern, params).await.map_err(sentence)?;
         let mut records = Vec::new();
@@ -112,12 +117,10 @@ impl History {
         let limit = params::page_size(asked.limit, 50, 500)?;
         let question = QueryLatest { limit: None, cursor: None, ..asked };
         let rows = Question {
-            pattern: question.pattern.clone(),
-            grammar: self.grammar(question.grammar)?,
+            selection: self.selection(&question.pattern, question.grammar)?,
             window: (None, None),
             latest: Some(values),
             order: Order::NewestFirst,
-            by_server: self.by_server,
         };
         self.page(&question, asked.cursor, rows, limit).await
     }
@@ -128,14 +131,47 @@ impl History {
         let oldest_first = asked.oldest_first.unwrap_or(false);
         let question = QueryRange { limit: None, cursor: None, ..asked };
         let rows = Question {
-            pattern: question.pattern.clone(),
-            grammar: self.grammar(question.grammar)?,
+            selection: self.selection(&question.pattern, question.grammar)?,
             window,
             latest: None,
             order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
-            by_server: self.by_server,
         };
         self.page(&question, asked.cursor, rows, limit).await
+    }
+
+    async fn value_at(&self, asked: ValueAt) -> Result<ValuePage, String> {
+        let limit = params::page_size(asked.limit, 50, 500)?;
+        let (_, end_time) = params::window(None, Some(&asked.time))?;
+        let question = ValueAt { limit: None, cursor: None, ..asked };
+        let rows = Question {
+            selection: self.selection(&question.pattern, question.grammar)?,
+            window: (None, end_time),
+            latest: Some(1),
+            order: Order::NewestFirst,
+        };
+        self.page(&question, asked.cursor, rows, limit).await
+    }
+
+    async fn aggregate(&self, asked: AggregateRecords) -> Result<BucketPage, String> {
+        let limit = params::page_size(asked.limit, 100, 500)?;
+        let question = AggregateRecords { limit: None, cursor: None, ..asked };
+        let after: Option<BucketPosition> =
+            asked.cursor.map(|cursor| cursor::read(&question, &cursor)).transpose()?;
+        let (window, now) = match &after {
+            Some(after) => (after.window, after.now),
+            None => (params::window(question.from.as_ref(), question.to.as_ref())?, now_ms()),
+        };
+        let buckets = buckets::Question {
+            selection: self.selection(&question.pattern, question.grammar)?,
+            aggregate: question.aggregate(window, now)?,
+            // The aggregate refuses an unknown zone.
+            zone: question.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok()),
+            order: question.order(),
+        };
+        let read = buckets::read(&*self.store, &buckets, after, limit, (window, now)).await;
+        let (mut page, ended) = read.map_err(sentence)?;
+        page.next_cursor = ended.map(|ended| cursor::write(&question, ended)).transpose()?;
+        Ok(page)
     }
 
     async fn page(
@@ -159,11 +195,25 @@ impl History {
     async fn summarise_record(&self, asked: SummariseRecord) -> Result<Summary, String> {
         annals::RecordName::new(asked.record.as_str()).map_err(sentence)?;
         let (start_time, end_time) = params::window(asked.from.as_ref(), asked.to.as_ref())?;
-        // Names are literal in the first grammar.
+        // Names are literal in the default grammar.
         let params = QueryParams::default().with_start_time(start_time).with_end_time(end_time);
-        summary::read(&*self.store, &asked.record, asked.member.as_deref(), params)
-            .await
-            .map_err(sentence)
+        summary::read(
+            &*self.store,
+            &asked.record,
+            asked.member.as_deref().unwrap_or_default(),
+            params,
+        )
+        .await
+        .map_err(sentence)
+    }
+
+    fn selection(
+        &self,
+        pattern: &str,
+        grammar: Option<params::Grammar>,
+    ) -> Result<Selection, String> {
+        let (pattern, grammar) = (pattern.to_owned(), self.grammar(grammar)?);
+        Ok(Selection { pattern, grammar, by_server: self.by_server })
     }
 
     fn grammar(&self, asked: Option<params::Grammar>) -> Result<Grammar, String> {
@@ -213,6 +263,8 @@ impl ServerHandler for History {
                     respond(async { self.query_latest(read(arguments)?).await }).await
                 }
                 "query_range" => respond(async { self.query_range(read(arguments)?).await }).await,
+                "value_at" => respond(async { self.value_at(read(arguments)?).await }).await,
+                "aggregate" => respond(async { self.aggregate(read(arguments)?).await }).await,
                 "summarise_record" => {
                     respond(async { self.summarise_record(read(arguments)?).await }).await
                 }
@@ -224,7 +276,7 @@ impl ServerHandler for History {
         };
         tokio::select! {
             answer = answer => answer.map(Into::into),
-            // Nobody waits for it any more: a long history is not read to its end.
+            // A cancelled call does not read a long history to its end.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("cancelled", None)),
         }
     }
@@ -235,64 +287,13 @@ fn read<P: DeserializeOwned>(arguments: JsonObject) -> Result<P, String> {
         .map_err(|error| format!("the parameters do not fit the tool: {error}"))
 }
 
-/// What went wrong goes to the caller as the tool's own error, which a model gets to read.
+/// A failure becomes an error of the tool, which a model can read.
 async fn respond<A: Serialize>(answer: impl Future<Output = Result<A, String>>) -> CallToolResult {
     let structured = answer.await.and_then(|answer| {
-        serde_json::to_value(answer).map_err(|error| format!("the answer cannot be told: {error}"))
+        serde_json::to_value(answer).map_err(|error| format!("the answer is not JSON: {error}"))
     });
     match structured {
         Ok(answer) => CallToolResult::structured(answer),
         Err(message) => CallToolResult::error(vec![ContentBlock::text(message)]),
     }
-}
-
-fn tools() -> Vec<Tool> {
-    vec![
-        tool::<ListRecords, RecordPage>(
-            "list_records",
-            "List records",
-            "List the records that have history, ordered by name, with how many values each has \
-             and when the first and the last of them were stored. Begin here when the names are \
-             not known.",
-        ),
-        tool::<QueryLatest, ValuePage>(
-            "query_latest",
-            "Query the latest values",
-            "Read the newest stored values of one or more records: by default one of each. For \
-             the current state of things, or the last few changes.",
-        ),
-        tool::<QueryRange, ValuePage>(
-            "query_range",
-            "Query a time range",
-            "Read all stored values of one or more records between two points in time, both \
-             included, in pages, the newest of each record first unless asked otherwise. For \
-             statistics over many values use summarise_record instead.",
-        ),
-        tool::<SummariseRecord, Summary>(
-            "summarise_record",
-            "Summarise a record",
-            "Count the stored values of one record, within a time window if one is given, with \
-             the first and the last of them, and the minimum, maximum and mean of a number in \
-             them. It reads every value in the window, which may take a while for millions, and \
-             answers with a few numbers.",
-        ),
-    ]
-}
-
-fn tool<P: JsonSchema + 'static, R: JsonSchema + 'static>(
-    name: &'static str,
-    title: &str,
-    description: &'static str,
-) -> Tool {
-    // Nothing is changed, asking again does no harm, and there is nothing but this history.
-    let annotations = ToolAnnotations::new()
-        .read_only(true)
-        .destructive(false)
-        .idempotent(true)
-        .open_world(false);
-    Tool::new(name, description, JsonObject::new())
-        .with_input_schema::<P>()
-        .with_output_schema::<R>()
-        .with_title(title)
-        .with_annotations(annotations)
 }

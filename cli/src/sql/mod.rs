@@ -3,6 +3,7 @@
 mod history;
 mod plan;
 mod row;
+mod time_bucket;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -30,6 +31,10 @@ use row::SqlRow;
 /// is read from the backend. So does LIMIT if the rows are ordered by record_name, then stored_at in
 /// either direction, or by stored_at for a single record_name. LIKE is case-sensitive, as names are.
 /// Each table in FROM is read from its own snapshot.
+///
+/// time_bucket(width, stored_at) is the start of the bucket that a time is in: of a fixed width (15m,
+/// 1h, 24h, or a number of milliseconds) or of the calendar (1d, 1w, 1mo, 1q, 1y), in UTC or in the
+/// time zone in a third argument. `annals aggregate` computes the same buckets faster.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -51,6 +56,9 @@ Examples:
                      value_json ->> '\\$.celsius' AS celsius
               FROM record_history WHERE record_name = 'weather::vienna'
               ORDER BY stored_at DESC LIMIT 5\"
+  annals sql \"SELECT record_name, time_bucket('1d', stored_at, 'Europe/Vienna') AS day,
+                     avg(value_json ->> '\\$.celsius') AS mean
+              FROM record_history GROUP BY 1, 2\"
   annals --backend redb:history.redb sql --output csv \\
       \"SELECT * FROM record_history
        WHERE record_name LIKE 'host::cpu%' AND stored_at > 1740081234000\"";
@@ -92,6 +100,7 @@ fn connect(history: &Arc<History>) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     // As record names are compared.
     connection.pragma_update(None, "case_sensitive_like", true)?;
+    time_bucket::attach(&connection)?;
     history.attach(&connection)?;
     Ok(connection)
 }

@@ -285,3 +285,40 @@ fn rows_come_while_they_are_read_and_a_closed_pipe_ends_it() {
     let run = Run::from(child.wait_with_output().unwrap());
     assert_eq!((run.code, &*run.err), (Some(0), ""));
 }
+
+#[test]
+fn time_bucket_gives_the_starts_that_aggregate_gives() {
+    // The day of 29 March 2026 in Vienna has 23 hours.
+    let day: u64 = 1_774_738_800_000;
+    let times = [day - 1, day, day + 22 * 3_600_000, day + 23 * 3_600_000];
+    for backend in FILES {
+        let place = Place::new();
+        place.import(backend, &times.map(|at| ("r", "1", at)));
+        for (every, zone) in
+            [("1h", "UTC"), ("15m", "UTC"), ("1d", "Europe/Vienna"), ("1mo", "Europe/Vienna")]
+        {
+            let query = format!(
+                "SELECT time_bucket('{every}', stored_at, '{zone}') AS start, count(*) AS count \
+                 FROM record_history GROUP BY 1 ORDER BY 1"
+            );
+            let found = sql(&place, backend, &query).ok().json_lines();
+            let args = ["r", "--every", every, "--time-zone", zone, "--show", "count"];
+            let aggregated =
+                place.run(&[&["--backend", backend, "aggregate"], &args[..]].concat()).ok();
+            let pair = |row: &serde_json::Value| (row["start"].clone(), row["count"].clone());
+            let pairs = |rows: &[serde_json::Value]| rows.iter().map(pair).collect::<Vec<_>>();
+            assert_eq!(pairs(&found), pairs(&aggregated.json_lines()), "{every} {zone}");
+        }
+        let query = "SELECT time_bucket(3600000, 7200001) AS a, time_bucket('1d', NULL) AS b";
+        let row = &sql(&place, backend, query).ok().json_lines()[0];
+        assert_eq!(row, &serde_json::json!({"a": 7_200_000, "b": null}));
+        for (call, reason) in [
+            ("time_bucket('5', 1)", "15m, 1h or 24h"),
+            ("time_bucket('1d', 1, 'Vienna')", "Europe/Vienna"),
+            ("time_bucket('1d', 'x')", "Unix milliseconds"),
+            ("time_bucket(x'00', 1)", "width"),
+        ] {
+            sql(&place, backend, &format!("SELECT {call}")).refused(1, reason);
+        }
+    }
+}

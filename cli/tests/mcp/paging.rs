@@ -56,6 +56,29 @@ async fn pages_of_any_size_are_together_the_whole_answer() {
 }
 
 #[tokio::test]
+async fn buckets_come_in_pages_in_either_order() {
+    let texts = texts();
+    for (name, client) in Client::of_each(&rows(&texts)).await {
+        for newest_first in [false, true] {
+            let whole = json!({"pattern": "*", "every": "10ms", "functions": ["increase"],
+                               "newest_first": newest_first});
+            let (all, pages) = client.pages("aggregate", "buckets", whole.clone()).await;
+            assert_eq!((all.len(), pages), (30, 1), "{name}");
+            for limit in [7, 10, 29, 30] {
+                let mut asked = whole.clone();
+                asked["limit"] = json!(limit);
+                let (paged, pages) = client.pages("aggregate", "buckets", asked).await;
+                assert_eq!(paged, all, "{name} {limit}");
+                assert_eq!(pages, 30_usize.div_ceil(limit), "{name} {limit}");
+            }
+        }
+        let asked = json!({"pattern": "*", "time": 35, "limit": 2});
+        let (all, pages) = client.pages("value_at", "rows", asked).await;
+        assert_eq!((numbers(&all), pages), (vec![27, 97, 167], 2), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn records_come_in_pages() {
     let names: Vec<String> = (0..250).map(|i| format!("record::{i:03}")).collect();
     let rows: Rows<'_> = names.iter().map(|name| (name.as_str(), "1", 1)).collect();

@@ -25,7 +25,17 @@ async fn its_tools_say_what_they_take_and_give_and_that_they_only_read() {
     let client = Client::of_file(&[("a", "1", 1)]).await;
     let tools = client.service.list_all_tools().await.unwrap();
     let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
-    assert_eq!(names, ["list_records", "query_latest", "query_range", "summarise_record"]);
+    assert_eq!(
+        names,
+        [
+            "list_records",
+            "query_latest",
+            "value_at",
+            "query_range",
+            "aggregate",
+            "summarise_record"
+        ]
+    );
     for tool in tools {
         let tool = serde_json::to_value(tool).unwrap();
         assert!(tool["description"].as_str().unwrap().len() > 80, "{tool}");

@@ -104,7 +104,7 @@ async fn summarise_record_counts_and_does_sums() {
         assert_eq!(summary["count"], 3, "{name}");
         assert_eq!(summary["first"]["stored_at"], 1_000, "{name}");
         assert_eq!(summary["last"]["value"], json!({"celsius": "none"}), "{name}");
-        let numbers = json!({"count": 2, "min": -1.5, "max": 4, "mean": 1.25});
+        let numbers = json!({"count": 2, "min": -1.5, "max": 4.0, "mean": 1.25});
         assert_eq!(summary["numbers"], numbers, "{name}");
         assert_eq!(summary["without_number"], 1, "{name}");
 
@@ -119,6 +119,54 @@ async fn summarise_record_counts_and_does_sums() {
     }
 }
 
+#[tokio::test]
+async fn value_at_gives_the_newest_row_up_to_a_moment() {
+    for (name, client) in Client::of_each(&ROWS).await {
+        let asked = json!({"pattern": "*", "time": "1970-01-01T00:00:02.500Z"});
+        let page = client.ask("value_at", asked).await;
+        let expected = [
+            ("city::graz", 2_000, &json!({"celsius": 4, "by": {"day": [20]}})),
+            ("city::wien", 2_000, &json!(9)),
+            ("other", 5, &json!(null)),
+        ];
+        assert_eq!(values(&page), expected, "{name}");
+        let page = client.ask("value_at", json!({"pattern": "city::graz", "time": 999})).await;
+        assert_eq!(page, json!({"rows": []}), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn aggregate_answers_with_statistics_per_interval() {
+    for (name, client) in Client::of_each(&ROWS).await {
+        let asked = json!({"pattern": "*", "member": "celsius"});
+        let page = client.ask("aggregate", asked).await;
+        assert_eq!(
+            page,
+            json!({"buckets": [
+                {"record": "city::graz", "start": 1_000, "end": 3_001, "count": 2, "skipped": 1,
+                 "mean": 1.25, "min": -1.5, "max": 4.0, "time": "1970-01-01T00:00:01Z"},
+                {"record": "city::wien", "start": 2_000, "end": 2_001, "count": 0, "skipped": 2,
+                 "time": "1970-01-01T00:00:02Z"},
+                {"record": "other", "start": 5, "end": 6, "count": 0, "skipped": 1,
+                 "time": "1970-01-01T00:00:00.005Z"},
+            ]}),
+            "{name}"
+        );
+        let asked = json!({
+            "pattern": "city::graz", "member": "/by/day/0", "every": "1s", "from": 1_000,
+            "to": 3_999, "functions": ["p50", "increase"], "fill": "previous",
+            "time_zone": "Asia/Kathmandu", "newest_first": true,
+        });
+        let page = client.ask("aggregate", asked).await;
+        let buckets = page["buckets"].as_array().unwrap();
+        let times: Vec<_> = buckets.iter().map(|b| b["start"].as_u64().unwrap()).collect();
+        assert_eq!(times, [3_000, 2_000, 1_000], "{name}");
+        assert_eq!((&buckets[0]["filled"], &buckets[0]["p50"]), (&json!(true), &json!(20.0)));
+        assert_eq!(buckets[1]["increase"], 10.0, "{name}");
+        assert_eq!(buckets[1]["time"], "1970-01-01T05:30:02+05:30", "{name}");
+    }
+}
+
 /// More rows than any page, and than a request over AimX.
 #[tokio::test]
 async fn summarise_record_reads_to_the_end() {
@@ -126,7 +174,7 @@ async fn summarise_record_reads_to_the_end() {
     let rows: Vec<_> = texts.iter().zip(1..).map(|(text, at)| ("n", text.as_str(), at)).collect();
     for (name, client) in Client::of_each(&rows).await {
         let summary = client.ask("summarise_record", json!({"record": "n"})).await;
-        let numbers = json!({"count": 2_000, "min": 1, "max": 2_000, "mean": 1000.5});
+        let numbers = json!({"count": 2_000, "min": 1.0, "max": 2_000.0, "mean": 1000.5});
         assert_eq!(summary["numbers"], numbers, "{name}");
         assert_eq!(summary["first"]["value"], 1, "{name}");
     }
@@ -145,10 +193,19 @@ async fn wrong_parameters_are_the_tools_own_errors_and_say_what_is_wrong() {
         ("list_records", json!({"limit": 0}), "`limit` is 0 where 1 to 1000"),
         ("list_records", json!({"pattern": "a*", "grammar": "topic"}), "topic grammar"),
         ("list_records", json!({"grammar": "regex"}), "unknown variant `regex`"),
-        ("query_range", json!({"pattern": "a", "from": "yesterday"}), "`from` is no time"),
+        ("query_range", json!({"pattern": "a", "from": "yesterday"}), "`from` is not a time"),
         ("query_range", json!({"pattern": "a", "to": -5}), "a time is Unix milliseconds"),
         ("query_range", json!({"pattern": "a", "cursor": "x"}), "not a cursor"),
         ("summarise_record", json!({"record": "city::*"}), "invalid record name"),
+        ("summarise_record", json!({"record": "a", "member": "/~2"}), "invalid member"),
+        ("value_at", json!({"pattern": "a"}), "missing field `time`"),
+        ("value_at", json!({"pattern": "a", "time": "noon"}), "`to` is not a time"),
+        ("aggregate", json!({"pattern": "a", "every": "5"}), "15m, 1h or 24h"),
+        ("aggregate", json!({"pattern": "a", "functions": ["average"]}), "time_weighted_mean"),
+        ("aggregate", json!({"pattern": "a", "time_zone": "Vienna"}), "Europe/Vienna"),
+        ("aggregate", json!({"pattern": "a", "fill": "zero"}), "unknown variant `zero`"),
+        ("aggregate", json!({"pattern": "a", "max_gap": "5"}), "`max_gap`: "),
+        ("aggregate", json!({"pattern": "none*", "member": "/~2"}), "invalid member"),
     ] {
         let message = client.refused(tool, arguments.clone()).await;
         assert!(message.contains(text), "{tool} {arguments}: {message}");

@@ -82,6 +82,40 @@ fn sql_and_an_export_work_on_a_server() {
     }
 }
 
+/// The buckets are those of a SQLite file, which the reference is compared with.
+fn aggregates_and_the_value_at_a_time_are_those_of_a_file() {
+    const FILE: &str = "sqlite:history.db";
+    let url = server("aggregate");
+    let place = Place::new();
+    // The days around the change of the clocks in Vienna on 29 March 2026.
+    let (day, hour) = (1_774_738_800_000, 3_600_000);
+    let values =
+        ["1", "-2.5", "true", "\"open\"", "null", "9007199254740993", "1e300", "{\"n\":7}"];
+    let rows: Vec<_> = (0..200_u64)
+        .map(|n| (["a", "B"][n as usize % 2], values[n as usize % 8], day + n * hour / 4))
+        .chain([("a", "\"\\u0000\"", day + 1), ("a", "1e-400", day + 2)])
+        .collect();
+    place.import(&url, &rows);
+    place.import(FILE, &rows);
+    let ask = |backend: &str, args: &[&str]| {
+        place.run(&[args, &["--backend", backend]].concat()).ok().json_lines()
+    };
+    for args in [
+        &["aggregate", "*", "--show", "count,skipped,min,max,min_at,first,last_at"][..],
+        &["aggregate", "a", "--every", "1d", "--time-zone", "Europe/Vienna", "--show", "count,p50"],
+        &["aggregate", "B", "--member", "n", "--every", "5h", "--show", "count,sum,increase"],
+        &["aggregate", "*", "--every", "1h", "--show", "duration{\"open\"}", "--newest-first"],
+        &["aggregate", "*", "--merge", "--every", "1w", "--show", "count,max"],
+        &["query", "*", "--at", "2026-03-29T12:00:00+02:00"],
+    ] {
+        let found = ask(&url, args);
+        assert!(!found.is_empty(), "{args:?}");
+        assert_eq!(found, ask(FILE, args), "{args:?}");
+    }
+    let args = ["aggregate", "a", "--every", "soon", "--backend", &url];
+    place.run(&args).refused(2, "15m, 1h or 24h");
+}
+
 fn a_plain_history_is_converted_with_all_its_rows() {
     let url = server("migrate \"x; é").replace(' ', "%20").replace('"', "%22");
     let place = Place::new();
@@ -134,6 +168,7 @@ annals_test_postgres::server_tests! {
     sync who_asks_begins_no_history,
     sync an_import_keeps_the_text_and_names_the_bad_line,
     sync sql_and_an_export_work_on_a_server,
+    sync aggregates_and_the_value_at_a_time_are_those_of_a_file,
     sync a_plain_history_is_converted_with_all_its_rows,
     sync the_suite_runs_in_schemas_of_its_own,
     sync a_server_that_is_not_there_is_said_without_the_password,
