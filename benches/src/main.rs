@@ -3,6 +3,7 @@
 //! `cargo run --release -p annals-benches -- all`, or a subset by name. Every workload ends with a
 //! count of what it wrote: no figure stands for rows that a query does not find.
 
+mod aggregate;
 mod copy;
 mod idle;
 mod latest;
@@ -63,6 +64,10 @@ struct Options {
     /// Records into a store and prints what that took; used by `recorder`, for the same reason.
     #[arg(long, hide = true)]
     record_and_measure: Option<String>,
+    /// Computes daily buckets of a store and prints its own memory; used by `aggregate`, for the same
+    /// reason.
+    #[arg(long, hide = true)]
+    aggregate_and_measure: Option<String>,
     /// Records into PostgreSQL and prints how many rows; used by `copy`, for several processes.
     #[arg(long, hide = true)]
     copy_and_measure: Option<String>,
@@ -86,6 +91,8 @@ enum Workload {
     Latest,
     /// One record read whole: typed, as text, streamed.
     Range,
+    /// Hourly buckets of one record and of all, against `annals sql` (build annals-cli first).
+    Aggregate,
     /// The longest wait of a `store` while the history is read, and while half of it is cleaned up.
     Waits,
     /// From opening a history to its first answer.
@@ -122,6 +129,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if let Some(url) = &options.record_and_measure {
         return recorder::record_and_measure(url, options).await;
     }
+    if let Some(url) = &options.aggregate_and_measure {
+        return aggregate::aggregate_and_measure(url).await;
+    }
     if let Some(url) = &options.copy_and_measure {
         return copy::record_and_measure(url, options).await;
     }
@@ -149,6 +159,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Range) {
         range::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Aggregate) {
+        aggregate::run(options, &mut report).await?;
     }
     if wanted(Workload::Waits) {
         waits::run(options, &mut report).await?;

@@ -1,4 +1,4 @@
-//! Snapshots: each has a connection of its own, from a pool.
+//! Snapshots: read transactions, each on a connection from a pool.
 
 use std::sync::Arc;
 

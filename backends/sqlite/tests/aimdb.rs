@@ -75,7 +75,7 @@ async fn its_rows_are_there_in_their_order() {
             ("accuracy::vienna", json!("first of two"), 1_000),
         ]
     );
-    // It is annals' own from here on: written, closed and opened again.
+    // It is now a file of annals: written, closed and opened again.
     history.store("accuracy::vienna", &json!("third"), 1_000).await.unwrap();
     history.close().await.unwrap();
     let history = SqliteBackend::new(&path).unwrap();

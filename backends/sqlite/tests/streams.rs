@@ -18,7 +18,7 @@ async fn filled(config: SqliteConfig) -> SqliteBackend {
     history
 }
 
-/// Whether all of the log can be copied and begun anew, which a snapshot keeps it from.
+/// Whether all of the log can be copied and started over, which a snapshot prevents.
 fn log_is_free(path: &Path) -> bool {
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(Duration::ZERO).unwrap();

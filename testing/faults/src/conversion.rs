@@ -48,14 +48,14 @@ pub(crate) fn every_conversion<B: Bed>(fault: Fault, old: OldFile) -> Result<(),
         drop(place.open());
         let has_struck = medium.has_struck();
         medium.disarm();
-        let told = |told: String| format!("{fault:?} at operation {at}: {told}");
+        let failed = |failed: String| format!("{fault:?} at operation {at}: {failed}");
         if medium.is_down() {
-            place.leave(medium.after_power_cut(at)).map_err(|error| told(error.to_string()))?;
+            place.leave(medium.after_power_cut(at)).map_err(|error| failed(error.to_string()))?;
         }
         if !(old.is_whole)(place.path()) {
-            return Err(told("the file is neither the old one nor a new one".into()));
+            return Err(failed("the file is neither the old one nor a new one".into()));
         }
-        converted(&place).map_err(told)?;
+        converted(&place).map_err(failed)?;
         if !has_struck {
             return if at > 10 { Ok(()) } else { Err("nothing was converted".into()) };
         }
@@ -78,11 +78,11 @@ pub(crate) fn every_killed_conversion<B: Bed>(
             return Err(format!("a child said {line}"));
         }
         let has_ended = child.wait().map_err(|error| error.to_string())?;
-        let told = |told: &str| format!("killed at operation {at}: {told}");
+        let failed = |failed: &str| format!("killed at operation {at}: {failed}");
         if !(old.is_whole)(place.path()) {
-            return Err(told("the file is neither the old one nor a new one"));
+            return Err(failed("the file is neither the old one nor a new one"));
         }
-        converted(&place).map_err(|error| told(&error))?;
+        converted(&place).map_err(|error| failed(&error))?;
         if has_ended {
             return if at > 10 { Ok(()) } else { Err("nothing was converted".into()) };
         }

@@ -17,13 +17,14 @@ const LIVES: &str = "ANNALS_TEST_FAULTS";
 /// Lets each operation of a store's life fail in this way, or `lives` of them, spread evenly.
 pub(crate) fn every<B: Bed>(fault: Fault, lives: u64) -> Result<(), String> {
     let lives = env::var(LIVES).ok().and_then(|lives| lives.parse().ok()).unwrap_or(lives);
-    let (operations, _) = life::<B>(None, 0).map_err(|told| format!("without a fault: {told}"))?;
+    let (operations, _) =
+        life::<B>(None, 0).map_err(|failed| format!("without a fault: {failed}"))?;
     let lives = lives.min(operations);
     let mut struck = 0;
     for number in 0..lives {
         let at = 1 + number * operations / lives;
         let (_, has_struck) = life::<B>(Some((at, fault)), at)
-            .map_err(|told| format!("{fault:?} at operation {at} of {operations}: {told}"))?;
+            .map_err(|failed| format!("{fault:?} at operation {at} of {operations}: {failed}"))?;
         struck += u64::from(has_struck);
     }
     // The compactor has its own pace, so that a life may have fewer operations than the first one had.

@@ -1,4 +1,4 @@
-//! What was sent to a store, what it answered, and what it must therefore hold.
+//! What was sent to a store, what it answered, and which rows it must therefore hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Sent(usize);
 
 impl Ledger {
-    /// Notes a batch before it is sent. `numbers` are those of its rows.
+    /// Records a batch before it is sent. `numbers` are those of its rows.
     pub(crate) fn send(&mut self, batch: &Batch, numbers: impl IntoIterator<Item = u64>) -> Sent {
         let place = self.batches.len();
         for (row, number) in batch.rows().iter().zip(numbers) {
@@ -57,8 +57,8 @@ impl Ledger {
         Sent(place)
     }
 
-    /// Notes the answer. One that says that nothing was applied speaks for its own call alone:
-    /// `again` tells that another call with the same batch may have been.
+    /// Records the answer. One that says that nothing was applied is about its own call only: with
+    /// `again`, an earlier call may have stored the same batch.
     pub(crate) fn answered(
         &mut self,
         sent: Sent,
@@ -77,7 +77,7 @@ impl Ledger {
         }
     }
 
-    /// The batches of which nobody knows, that have an id.
+    /// The batches with an id whose outcome is unknown.
     pub(crate) fn undecided(&self) -> Vec<(Sent, Batch)> {
         let batches: BTreeSet<usize> = self
             .rows
@@ -90,7 +90,7 @@ impl Ledger {
         batches.into_iter().filter(with_id).map(sent).collect()
     }
 
-    /// Notes that the batch's rows may arrive after others.
+    /// Records that the batch's rows may arrive after others.
     pub(crate) fn sent_late(&mut self, sent: Sent) {
         for entry in self.rows.values_mut().filter(|entry| entry.batch == sent.0) {
             entry.late = true;
@@ -100,7 +100,7 @@ impl Ledger {
         }
     }
 
-    /// Notes a cleanup and its answer.
+    /// Records a cleanup and its answer.
     ///
     /// # Errors
     /// When it removed another number of rows than it can have.

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::dice::Dice;
 
-/// What is asked of a medium. Reads do not count: caches make their number a matter of chance.
+/// An operation of a medium. Reads do not count, because caches make their number random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// A file is opened.
@@ -17,7 +17,7 @@ pub enum Operation {
     Write,
     /// A file's length is set.
     Resize,
-    /// What was written is to stay.
+    /// Earlier writes are made durable.
     Sync,
     /// A file is removed.
     Delete,
@@ -28,12 +28,12 @@ pub enum Operation {
 /// What goes wrong at the chosen operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails, and a write gets half-way. Operations after it succeed. What a failed sync should
-    /// have kept is forgotten, as Linux does it.
+    /// It fails, and a write is done in part. Later operations succeed. What a failed sync should have
+    /// made durable is lost, as on Linux.
     Error,
-    /// There is no room, and so many operations in all that want some find none.
+    /// There is no space for this many operations that need some.
     Full(u64),
-    /// It is the last one: nothing is written any more.
+    /// It is the last one: nothing is written after it.
     PowerCut,
     /// The process dies before it.
     Kill,
@@ -75,7 +75,7 @@ struct State {
     down: bool,
     failing_syncs: bool,
     has_failed_sync: bool,
-    /// How many bytes the files may have together.
+    /// The most bytes that all files may have together.
     room: Option<u64>,
     /// By name, where losses of power are modelled.
     files: Option<BTreeMap<String, File>>,
@@ -83,9 +83,9 @@ struct State {
 
 #[derive(Debug, Default)]
 struct File {
-    /// What is there after a loss of power; nothing if even the name may be gone.
+    /// The content after a loss of power; `None` if even the name may be lost.
     durable: Option<Vec<u8>>,
-    /// What came since, in order.
+    /// Later changes, in order.
     unsynced: Vec<Change>,
     len: u64,
     /// Removed, and the removal may be undone.
@@ -99,12 +99,12 @@ enum Change {
 }
 
 impl Medium {
-    /// A medium that does not know what a loss of power would leave.
+    /// A medium that does not model a loss of power.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A medium that knows, for files that are made on it or [put](Self::put) there.
+    /// A medium that models it, for files that are created on it or [put](Self::put) there.
     pub fn modelled() -> Self {
         Self(Mutex::new(State { files: Some(BTreeMap::new()), ..State::default() }))
     }
@@ -129,7 +129,7 @@ impl Medium {
         self.0.lock()
     }
 
-    /// Puts a file there that is synced.
+    /// Puts a durable file there.
     pub fn put(&self, name: &str, content: Vec<u8>) {
         if let Some(files) = &mut self.state().files {
             let len = content.len() as u64;
@@ -137,14 +137,14 @@ impl Medium {
         }
     }
 
-    /// Lets the operation go wrong that is so many operations away, from 1 on.
+    /// Lets the n-th operation from now fail; 1 is the next.
     pub fn arm(&self, operation: u64, fault: Fault) {
         let mut state = self.state();
         (state.operations, state.has_struck) = (0, false);
         state.fault = Some((operation, fault));
     }
 
-    /// Nothing goes wrong any more. A loss of power stays one.
+    /// Ends all faults but a loss of power.
     pub fn disarm(&self) {
         self.state().fault = None;
     }
@@ -379,7 +379,7 @@ impl State {
         self.files.as_mut().map(|files| files.entry(name.to_owned()).or_default())
     }
 
-    /// Whether there is room for a file of so many bytes.
+    /// Whether there is space for a file of this size.
     fn grow(&mut self, name: &str, len: u64) -> Result<(), Failure> {
         let (Some(room), Some(files)) = (self.room, &self.files) else { return Ok(()) };
         let now = files.get(name).map_or(0, |file| file.len);

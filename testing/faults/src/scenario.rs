@@ -65,7 +65,7 @@ impl<'a> Life<'a> {
         for opening in 0..OPENINGS {
             let Some(store) = self.opened()? else { return Ok(()) };
             for step in 0..STEPS {
-                // The machine that sends is switched off as well.
+                // The sender loses power too.
                 if !self.medium.is_down() {
                     self.step(&*store, opening * STEPS + step).await;
                 }
@@ -86,17 +86,17 @@ impl<'a> Life<'a> {
     }
 
     fn opened(&self) -> Result<Option<Arc<dyn PersistenceBackend>>, String> {
-        let mut told = String::new();
+        let mut last = String::new();
         for _ in 0..TRIES {
             match (self.open)() {
                 Ok(store) => return Ok(Some(store)),
                 Err(_) if self.medium.is_down() => return Ok(None),
-                Err(error) => told = error.to_string(),
+                Err(error) => last = error.to_string(),
             }
-            // Somebody makes room.
+            // Frees space.
             self.medium.disarm();
         }
-        Err(format!("it does not open: {told}"))
+        Err(format!("it does not open: {last}"))
     }
 
     async fn step(&mut self, store: &dyn PersistenceBackend, step: u64) {

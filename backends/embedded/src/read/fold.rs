@@ -50,14 +50,14 @@ impl Fold<'_> {
     /// Does all work, whose first series is number `offset`. Returns the blocks decoded last.
     pub(super) fn all(
         self,
-        series: &mut [Series],
+        series: &mut [&mut Series],
         offset: usize,
         work: Vec<Work>,
     ) -> Result<Decoded> {
         let mut decoded = Decoded::default();
         let mut samples = Samples::default();
         for Work { series: at, source, rows } in work {
-            let series = &mut series[at - offset];
+            let series = &mut *series[at - offset];
             let block = match source {
                 Source::Head(segment) => {
                     self.feed(series, &*segment, rows, &mut samples)?;

@@ -13,6 +13,7 @@ mod fold;
 mod leases;
 mod merge;
 mod scan;
+mod stretch;
 mod view;
 
 use std::sync::Arc;

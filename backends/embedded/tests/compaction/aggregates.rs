@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use annals_core::aggregate::Width;
 use annals_core::{
-    Aggregate, Batch, Bucket, Fill, Function, MemoryBackend, Order, PersistenceBackend,
+    Aggregate, Batch, Bucket, ErrorKind, Fill, Function, MemoryBackend, Order, PersistenceBackend,
     PersistenceError, QueryExt, Row, Value,
 };
+use annals_embedded::EmbeddedConfig;
+use futures_util::StreamExt;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -188,4 +190,49 @@ async fn damage_is_an_error_of_the_question() {
     assert!(matches!(error, PersistenceError::Backend(_)), "{error}");
     let later = Aggregate::new().member("/0").start_time(1_000);
     assert_eq!(store.aggregate("*", &later).await.unwrap(), []);
+}
+
+fn batch(records: u64, from: u64) -> Batch {
+    let row = |at: u64| {
+        let name = format!("record {}", at % records);
+        Row::new(&name, &json!({"at": at}), from + at).unwrap()
+    };
+    Batch::new((0..200).map(row).collect::<Vec<_>>())
+}
+
+/// What is stored while the stream is read is not in it.
+#[tokio::test]
+async fn a_stream_of_buckets_sees_one_state() {
+    let store = Disk::default().open(tiny());
+    store.store_batch(&batch(7, 0)).await.unwrap();
+    let every = Aggregate::every(Duration::from_millis(5)).member("at");
+    let mut buckets = store.aggregate_stream("*", &every).await.unwrap();
+    let mut count = buckets.next().await.unwrap().unwrap().count;
+    store.store_batch(&batch(7, 1_000)).await.unwrap();
+    assert_eq!(store.cleanup(150).await.unwrap(), 150);
+    while let Some(bucket) = buckets.next().await {
+        count += bucket.unwrap().count;
+    }
+    assert_eq!(count, 200);
+}
+
+/// As a stream of rows does.
+#[tokio::test]
+async fn a_stream_of_buckets_that_is_not_read_loses_its_snapshot() {
+    let config = EmbeddedConfig {
+        tuning: tiny(),
+        snapshot_timeout: Some(Duration::ZERO),
+        ..EmbeddedConfig::new("", 0)
+    };
+    let store = Disk::default().open_with(config);
+    store.store_batch(&batch(7, 0)).await.unwrap();
+    let every = Aggregate::every(Duration::from_millis(5)).member("at");
+    let buckets = store.aggregate_stream("*", &every).await.unwrap();
+    let mut buckets: Vec<Result<Bucket, PersistenceError>> = buckets.collect().await;
+    let error = buckets.pop().unwrap().unwrap_err();
+    assert!(
+        matches!(&error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Timeout),
+        "{error}"
+    );
+    assert!(buckets.iter().all(Result::is_ok));
 }

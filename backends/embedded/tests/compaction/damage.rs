@@ -1,4 +1,4 @@
-//! Damage is told, and is never a wrong answer.
+//! Damage is reported and is never a wrong answer.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ async fn damage_is_an_error_and_never_a_wrong_answer() {
     assert_eq!(newest[0].stored_at, 1_000_000);
 }
 
-/// The table of runs was taken at its word: with fewer rows in it than the run has, a cleanup that
-/// removed those rows removed the run, and with other times queries passed it over.
+/// The table of runs was trusted: where it had fewer rows than the run, a cleanup that removed those rows
+/// removed the run, and where it had other times, queries skipped the run.
 #[tokio::test]
 async fn a_table_of_runs_that_contradicts_them_is_damage() {
     let disk = Disk::default();
@@ -59,7 +59,7 @@ async fn a_table_of_runs_that_contradicts_them_is_damage() {
     }
 }
 
-/// A cleanup that meets a damaged run says so, and removes what expires in the others.
+/// A cleanup reports a damaged run, and removes expired rows from all others.
 #[tokio::test]
 async fn a_damaged_run_keeps_no_others_from_being_cleaned_up() {
     let disk = Disk::default();
@@ -82,8 +82,8 @@ async fn a_damaged_run_keeps_no_others_from_being_cleaned_up() {
     assert_eq!(store.query("b", QueryParams::default()).await.unwrap().len(), 10);
 }
 
-/// When the head cannot be flushed, stores fail with the reason before it takes all memory, and go
-/// on once it can.
+/// When the head cannot be flushed, stores fail with the reason before it takes all memory, and succeed
+/// again once it can.
 #[tokio::test]
 async fn a_head_that_cannot_be_folded_stops_growing() {
     let disk = Disk::default();

@@ -77,9 +77,9 @@ pub(crate) struct Disk {
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     /// Calls until one fails; 0: none does.
     fuse: Arc<AtomicU64>,
-    /// Failing goes on after every so many calls.
+    /// After a failure, the number of calls until the next one.
     every: Arc<AtomicU64>,
-    /// The writer is to be told that the file was opened anew.
+    /// The writer's next transaction reports that the file was reopened.
     reopened: Arc<AtomicBool>,
 }
 
@@ -92,7 +92,7 @@ impl Disk {
         self.data.lock().unwrap().clone()
     }
 
-    /// Loses what was committed since, as an engine does that opens its file anew.
+    /// Loses what was committed since, as an engine can that reopens its file.
     pub(crate) fn fall_back_to(&self, data: Arc<Data>) {
         *self.data.lock().unwrap() = data;
         self.reopened.store(true, Ordering::SeqCst);
@@ -102,7 +102,7 @@ impl Disk {
         self.events.lock().unwrap().push(Event::Note(note));
     }
 
-    /// Lets every so-manieth call fail; 0: none.
+    /// Lets every `calls`-th call fail; 0: none.
     pub(crate) fn fail_every(&self, calls: u64) {
         self.every.store(calls, Ordering::SeqCst);
         self.fuse.store(calls, Ordering::SeqCst);
@@ -113,13 +113,18 @@ impl Disk {
         let burnt = self.fuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, burn);
         if burnt == Ok(1) {
             self.fuse.store(self.every.load(Ordering::SeqCst), Ordering::SeqCst);
-            return Err(BackendError::new("disk", "call", ErrorKind::Busy, "told to fail").into());
+            return Err(
+                BackendError::new("disk", "call", ErrorKind::Busy, "a planned failure").into()
+            );
         }
         Ok(())
     }
 
     pub(crate) fn open(&self, tuning: Tuning) -> Embedded<Disk> {
-        let config = EmbeddedConfig { tuning, ..EmbeddedConfig::new("", 0) };
+        self.open_with(EmbeddedConfig { tuning, ..EmbeddedConfig::new("", 0) })
+    }
+
+    pub(crate) fn open_with(&self, config: EmbeddedConfig) -> Embedded<Disk> {
         let writer = DiskWriter { disk: self.clone(), seen: None };
         Embedded::start("disk", self.clone(), writer, &config).unwrap()
     }

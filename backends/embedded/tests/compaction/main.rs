@@ -51,7 +51,7 @@ fn runtime() -> Runtime {
 enum Step {
     /// Record, time.
     Store(Vec<(u8, u64)>),
-    /// Rows of the first so many records that are older go; the newest so many stay.
+    /// Removes older rows of the first records (a number), but keeps the newest rows (a number).
     Cleanup(u8, u64, u64),
     Query(Option<usize>, Option<u64>, Option<u64>, bool),
 }
@@ -172,7 +172,7 @@ proptest! {
                 let found = after_a_crash(&data).await;
                 let (before, after) = (&states[step], &states[step + 1]);
                 if found != *before && found != *after {
-                    // In the middle of a cleanup: some of what goes is gone.
+                    // During a cleanup some expired rows are removed.
                     assert!(matches!(steps[step], Step::Cleanup(..)), "step {step}");
                     let found = numbers(&found);
                     assert!(found.is_subset(&numbers(before)) && found.is_superset(&numbers(after)));
@@ -214,8 +214,8 @@ proptest! {
         });
     }
 
-    /// Any call on the engine may fail: who is told so tries again, and nothing is lost, doubled or
-    /// in the wrong place.
+    /// Any call of the engine may fail. The caller tries again, and nothing is lost, doubled or in the
+    /// wrong place.
     #[test]
     fn failures_change_nothing(steps in steps(), every in 3_u64..40) {
         runtime().block_on(async {
@@ -308,8 +308,8 @@ async fn names_go_with_their_rows_and_come_back_under_new_ids() {
     assert_eq!(everything(&store).await.len(), 300);
 }
 
-/// What an engine lost when it opened its file anew is not waited for: the writer once counted it as
-/// a head that never gets smaller.
+/// The writer waited forever for a smaller head, because it counted blocks that the engine had lost when
+/// it reopened its file.
 #[tokio::test]
 async fn what_was_lost_is_not_in_the_head() {
     let disk = Disk::default();

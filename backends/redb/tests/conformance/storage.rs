@@ -20,17 +20,17 @@ pub(crate) struct Storage {
 impl Storage {
     pub(crate) fn open(path: &str) -> Result<Self, DatabaseError> {
         let medium = Medium::under(path);
-        medium.open(path).map_err(told)?;
+        medium.open(path).map_err(planned)?;
         let file: File =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(Self { file: FileBackend::new(file)?, path: path.to_owned(), medium })
     }
 }
 
-fn told(failure: Failure) -> io::Error {
+fn planned(failure: Failure) -> io::Error {
     match failure {
         Failure::Full => io::ErrorKind::StorageFull.into(),
-        Failure::Broken => io::Error::other("told to fail"),
+        Failure::Broken => io::Error::other("a planned failure"),
     }
 }
 
@@ -46,12 +46,12 @@ impl StorageBackend for Storage {
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.medium.resize(&self.path, len).map_err(told)?;
+        self.medium.resize(&self.path, len).map_err(planned)?;
         self.file.set_len(len)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        self.medium.sync(&self.path).map_err(told)?;
+        self.medium.sync(&self.path).map_err(planned)?;
         if self.medium.is_modelled() { Ok(()) } else { self.file.sync_data() }
     }
 
@@ -60,7 +60,7 @@ impl StorageBackend for Storage {
             Ok(()) => self.file.write(offset, data),
             Err((failure, written)) => {
                 self.file.write(offset, &data[..written])?;
-                Err(told(failure))
+                Err(planned(failure))
             }
         }
     }

@@ -87,7 +87,7 @@ pub(crate) fn volatile_rows_that_are_lost_are_reported_by_a_store() {
                 Err(error) => {
                     assert!(is_full(&error), "{error}");
                     medium.disarm();
-                    // When the file could not be opened anew either, this does it.
+                    // Reopens the file if that failed, too.
                     history.health().await.unwrap();
                     let there = values(&history).await;
                     let before = acknowledged.len();
@@ -97,9 +97,9 @@ pub(crate) fn volatile_rows_that_are_lost_are_reported_by_a_store() {
             }
         }
         let there = values(&history).await;
-        let untold: Vec<_> =
+        let unreported: Vec<_> =
             acknowledged.iter().filter(|number| !there.contains(&json!(number))).collect();
-        assert!(untold.is_empty(), "{untold:?}");
+        assert!(unreported.is_empty(), "{unreported:?}");
         assert!(lost > 0, "nothing was lost");
         history.close().await.unwrap();
     });

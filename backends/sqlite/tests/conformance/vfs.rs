@@ -1,7 +1,7 @@
 //! A SQLite file system on media that fail on demand, one for each database.
 //!
-//! It is the default one with some methods of its own, as <https://sqlite.org/vfs.html> ("shim")
-//! describes it; there is no way to it without raw pointers.
+//! A shim around the default file system (<https://sqlite.org/vfs.html>), which cannot be written without
+//! raw pointers.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -23,7 +23,7 @@ struct Original {
     methods: Mutex<HashMap<usize, &'static ffi::sqlite3_io_methods>>,
 }
 
-// SAFETY: its pointers lead to what SQLite never changes and never lets go.
+// SAFETY: its pointers lead to what SQLite neither changes nor frees.
 unsafe impl Send for Original {}
 // SAFETY: as above.
 unsafe impl Sync for Original {}
