@@ -111,3 +111,8 @@ pub use entry::main;
 pub use harness::{BoxError, Guard, Harness, HarnessResult, unique_name};
 pub use run::RunOptions;
 pub use suite::Suite;
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

@@ -65,3 +65,8 @@ pub use typed::{QueryExt, TypedRow, TypedRows};
 /// by with `annals-core` alone.
 pub use async_trait::async_trait;
 pub use serde_json::Value;
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;
