@@ -96,11 +96,11 @@ macro_rules! adapter {
                 record_pattern: &'a str,
                 params: theirs::QueryParams,
             ) -> theirs::BoxFuture<'a, Result<Vec<theirs::StoredValue>, TheirError>> {
-                let mut ours = QueryParams::default();
-                ours.limit_per_record = params.limit_per_record;
-                ours.start_time = params.start_time;
-                ours.end_time = params.end_time;
-                ours.grammar = GRAMMAR;
+                let ours = QueryParams::default()
+                    .with_limit_per_record(params.limit_per_record)
+                    .with_start_time(params.start_time)
+                    .with_end_time(params.end_time)
+                    .with_grammar(GRAMMAR);
                 Box::pin(async move {
                     let rows = self.0.query(record_pattern, ours).await.map_err(to_theirs)?;
                     let rows = rows.into_iter().map(|row| theirs::StoredValue {

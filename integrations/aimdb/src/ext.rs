@@ -288,10 +288,10 @@ async fn buckets(
 fn reading(
     persistence: &Persistence,
     pattern: &str,
-    mut params: QueryParams,
+    params: QueryParams,
 ) -> (Arc<dyn PersistenceBackend>, QueryParams) {
-    params.grammar = persistence.grammar_of(pattern);
-    (Arc::clone(persistence.backend()), params)
+    let grammar = persistence.grammar_of(pattern);
+    (Arc::clone(persistence.backend()), params.with_grammar(grammar))
 }
 
 /// The error of a second `with_persistence` on one builder.

@@ -32,16 +32,17 @@ pub(crate) async fn answer(
     request: Request,
 ) -> Answer {
     let Request { name, limit, start, end, order } = request;
-    let mut params = QueryParams::default();
     // AimDB's clients expect the latest value of each record if they give no bound at all.
-    params.limit_per_record = match (limit, start, end) {
+    let limit = match (limit, start, end) {
         (None, None, None) => Some(1),
         (limit, ..) => limit,
     };
-    params.start_time = start;
-    params.end_time = end;
-    params.order = order;
-    params.grammar = grammar;
+    let params = QueryParams::default()
+        .with_limit_per_record(limit)
+        .with_start_time(start)
+        .with_end_time(end)
+        .with_order(order)
+        .with_grammar(grammar);
     backend.query(&name, params).await.map_err(|error| {
         let mut message = without_secrets(&error.to_string());
         let invalid = matches!(error, PersistenceError::InvalidPattern { .. });

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use annals::{
-    BackendError, Batch, CleanupPlan, ErrorKind, Grammar, Guarantees, MemoryBackend, Outcome,
-    PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
-    StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BucketStream, CleanupPlan, ErrorKind, Grammar, Guarantees,
+    MemoryBackend, Outcome, PersistenceBackend, PersistenceError, QueryParams, RawRow,
+    RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::{Semaphore, watch};
@@ -112,6 +112,15 @@ impl PersistenceBackend for Controlled {
         let row = RawRow::new("a".into(), "1".into(), 1);
         let broken = BackendError::new("test", "query", ErrorKind::Connection, SECRET);
         Ok(RowStream::from_pages(stream::iter([Ok(vec![row; rows]), Err(broken.into())])))
+    }
+
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream, PersistenceError> {
+        self.refuse()?;
+        self.memory.aggregate_stream(record_pattern, aggregate).await
     }
 
     async fn records(
