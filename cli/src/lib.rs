@@ -30,6 +30,7 @@
 mod aggregate;
 mod aimx;
 mod app;
+mod args;
 mod cleanup;
 mod cli;
 mod collect;

@@ -1,4 +1,5 @@
 //! The program has all commands of `annals`, on the added backend too.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::process::Command;
 
