@@ -20,10 +20,15 @@ pub(crate) enum Fault {
     AnswerLost,
     /// The rows of the record `poison` are too large for this backend.
     Poison,
+    /// The first [`OUTAGE_CALLS`] calls fail with an error of unknown kind.
+    Outage,
 }
 
 /// The record that [`Fault::Poison`] is about.
 pub(crate) const POISON: &str = "poison";
+
+/// How long [`Fault::Outage`] lasts.
+const OUTAGE_CALLS: u64 = 40;
 
 pub(crate) struct Faulty {
     inner: Arc<dyn PersistenceBackend>,
@@ -43,6 +48,11 @@ impl Faulty {
     fn before(&self) -> Result<(), PersistenceError> {
         if matches!(self.fault, Fault::Busy) && self.is_turn() {
             return Err(BackendError::new("faulty", "store", ErrorKind::Busy, "try again").into());
+        }
+        if matches!(self.fault, Fault::Outage)
+            && self.calls.fetch_add(1, Ordering::SeqCst) < OUTAGE_CALLS
+        {
+            return Err(BackendError::new("faulty", "store", ErrorKind::Other, "away").into());
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ pub enum ErrorKind {
 /// Why a call on a backend failed.
 ///
 /// Cloning shares the source: one failed commit may answer many callers.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PersistenceError {
     /// No backend is configured for what was asked.
@@ -173,7 +173,7 @@ pub enum PersistenceError {
 
 /// A storage engine's failure: what was being done, what kind of failure it is, and the engine's
 /// own error as the [source](StdError::source).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BackendError {
     engine: &'static str,
     operation: &'static str,
@@ -237,6 +237,32 @@ impl fmt::Display for BackendError {
     }
 }
 
+/// One line with the sources, as `main` prints an error that it returns.
+impl fmt::Debug for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{:?}]", self.kind)?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            let cause = error.to_string();
+            if !self.message.contains(&cause) {
+                write!(f, "; caused by: {cause}")?;
+            }
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// One line, as `main` prints an error that it returns.
+impl fmt::Debug for PersistenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(error) => error.fmt(f),
+            error => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
 impl StdError for BackendError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
@@ -282,19 +308,39 @@ impl PersistenceError {
         }
     }
 
-    /// Whether the same call may succeed later without anything being changed about it.
+    /// Whether the same call may succeed later without anybody's help.
     ///
-    /// A busy, unreachable, slow or full engine passes; a bad name never does.
+    /// True for a store that is busy, unreachable, slow or full, and for
+    /// [`Other`](ErrorKind::Other), of which nothing is known. False for an invalid value or name,
+    /// and for what an operator has to repair: permissions, the medium, the configuration. A
+    /// [`Recorder`](crate::Recorder) keeps its rows in that case too; its documentation has the
+    /// table.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Backend(error) => matches!(
                 error.kind,
-                ErrorKind::Busy | ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Full
+                ErrorKind::Busy
+                    | ErrorKind::Connection
+                    | ErrorKind::Timeout
+                    | ErrorKind::Full
+                    | ErrorKind::Other
             ),
             Self::PartialBatch { source, .. } | Self::PartialCleanup { source, .. } => {
                 source.is_retryable()
             }
             _ => false,
+        }
+    }
+
+    /// Whether one row of a batch may have caused the error, so that the other rows may be stored
+    /// without it: an invalid value or name, or an error of unknown [kind](ErrorKind::Other) that
+    /// certainly stored nothing.
+    pub fn may_blame_a_row(&self) -> bool {
+        match self {
+            Self::Backend(error) => {
+                error.kind == ErrorKind::Other && error.outcome == Outcome::NotApplied
+            }
+            error => error.is_invalid_input(),
         }
     }
 
@@ -338,7 +384,8 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_retryable() {
-        for kind in [ErrorKind::Busy, ErrorKind::Connection, ErrorKind::Timeout, ErrorKind::Full] {
+        use ErrorKind::*;
+        for kind in [Busy, Connection, Timeout, Full, Other] {
             assert!(engine_error(kind).is_retryable(), "{kind:?}");
         }
         for kind in [ErrorKind::Permission, ErrorKind::Io, ErrorKind::Corrupt, ErrorKind::Config] {

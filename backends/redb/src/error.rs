@@ -78,7 +78,7 @@ mod tests {
             (io(io::ErrorKind::Other), ErrorKind::Io, false),
             (Error::PreviousIo, ErrorKind::Io, false),
             (Error::Corrupted("page".into()), ErrorKind::Corrupt, false),
-            (Error::ValueTooLarge(1), ErrorKind::Other, false),
+            (Error::ValueTooLarge(1), ErrorKind::Other, true),
         ] {
             assert_eq!(classify(&error), kind, "{error}");
             let shown = error.to_string();

@@ -96,8 +96,8 @@ mod tests {
             (ffi::SQLITE_IOERR_WRITE, Io, false, Outcome::Unknown),
             (ffi::SQLITE_CORRUPT, Corrupt, false, Outcome::Unknown),
             (ffi::SQLITE_NOTADB, Corrupt, false, Outcome::Unknown),
-            (ffi::SQLITE_NOMEM, Other, false, Outcome::Unknown),
-            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Other, false, Outcome::Unknown),
+            (ffi::SQLITE_NOMEM, Other, true, Outcome::Unknown),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Other, true, Outcome::Unknown),
         ] {
             assert_eq!(classify(&native(code)), kind, "{code}");
             let rolled_back = failed("store")(native(code));

@@ -25,6 +25,8 @@ cases![
     record_3_order_survives_a_restart,
     record_4_what_can_never_be_stored_is_rejected_alone,
     record_4_what_the_backend_refuses_is_rejected_alone,
+    record_4_an_outage_of_unknown_kind_rejects_nothing,
+    record_5_flush_and_close_report_what_the_backend_rejected,
     durable_4_a_recorder_that_lost_an_answer_stores_once,
 ];
 
@@ -245,13 +247,50 @@ async fn record_4_what_the_backend_refuses_is_rejected_alone(cx: &Context) -> Ve
         let name = if at % 5 == 2 { POISON } else { "good" };
         recorder.record_at(name, &at, at).await.during("recording")?;
     }
-    recorder.close().await.during("closing the recorder")?;
+    ensure_rejected("close", recorder.close().await, 8)?;
     let total = recorder.stats().total;
     equal("values stored and rejected", &(total.stored, total.rejected), &(32, 8))?;
     let values = store.values("*", QueryParams::default()).await?;
     let expected: Vec<Value> =
         (0..40_u64).rev().filter(|at| at % 5 != 2).map(|at| json!(at)).collect();
     equal("the values of the batches beside the refused ones", &values, &expected)
+}
+
+async fn record_4_an_outage_of_unknown_kind_rejects_nothing(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    let backend: Arc<dyn PersistenceBackend> = Faulty::new(store.backend.clone(), Fault::Outage);
+    let recorder = Recorder::new(backend, config(&clock()));
+    for at in 0..60_u64 {
+        recorder.record_at(["a", "b"][at as usize % 2], &at, at).await.during("recording")?;
+    }
+    recorder.flush().await.during("flushing the recorder")?;
+    let total = recorder.stats().total;
+    equal("values stored and rejected", &(total.stored, total.rejected), &(60, 0))?;
+    for record in ["a", "b"] {
+        let values = store.values(record, QueryParams::default()).await?;
+        in_order(&format!("values of {record}"), &values)?;
+    }
+    recorder.close().await.during("closing the recorder").map(drop)
+}
+
+async fn record_5_flush_and_close_report_what_the_backend_rejected(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    let backend: Arc<dyn PersistenceBackend> = Faulty::new(store.backend.clone(), Fault::Poison);
+    let recorder = Recorder::new(backend, config(&clock()));
+    for (name, at) in [(POISON, 1), ("good", 2), (POISON, 3)] {
+        recorder.record_at(name, &at, at).await.during("recording")?;
+    }
+    ensure_rejected("the first flush", recorder.flush().await, 2)?;
+    recorder.flush().await.during("a flush with nothing new")?;
+    recorder.record_at(POISON, &4, 4).await.during("recording")?;
+    ensure_rejected("close", recorder.close().await, 1)?;
+    equal("the good values", &store.values("*", QueryParams::default()).await?, &vec![json!(2)])
+}
+
+fn ensure_rejected(what: &str, result: Result<(), RecorderError>, expected: u64) -> Verdict {
+    let reported =
+        matches!(&result, Err(RecorderError::RowsRejected { rows, .. }) if *rows == expected);
+    ensure(reported, what, format!("RowsRejected of {expected} values"), result)
 }
 
 async fn durable_4_a_recorder_that_lost_an_answer_stores_once(cx: &Context) -> Verdict {

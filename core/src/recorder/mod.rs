@@ -5,12 +5,12 @@ mod config;
 mod error;
 mod handle;
 mod ledger;
-mod piece;
+mod retry;
 mod shared;
+mod slice;
 mod start;
 mod state;
 mod stats;
-mod verdict;
 mod worker;
 
 #[cfg(test)]
@@ -52,6 +52,25 @@ pub use stats::{RecordStats, RecorderStats};
 /// claimed, a batch whose outcome was unknown may be stored twice. A backend without
 /// [`atomic_batches`](crate::Guarantees::atomic_batches) is given one row at a time, so that at
 /// most that row is.
+///
+/// # What the recorder does with an error
+///
+/// | error of the backend | [`is_retryable`] | rows of the batch |
+/// |---|---|---|
+/// | kind `Busy`, `Connection`, `Timeout`, `Full` | yes | sent again, after a growing delay, until they are stored |
+/// | kind `Permission`, `Io`, `Corrupt`, `NewerSchema`, `Config`; `NotConfigured` | no: an operator has to act | kept and sent again, since no row is at fault |
+/// | kind `Other`, a panic, any error not named here | yes | sent again; one row is rejected if it is proven at fault |
+/// | `InvalidRow` | no | the named row is rejected, the others are sent again |
+/// | `InvalidRecordName`, `ValueTooLarge`, `ValueTooDeep`, `TimestampOutOfRange`, `Serialization` | no | the batch is split until the row is found, which is rejected |
+/// | `PartialBatch` | as its source | the rows that were not stored are sent again |
+/// | `BackendShutdown` | no | the recorder stops; its rows are dropped |
+///
+/// After an error of unknown kind the batch is split. A row is at fault if it fails five times alone
+/// while others are stored, or ten times if no other row is left to try. A row that fails and has no
+/// others beside it waits for company: an outage cannot be told from a bad value. Under
+/// [`give_up_after`](RetryPolicy::give_up_after) rows are dropped when the time is over.
+///
+/// [`is_retryable`]: crate::PersistenceError::is_retryable
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -169,16 +188,17 @@ impl Recorder {
         self.running.shared.add_lost(Target::Name(name), values);
     }
 
-    /// Waits until everything accepted before is stored, or rejected by the backend.
-    ///
-    /// While the backend is away this waits with it.
+    /// Waits until everything accepted before is stored. While the backend is away this waits with
+    /// it.
     ///
     /// # Errors
-    /// [`Dropped`](RecorderError::Dropped) when some of it was dropped meanwhile,
-    /// [`Stopped`](RecorderError::Stopped) when the recorder had ended by itself before.
+    /// [`RowsRejected`](RecorderError::RowsRejected) if the backend has rejected rows since the
+    /// previous flush, [`Dropped`](RecorderError::Dropped) if rows were dropped meanwhile or given
+    /// up since then, [`Stopped`](RecorderError::Stopped) if the recorder had stopped by itself.
+    /// Each rejected row is reported once; everything else is stored.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future changes nothing: the next flush reports what this one would have.
     pub async fn flush(&self) -> Result<(), RecorderError> {
         self.running.shared.flush().await
     }
@@ -192,8 +212,9 @@ impl Recorder {
     /// all the time it needs. Closing again, from any clone, gives the same answer.
     ///
     /// # Errors
-    /// [`Dropped`](RecorderError::Dropped) when the recorder left values behind, now or when it
-    /// stopped by itself. [`Stopped`](RecorderError::Stopped) when the backend blocks the thread
+    /// [`RowsRejected`](RecorderError::RowsRejected) when the backend has rejected rows since the
+    /// last flush; [`Dropped`](RecorderError::Dropped) when the recorder left values behind, now or
+    /// when it stopped by itself. [`Stopped`](RecorderError::Stopped) when the backend blocks the thread
     /// that calls it, for five seconds more than `drain_timeout`: what is pending then is stored or
     /// dropped when it comes back, if it ever does.
     ///

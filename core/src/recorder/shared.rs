@@ -1,20 +1,20 @@
 //! What the handles and the worker have in common.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::config::RecorderConfig;
 use super::error::RecorderError;
 use super::ledger::{Fate, RecordId};
-use super::piece::Origin;
+use super::slice::Origin;
 use super::state::{Answers, Next, Offer, Phase, State};
 use super::stats::RecorderStats;
 use crate::batch::{Row, check_timestamp};
-use crate::error::PersistenceError;
+use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
 use crate::json::JsonText;
 use crate::query::MAX_TIMESTAMP;
 
@@ -54,9 +54,11 @@ struct WaitGuard<'a> {
     ticket: u64,
 }
 
+/// Takes a flush back when its future is dropped, with an answer that nobody read.
 struct FlushGuard<'a> {
     shared: &'a Shared,
     ticket: u64,
+    told: oneshot::Receiver<Result<(), RecorderError>>,
 }
 
 impl Shared {
@@ -73,9 +75,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // Only the recorder's own code runs under the lock; should it panic after all, the worker
-        // ends, says so, and the counters stay readable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(super) fn prepare<T: Serialize + ?Sized>(
@@ -158,15 +158,13 @@ impl Shared {
             if let Err(stopped @ RecorderError::Stopped(_)) = state.accepting() {
                 return Err(stopped);
             }
-            match state.flush(answer) {
-                Ok(ticket) => ticket,
-                Err(_nothing_pending) => return Ok(()),
-            }
+            let Some(ticket) = state.flush(answer)? else { return Ok(()) };
+            ticket
         };
-        let _guard = FlushGuard { shared: self, ticket };
+        let mut guard = FlushGuard { shared: self, ticket, told };
         // A batch that lingers goes now.
         self.wake.notify_one();
-        told.await.unwrap_or(Err(RecorderError::Closed))
+        (&mut guard.told).await.unwrap_or(Err(RecorderError::Closed))
     }
 
     pub(super) fn begin_close(&self) {
@@ -188,11 +186,11 @@ impl Shared {
         let mut state = self.state();
         loop {
             let pending = state.ledger.total().pending;
-            let (after, timeout) = self
-                .ended_blocking
-                .wait_timeout_while(state, patience, |state| state.ended().is_none())
-                .unwrap_or_else(PoisonError::into_inner);
-            state = after;
+            let timeout = self.ended_blocking.wait_while_for(
+                &mut state,
+                |state| state.ended().is_none(),
+                patience,
+            );
             if !timeout.timed_out() {
                 return true;
             }
@@ -233,6 +231,21 @@ impl Shared {
     pub(super) fn failed(&self, error: &PersistenceError) {
         let now_ms = self.config.clock.now_ms();
         self.state().last_error = Some((error.clone(), now_ms));
+    }
+
+    /// The error of a close that waited in vain. Its source is the backend's last error, if any.
+    pub(super) fn timed_out(&self, message: String) -> PersistenceError {
+        let last = self.state().last_error.clone();
+        let message = match &last {
+            Some((last, _)) => format!("{message}; the last error was: {last}"),
+            None => message,
+        };
+        let error = BackendError::new("recorder", "close", ErrorKind::Timeout, message)
+            .with_outcome(Outcome::Unknown);
+        match last {
+            Some((last, _)) => error.with_source(last).into(),
+            None => error.into(),
+        }
     }
 
     pub(super) fn retried(&self) {
@@ -336,6 +349,9 @@ impl Drop for WaitGuard<'_> {
 
 impl Drop for FlushGuard<'_> {
     fn drop(&mut self) {
-        self.shared.state().give_up_flush(self.ticket);
+        let mut state = self.shared.state();
+        // Under the lock, or the answer could come in between.
+        let unread = self.told.try_recv().ok();
+        state.give_up_flush(self.ticket, unread);
     }
 }

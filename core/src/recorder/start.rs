@@ -13,7 +13,7 @@ use super::error::RecorderError;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::backend::PersistenceBackend;
-use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
+use crate::error::{BackendError, ErrorKind, PersistenceError};
 
 /// How much longer than the worker itself the last handle waits for it. Only a backend that blocks
 /// its thread makes the difference.
@@ -60,8 +60,7 @@ impl Running {
             Ok(_) if matches!(told.await, Ok(false)) => {
                 let pending = self.shared.state().ledger.total().pending;
                 let message = format!("the backend blocks: {pending} values are still pending");
-                let error = BackendError::new("recorder", "close", ErrorKind::Timeout, message);
-                Err(RecorderError::Stopped(error.with_outcome(Outcome::Unknown).into()))
+                Err(RecorderError::Stopped(self.shared.timed_out(message)))
             }
             _ => self.shared.wait_ended().await,
         }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::config::{Overflow, RecorderConfig};
 use super::error::RecorderError;
 use super::ledger::{Fate, Ledger, RecordId};
-use super::piece::{Entry, Origin};
+use super::slice::{Entry, Origin};
 use crate::batch::Row;
 use crate::error::PersistenceError;
 use crate::log::RateLimitedLog;
@@ -30,6 +30,8 @@ pub(super) struct State {
     /// Whenever there are any, the first does not fit.
     waiting: BTreeMap<u64, Waiting>,
     flushes: BTreeMap<u64, Flush>,
+    /// What the next flush reports, whichever rows it waits for.
+    unreported: Unstored,
     next_ticket: u64,
     pub(super) phase: Phase,
     pub(super) worker: WorkerSleep,
@@ -48,8 +50,8 @@ pub(super) enum Phase {
     Closing,
     /// The worker is gone.
     Ended {
-        /// How many rows it left.
-        dropped: u64,
+        /// What no flush has reported, and the rows that it left.
+        unstored: Unstored,
         /// Why it went before everything was settled.
         reason: Option<PersistenceError>,
         /// Whether it was asked to.
@@ -80,9 +82,19 @@ struct Waiting {
 struct Flush {
     /// Everything before this place is to be settled.
     until: u64,
-    dropped: u64,
-    source: Option<PersistenceError>,
+    unstored: Unstored,
     answer: Answer,
+}
+
+/// Accepted rows that were not stored, for a flush or the end of the recorder to report.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Unstored {
+    rejected: u64,
+    dropped: u64,
+    /// Why the first row was rejected.
+    rejection: Option<PersistenceError>,
+    /// Why the last rows were dropped; `None` if the queue was full.
+    cause: Option<PersistenceError>,
 }
 
 /// What became of a row that was offered.
@@ -183,7 +195,7 @@ impl State {
             rows += 1;
         }
         let taken: Vec<Entry> = self.queue.drain(..rows).collect();
-        self.in_flight = taken.first().map(|entry| entry.origin.seq);
+        self.in_flight = self.in_flight.or(taken.first().map(|entry| entry.origin.seq));
         (Next::Rows(taken), self.admit(config))
     }
 
@@ -215,19 +227,33 @@ impl State {
         self.flushed()
     }
 
-    /// Waits until everything accepted so far is settled; `Err` with the answer if it is.
-    pub(super) fn flush(&mut self, answer: Answer) -> Result<u64, Answer> {
+    /// Waits until the fate of everything accepted so far is known. The ticket is for
+    /// [`give_up_flush`](Self::give_up_flush); it is `None` if there is nothing to wait for.
+    pub(super) fn flush(&mut self, answer: Answer) -> Result<Option<u64>, RecorderError> {
+        let unstored = std::mem::take(&mut self.unreported);
         if self.oldest_pending() >= self.next_seq {
-            return Err(answer);
+            return unstored.into_result().map(|()| None);
         }
         let ticket = self.ticket();
-        let flush = Flush { until: self.next_seq, dropped: 0, source: None, answer };
-        self.flushes.insert(ticket, flush);
-        Ok(ticket)
+        self.flushes.insert(ticket, Flush { until: self.next_seq, unstored, answer });
+        Ok(Some(ticket))
     }
 
-    pub(super) fn give_up_flush(&mut self, ticket: u64) {
-        self.flushes.remove(&ticket);
+    /// Ends a flush whose future was dropped: the next one reports what it did not.
+    pub(super) fn give_up_flush(&mut self, ticket: u64, unread: Option<Result<(), RecorderError>>) {
+        if let Some(flush) = self.flushes.remove(&ticket) {
+            self.unreported.merge(flush.unstored);
+        }
+        match unread {
+            Some(Err(RecorderError::RowsRejected { rows, dropped, source })) => {
+                let rejection = Some(source);
+                self.unreported.merge(Unstored { rejected: rows, dropped, rejection, cause: None });
+            }
+            Some(Err(RecorderError::Dropped { rows, source })) => {
+                self.unreported.dropped(rows, source.as_ref());
+            }
+            _ => {}
+        }
     }
 
     /// Accepts nothing more. What waits for room was not accepted and goes back to its callers.
@@ -249,8 +275,7 @@ impl State {
         let flushes = std::mem::take(&mut self.flushes).into_values().map(|mut flush| {
             // Rows in flight are older than any in the queue, and than any flush that waits.
             let queued = self.queue.partition_point(|entry| entry.origin.seq < flush.until);
-            flush.dropped += in_flight + queued as u64;
-            flush.source = reason.clone().or(flush.source);
+            flush.unstored.dropped(in_flight + queued as u64, reason.as_ref());
             flush.into_answer()
         });
         let mut answers: Answers = flushes.collect();
@@ -258,7 +283,9 @@ impl State {
         self.queued_bytes = 0;
         self.in_flight = None;
         let dropped = self.ledger.abandon();
-        self.phase = Phase::Ended { dropped, reason, closed };
+        let mut unstored = std::mem::take(&mut self.unreported);
+        unstored.dropped(dropped, reason.as_ref());
+        self.phase = Phase::Ended { unstored, reason, closed };
         if let Err(refusal) = self.accepting() {
             answers.extend(self.send_back(&refusal));
         }
@@ -269,10 +296,7 @@ impl State {
     pub(super) fn ended(&self) -> Option<Result<(), RecorderError>> {
         match &self.phase {
             Phase::Open | Phase::Closing => None,
-            Phase::Ended { dropped: 0, .. } => Some(Ok(())),
-            Phase::Ended { dropped, reason, .. } => {
-                Some(Err(RecorderError::Dropped { rows: *dropped, source: reason.clone() }))
-            }
+            Phase::Ended { unstored, .. } => Some(unstored.clone().into_result()),
         }
     }
 
@@ -327,11 +351,17 @@ impl State {
 
     fn settle_one(&mut self, origin: Origin, fate: Fate, why: Option<&PersistenceError>) {
         self.ledger.settle(origin.record, fate);
-        if fate == Fate::Dropped {
-            for flush in self.flushes.values_mut().filter(|flush| origin.seq < flush.until) {
-                flush.dropped += 1;
-                flush.source = why.cloned().or(flush.source.take());
-            }
+        if fate == Fate::Stored {
+            return;
+        }
+        let mut reported = false;
+        for flush in self.flushes.values_mut().filter(|flush| origin.seq < flush.until) {
+            flush.unstored.add(fate, why);
+            reported = true;
+        }
+        // The policy for a full queue is the caller's own; what the backend did is news.
+        if !reported && why.is_some() {
+            self.unreported.add(fate, why);
         }
     }
 
@@ -363,10 +393,40 @@ fn room(queue: &VecDeque<Entry>, queued: usize, bytes: usize, config: &RecorderC
 
 impl Flush {
     fn into_answer(self) -> (Answer, Result<(), RecorderError>) {
-        let result = match self.dropped {
-            0 => Ok(()),
-            rows => Err(RecorderError::Dropped { rows, source: self.source }),
-        };
-        (self.answer, result)
+        (self.answer, self.unstored.into_result())
+    }
+}
+
+impl Unstored {
+    fn add(&mut self, fate: Fate, why: Option<&PersistenceError>) {
+        if fate == Fate::Rejected {
+            self.rejected += 1;
+            self.rejection = self.rejection.take().or(why.cloned());
+        } else {
+            self.dropped(1, why);
+        }
+    }
+
+    fn dropped(&mut self, rows: u64, why: Option<&PersistenceError>) {
+        self.dropped += rows;
+        self.cause = why.cloned().or(self.cause.take());
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.rejected += other.rejected;
+        self.rejection = other.rejection.or(self.rejection.take());
+        self.dropped(other.dropped, other.cause.as_ref());
+    }
+
+    fn into_result(self) -> Result<(), RecorderError> {
+        match self {
+            Self { rejected: rows, dropped, rejection: Some(source), .. } => {
+                Err(RecorderError::RowsRejected { rows, dropped, source })
+            }
+            Self { dropped: 0, .. } => Ok(()),
+            Self { dropped: rows, cause, .. } => {
+                Err(RecorderError::Dropped { rows, source: cause })
+            }
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The thread that hands batches to the backend, one at a time.
 
-use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +9,27 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::ledger::Fate;
-use super::piece::{Entry, Piece};
+use super::retry::{Retry, classify};
 use super::shared::Shared;
+use super::slice::{BatchSlice, Entry, may_overtake};
 use super::state::Next;
-use super::verdict::{Verdict, judge};
 use crate::backend::PersistenceBackend;
 use crate::batch::BatchId;
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
 use crate::log::RateLimitedLog;
 use crate::panic::panic_message;
 
-/// How often rows are sent whose fate nobody knows, before they are looked at singly.
+/// How often rows whose outcome is unknown are sent under the same number before they are suspected:
+/// an idempotent backend then says that they are stored.
 const TRIES_IN_DOUBT: u32 = 3;
+
+/// How often a row has to fail alone, after another row went through, before it is rejected. A store
+/// that fails at random fails other rows as well, which starts the count again.
+const PROOF: u32 = 5;
+
+/// The same where only rows of the batch went through before, and none is left to try: half a minute
+/// with the default delays.
+const PROOF_WITHOUT_WITNESS: u32 = 10;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -30,6 +38,10 @@ pub(super) struct Worker {
     /// broke off with an unknown outcome would store its first rows again and again.
     atomic: bool,
     id: BatchId,
+    /// The id of rows that are sent out of turn.
+    witness: BatchId,
+    /// Whether a row of the current batch was stored, and none out of turn failed since.
+    went_through: bool,
     outage: Option<Outage>,
     /// When the last batch was begun.
     begun: Option<Instant>,
@@ -47,15 +59,17 @@ struct Outage {
     until: Instant,
 }
 
-/// The worker cannot go on.
-struct Over(PersistenceError);
+/// An error after which the worker cannot continue.
+struct Fatal(PersistenceError);
 
-/// What became of a piece.
+/// The fate of a slice.
 enum Sent {
     Stored,
+    /// The rows before this one are stored; the others are not.
     Partly(usize),
-    RowAtFault(usize, PersistenceError),
-    RowsAtFault(PersistenceError),
+    Rejected(usize, PersistenceError),
+    /// Some row may be at fault: send both halves.
+    Split,
     GivenUp(PersistenceError),
 }
 
@@ -66,7 +80,9 @@ impl Worker {
             shared,
             backend,
             atomic,
-            id: BatchId { writer: random_u128(), number: 0 },
+            id: BatchId { writer: fastrand::u128(..), number: 0 },
+            witness: BatchId { writer: fastrand::u128(..), number: 0 },
+            went_through: false,
             outage: None,
             begun: None,
             draining: None,
@@ -78,7 +94,7 @@ impl Worker {
     /// Works until the recorder is closed and drained, or until it cannot go on and says why.
     pub(super) async fn run(mut self) -> Option<PersistenceError> {
         while let Some(entries) = self.next_batch().await {
-            if let Err(Over(reason)) = self.deliver(entries).await {
+            if let Err(Fatal(reason)) = self.deliver(entries).await {
                 return Some(reason);
             }
         }
@@ -109,86 +125,175 @@ impl Worker {
         }
     }
 
-    /// Brings every row to its end: stored, rejected or, after too long an outage, dropped.
-    async fn deliver(&mut self, entries: Vec<Entry>) -> Result<(), Over> {
-        // The next piece is the last one: rows are settled in their order.
-        let mut pieces: Vec<Piece> = match self.atomic {
-            true => vec![Piece::new(entries)],
-            false => Piece::singles(entries).rev().collect(),
-        };
-        while let Some(piece) = pieces.pop() {
-            let sent = self.send(&piece).await?;
-            if self.draining.is_some() {
-                self.draining = Some(Instant::now());
-            }
-            match sent {
-                Sent::Stored => self.shared.stored(piece.origins(), oldest(&pieces)),
+    /// Brings every row to its end: stored, rejected, or dropped after too long an outage.
+    async fn deliver(&mut self, entries: Vec<Entry>) -> Result<(), Fatal> {
+        self.went_through = false;
+        let mut pending = Vec::new();
+        self.push_back(&mut pending, entries);
+        while let Some(slice) = pending.pop() {
+            match self.send(&slice, &mut pending).await? {
+                Sent::Stored => self.stored(&slice, &pending),
                 Sent::Partly(stored) => {
-                    let (stored, rest) = piece.split(stored);
-                    pieces.extend((rest.len() > 0).then_some(rest));
-                    self.shared.stored(stored.origins(), oldest(&pieces));
+                    let (stored, rest) = slice.split(stored);
+                    pending.extend(rest);
+                    stored.iter().for_each(|stored| self.stored(stored, &pending));
                 }
-                Sent::RowAtFault(index, error) => {
-                    let rest = piece.without(index);
-                    pieces.extend((rest.len() > 0).then_some(rest));
-                    self.reject(&piece, index, &error, oldest(&pieces));
+                Sent::Rejected(index, error) => {
+                    pending.extend(slice.without(index));
+                    self.reject(&slice, index, &error, oldest(&pending));
                 }
-                Sent::RowsAtFault(error) if piece.len() == 1 => {
-                    self.reject(&piece, 0, &error, oldest(&pieces));
-                }
-                Sent::RowsAtFault(_) => {
-                    let (first, second) = piece.split(piece.len() / 2);
-                    pieces.push(second);
-                    pieces.push(first);
+                Sent::Split => {
+                    let (first, second) = slice.split(slice.len() / 2);
+                    pending.extend(second);
+                    pending.extend(first);
                 }
                 Sent::GivenUp(error) => {
-                    pieces.push(piece);
-                    self.give_up(std::mem::take(&mut pieces), &error);
+                    pending.push(slice);
+                    self.give_up(std::mem::take(&mut pending), &error);
                 }
             }
         }
         Ok(())
     }
 
-    /// Sends a piece until there is an answer that is not "again".
-    async fn send(&mut self, piece: &Piece) -> Result<Sent, Over> {
+    /// Appends rows of the queue to `pending`, whose last slice is sent next.
+    fn push_back(&self, pending: &mut Vec<BatchSlice>, entries: Vec<Entry>) {
+        let slices: Vec<BatchSlice> = match self.atomic {
+            true => vec![BatchSlice::new(entries)],
+            false => entries.into_iter().rev().map(|entry| BatchSlice::new(vec![entry])).collect(),
+        };
+        pending.splice(..0, slices);
+    }
+
+    /// Sends a slice until its fate is known.
+    async fn send(
+        &mut self,
+        slice: &BatchSlice,
+        pending: &mut Vec<BatchSlice>,
+    ) -> Result<Sent, Fatal> {
         self.id.number += 1;
-        let batch = piece.batch(self.id);
+        let id = self.id;
         let mut tries = 0;
+        // How often the row failed while others went through, and what proves its fault.
+        let (mut failures, mut proof) = (0, PROOF_WITHOUT_WITNESS);
         loop {
-            self.sit_out().await?;
-            let backend = Arc::clone(&self.backend);
-            let store = AssertUnwindSafe(backend.store_batch(&batch)).catch_unwind();
-            // What a panic leaves half-done in the backend is the backend's to answer for; nothing
-            // of ours is touched inside.
-            let stored = self.unless_drained(store).await?;
-            let Err(error) = stored.unwrap_or_else(|panic| Err(panicked(panic_message(&*panic))))
-            else {
-                self.recovered();
-                return Ok(Sent::Stored);
-            };
+            self.back_off().await?;
+            let Err(error) = self.store(slice, id).await? else { return Ok(Sent::Stored) };
             tries += 1;
-            self.shared.failed(&error);
-            let sent = match judge(&error, piece.len()) {
-                Verdict::Ended => return Err(Over(error)),
-                Verdict::Again => None,
-                Verdict::AgainAFewTimes if tries < TRIES_IN_DOUBT => None,
-                Verdict::AgainAFewTimes | Verdict::RowsAtFault => {
-                    Some(Sent::RowsAtFault(error.clone()))
+            let in_doubt = error.outcome() == Outcome::Unknown && tries < TRIES_IN_DOUBT;
+            match classify(&error, slice.len()) {
+                Retry::Stop => return Err(Fatal(error)),
+                Retry::From(stored) => {
+                    self.recovered();
+                    return Ok(Sent::Partly(stored));
                 }
-                Verdict::RowAtFault(index) => Some(Sent::RowAtFault(index, error.clone())),
-                Verdict::Partly(stored) => Some(Sent::Partly(stored)),
-            };
-            if let Some(sent) = sent {
-                // The store answers: what comes next need not wait.
-                self.recovered();
-                return Ok(sent);
+                Retry::Reject(index) => {
+                    self.recovered();
+                    return Ok(Sent::Rejected(index, error));
+                }
+                Retry::RejectSome if slice.len() == 1 => {
+                    self.recovered();
+                    return Ok(Sent::Rejected(0, error));
+                }
+                Retry::RejectSome => return Ok(Sent::Split),
+                Retry::Suspect if !in_doubt && slice.len() > 1 => return Ok(Sent::Split),
+                Retry::Suspect if !in_doubt => {
+                    failures += u32::from(self.went_through);
+                    if failures >= proof {
+                        return Ok(Sent::Rejected(0, error));
+                    }
+                    match self.send_witness(slice, pending).await? {
+                        Some(true) => {
+                            proof = PROOF;
+                            self.shared.retried();
+                            continue;
+                        }
+                        Some(false) => {
+                            self.went_through = false;
+                            (failures, proof) = (0, PROOF_WITHOUT_WITNESS);
+                        }
+                        None => {}
+                    }
+                }
+                Retry::Again => self.went_through = false,
+                Retry::Suspect => {}
             }
             if self.fails(&error) {
                 return Ok(Sent::GivenUp(error));
             }
             self.shared.retried();
         }
+    }
+
+    /// Calls the backend once.
+    async fn store(
+        &mut self,
+        slice: &BatchSlice,
+        id: BatchId,
+    ) -> Result<Result<(), PersistenceError>, Fatal> {
+        let batch = slice.batch(id);
+        let backend = Arc::clone(&self.backend);
+        // The backend answers for what a panic leaves half-done in it; no state of the recorder is
+        // touched inside.
+        let store = AssertUnwindSafe(backend.store_batch(&batch)).catch_unwind();
+        let stored = self.unless_drained(store).await?;
+        let stored = stored.unwrap_or_else(|panic| Err(panicked(panic_message(&*panic))));
+        match &stored {
+            Ok(()) => {
+                self.went_through = true;
+                self.recovered();
+                self.progressed();
+            }
+            Err(error) => self.shared.failed(error),
+        }
+        Ok(stored)
+    }
+
+    /// Sends one row out of turn, to learn whether the store takes any row while it refuses
+    /// `suspect`. `None` if no row may overtake it.
+    ///
+    /// The row has a writer of its own: a higher number of the same writer would make the store take
+    /// the suspect for stored.
+    async fn send_witness(
+        &mut self,
+        suspect: &BatchSlice,
+        pending: &mut Vec<BatchSlice>,
+    ) -> Result<Option<bool>, Fatal> {
+        let mut free = may_overtake(suspect, pending);
+        if free.is_empty()
+            && let Next::Rows(entries) = self.shared.next(false)
+        {
+            self.push_back(pending, entries);
+            free = may_overtake(suspect, pending);
+        }
+        self.witness.number += 1;
+        // Not always the first: it may be at fault itself.
+        let turn = usize::try_from(self.witness.number).unwrap_or_default();
+        let Some(&(position, index)) = free.get(turn.checked_rem(free.len()).unwrap_or_default())
+        else {
+            return Ok(None);
+        };
+        let (before, witness, after) = pending[position].around(index);
+        let Some(witness) = witness else { return Ok(None) };
+        let (id, mut tries) = (self.witness, 0);
+        while let Err(error) = self.store(&witness, id).await? {
+            tries += 1;
+            // Stored or not, the row must not be sent under another number before that is known.
+            let in_doubt = error.outcome() == Outcome::Unknown
+                && (tries < TRIES_IN_DOUBT || classify(&error, 1) == Retry::Again);
+            if !in_doubt || self.fails(&error) {
+                return Ok(Some(false));
+            }
+            self.shared.retried();
+            self.back_off().await?;
+        }
+        pending.splice(position..=position, after.into_iter().chain(before));
+        self.shared.stored(witness.origins(), suspect.oldest());
+        Ok(Some(true))
+    }
+
+    fn stored(&mut self, slice: &BatchSlice, pending: &[BatchSlice]) {
+        self.shared.stored(slice.origins(), oldest(pending));
     }
 
     /// Notes a failure and when to try again; true when it has gone on for too long.
@@ -208,6 +313,13 @@ impl Worker {
         retry.give_up_after.is_some_and(|limit| now.duration_since(outage.since) >= limit)
     }
 
+    /// Something was settled: a closing recorder waits anew.
+    fn progressed(&mut self) {
+        if self.draining.is_some() {
+            self.draining = Some(Instant::now());
+        }
+    }
+
     fn recovered(&mut self) {
         if let Some(outage) = self.outage.take() {
             tracing::info!(after = ?outage.since.elapsed(), "the backend answers again");
@@ -216,7 +328,7 @@ impl Worker {
 
     /// Waits until the backend may be called again. Closing cuts the wait short, once, and begins
     /// with small delays again: there is not much time left.
-    async fn sit_out(&mut self) -> Result<(), Over> {
+    async fn back_off(&mut self) -> Result<(), Fatal> {
         let Some(outage) = &mut self.outage else { return Ok(()) };
         let until = outage.until;
         if self.draining.is_some() {
@@ -235,7 +347,7 @@ impl Worker {
 
     /// Runs `work` to its end, or until the recorder is closing and nothing was settled for as
     /// long as it may take.
-    async fn unless_drained<F: Future>(&mut self, work: F) -> Result<F::Output, Over> {
+    async fn unless_drained<F: Future>(&mut self, work: F) -> Result<F::Output, Fatal> {
         let mut work = std::pin::pin!(work);
         let since = match self.draining {
             Some(since) => since,
@@ -251,27 +363,24 @@ impl Worker {
         };
         let timeout = self.shared.config.drain_timeout;
         let Some(deadline) = since.checked_add(timeout) else { return Ok(work.await) };
-        tokio::time::timeout_at(deadline, work).await.map_err(|_| Over(self.drain_expired(timeout)))
+        tokio::time::timeout_at(deadline, work)
+            .await
+            .map_err(|_| Fatal(self.drain_expired(timeout)))
     }
 
     fn drain_expired(&self, timeout: Duration) -> PersistenceError {
         let message = format!("nothing was stored for {timeout:?} while closing");
-        let error = BackendError::new("recorder", "close", ErrorKind::Timeout, message)
-            .with_outcome(Outcome::Unknown);
-        match self.shared.state().last_error.clone() {
-            Some((last, _)) => error.with_source(last).into(),
-            None => error.into(),
-        }
+        self.shared.timed_out(message)
     }
 
     fn reject(
         &mut self,
-        piece: &Piece,
+        slice: &BatchSlice,
         index: usize,
         error: &PersistenceError,
         in_flight: Option<u64>,
     ) {
-        let row = piece.row(index);
+        let row = slice.row(index);
         if let Some(rejected) = self.refused.count(1, Instant::now().into_std()) {
             tracing::warn!(
                 record = row.record.as_str(),
@@ -281,11 +390,12 @@ impl Worker {
                 "the backend refuses a value for good: rejected"
             );
         }
-        self.shared.settle(&piece.origins()[index..=index], Fate::Rejected, error, in_flight);
+        self.progressed();
+        self.shared.settle(&slice.origins()[index..=index], Fate::Rejected, error, in_flight);
     }
 
-    fn give_up(&self, pieces: Vec<Piece>, error: &PersistenceError) {
-        let origins: Vec<_> = pieces.iter().rev().flat_map(Piece::origins).copied().collect();
+    fn give_up(&self, pending: Vec<BatchSlice>, error: &PersistenceError) {
+        let origins: Vec<_> = pending.iter().rev().flat_map(BatchSlice::origins).copied().collect();
         tracing::error!(
             dropped = origins.len(),
             %error,
@@ -295,8 +405,8 @@ impl Worker {
     }
 }
 
-fn oldest(pieces: &[Piece]) -> Option<u64> {
-    pieces.last().and_then(Piece::oldest)
+fn oldest(pending: &[BatchSlice]) -> Option<u64> {
+    pending.last().and_then(BatchSlice::oldest)
 }
 
 fn panicked(message: &str) -> PersistenceError {
@@ -304,11 +414,4 @@ fn panicked(message: &str) -> PersistenceError {
     BackendError::new("recorder", "store_batch", ErrorKind::Other, message)
         .with_outcome(Outcome::Unknown)
         .into()
-}
-
-/// The standard library seeds its hashers from the system's random numbers, which is enough to
-/// tell writers apart and needs no further crate.
-fn random_u128() -> u128 {
-    let half = || u128::from(RandomState::new().hash_one(std::time::SystemTime::now()));
-    half() << 64 | half()
 }

@@ -185,7 +185,8 @@ impl Group {
             return;
         }
         let stored = store.store(&self.batches);
-        let one_by_one = self.batches.len() > 1 && stored.as_ref().is_err_and(blames_a_batch);
+        let one_by_one =
+            self.batches.len() > 1 && stored.as_ref().is_err_and(PersistenceError::may_blame_a_row);
         (self.rows, self.bytes) = (0, 0);
         for (batch, reply) in self.batches.drain(..).zip(self.replies.drain(..)) {
             // A batch that the engine refuses must not fail the others.
@@ -199,13 +200,5 @@ impl Group {
             drop(reply.send(Err(error.clone())));
         }
         (self.rows, self.bytes) = (0, 0);
-    }
-}
-
-/// Whether an error may be the fault of one batch rather than of the store.
-fn blames_a_batch(error: &PersistenceError) -> bool {
-    match error {
-        PersistenceError::Backend(error) => error.kind() == ErrorKind::Other,
-        error => error.is_invalid_input(),
     }
 }

@@ -156,7 +156,7 @@ async fn write_group(engine: Arc<Engine>, mut group: Vec<Job>) {
     let result = store(&engine, group[0].operation, &batches).await;
     match result {
         // A batch that the server refuses must not fail the others.
-        Err(error) if group.len() > 1 && refused(&error) => {
+        Err(error) if group.len() > 1 && error.may_blame_a_row() => {
             for job in group {
                 let result = store(&engine, job.operation, &[&job.batch]).await;
                 answer(&engine, job, result);
@@ -176,12 +176,6 @@ fn answer(engine: &Engine, job: Job, result: Result<()>) {
     }
     // The caller may have dropped its future.
     let _ = job.reply.send(result);
-}
-
-/// Whether the server objected to the data, so that it may accept a part of it.
-fn refused(error: &PersistenceError) -> bool {
-    let PersistenceError::Backend(backend) = error else { return false };
-    backend.kind() == ErrorKind::Other && error.outcome() == Outcome::NotApplied
 }
 
 /// Stores batches in one transaction. Tries again once if the first attempt certainly stored nothing

@@ -175,13 +175,7 @@ async fn a_slow_backend_drains_for_longer_than_the_timeout() {
     }
 
     let backend = Arc::new(Slow(crate::MemoryBackend::new(), AtomicU64::new(0)));
-    let paused = || {
-        let runtime = runtime()?;
-        runtime.block_on(async { tokio::time::pause() });
-        Ok(runtime)
-    };
-    let running = Running::start(backend.clone(), RecorderConfig::default(), paused);
-    let recorder = Recorder { running: Arc::new(running) };
+    let recorder = hasty_on(backend.clone(), RecorderConfig::default());
     for n in 0..10 {
         recorder.record("a", &n).await.unwrap();
     }

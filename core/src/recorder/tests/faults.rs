@@ -67,7 +67,12 @@ async fn a_row_the_backend_names_is_rejected_alone() {
     };
     backend.then([invalid(1), invalid(2)]);
     backend.release(1);
-    recorder.close().await.unwrap();
+    let error = recorder.close().await.unwrap_err();
+    assert!(
+        matches!(&error, RecorderError::RowsRejected { rows: 2, dropped: 0, .. })
+            && error.to_string().contains("9 bytes"),
+        "{error}"
+    );
     assert_eq!(backend.numbers("a").await, [0, 2]);
     assert_eq!(fates(&recorder), (3, 2, 0, 0));
     let records = recorder.stats().records;
@@ -79,13 +84,148 @@ async fn a_row_the_backend_names_is_rejected_alone() {
 #[tokio::test]
 async fn a_poison_row_is_found_and_rejected_alone() {
     let backend = Arc::new(Scripted::poisoned("poison", Step::Fail(refused())));
-    let recorder = recorder(&backend, RecorderConfig::default());
-    record_batch(&recorder, &backend, &["a", "b", "a", "poison", "c", "a", "poison"]).await;
+    let recorder = hasty(&backend, RecorderConfig::default());
+    record_batch(&recorder, &backend, &["a", "b", "a", "poison", "c", "poison", "a"]).await;
     backend.release(1);
+    let error = recorder.flush().await.unwrap_err();
+    assert!(matches!(error, RecorderError::RowsRejected { rows: 2, .. }), "{error}");
     recorder.flush().await.unwrap();
-    assert_eq!(backend.numbers("a").await, [0, 2, 5]);
+    assert_eq!(backend.numbers("a").await, [0, 2, 6]);
     assert_eq!(fates(&recorder), (6, 2, 0, 0));
     assert_eq!(recorder.stats().records["poison"].rejected, 2);
+}
+
+/// A backend that fails as `error` says, or panics, for its first two seconds.
+struct Outage {
+    store: crate::MemoryBackend,
+    since: std::sync::OnceLock<tokio::time::Instant>,
+    error: Option<PersistenceError>,
+}
+
+#[async_trait::async_trait]
+impl PersistenceBackend for Outage {
+    async fn store(
+        &self,
+        record: &str,
+        value: &crate::Value,
+        at: u64,
+    ) -> Result<(), PersistenceError> {
+        if self.since.get_or_init(tokio::time::Instant::now).elapsed() < Duration::from_secs(2) {
+            return Err(self.error.clone().unwrap_or_else(|| panic!("away")));
+        }
+        self.store.store(record, value, at).await
+    }
+
+    async fn query(
+        &self,
+        pattern: &str,
+        params: crate::QueryParams,
+    ) -> Result<Vec<crate::StoredValue>, PersistenceError> {
+        self.store.query(pattern, params).await
+    }
+
+    async fn cleanup(&self, older_than: u64) -> Result<u64, PersistenceError> {
+        self.store.cleanup(older_than).await
+    }
+
+    async fn store_batch(&self, batch: &crate::Batch) -> Result<(), PersistenceError> {
+        for row in batch.rows() {
+            self.store(row.record.as_str(), &row.value.to_value()?, row.stored_at).await?;
+        }
+        Ok(())
+    }
+
+    fn guarantees(&self) -> crate::Guarantees {
+        crate::Guarantees::default().with_atomic_batches(self.error.is_some())
+    }
+}
+
+/// RECORD-4: an error of kind `Other`, or a panic, had every row rejected at once, and flush was Ok.
+#[tokio::test]
+async fn an_outage_of_an_unknown_kind_loses_nothing() {
+    let in_doubt = engine_error(ErrorKind::Other, Outcome::Unknown);
+    let unsupported = PersistenceError::Unsupported("storing today");
+    for error in [Some(refused()), Some(in_doubt), Some(unsupported), None] {
+        let store = crate::MemoryBackend::new();
+        let backend = Arc::new(Outage { store, since: Default::default(), error });
+        let recorder = hasty_on(backend.clone(), RecorderConfig::default());
+        for n in 0..300 {
+            recorder.record(&format!("r{}", n % 7), &n).await.unwrap();
+        }
+        recorder.flush().await.unwrap();
+        assert_eq!(fates(&recorder), (300, 0, 0, 0), "{:?}", backend.error);
+        for n in 0..7 {
+            let record = format!("r{n}");
+            let values = crate::QueryExt::query_latest::<u64>(&backend.store, &record, 99);
+            let values = values.await.unwrap();
+            assert!(values.is_sorted_by(|newer, older| newer > older), "{values:?}");
+        }
+    }
+}
+
+/// Whether the value or the store is at fault cannot be known before another value is stored.
+#[tokio::test]
+async fn a_value_that_fails_without_company_waits_for_it() {
+    let backend = Arc::new(Scripted::poisoned("poison", Step::Fail(refused())));
+    let recorder = hasty(&backend, RecorderConfig::default());
+    recorder.record("poison", &1).await.unwrap();
+    backend.called(50).await;
+    assert_eq!(fates(&recorder), (0, 0, 0, 1));
+    recorder.record("a", &1).await.unwrap();
+    let error = recorder.flush().await.unwrap_err();
+    assert!(matches!(error, RecorderError::RowsRejected { rows: 1, .. }), "{error}");
+    assert_eq!(fates(&recorder), (1, 1, 0, 0));
+    assert_eq!(backend.numbers("a").await, [1]);
+}
+
+/// RECORD-3: a row may not be stored before an earlier one of its record and time.
+#[tokio::test]
+async fn the_company_keeps_the_order_of_equal_times() {
+    let backend = Arc::new(Scripted::new());
+    let recorder = hasty(&backend, RecorderConfig::default());
+    record_batch(&recorder, &backend, &["a", "a", "b", "a", "b"]).await;
+    backend.then(vec![Step::Fail(refused()); 5]);
+    backend.then([Step::Store, Step::Fail(refused())]);
+    backend.release(1);
+    recorder.close().await.unwrap();
+    assert_eq!(backend.numbers("a").await, [0, 1, 3]);
+    assert_eq!(backend.numbers("b").await, [2, 4]);
+    assert_eq!(fates(&recorder), (6, 0, 0, 0));
+}
+
+/// What was rejected before a flush began is its to tell as well, once.
+#[tokio::test]
+async fn a_flush_tells_of_rows_rejected_since_the_one_before() {
+    let backend = Arc::new(Scripted::new());
+    let recorder = recorder(&backend, RecorderConfig::default());
+    let large = || PersistenceError::ValueTooLarge { size: 9, limit: 8 };
+    for _ in 0..2 {
+        backend.then([Step::Fail(large())]);
+        recorder.record("a", &1).await.unwrap();
+        while recorder.stats().total.pending > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let error = recorder.flush().await.unwrap_err();
+    assert!(matches!(error, RecorderError::RowsRejected { rows: 2, dropped: 0, .. }), "{error}");
+    assert_eq!(format!("{error:?}"), error.to_string());
+    recorder.flush().await.unwrap();
+
+    backend.then([Step::Hold, Step::Fail(large())]);
+    recorder.record("a", &2).await.unwrap();
+    backend.called(3).await;
+    recorder.record("b", &3).await.unwrap();
+    {
+        let mut dropped = std::pin::pin!(recorder.flush());
+        assert!(waits(&mut dropped).await);
+        backend.release(1);
+        while recorder.stats().total.pending > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    recorder.record("c", &4).await.unwrap();
+    let error = recorder.close().await.unwrap_err();
+    assert!(matches!(error, RecorderError::RowsRejected { rows: 1, .. }), "{error}");
 }
 
 /// The rows may have been stored before the call failed: the number tells, if it is the same.
@@ -113,7 +253,8 @@ async fn a_panic_of_the_backend_is_an_error_like_others() {
         recorder.record(record, &1).await.unwrap();
     }
     backend.release(1);
-    recorder.flush().await.unwrap();
+    let error = recorder.flush().await.unwrap_err();
+    assert!(matches!(error, RecorderError::RowsRejected { rows: 1, .. }), "{error}");
     assert_eq!(fates(&recorder), (3, 1, 0, 0));
     assert_eq!(recorder.stats().records["poison"].rejected, 1);
     assert!(recorder.stats().last_error.unwrap().to_string().contains("panicked: as told"));
@@ -143,8 +284,8 @@ async fn a_backend_without_whole_batches_is_given_single_rows() {
     backend.then([Step::Store, Step::Fail(away()), Step::Fail(refused())]);
     backend.release(1);
     recorder.close().await.unwrap();
-    assert_eq!(backend.numbers("a").await, [0, 2, 3]);
-    assert_eq!(fates(&recorder), (4, 1, 0, 0));
+    assert_eq!(backend.numbers("a").await, [0, 1, 2, 3]);
+    assert_eq!(fates(&recorder), (5, 0, 0, 0));
     assert!(backend.calls().iter().all(|(_, rows)| *rows == 1));
 }
 

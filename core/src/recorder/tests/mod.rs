@@ -27,12 +27,16 @@ fn engine_error(kind: ErrorKind, outcome: Outcome) -> PersistenceError {
 
 /// A recorder whose delays take no time: its clock moves on whenever it has nothing else to do.
 fn hasty(backend: &Arc<Scripted>, config: RecorderConfig) -> Recorder {
+    hasty_on(backend.clone(), config)
+}
+
+fn hasty_on(backend: Arc<dyn PersistenceBackend>, config: RecorderConfig) -> Recorder {
     let paused = || {
         let runtime = runtime()?;
         runtime.block_on(async { tokio::time::pause() });
         Ok(runtime)
     };
-    Recorder { running: Arc::new(Running::start(backend.clone(), config, paused)) }
+    Recorder { running: Arc::new(Running::start(backend, config, paused)) }
 }
 
 /// One whose delays take as long as they say.

@@ -88,6 +88,13 @@ impl Scripted {
         self.calls.lock().unwrap().iter().map(|(id, rows)| (id.number, *rows)).collect()
     }
 
+    /// Whether every writer numbers its batches upwards.
+    pub(super) fn numbers_ascend(&self) -> bool {
+        let mut last = std::collections::HashMap::new();
+        let calls = self.calls.lock().unwrap();
+        calls.iter().all(|(id, _)| last.insert(id.writer, id.number).is_none_or(|n| n <= id.number))
+    }
+
     pub(super) fn writers(&self) -> Vec<u128> {
         let mut writers: Vec<_> =
             self.calls.lock().unwrap().iter().map(|(id, _)| id.writer).collect();
@@ -159,7 +166,7 @@ impl PersistenceBackend for Scripted {
                 Err(error)
             }
             Step::Partly(stored) => {
-                let part = Batch::new(batch.rows()[..stored].to_vec());
+                let part = Batch::new(batch.rows()[..stored.min(batch.rows().len())].to_vec());
                 self.store.store_batch(&part).await?;
                 let source = Box::new(engine_error(ErrorKind::Busy, Outcome::NotApplied));
                 Err(PersistenceError::PartialBatch { stored, source })

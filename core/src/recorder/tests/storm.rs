@@ -64,11 +64,14 @@ fn the_account_balances_at_every_moment_of_a_storm() {
             assert!(sampler.join().unwrap() > 0);
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(recorder.close()).unwrap();
+        // The company that proves the last bad value.
+        runtime.block_on(recorder.record("last", &1)).unwrap();
+        let rejected = runtime.block_on(recorder.close()).is_err();
         let stats = recorder.stats();
         assert_balanced(&stats);
-        assert_eq!(stats.total.recorded, offered.load(Ordering::SeqCst), "{overflow:?}");
+        assert_eq!(stats.total.recorded, offered.load(Ordering::SeqCst) + 1, "{overflow:?}");
         assert_eq!(stats.total.pending, 0);
+        assert_eq!(rejected, stats.records["poison"].rejected > 0);
         assert_eq!(overflow == Overflow::Wait, stats.total.dropped == 0);
         assert_eq!(stats.invalid_names.rejected, THREADS * VALUES / 50);
         for producer in 0..THREADS {
