@@ -281,5 +281,5 @@ async fn function_7_what_has_no_result_is_absent(cx: &Context) -> Verdict {
     answers(&store, "the functions of a plain question", "r", &default, &[expected]).await?;
     let got = store.aggregate("r", &default).await.during("aggregating")?;
     let absent = got.iter().all(|bucket| bucket.get("sum").is_none());
-    ensure(absent, "a function that nobody asked for", "none", got)
+    ensure(absent, "a function that was not asked for", "none", got)
 }

@@ -23,7 +23,7 @@ cases![
 
 const WEIGHTED: &str = "time_weighted_mean,integral,covered_ms";
 
-/// The results for a mean over so many milliseconds.
+/// The results for a mean over a number of milliseconds.
 fn weighted(mean: f64, covered: u64) -> Value {
     json!({ "time_weighted_mean": mean, "integral": mean * covered as f64 / 1_000.0,
             "covered_ms": covered })

@@ -117,7 +117,7 @@ fn index(name: &str) -> Option<usize> {
 pub(super) enum Found {
     Absent,
     Scalar(Scalar),
-    /// An array or an object, or a text that nobody asked for.
+    /// An array or an object, or text that was not asked for.
     Other,
 }
 

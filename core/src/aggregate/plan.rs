@@ -17,10 +17,10 @@ use crate::error::PersistenceError;
 use crate::pattern::Pattern;
 use crate::query::{MAX_TIMESTAMP, Order, Query, QueryParams};
 
-/// An answer has at most so many buckets for one record.
+/// The largest number of buckets of one record in an answer.
 pub const MAX_BUCKETS: u64 = 1_000_000;
 
-/// After so many warnings about rows that are no JSON, one answer only counts them.
+/// The number of rows without valid JSON that one answer warns of; further ones are only counted.
 const WARNINGS: u64 = 100;
 
 /// What a [`Partial`](super::Partial) has to hold for the functions that are asked for. The count,

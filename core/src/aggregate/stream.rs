@@ -16,7 +16,7 @@ use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
 use crate::stream::RowStream;
 
-/// After so many rows the fold lets other tasks run.
+/// The number of rows after which the fold yields to other tasks.
 const ROWS_PER_TURN: usize = 1_024;
 
 /// The buckets of one answer in their order: by record, byte by byte, then by start. It ends after

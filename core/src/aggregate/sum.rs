@@ -5,7 +5,8 @@
 //! value, and what they would round away goes to an expansion of non-overlapping components. No
 //! bit is lost, so neither order nor cancellation matters: `1e16 + 1 - 1e16` is 1.
 
-/// Values from here on are kept apart, scaled down, so that no intermediate sum overflows.
+/// Values of at least this size are summed separately, scaled down, so that no intermediate sum
+/// overflows.
 const HUGE: f64 = f64::from_bits((1023 + 900) << 52);
 const DOWN: f64 = f64::from_bits((1023 - 600) << 52);
 const UP: f64 = f64::from_bits((1023 + 600) << 52);
