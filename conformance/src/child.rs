@@ -43,6 +43,8 @@ pub(crate) enum Role {
     /// by how much the memory of the process grew over the second reading at most. Each record has
     /// rows at 0, 1, 2, …, as many as it says here.
     Measure { records: Vec<(String, u64)> },
+    /// As [`Measure`](Self::Measure), but aggregates all rows instead of streaming them.
+    MeasureAggregate { records: Vec<(String, u64)> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

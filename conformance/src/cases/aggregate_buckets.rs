@@ -10,8 +10,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::aggregate::{NOW, answers, as_json, buckets, every, functions, same, whole};
+use super::query::memory_does_not_grow;
 use crate::case::cases;
 use crate::check::{During, Verdict, ensure, equal, failure, refused};
+use crate::child::Role;
 use crate::context::{Context, row};
 
 cases![
@@ -25,6 +27,7 @@ cases![
     bucket_5_too_many_buckets_are_refused,
     bucket_6_buckets_are_in_order,
     bucket_6_an_aggregate_sees_one_state,
+    bucket_6_memory_does_not_grow_with_the_rows,
 ];
 
 /// Buckets of the calendar.
@@ -278,4 +281,8 @@ async fn bucket_6_an_aggregate_sees_one_state(cx: &Context) -> Verdict {
         equal(what, &(bucket.count, bucket.max()), &(ROWS, Some(ROWS as f64 - 1.0)))?;
     }
     Ok(())
+}
+
+async fn bucket_6_memory_does_not_grow_with_the_rows(cx: &Context) -> Verdict {
+    memory_does_not_grow(cx, |records| Role::MeasureAggregate { records }).await
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use annals_core::{Batch, BatchId, PersistenceBackend, QueryParams, Row};
+use annals_core::{Aggregate, Batch, BatchId, PersistenceBackend, QueryExt, QueryParams, Row};
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use serde_json::json;
@@ -72,7 +72,11 @@ pub(super) async fn act(suite: &Suite, location: &str, role: Role) -> HarnessRes
         }
         Role::Measure { records } => {
             let backend = open(suite, location).await?;
-            measure(&*backend, &records).await
+            measure(&*backend, &records, false).await
+        }
+        Role::MeasureAggregate { records } => {
+            let backend = open(suite, location).await?;
+            measure(&*backend, &records, true).await
         }
     }
 }
@@ -143,7 +147,11 @@ async fn share(backend: &dyn PersistenceBackend) -> HarnessResult<()> {
     Ok(())
 }
 
-async fn measure(backend: &dyn PersistenceBackend, records: &[(String, u64)]) -> HarnessResult<()> {
+async fn measure(
+    backend: &dyn PersistenceBackend,
+    records: &[(String, u64)],
+    aggregates: bool,
+) -> HarnessResult<()> {
     /// A store that needs memory for each row of a record must not have had it before.
     const WINDOW: u64 = 200;
     // The engine's caches fill up here.
@@ -153,11 +161,21 @@ async fn measure(backend: &dyn PersistenceBackend, records: &[(String, u64)]) ->
             read(backend, record, window, |_| Ok(())).await?;
         }
     }
-    let before = resident()?;
+    let before = resident("VmRSS:")?;
+    if aggregates {
+        // The kernel starts to record the peak anew.
+        fs::write("/proc/self/clear_refs", "5")?;
+        let buckets = backend.aggregate("*", &Aggregate::new()).await?;
+        if buckets.len() != records.len() {
+            return Err(format!("{} buckets of {} records", buckets.len(), records.len()).into());
+        }
+        tell(&format!("growth {}", resident("VmHWM:")?.saturating_sub(before)));
+        return Ok(());
+    }
     let mut most = before;
     read(backend, "*", QueryParams::default(), |row| {
         if row % 200 == 0 {
-            most = most.max(resident()?);
+            most = most.max(resident("VmRSS:")?);
         }
         Ok(())
     })
@@ -182,11 +200,12 @@ async fn read(
     Ok(())
 }
 
-/// The memory of this process that is in use, in bytes.
-fn resident() -> HarnessResult<u64> {
+/// The memory of this process that is in use (`VmRSS:`) or was at the most (`VmHWM:`), in bytes.
+fn resident(field: &str) -> HarnessResult<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(field));
     let number = kilobytes.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse().ok());
-    let kilobytes: u64 = number.ok_or_else(|| BoxError::from("no VmRSS in /proc/self/status"))?;
+    let kilobytes: u64 =
+        number.ok_or_else(|| BoxError::from(format!("no {field} in /proc/self/status")))?;
     Ok(kilobytes * 1_024)
 }
