@@ -175,13 +175,14 @@ fn memory() -> Scheme {
 /// What every backend of this crate guarantees, whatever its options are.
 #[cfg(any(feature = "sqlite", feature = "redb", feature = "postgres"))]
 fn guaranteed(snapshot_queries: bool, many_processes: bool) -> Guarantees {
-    Guarantees::default()
-        .with_atomic_batches(true)
-        .with_idempotent_batches(true)
-        .with_streamed_queries(true)
-        .with_selective_cleanup(true)
-        .with_snapshot_queries(snapshot_queries)
-        .with_many_processes(many_processes)
+    let mut guarantees = Guarantees::default();
+    guarantees.atomic_batches = true;
+    guarantees.idempotent_batches = true;
+    guarantees.streamed_queries = true;
+    guarantees.selective_cleanup = true;
+    guarantees.snapshot_queries = snapshot_queries;
+    guarantees.many_processes = many_processes;
+    guarantees
 }
 
 #[cfg(feature = "sqlite")]

@@ -1,5 +1,4 @@
 //! The contract, held by a backend that opens its store at the first call.
-#![allow(clippy::expect_used, reason = "a test may panic")]
 
 use std::process::ExitCode;
 

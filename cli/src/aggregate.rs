@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 
-use crate::args::{Backend, Grammar};
+use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, duration, now_ms, window};
 use crate::output::{BucketTable, Printer};

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use annals::{PersistenceBackend, PersistenceError};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::Backend;
-use crate::cli::{self, Command};
+use crate::cli::{self, Backend, Command};
 #[cfg(feature = "conformance")]
 use crate::conformance;
 use crate::failure::Failure;

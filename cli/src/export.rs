@@ -3,7 +3,7 @@
 use annals::{Order, PersistenceBackend, QueryParams};
 use clap::Parser;
 
-use crate::args::{Exchange, Grammar};
+use crate::cli::{Exchange, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, window};
 use crate::output::Format;

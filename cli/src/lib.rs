@@ -30,7 +30,6 @@
 mod aggregate;
 mod aimx;
 mod app;
-mod args;
 mod cleanup;
 mod cli;
 mod collect;

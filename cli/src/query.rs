@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
-use crate::args::{Backend, Grammar};
+use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, window};
 use crate::output::{Format, Header, Printer, ValueLine, counted};

@@ -3,7 +3,7 @@
 use annals::PersistenceBackend;
 use clap::Parser;
 
-use crate::args::{Backend, Grammar};
+use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::output::{Format, Header, Printer};
 use crate::source::Source;

@@ -181,7 +181,8 @@ fn a_scheme_that_is_taken_or_is_none_is_refused() {
 /// A scheme whose server is away for the first `attempts` attempts to open it.
 fn away_for(scheme: &str, attempts: usize) {
     let left = AtomicUsize::new(attempts);
-    let guarantees = annals_core::Guarantees::default().with_atomic_batches(true);
+    let mut guarantees = annals_core::Guarantees::default();
+    guarantees.atomic_batches = true;
     register_with_guarantees(scheme, guarantees, move |_| {
         let opens = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         async move {

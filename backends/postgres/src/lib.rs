@@ -57,6 +57,7 @@
 //! no session state outlives a transaction. An open stream occupies one of the pooler's connections.
 //! For TLS, several hosts, password files and reading from replicas see [`PostgresConfig`].
 
+mod aggregate;
 mod closing;
 mod config;
 mod engine;
@@ -74,9 +75,11 @@ mod write;
 use std::fmt;
 use std::sync::Arc;
 
+use annals_core::aggregate::Plan;
 use annals_core::{
-    Batch, CleanupPlan, Durability, Grammar, Guarantees, Pattern, PersistenceBackend, Query,
-    QueryParams, RecordSummary, Result, Row, RowStream, StoredValue, Swept,
+    Aggregate, Batch, BucketStream, CleanupPlan, Durability, Grammar, Guarantees, Pattern,
+    PersistenceBackend, Query, QueryParams, RecordSummary, Result, Row, RowStream, StoredValue,
+    Swept,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -213,6 +216,23 @@ impl PersistenceBackend for PostgresBackend {
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {
         let query = Query::new(record_pattern, &params)?;
         read::open(&self.worker, query, read::Reader::Stream).await
+    }
+
+    /// The server computes the buckets: see `docs/postgres.md` for what is sent when it cannot.
+    async fn aggregate_stream(
+        &self,
+        record_pattern: &str,
+        aggregate: &Aggregate,
+    ) -> Result<BucketStream> {
+        let plan = Arc::new(Plan::new(record_pattern, aggregate)?);
+        if plan.is_empty() {
+            self.worker.check_open()?;
+            return Ok(BucketStream::from_buckets(Vec::new()));
+        }
+        match aggregate::open(&self.worker, plan).await? {
+            Some(buckets) => Ok(buckets),
+            None => annals_core::aggregate::by_rows(self, record_pattern, aggregate).await,
+        }
     }
 
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

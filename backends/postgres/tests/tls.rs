@@ -295,7 +295,7 @@ async fn unusable_files_are_named_in_the_error() {
         ("sslcert={client.crt}&sslkey={missing}", "`sslkey`", "missing"),
         ("sslcert={client.crt}&sslkey={nothing.crt}", "`sslkey`", "nothing.crt"),
         ("sslcert={client.crt}&sslkey={encrypted.key}", "is encrypted", "encrypted.key"),
-        ("sslcert={client.crt}&sslkey={foreign.key}", "do not fit", "foreign.key"),
+        ("sslcert={client.crt}&sslkey={foreign.key}", "do not match", "foreign.key"),
         ("sslcert={client.crt}&sslkey={open.key}", "0600", "open.key"),
     ] {
         let (kind, message) = refusal(&server.url("localhost", "postgres", options)).await;

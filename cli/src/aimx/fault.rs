@@ -5,9 +5,8 @@ use std::io;
 use annals::{BackendError, ErrorKind, PersistenceError};
 
 use super::address::Address;
+use super::link::MAX_ANSWER_BYTES;
 
-/// The largest answer that is accepted.
-pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The number of characters of a server's message that are passed on.
 const MESSAGE_CHARACTERS: usize = 300;
 

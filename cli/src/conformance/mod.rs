@@ -18,7 +18,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
 
-use crate::args::{Backend, NamedBy};
+use crate::cli::{Backend, NamedBy};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::signals::Signals;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::lines::{Line, Lines};
 use super::row;
 use super::table::{Columns, Record, Splitter, next_record};
-use crate::args::Exchange;
+use crate::cli::Exchange;
 use crate::failure::Failure;
 use crate::moment::now_ms;
 use crate::stderr::print_note;

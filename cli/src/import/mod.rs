@@ -14,7 +14,7 @@ use annals::{Outcome, PersistenceBackend, PersistenceError};
 use clap::Parser;
 use tokio::sync::mpsc;
 
-use crate::args::Exchange;
+use crate::cli::Exchange;
 use crate::failure::{Failure, stop_at_once};
 use crate::output::counted;
 use crate::signals::Signals;

@@ -18,7 +18,7 @@ use clap::Parser;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 
-use crate::args::Backend;
+use crate::cli::Backend;
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::source::Source;

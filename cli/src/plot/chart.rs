@@ -1,10 +1,16 @@
 //! What a chart shows: series of points over time.
 
+use std::io::{self, Write};
+
 use annals::{Bucket, Function};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::output::Form;
+use super::{svg, terminal};
 use crate::failure::Failure;
+use crate::output::{counted, terminal_width};
+use crate::stderr::print_note;
 
 /// More points than this fit neither a screen nor an image.
 const MOST_POINTS: usize = 1_000_000;
@@ -17,7 +23,7 @@ pub(crate) struct Chart {
     zone: TimeZone,
     points: usize,
     /// Records beyond [`MOST_SERIES`], the last of which is named.
-    pub(super) not_drawn: u64,
+    not_drawn: u64,
     last_not_drawn: String,
 }
 
@@ -113,14 +119,26 @@ impl Chart {
         Ok(())
     }
 
-    /// Puts the points of each series in order of time, and returns what they cover; `None` if there
-    /// are no points.
-    pub(super) fn finish(&mut self) -> Option<Ranges> {
+    /// Prints the chart to stdout.
+    pub(crate) fn print(mut self, form: Form) -> Result<(), Failure> {
         for series in &mut self.series {
             // Rows come newest first. Equal times stay in their order.
             series.points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         }
-        self.ranges()
+        let Some(ranges) = self.ranges() else {
+            print_note("there is nothing to plot: no number was found");
+            return Ok(());
+        };
+        let text = match form {
+            Form::Terminal => terminal::draw(&self, ranges, terminal_width(), terminal::colors()),
+            Form::Svg => svg::draw(&self, ranges)?,
+        };
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)?;
+        if self.not_drawn > 0 {
+            print_note(&format!("({} not drawn)", counted(self.not_drawn, "more line")));
+        }
+        Ok(())
     }
 
     fn ranges(&self) -> Option<Ranges> {

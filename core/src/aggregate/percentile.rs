@@ -38,6 +38,22 @@ impl Percentile {
         &self.name
     }
 
+    /// The fraction of 1 as a numerator and a denominator.
+    pub fn ratio(&self) -> (u64, u64) {
+        (self.mantissa, 100 * self.scale)
+    }
+
+    /// The percentile of `count` sorted samples, given two of them: the one with the index
+    /// `⌊ratio · (count − 1)⌋` and the one after it.
+    pub fn interpolate(&self, count: u64, low: f64, high: f64) -> f64 {
+        let (numerator, denominator) = self.ratio();
+        let rank = u128::from(numerator) * u128::from(count.saturating_sub(1));
+        match rank % u128::from(denominator) {
+            0 => low,
+            rest => between(low, high, rest as f64 / denominator as f64),
+        }
+    }
+
     /// The nearest fraction of 1 (0.95 for `p95`), for engines that take one.
     pub fn fraction(&self) -> f64 {
         self.mantissa as f64 / (100 * self.scale) as f64
@@ -45,17 +61,14 @@ impl Percentile {
 
     /// The percentile of the samples, whose order it changes; `None` if there are none.
     pub(super) fn of(&self, samples: &mut [f64]) -> Option<f64> {
-        let last = samples.len().checked_sub(1)?;
-        let denominator = u128::from(100 * self.scale);
-        let rank = u128::from(self.mantissa) * last as u128;
-        let (index, rest) = ((rank / denominator) as usize, rank % denominator);
+        let count = samples.len() as u64;
+        let (numerator, denominator) = self.ratio();
+        let rank = u128::from(numerator) * u128::from(count.checked_sub(1)?);
+        let index = (rank / u128::from(denominator)) as usize;
         let (_, low, above) = samples.select_nth_unstable_by(index, f64::total_cmp);
         let low = *low;
-        if rest == 0 {
-            return Some(low);
-        }
         let high = above.iter().copied().min_by(f64::total_cmp).unwrap_or(low);
-        Some(between(low, high, rest as f64 / denominator as f64))
+        Some(self.interpolate(count, low, high))
     }
 }
 

@@ -185,6 +185,17 @@ impl Plan {
         !(stddev || samples || path || states)
     }
 
+    /// Whether the first and the last sample of a bucket matter: for a function, for filling, or for
+    /// what lies between buckets.
+    pub fn needs_ends(&self) -> bool {
+        let is_end = |function: &Function| {
+            use Function::{Delta, First, FirstAt, Last, LastAt};
+            matches!(function, First | FirstAt | Last | LastAt | Delta)
+        };
+        let Needs { path, states, .. } = self.needs;
+        path || states || self.fill == Fill::Previous || self.functions.iter().any(is_end)
+    }
+
     /// Whether all matching records are one series.
     pub fn merges(&self) -> bool {
         self.merge

@@ -1,5 +1,4 @@
 //! The program has all commands of `annals`, on the added backend too.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::process::Command;
 

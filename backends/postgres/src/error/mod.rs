@@ -146,6 +146,15 @@ pub(crate) fn no_partition(error: &PersistenceError) -> bool {
     })
 }
 
+/// Whether a query failed because of what it read: a value that is not what an expression expects, or
+/// that exceeds a limit.
+pub(crate) fn is_data(error: &PersistenceError) -> bool {
+    let PersistenceError::Backend(error) = error else { return false };
+    let source = error.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    let code = source.and_then(tokio_postgres::Error::code).map(SqlState::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+}
+
 /// A lock that did not become free, a deadlock or a conflict: a repetition may succeed.
 pub(crate) fn is_busy(error: &PersistenceError) -> bool {
     matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Busy)

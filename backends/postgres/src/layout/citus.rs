@@ -130,6 +130,14 @@ impl Layout for Distributed {
         )
     }
 
+    fn bounds(&self, sql: &Sql) -> String {
+        format!(
+            "SELECT min(stored_at), max(stored_at) FROM {}.history \
+             WHERE record_id = ANY ($1::bigint[]) AND stored_at >= $2 AND stored_at <= $3",
+            sql.schema
+        )
+    }
+
     /// A shard is found by the record.
     fn deletes_by_record(&self) -> bool {
         true

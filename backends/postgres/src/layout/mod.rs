@@ -17,14 +17,14 @@ mod timescale;
 use std::fmt;
 use std::sync::Arc;
 
-use annals_core::{ErrorKind, Result};
+use annals_core::Result;
 use async_trait::async_trait;
 
-use crate::error;
 use crate::net::Session;
 use crate::sql::{Sql, VACUUM};
 
 pub(crate) use choose::{Extensions, accept, choose, find};
+pub(crate) use partitions::make as make_partitions;
 pub(crate) use parts::{Part, count, has_rows};
 
 /// The layouts that exist.
@@ -121,13 +121,6 @@ pub(crate) trait Layout: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Makes a place for rows of these times, which the server has just refused for want of one.
-    async fn make_place(&self, _: &Sql, session: &Session, _times: &[i64]) -> Result<()> {
-        let message = "the server finds no partition for these rows, although annals did not \
-                       partition the history";
-        Err(error::own(session.operation(), ErrorKind::Config, message))
-    }
-
     // Queries. All selects return `(place, stored_at, value)`: `place` is the position of the record in
     // the ids `$1`, from 1. `$2` to `$3` is the window, `$4` the limit for each record.
 
@@ -180,6 +173,23 @@ pub(crate) trait Layout: fmt::Debug + Send + Sync {
                SELECT count(*) AS rows, min(stored_at) AS first, max(stored_at) AS last \
                FROM {}.history WHERE record_id = r.id) h",
             sql.schema
+        )
+    }
+
+    /// The first and the last time of the records `$1` in the window `$2` to `$3`.
+    fn bounds(&self, sql: &Sql) -> String {
+        let edge = |order| {
+            format!(
+                "(SELECT stored_at FROM {}.history WHERE record_id = r.id \
+                   AND stored_at >= $2 AND stored_at <= $3 ORDER BY stored_at {order} LIMIT 1)",
+                sql.schema
+            )
+        };
+        format!(
+            "SELECT min(b.first), max(b.last) FROM unnest($1::bigint[]) AS r (id) \
+             CROSS JOIN LATERAL (SELECT {} AS first, {} AS last) b",
+            edge("ASC"),
+            edge("DESC")
         )
     }
 

@@ -79,10 +79,6 @@ impl Layout for Partitioned {
         session.execute(&partitions::attach(sql, table, &ranges)).await
     }
 
-    async fn make_place(&self, sql: &Sql, session: &Session, times: &[i64]) -> Result<()> {
-        partitions::make(sql, session, times).await
-    }
-
     /// The parent alone keeps every partition attached, and the partitions that are read are locked as
     /// they are read. The advisory lock is for sweeps, which wait for it instead of the parent, where
     /// stores would queue up behind them. It comes last because it takes the snapshot.

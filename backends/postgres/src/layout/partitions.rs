@@ -80,7 +80,7 @@ pub(super) async fn make_ahead(sql: &Sql, session: &Session) -> Result<()> {
 ///
 /// A partition is created as a table and attached, which does not block stores and queries as
 /// `PARTITION OF` does.
-pub(super) async fn make(sql: &Sql, session: &Session, times: &[i64]) -> Result<()> {
+pub(crate) async fn make(sql: &Sql, session: &Session, times: &[i64]) -> Result<()> {
     if covered(&ranges(list(sql, session, "history").await?), times) {
         return Ok(());
     }

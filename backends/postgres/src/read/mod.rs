@@ -122,7 +122,7 @@ async fn fetch(
 
 /// Begins a transaction that reads one snapshot, which the first names take. A connection that broke
 /// while it was idle is replaced once.
-async fn begin(
+pub(crate) async fn begin(
     engine: &Engine,
     layout: &dyn Layout,
     operation: &'static str,

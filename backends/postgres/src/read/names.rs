@@ -60,6 +60,11 @@ impl NamePages {
         self.fill(session, found).await
     }
 
+    /// Whether there are no further names.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// The next page; empty when there is none.
     pub(crate) async fn next(&mut self, session: &Session) -> Result<Vec<Named>> {
         self.fill(session, Vec::new()).await

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::{copy, statements};
 use crate::engine::Engine;
 use crate::error::{self, Phase};
-use crate::layout::Layout;
+use crate::layout::{Layout, make_partitions};
 use crate::net::{Parameter, Session, first_column, int8s};
 use crate::sql::Sql;
 
@@ -64,7 +64,8 @@ pub(super) async fn store(
                 session.rollback().await?;
                 let rows = batches.iter().flat_map(|batch| batch.rows());
                 let times: Vec<i64> = rows.map(|row| row.stored_at.cast_signed()).collect();
-                layout.make_place(&engine.schema.sql, &session, &times).await?;
+                // A backend that was open before a migration does not know of partitions.
+                make_partitions(&engine.schema.sql, &session, &times).await?;
                 lost = "the server finds no partition for these rows, although it was created: \
                         either sweeps drop it at once, or a trigger refuses the rows";
                 continue;
