@@ -190,7 +190,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let zone = TimeZone::get(&args.time_zone).unwrap_or(TimeZone::UTC);
     match destination {
         Destination::Rows(format) => {
-            let table = BucketTable::new(aggregate.shown(), zone, args.every.is_some());
+            let table = BucketTable::new(aggregate.shown(), zone);
             let mut printer = Printer::new(format, table.header());
             while let Some(bucket) = buckets.next().await.transpose()? {
                 printer.line(&table.line(&bucket))?;

@@ -18,8 +18,6 @@ pub(crate) struct BucketTable {
     /// Without the count and the skipped rows, which every bucket has.
     functions: Vec<Function>,
     zone: TimeZone,
-    /// Whether all buckets have the same width, so that the start tells the end.
-    regular: bool,
 }
 
 /// One bucket.
@@ -29,7 +27,7 @@ pub(crate) struct BucketLine<'a> {
 }
 
 impl BucketTable {
-    pub(crate) fn new(shown: &[Function], zone: TimeZone, regular: bool) -> Self {
+    pub(crate) fn new(shown: &[Function], zone: TimeZone) -> Self {
         let mut functions: Vec<Function> = Vec::new();
         for function in shown {
             let is_fixed = matches!(function, Function::Count | Function::Skipped);
@@ -37,7 +35,7 @@ impl BucketTable {
                 functions.push(function.clone());
             }
         }
-        Self { functions, zone, regular }
+        Self { functions, zone }
     }
 
     pub(crate) fn header(&self) -> Header {
@@ -45,7 +43,6 @@ impl BucketTable {
         let before = ["record", "start", "end", "count", "skipped"].map(str::to_owned);
         let members = before.into_iter().chain(names()).chain(["filled".to_owned()]);
         let mut columns = vec![Column::name("record"), Column::fixed("start")];
-        columns.extend((!self.regular).then_some(Column::fixed("end")));
         columns.push(Column::number("count"));
         columns.extend(names().map(|name| Column::number(shown_value(&name))));
         Header::with_members(members, columns)
@@ -55,10 +52,11 @@ impl BucketTable {
         BucketLine { table: self, bucket }
     }
 
-    /// A date if both ends are local midnights, otherwise a time.
-    fn time(&self, at: i64, other: i64) -> String {
-        let date = date_in_zone(other, &self.zone).and_then(|_| date_in_zone(at, &self.zone));
-        date.unwrap_or_else(|| in_zone(at, &self.zone))
+    /// The start of a bucket: a date if both ends are local midnights, otherwise a time. The end
+    /// has no column, which leaves room for results.
+    fn start(&self, start: i64, end: i64) -> String {
+        let date = date_in_zone(end, &self.zone).and_then(|_| date_in_zone(start, &self.zone));
+        date.unwrap_or_else(|| in_zone(start, &self.zone))
     }
 
     fn cell(&self, function: &Function, value: BucketValue) -> String {
@@ -124,8 +122,7 @@ impl Line for BucketLine<'_> {
 
     fn cells(&self) -> Vec<String> {
         let Self { table, bucket } = self;
-        let mut cells = vec![shown_name(&bucket.record), table.time(bucket.start, bucket.end)];
-        cells.extend((!table.regular).then(|| table.time(bucket.end, bucket.start)));
+        let mut cells = vec![shown_name(&bucket.record), table.start(bucket.start, bucket.end)];
         cells.push(HumanCount(bucket.count).to_string());
         cells.extend(table.functions.iter().map(|function| {
             let value = bucket.value(function).map(|value| table.cell(function, value));
@@ -163,14 +160,13 @@ mod tests {
     #[test]
     fn a_bucket_of_whole_days_shows_dates_and_others_times_with_their_offset() {
         let vienna = TimeZone::get("Europe/Vienna").unwrap();
-        let table = BucketTable::new(&[], vienna, true);
+        let table = BucketTable::new(&[], vienna);
         // The day of 29 March 2026 has 23 hours.
         let (start, end) = (1_774_738_800_000, 1_774_821_600_000);
-        assert_eq!(table.time(start, end), "2026-03-29");
-        assert_eq!(table.time(end, start), "2026-03-30");
-        assert_eq!(table.time(start, end - 3_600_000), "2026-03-29T00:00+01:00");
-        assert_eq!(table.time(end - 3_600_000, start), "2026-03-29T23:00+02:00");
-        let utc = BucketTable::new(&[], TimeZone::UTC, true);
-        assert_eq!(utc.time(1_500, 2_500), "1970-01-01T00:00:01.500Z");
+        assert_eq!(table.start(start, end), "2026-03-29");
+        assert_eq!(table.start(start, end - 3_600_000), "2026-03-29T00:00+01:00");
+        assert_eq!(table.start(end - 3_600_000, end), "2026-03-29T23:00+02:00");
+        let utc = BucketTable::new(&[], TimeZone::UTC);
+        assert_eq!(utc.start(1_500, 2_500), "1970-01-01T00:00:01.500Z");
     }
 }

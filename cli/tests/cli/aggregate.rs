@@ -192,6 +192,8 @@ fn a_table_has_local_times_and_fits_80_columns() {
     let daily = aggregate(&place, FILES[0], &[&args[..], &["--every", "1d"]].concat()).ok().out;
     assert!(daily.contains("  2026-03-29      1  21.1235"), "{daily}");
     assert!(hourly.lines().chain(daily.lines()).all(|line| line.chars().count() <= 80));
+    let whole = aggregate(&place, FILES[0], &args).ok().out;
+    assert!(whole.lines().all(|line| line.chars().count() <= 80 && !line.contains('…')), "{whole}");
     let csv =
         aggregate(&place, FILES[0], &["b", "--output", "csv", "--show", "sum,count"]).ok().out;
     assert_eq!(csv, "record,start,end,count,skipped,sum,filled\nb,5,6,1,0,1.0,\n");
