@@ -52,6 +52,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
+    ///
+    /// # Cancel safety
+    /// A query changes nothing: dropping the future has no effect.
     async fn query(
         &self,
         record_pattern: &str,
@@ -75,6 +78,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// What the engine reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a part of the work done; calling it again does the rest.
     async fn initialize(&self) -> Result<(), PersistenceError> {
         Ok(())
     }
@@ -112,6 +118,10 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// As [`query`](Self::query); an error on the way is the stream's last item.
+    ///
+    /// # Cancel safety
+    /// A query changes nothing. Dropping the stream releases what it holds; dropping a pending `next`
+    /// loses no row.
     async fn query_stream(
         &self,
         record_pattern: &str,
@@ -161,6 +171,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// [`InvalidPattern`](PersistenceError::InvalidPattern), or what the engine reports.
+    ///
+    /// # Cancel safety
+    /// A listing changes nothing: dropping the future has no effect.
     async fn records(
         &self,
         record_pattern: &str,
@@ -192,6 +205,9 @@ pub trait PersistenceBackend: Send + Sync {
     /// [`Unsupported`](PersistenceError::Unsupported) for any other plan where
     /// [`selective_cleanup`](Guarantees::selective_cleanup) is not claimed, or as
     /// [`cleanup`](Self::cleanup).
+    ///
+    /// # Cancel safety
+    /// As [`cleanup`](Self::cleanup): dropping the future may stop it part-way.
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64, PersistenceError> {
         self.cleanup(plan.plain_only()?).await
     }
@@ -203,6 +219,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// As [`cleanup_plan`](Self::cleanup_plan).
+    ///
+    /// # Cancel safety
+    /// As [`cleanup`](Self::cleanup): dropping the future may stop it part-way.
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
         let removed = self.cleanup_plan(plan).await?;
         Ok(Swept { removed, finished: true })
@@ -214,6 +233,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// What the engine reports.
+    ///
+    /// # Cancel safety
+    /// The check changes nothing: dropping the future has no effect.
     async fn health(&self) -> Result<(), PersistenceError> {
         self.query("health", QueryParams::latest(0)).await.map(drop)
     }
@@ -226,6 +248,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// What the engine reports.
+    ///
+    /// # Cancel safety
+    /// Once polled, the backend closes even if the future is dropped; call it again to wait for the end.
     async fn close(&self) -> Result<(), PersistenceError> {
         Ok(())
     }

@@ -4,28 +4,27 @@ use std::sync::Arc;
 
 use crate::backend::PersistenceBackend;
 
-/// Implements [`PersistenceBackend`](crate::PersistenceBackend) for a type by forwarding every
-/// method, including the provided ones, to the backend that an expression yields.
+/// Implements [`PersistenceBackend`] for a wrapper by forwarding every method, the provided ones too.
+/// A wrapper that forgot one would fall back to the default without any warning.
 ///
-/// A wrapper written by hand that forgets a provided method silently falls back to the default,
-/// which may be slower or refuse what the wrapped backend can do. To change some of the methods,
-/// write the implementation by hand and put `#[deny(clippy::missing_trait_methods)]` on it.
+/// `forward_backend! { impl[generics] for Type => |this| expression }`: the expression gives the
+/// backend that the calls go to. A wrapper that changes some methods forwards from an inner type, or
+/// implements the trait under `#[deny(clippy::missing_trait_methods)]`.
 ///
 /// ```
 /// use annals_core::{MemoryBackend, PersistenceBackend, StoreExt, forward_backend};
 ///
-/// /// A backend with a name.
 /// struct Named<B> {
-///     name: &'static str,
+///     name: String,
 ///     backend: B,
 /// }
 ///
 /// forward_backend! { impl[B: PersistenceBackend] for Named<B> => |this| this.backend }
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let history = Named { name: "cache", backend: MemoryBackend::new() };
-/// history.put("attic", &21.5).await?;
-/// assert!(history.guarantees().selective_cleanup, "{} claims what it wraps", history.name);
+/// let named = Named { name: "test".into(), backend: MemoryBackend::new() };
+/// named.put("temperature", &21.5).await?;
+/// assert!(named.guarantees().atomic_batches, "the claims of {} are the inner ones", named.name);
 /// # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
 /// ```
 #[macro_export]
