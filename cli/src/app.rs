@@ -43,7 +43,7 @@ impl App {
     /// reports.
     ///
     /// `annals conformance` makes its stores from the URL. Where a path follows the colon, as in
-    /// `mystore:history.db?option=1`, each store has a path of its own in a new folder beside it,
+    /// `mystore:history.db?option=1`, each store has its own path in a new folder beside it,
     /// with the options of the URL. Where nothing follows, each store is a new backend, opened with
     /// the URL as it is.
     pub fn backend<F, Fut, B>(mut self, scheme: &str, open: F) -> Self

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_says_what_would_be() {
+    fn other_text_is_refused_with_what_to_write() {
         for (text, hint) in [
             ("a.sock", "unix:/path/to.sock"),
             ("unix:", "the path is missing"),

@@ -55,7 +55,7 @@ pub(super) enum Kind {
 }
 
 impl Locations {
-    /// Creates what the stores need. The suite's child processes use what is there.
+    /// Creates what the stores need. The suite's child processes use what exists.
     pub(super) fn create(&self) -> Result<(), Failure> {
         match &self.kind {
             Kind::Memory => Ok(()),

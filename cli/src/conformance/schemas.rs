@@ -1,4 +1,4 @@
-//! PostgreSQL: each store in a schema of its own, in the database that was named.
+//! PostgreSQL: each store in its own schema of the named database.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

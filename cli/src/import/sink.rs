@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_passes_is_tried_again_and_stored_once() {
+    async fn retryable_errors_are_retried_and_rows_stored_once() {
         for script in [
             vec![busy(Outcome::NotApplied), busy(Outcome::NotApplied)],
             vec![None, busy(Outcome::NotApplied)],
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_be_stored_already_is_not_sent_again_to_a_backend_that_would_store_it_twice() {
+    async fn a_batch_that_may_be_stored_is_not_sent_again_without_idempotent_batches() {
         for before in 0..2 {
             let mut script = vec![None; before];
             script.push(busy(Outcome::Unknown));

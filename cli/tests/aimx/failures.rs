@@ -16,7 +16,7 @@ fn refused(run: Run, text: &str) {
 }
 
 #[test]
-fn nobody_is_there() {
+fn no_server_is_there() {
     let place = Place::new();
     let at = |address: &str| place.run(&["query", "--aimx", address, "*"]);
     refused(at("unix:none.sock"), "there is no socket at none.sock; is the AimDB program running?");
@@ -29,7 +29,7 @@ fn nobody_is_there() {
 }
 
 #[test]
-fn what_is_typed_wrongly_is_wrong_usage() {
+fn wrong_arguments_are_wrong_usage() {
     let place = Place::new();
     let run = |args: &[&str]| place.run(&[&["query", "*"], args].concat());
     run(&["--aimx", "aimdb.sock"]).refused(2, "unix:/path/to.sock or tcp:HOST:PORT");
@@ -95,7 +95,7 @@ fn an_answer_without_end_is_not_read_without_end() {
 }
 
 #[test]
-fn what_is_no_answer_is_not_taken_for_one() {
+fn an_answer_that_is_not_aimx_is_refused() {
     for (wire, answer, text) in [
         (Wire::One, "HTTP/1.1 400 Bad Request", "sent what is not AimX"),
         (Wire::One, r#"{"id":7,"result":{"count":0,"values":[]}}"#, "sent what is not AimX"),
@@ -186,7 +186,7 @@ fn a_server_of_another_version_is_named() {
 
 /// Frames between the question and its answer that 3.0 allows.
 #[test]
-fn what_a_server_sends_besides_is_passed_over() {
+fn other_frames_of_a_server_are_ignored() {
     let server = Server::that_answers(Wire::Three, || {
         frame(
             "{\"t\":\"event\",\"sub\":\"1\",\"seq\":1,\"data\":{}}\n{\"t\":\"pong\"}\n\

@@ -298,7 +298,7 @@ impl History {
     }
 }
 
-/// On a thread of its own: the test may run on a runtime.
+/// On its own thread: the test may run on a runtime.
 fn wait<T: Send>(work: impl Future<Output = T> + Send) -> T {
     let run = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
     thread::scope(|scope| scope.spawn(run).join().unwrap())

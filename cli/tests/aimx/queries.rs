@@ -100,7 +100,7 @@ fn a_history_of_many_pages_comes_whole_and_in_order() {
         &["*", "--from", "100", "--to", "2700", "--oldest-first"],
     ];
     compare(&[Wire::One, Wire::Three], &history(1_300), &queries);
-    // A frame over TCP does not hold so many.
+    // That many do not fit in a frame over TCP.
     compare(&[Wire::ThreeOverTcp], &history(550), &queries);
 }
 

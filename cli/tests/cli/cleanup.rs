@@ -33,7 +33,7 @@ fn a_time_is_required() {
 
 /// Whoever meant days would never see a value go.
 #[test]
-fn a_number_that_is_hardly_meant_as_milliseconds_is_remarked_on() {
+fn a_number_that_is_probably_not_milliseconds_is_noted() {
     let place = Place::new();
     place.import(FILES[0], &[("a", "1", 200)]);
     let cleanup = |time| place.run(&["cleanup", "--backend", FILES[0], "--older-than", time]);

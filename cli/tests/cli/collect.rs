@@ -96,7 +96,7 @@ fn signals_end_it_with_everything_stored() {
     }
 }
 
-/// What is recorded while another process holds the file waits, and is stored when it lets go.
+/// Values recorded while another process holds the file wait, and are stored when it is released.
 #[cfg(unix)]
 #[test]
 fn a_store_that_is_locked_is_waited_for_and_a_second_ctrl_c_does_not_wait() {
@@ -131,7 +131,7 @@ fn a_store_that_is_locked_is_waited_for_and_a_second_ctrl_c_does_not_wait() {
 
 /// `--keep` is for what this command records: other records of the same store are not its own.
 #[test]
-fn what_is_too_old_goes_at_the_start_and_other_records_stay() {
+fn old_values_are_deleted_at_the_start_and_other_records_stay() {
     for backend in FILES {
         let place = Place::new();
         place.import(backend, &[("host::old", "1", 5), ("other", "1", 5)]);
@@ -154,7 +154,7 @@ fn a_store_that_cannot_be_opened_is_said() {
 
 /// A value larger than the store takes is refused by it; the account and the exit code say so.
 #[test]
-fn what_was_rejected_is_counted_and_the_exit_code_says_so() {
+fn rejected_values_are_counted_and_set_the_exit_code() {
     let place = Place::new();
     let backend = "sqlite:history.db?max_value_bytes=60";
     let args = ["collect", "host", "--backend", backend, "--for", "100ms", "--every", "100ms"];

@@ -1,6 +1,6 @@
 use crate::support::{FILES, Place};
 
-/// Names, values and times that break whoever quotes by hand or sorts.
+/// Names, values and times that break quoting by hand and sorting.
 const ROWS: &[(&str, &str, u64)] = &[
     ("b", "1.50e+02", 7),
     ("b", "{ \"a\" : \"x\\\"y\\n\" }", 7),
@@ -71,7 +71,7 @@ fn patterns_grammars_and_times_choose_rows() {
 }
 
 #[test]
-fn what_is_not_there_or_no_exchange_is_refused() {
+fn a_missing_store_or_another_format_is_refused() {
     let place = Place::new();
     place.run(&["--backend", FILES[0], "export"]).refused(1, "there is no history at");
     place.run(&["export", "--output", "table"]).refused(2, "invalid value 'table'");

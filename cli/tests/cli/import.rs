@@ -35,7 +35,7 @@ fn rows_are_stored_in_order_and_letter_for_letter() {
 }
 
 #[test]
-fn what_query_prints_can_be_imported_into_another_backend() {
+fn the_output_of_query_can_be_imported_into_another_backend() {
     let place = Place::new();
     let rows: Vec<_> = (0..10_000).map(|i| ("r", "{\"x\":1}", i / 3)).collect();
     place.import(FILES[0], &rows);
@@ -176,7 +176,7 @@ fn a_row_is_stored_while_the_pipe_stays_open() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"{\"record\":\"a\",\"value\":1,\"stored_at\":1}\n").unwrap();
     let expected: Value = json!({"record": "a", "value": 1, "stored_at": 1});
-    // Each query is a process of its own; the loop ends when the row is there.
+    // Each query is its own process; the loop ends when the row is there.
     loop {
         let run = place.run(&["--backend", FILES[0], "query", "*"]);
         if run.code == Some(0) && !run.out.is_empty() {

@@ -86,7 +86,7 @@ fn a_pattern_may_begin_with_a_dash() {
     query(&place, &["-x*"]).refused(2, "unexpected argument '-x'");
 }
 
-/// Names and values that break whoever quotes by hand.
+/// Names and values that break quoting by hand.
 const HOSTILE: [(&str, &str); 6] = [
     ("a\nb", "\"line\\nbreak\""),
     ("comma, \"quote\"", "{\"k,\":\"\\\"\"}"),
@@ -171,7 +171,7 @@ fn a_row_that_is_no_json_any_more_is_left_out_and_said() {
 }
 
 #[test]
-fn what_is_not_there_is_not_created() {
+fn a_query_creates_no_store() {
     for backend in FILES {
         let place = Place::new();
         for args in [&["query", "*"][..], &["records"], &["cleanup", "--older-than", "1h"]] {

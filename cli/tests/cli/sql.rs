@@ -65,7 +65,7 @@ fn json_functions_and_aggregates_work() {
     assert_eq!(rows(&place, text), expected);
 }
 
-/// Each condition selects what SQLite makes of it over the same rows in a table of its own.
+/// Each condition selects what SQLite selects from a table with the same rows.
 #[test]
 fn every_condition_selects_what_it_does_on_a_table() {
     let place = rooms();
@@ -128,7 +128,7 @@ fn every_condition_selects_what_it_does_on_a_table() {
 }
 
 /// SQLite reads once for each alternative and counts no row twice; rows of one record with the same
-/// time are rows of their own nevertheless.
+/// time are separate rows nevertheless.
 #[test]
 fn alternatives_find_each_row_once() {
     let place = Place::new();

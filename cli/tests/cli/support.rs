@@ -1,4 +1,4 @@
-//! Runs the program in a folder of its own.
+//! Runs the program in its own folder.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;

@@ -50,7 +50,7 @@ fn a_query_is_a_table_that_fits() {
 }
 
 #[test]
-fn a_window_that_is_hardly_meant_is_remarked_on() {
+fn a_window_that_is_probably_a_mistake_is_noted() {
     let place = Place::new();
     place.import(FILES[0], &[("a", "1", 1)]);
     for (args, remark) in [

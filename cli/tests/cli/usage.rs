@@ -1,7 +1,7 @@
 use crate::support::{Place, Run};
 
 #[test]
-fn wrong_usage_exits_with_2_and_says_what_would_do() {
+fn wrong_usage_exits_with_2_and_says_what_to_write() {
     let place = Place::new();
     for (args, text) in [
         (&[][..], "a command is missing; the commands are"),
@@ -88,7 +88,7 @@ fn the_backend_comes_from_the_option_then_the_environment_then_the_default() {
 }
 
 #[test]
-fn a_variable_without_a_text_is_none() {
+fn an_empty_variable_counts_as_unset() {
     let place = Place::new();
     place.write("row", r#"{"record":"a","value":1}"#);
     let run = place.command(&["import", "row"]).env("ANNALS_BACKEND", "").output();

@@ -93,7 +93,7 @@ fn stdout_is_the_protocols_alone() {
 }
 
 #[test]
-fn what_cannot_begin_says_so() {
+fn a_failed_start_is_reported() {
     let place = Place::new();
     place.run(&["mcp", "--backend", "sqlite:none.db"]).refused(1, "there is no history at none.db");
     place.run(&["mcp", "--aimx", "nowhere"]).refused(2, "unix:/path/to.sock");

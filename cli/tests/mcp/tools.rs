@@ -247,7 +247,7 @@ async fn a_server_that_is_away_is_an_error_of_the_tool_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn what_a_backend_fails_with_is_told_without_secrets() {
+async fn an_error_of_the_backend_has_no_secrets() {
     let place = crate::support::Place::new();
     place.import(crate::client::BACKEND, &[("a", "1", 1)]);
     let url = "sqlite:history.db?durability=process";

@@ -33,7 +33,7 @@ fn the_main_job_works_on_a_server() {
     assert_eq!(run.out, format!("{}\n", rows.len()));
 }
 
-fn who_asks_begins_no_history() {
+fn a_query_creates_no_history() {
     let url = server("slip");
     let place = Place::new();
     for args in [&["query", "*"][..], &["records"], &["cleanup", "--older-than", "1h"]] {
@@ -146,7 +146,7 @@ fn the_suite_runs_in_schemas_of_its_own() {
     let place = Place::new();
     let run = place.run(&["conformance", &url, "--filter", "range_"]).ok();
     assert!(run.out.contains(" passed, 0 failed, 0 skipped\n"), "{run:?}");
-    // Whatever option of the backend's: the suite has a connection of its own beside it.
+    // The suite's own connection must ignore the options of the backend.
     let url = format!("{url}&partition_interval=1d&close_timeout=1min&timescale=off");
     let run = place.run(&["conformance", &url, "--filter", "cleanup_3"]).ok();
     assert!(run.out.contains("1 passed, 0 failed, 0 skipped\n"), "{run:?}");
@@ -165,7 +165,7 @@ fn a_server_that_is_not_there_is_said_without_the_password() {
 
 annals_test_postgres::server_tests! {
     sync the_main_job_works_on_a_server,
-    sync who_asks_begins_no_history,
+    sync a_query_creates_no_history,
     sync an_import_keeps_the_text_and_names_the_bad_line,
     sync sql_and_an_export_work_on_a_server,
     sync aggregates_and_the_value_at_a_time_are_those_of_a_file,

@@ -68,7 +68,7 @@ fn a_server_of_3_may_say_why() {
 }
 
 #[test]
-fn what_answers_something_else_is_not_taken_for_the_answer() {
+fn an_answer_to_another_request_is_refused() {
     let event = br#"{"t":"event","sub":"1","seq":1,"data":1}"#;
     assert!(rows(Version::Three, 2, event).unwrap().is_none());
     for (version, frame) in [
