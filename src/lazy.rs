@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Aggregate, Batch, BucketStream, CleanupPlan, Grammar, Guarantees, PersistenceBackend,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Grammar, Guarantees, PersistenceBackend,
     PersistenceError, QueryParams, RecordSummary, Result, RowStream, StoredValue, Swept, Value,
     async_trait,
 };
@@ -67,6 +67,10 @@ impl PersistenceBackend for Lazy {
 
     async fn store_batch(&self, batch: &Batch) -> Result<()> {
         self.opened().await?.store_batch(batch).await
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        self.opened().await?.has_batch(id).await
     }
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::{
-    Aggregate, BackendError, Batch, BucketStream, CleanupPlan, ErrorKind, Grammar, Guarantees,
-    Outcome, PersistenceBackend, PersistenceError, QueryParams, RecordSummary, RowStream,
-    StoredValue, Swept, Value,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
+    Guarantees, Outcome, PersistenceBackend, PersistenceError, QueryParams, RecordSummary,
+    RowStream, StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 
@@ -116,6 +116,10 @@ impl PersistenceBackend for Faulty {
         self.before()?;
         self.inner.store_batch(batch).await?;
         self.after()
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool, PersistenceError> {
+        self.inner.has_batch(id).await
     }
 
     async fn query_stream(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::aggregate::{self, Aggregate, BucketStream};
-use crate::batch::Batch;
+use crate::batch::{Batch, BatchId};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::error::PersistenceError;
 use crate::guarantees::Guarantees;
@@ -110,6 +110,21 @@ pub trait PersistenceBackend: Send + Sync {
             }
         }
         Ok(())
+    }
+
+    /// Whether the batch with this id, or a later one of its writer, is stored. An import that was
+    /// stopped goes on behind the batches that are.
+    ///
+    /// # Errors
+    /// [`Unsupported`](PersistenceError::Unsupported) where
+    /// [`idempotent_batches`](Guarantees::idempotent_batches) is not claimed, or what the engine
+    /// reports.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    async fn has_batch(&self, id: BatchId) -> Result<bool, PersistenceError> {
+        let _ids_are_not_kept = id;
+        Err(PersistenceError::Unsupported("telling whether a batch is stored"))
     }
 
     /// As [`query`](Self::query), fetched page by page while it is read.

@@ -74,6 +74,14 @@ macro_rules! forward_backend {
                 $inner.store_batch(batch).await
             }
 
+            async fn has_batch(
+                &self,
+                id: $crate::BatchId,
+            ) -> ::std::result::Result<bool, $crate::PersistenceError> {
+                let $this = self;
+                $inner.has_batch(id).await
+            }
+
             async fn query_stream(
                 &self,
                 record_pattern: &str,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::aggregate::{self, Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
-use crate::batch::{Batch, Row};
+use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::error::PersistenceError;
 use crate::guarantees::{Durability, Guarantees};
@@ -162,6 +162,11 @@ impl PersistenceBackend for MemoryBackend {
         }
         batch.rows().iter().for_each(|row| history.insert(row));
         Ok(())
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool, PersistenceError> {
+        let history = self.open()?;
+        Ok(history.writers.get(&id.writer).is_some_and(|last| *last >= id.number))
     }
 
     async fn query_stream(

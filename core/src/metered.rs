@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::aggregate::{Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
-use crate::batch::Batch;
+use crate::batch::{Batch, BatchId};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::error::Result;
 use crate::guarantees::Guarantees;
@@ -179,6 +179,13 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
         let mut timer = self.begin("store_batch");
         timer.items = batch.rows().len() as u64;
         let result = self.inner.store_batch(batch).await;
+        timer.note(&result);
+        result
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        let mut timer = self.begin("has_batch");
+        let result = self.inner.has_batch(id).await;
         timer.note(&result);
         result
     }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, BackendError, Batch, BucketStream, CleanupPlan, ErrorKind, Grammar, Guarantees,
-    Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams, RecordSummary,
-    Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
+    Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams,
+    RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
@@ -270,6 +270,14 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         batch.validate(self.0.max_value_bytes)?;
         let batch = batch.clone();
         self.ask("store", |reply| Job::Store(batch, reply)).await
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        self.read(move |view| {
+            let last = view.tables()?.last_batch(id.writer)?;
+            Ok(last.is_some_and(|last| last >= id.number))
+        })
+        .await
     }
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {

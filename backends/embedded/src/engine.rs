@@ -169,6 +169,9 @@ pub trait Tables {
     /// The records that match, in byte order of their names. Some may have no rows.
     fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>>;
 
+    /// The number of the last batch of a writer, if the writer is remembered.
+    fn last_batch(&self, writer: u128) -> Result<Option<u64>>;
+
     /// The numbers of the first and the last block of the head, if it has any.
     fn head_bounds(&self) -> Result<Option<(u64, u64)>>;
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use annals_core::Result;
+use annals_core::{BatchId, Result};
+use tokio_postgres::types::Type;
 
 use crate::config::PostgresConfig;
 use crate::names::NameCache;
-use crate::net::Pools;
+use crate::net::{Pools, int8};
 use crate::schema::Schema;
 
 pub(crate) struct Engine {
@@ -26,6 +27,22 @@ impl Engine {
             names,
             config,
         }
+    }
+
+    /// Whether a batch, or a later one of its writer, is stored. Asks the primary.
+    pub(crate) async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        const OPERATION: &str = "has_batch";
+        self.schema.ready(&self.pools).await?;
+        let session = self.pools.reader(OPERATION).await?;
+        let select = format!(
+            "SELECT 1 FROM {}.writers WHERE writer = $1 AND number >= $2",
+            self.schema.sql.schema
+        );
+        let writer = &id.writer.to_be_bytes()[..];
+        let number = i64::try_from(id.number).unwrap_or(i64::MAX);
+        let found = session.query(&select, &[(&writer, Type::BYTEA), int8(&number)]).await?;
+        session.release();
+        Ok(!found.is_empty())
     }
 
     /// Asks every server that is configured.

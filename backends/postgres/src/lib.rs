@@ -77,7 +77,7 @@ use std::sync::Arc;
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, Batch, BucketStream, CleanupPlan, Durability, Grammar, Guarantees, Pattern,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Grammar, Guarantees, Pattern,
     PersistenceBackend, Query, QueryParams, RecordSummary, Result, Row, RowStream, StoredValue,
     Swept,
 };
@@ -211,6 +211,10 @@ impl PersistenceBackend for PostgresBackend {
     async fn store_batch(&self, batch: &Batch) -> Result<()> {
         batch.validate(self.config().max_value_bytes)?;
         self.worker.write("store_batch", batch.clone()).await
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        self.worker.run_while_wanted(move |engine| async move { engine.has_batch(id).await }).await
     }
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {

@@ -11,7 +11,7 @@ use redb::{
 };
 
 use crate::error::failed;
-use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS};
+use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS, WRITERS};
 
 /// A transaction of either kind, which opens tables for reading.
 pub(crate) trait OpenTable {
@@ -78,6 +78,12 @@ impl<T: OpenTable> Tables for RedbTables<T> {
             }
         }
         Ok(records)
+    }
+
+    fn last_batch(&self, writer: u128) -> Result<Option<u64>> {
+        let last =
+            self.open(WRITERS)?.get(writer).map_err(failed("query"))?.map(|last| last.value().0);
+        Ok(last)
     }
 
     fn head_bounds(&self) -> Result<Option<(u64, u64)>> {

@@ -40,6 +40,15 @@ impl Tables for SqliteTables {
         })
     }
 
+    fn last_batch(&self, writer: u128) -> Result<Option<u64>> {
+        self.query(|connection| {
+            connection
+                .prepare_cached("SELECT number FROM writers WHERE writer = ?1")?
+                .query_row([writer.to_be_bytes()], |row| row.get(0))
+                .optional()
+        })
+    }
+
     fn head_bounds(&self) -> Result<Option<(u64, u64)>> {
         self.query(|connection| {
             // With both in one SELECT, SQLite would visit every row.

@@ -1,183 +1,298 @@
-//! The input, read and parsed on its own thread: reading does not delay Ctrl-C and overlaps with
-//! storing the previous batch.
+//! Opens a file or stdin, decompresses it, and detects its format from the first lines.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, Cursor, IsTerminal, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::Row;
-use tokio::sync::mpsc;
+use clap::ValueEnum;
+use flate2::bufread::MultiGzDecoder;
 
-use super::lines::{Line, Lines};
-use super::row;
-use super::table::{Columns, Record, Splitter, next_record};
-use crate::cli::Exchange;
+use super::lineprotocol;
 use crate::failure::Failure;
-use crate::moment::now_ms;
 use crate::stderr::print_note;
 
 const BUFFER_BYTES: usize = 1 << 20;
-/// The rows, and the bytes of values, at which a batch ends.
-const BATCH_ROWS: usize = 4096;
-const BATCH_BYTES: usize = 4 << 20;
-/// The number of batches that are read ahead.
-const BATCHES_AHEAD: usize = 2;
+/// The number of bytes from which the format is detected.
+const HEAD_BYTES: usize = 64 << 10;
 
-/// A row with the number of its line.
-#[derive(Debug)]
-pub(super) struct Numbered {
-    pub(super) line: u64,
-    pub(super) row: Row,
+/// The format of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// One JSON object a line
+    Ndjson,
+    /// A JSON array of objects, or objects one after the other
+    Json,
+    /// A header, and one line a row; any delimiter
+    Csv,
+    /// CSV with tabs
+    Tsv,
+    /// InfluxDB line protocol
+    Influx,
+    /// Parquet, from a file
+    Parquet,
 }
 
-/// An invalid line and the reason.
-#[derive(Debug)]
-pub(super) struct BadLine {
-    pub(super) line: u64,
-    pub(super) why: String,
-}
-
-/// What the thread reads, in the order of the input.
-#[derive(Debug)]
-pub(super) enum Chunk {
-    /// Rows, and the number of bytes of the input up to their end.
-    Rows(Vec<Numbered>, u64),
-    Bad(BadLine),
-    /// The input cannot be read further.
-    Broken(io::Error),
+impl Format {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "NDJSON",
+            Self::Json => "JSON",
+            Self::Csv | Self::Tsv => "CSV",
+            Self::Influx => "InfluxDB line protocol",
+            Self::Parquet => "Parquet",
+        }
+    }
 }
 
 /// An open input.
 pub(super) struct Input {
-    input: Box<dyn Read + Send>,
-    /// The size in bytes, of a regular file.
+    pub(super) text: BufReader<Box<dyn Read + Send>>,
+    /// The beginning of `text`.
+    pub(super) head: Vec<u8>,
+    pub(super) format: Format,
+    /// `gzip` or `zstd`, if it is compressed.
+    pub(super) compression: Option<&'static str>,
+    /// The size of a regular file, in bytes. Only such a file can be read again.
     pub(super) size: Option<u64>,
+    /// The file itself, for a format that is read from its end.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+    pub(super) file: Option<File>,
+    /// The number of bytes read.
+    pub(super) consumed: Arc<AtomicU64>,
 }
 
 impl Input {
     /// Opens a file, or stdin for `-`.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
+    pub(super) fn open(path: &Path, format: Option<Format>) -> Result<Self, Failure> {
+        let (raw, size, again): (Box<dyn Read + Send>, _, _) = if path == Path::new("-") {
             if io::stdin().is_terminal() {
-                print_note("reading rows from the terminal; Ctrl-D ends the input");
+                print_note("reading rows from the terminal; Ctrl-D ends");
             }
-            return Ok(Self { input: Box::new(io::stdin()), size: None });
-        }
-        let open = || {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            if metadata.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            Ok(Self { input: Box::new(file), size: metadata.is_file().then_some(metadata.len()) })
-        };
-        open().map_err(|error: io::Error| {
-            Failure::Failed(format!("{} cannot be read: {error}", path.display()))
-        })
-    }
-
-    /// Starts the thread. It ends with the input, or when the receiver is dropped.
-    pub(super) fn start(self, form: Exchange) -> Result<mpsc::Receiver<Chunk>, Failure> {
-        let (chunks, received) = mpsc::channel(BATCHES_AHEAD);
-        let work = move || read(self.input, form, &chunks);
-        match std::thread::Builder::new().name("import".to_owned()).spawn(work) {
-            Ok(_detached) => Ok(received),
-            Err(error) => Err(Failure::Failed(format!("a thread cannot be started: {error}"))),
-        }
-    }
-}
-
-/// The result of one line, or of the lines of one CSV record: a row, nothing, or why it is invalid.
-/// `None` is the end.
-type Parsed = Option<Result<Option<Row>, String>>;
-
-/// Turns lines into rows.
-enum Reader {
-    Ndjson,
-    /// The columns are `None` until the header is read.
-    Csv(Splitter, Option<Columns>),
-}
-
-impl Reader {
-    fn next<R: io::BufRead>(&mut self, lines: &mut Lines<R>, now: u64) -> io::Result<Parsed> {
-        let too_long = || Err("it is longer than the longest possible row".to_owned());
-        let Self::Csv(splitter, columns) = self else {
-            return Ok(lines.next()?.map(|line| match line {
-                Line::Whole(line) => row::parse(line, now),
-                Line::TooLong => too_long(),
-            }));
-        };
-        let record = next_record(lines)?;
-        Ok(match (record, columns.as_ref()) {
-            (None, _) => None,
-            (Some(Record::TooLong), _) => Some(too_long()),
-            (Some(Record::Open), _) => Some(Err("a quote is not closed".to_owned())),
-            (Some(Record::Whole(record)), Some(columns)) => {
-                Some(columns.parse(&record, splitter, now))
-            }
-            (Some(Record::Whole(header)), None) => {
-                // Without a header no record can be read.
-                let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-                *columns = Some(Columns::new(&header, splitter).map_err(invalid)?);
-                Some(Ok(None))
-            }
-        })
-    }
-}
-
-fn read(input: Box<dyn Read + Send>, form: Exchange, chunks: &mpsc::Sender<Chunk>) {
-    let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, input));
-    let mut reader = match form {
-        Exchange::Ndjson => Reader::Ndjson,
-        Exchange::Csv => Reader::Csv(Splitter::new(), None),
-    };
-    let mut rows = Vec::new();
-    let mut value_bytes = 0;
-    let mut now = 0;
-    loop {
-        // Rows without a time keep their order if the wall clock steps back.
-        now = now_ms().max(now);
-        let parsed = match reader.next(&mut lines, now) {
-            Ok(Some(parsed)) => parsed,
-            Ok(None) => {
-                send_rows(chunks, rows, lines.bytes());
-                return;
-            }
-            Err(error) => {
-                send_rows(chunks, rows, lines.bytes());
-                let _receiver_gone = chunks.blocking_send(Chunk::Broken(error));
-                return;
-            }
-        };
-        let line = lines.number();
-        match parsed {
-            Ok(Some(row)) => {
-                value_bytes += row.value.len();
-                rows.push(Numbered { line, row });
-            }
-            Ok(None) => {}
-            Err(why) => {
-                let bad = Chunk::Bad(BadLine { line, why });
-                let sent = send_rows(chunks, std::mem::take(&mut rows), lines.bytes());
-                value_bytes = 0;
-                if !sent || chunks.blocking_send(bad).is_err() {
-                    return;
+            (Box::new(io::stdin()), None, None)
+        } else {
+            let open = || {
+                let file = File::open(path)?;
+                let metadata = file.metadata()?;
+                if metadata.is_dir() {
+                    return Err(io::ErrorKind::IsADirectory.into());
                 }
+                let size = metadata.is_file().then_some(metadata.len());
+                let again = file.try_clone().ok().filter(|_| size.is_some());
+                Ok((Box::new(file) as Box<_>, size, again))
+            };
+            open().map_err(|error: io::Error| cannot_read(path, &error))?
+        };
+        let input = Self::look_at(raw, path, size, format)
+            .map(|input| Self { file: again.filter(|_| input.compression.is_none()), ..input });
+        input.map_err(|refusal| match refusal {
+            Refusal::Io(error) => cannot_read(path, &error),
+            Refusal::Format(why) => Failure::Failed(format!("{}: {why}", shown(path))),
+        })
+    }
+
+    fn look_at(
+        raw: Box<dyn Read + Send>,
+        path: &Path,
+        size: Option<u64>,
+        format: Option<Format>,
+    ) -> Result<Self, Refusal> {
+        let consumed = Arc::new(AtomicU64::new(0));
+        let counting = Counting { input: raw, consumed: consumed.clone() };
+        let mut raw = BufReader::with_capacity(BUFFER_BYTES, counting);
+        let magic = raw.fill_buf()?;
+        let (plain, compression): (Box<dyn Read + Send>, _) = match magic {
+            [0x1f, 0x8b, ..] => (Box::new(MultiGzDecoder::new(raw)), Some("gzip")),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                (Box::new(zstd::Decoder::with_buffer(raw)?), Some("zstd"))
             }
+            _ => (Box::new(raw), None),
+        };
+        let mut text = BufReader::with_capacity(BUFFER_BYTES, plain);
+        let head = head_of(&mut text)?;
+        if let Some(why) = foreign(&head).filter(|_| !head.starts_with(b"PAR1")) {
+            return Err(Refusal::Format(why.to_owned()));
         }
-        // A batch is sent when it is full, and when the next line is not there yet: slow input is
-        // stored as it arrives.
-        let full = rows.len() >= BATCH_ROWS || value_bytes >= BATCH_BYTES;
-        if full || !lines.has_line_at_hand() {
-            value_bytes = 0;
-            if !send_rows(chunks, std::mem::take(&mut rows), lines.bytes()) {
-                return;
-            }
+        let format = format.unwrap_or_else(|| detect(&head, path));
+        let again: Box<dyn Read + Send> = Box::new(Cursor::new(head.clone()).chain(text));
+        let text = BufReader::with_capacity(BUFFER_BYTES, again);
+        Ok(Self { text, head, format, compression, size, file: None, consumed })
+    }
+
+    /// The format and the compression, for messages.
+    pub(super) fn describe(&self) -> String {
+        let compression = self.compression.map_or(String::new(), |name| format!(" ({name})"));
+        format!("{}{compression}", self.format.name())
+    }
+
+    /// The byte that ends a line: some old programs write CR alone.
+    pub(super) fn line_end(&self) -> u8 {
+        match self.head.contains(&b'\n') || !self.head.contains(&b'\r') {
+            true => b'\n',
+            false => b'\r',
         }
     }
 }
 
-/// Whether the receiver is still there.
-fn send_rows(chunks: &mpsc::Sender<Chunk>, rows: Vec<Numbered>, bytes: u64) -> bool {
-    rows.is_empty() || chunks.blocking_send(Chunk::Rows(rows, bytes)).is_ok()
+enum Refusal {
+    Io(io::Error),
+    Format(String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("{} cannot be read: {error}", shown(path)))
+}
+
+fn shown(path: &Path) -> String {
+    match path == Path::new("-") {
+        true => "the input".to_owned(),
+        false => path.display().to_string(),
+    }
+}
+
+/// Reads the first lines, waiting for one of them only.
+fn head_of(text: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while head.len() < HEAD_BYTES && !has_content_line(&head) {
+        let available = match text.fill_buf() {
+            Ok(available) => available,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if available.is_empty() {
+            break;
+        }
+        let used = available.len().min(HEAD_BYTES - head.len());
+        head.extend_from_slice(&available[..used]);
+        text.consume(used);
+    }
+    Ok(head)
+}
+
+/// Whether there is a complete line that is neither blank nor a comment.
+fn has_content_line(head: &[u8]) -> bool {
+    let Some(end) = head.iter().rposition(|byte| *byte == b'\n') else { return false };
+    first_line(&head[..end]).is_some()
+}
+
+fn first_line(head: &[u8]) -> Option<&[u8]> {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let lines = head.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
+    lines.into_iter().find(|line| !line.is_empty() && !line.starts_with(b"#"))
+}
+
+/// Explains why an input is not readable text, and how to convert it.
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    Some(match head {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            "it is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 FILE | annals import"
+        }
+        [b'P', b'K', 3, 4, ..] => {
+            "it is a ZIP archive or a spreadsheet (XLSX); save it as CSV, or unpack it first"
+        }
+        [b'B', b'Z', b'h', ..] => "it is bzip2; unpack it first: bzcat FILE | annals import",
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
+            "it is xz; unpack it first: xzcat FILE | annals import"
+        }
+        head if head.starts_with(b"SQLite format 3\0") => {
+            "it is a SQLite database: open annals' own with --backend sqlite:FILE, and take rows \
+             out of another with sqlite3 -csv -header FILE 'SELECT …' | annals import"
+        }
+        // A single NUL may be part of a mistake; in UTF-16 every other byte is one.
+        head if head.iter().filter(|byte| **byte == 0).count() > head.len() / 4 => {
+            "it is no text in UTF-8 (binary, or UTF-16 without a mark: iconv -f UTF-16LE -t UTF-8)"
+        }
+        _ => return None,
+    })
+}
+
+/// Detects the format from the first line and the name of the file.
+fn detect(head: &[u8], path: &Path) -> Format {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    let line = first_line(head).unwrap_or_default();
+    if head.starts_with(b"PAR1") {
+        return Format::Parquet;
+    }
+    match line.first() {
+        Some(b'[') => return Format::Json,
+        // An object over several lines is not NDJSON.
+        Some(b'{') => {
+            let whole = head.trim_ascii_end().len() == line.len();
+            let error = serde_json::from_slice::<serde::de::IgnoredAny>(line).err();
+            return match error {
+                Some(error) if error.is_eof() && !whole => Format::Json,
+                _ => Format::Ndjson,
+            };
+        }
+        _ => {}
+    }
+    if stem.ends_with(".tsv") {
+        Format::Tsv
+    } else if stem.ends_with(".csv") {
+        Format::Csv
+    } else if lineprotocol::is_line(line) {
+        Format::Influx
+    } else if line.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|'))
+        || line.starts_with(b"sep=")
+    {
+        Format::Csv
+    } else {
+        Format::Ndjson
+    }
+}
+
+/// Counts the bytes that are read.
+struct Counting<R> {
+    input: R,
+    consumed: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.consumed.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_found_by_the_first_line() {
+        let of = |head: &str| detect(head.as_bytes(), Path::new("-"));
+        assert_eq!(of("{\"record\":\"a\",\"value\":1}\n"), Format::Ndjson);
+        assert_eq!(of("{\"record\":\"a\""), Format::Ndjson);
+        assert_eq!(of("{\n  \"record\": \"a\"\n}\n"), Format::Json);
+        assert_eq!(of("\u{feff}\n [{}]"), Format::Json);
+        assert_eq!(of("record,value\n"), Format::Csv);
+        assert_eq!(of("sep=;\r\n"), Format::Csv);
+        assert_eq!(of("# a comment\ncpu,host=a usage=1.5 1740081234567000000\n"), Format::Influx);
+        assert_eq!(of("a\tb\n"), Format::Csv);
+        assert_eq!(of("nonsense\n"), Format::Ndjson);
+        assert_eq!(detect(b"only", Path::new("x/A.CSV.gz")), Format::Csv);
+        assert_eq!(detect(b"only", Path::new("a.tsv")), Format::Tsv);
+    }
+
+    #[test]
+    fn what_is_no_text_says_what_it_is() {
+        for (head, words) in [
+            (&b"\xff\xfeh\0"[..], "UTF-16"),
+            (b"PK\x03\x04", "spreadsheet"),
+            (b"SQLite format 3\0", "SQLite"),
+            (b"h\0e\0l\0l\0o\0", "UTF-16LE"),
+        ] {
+            assert!(foreign(head).unwrap().contains(words));
+        }
+        assert_eq!(foreign("{\"record\":\"grüße\"}".as_bytes()), None);
+    }
 }

@@ -12,8 +12,11 @@ pub(super) struct Lines<R> {
     input: R,
     line: Vec<u8>,
     number: u64,
-    bytes: u64,
     limit: usize,
+    /// The byte that ends a line.
+    end: u8,
+    /// Whether the last line had its end.
+    ended: bool,
 }
 
 /// One line without its end.
@@ -24,21 +27,23 @@ pub(super) enum Line<'a> {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, bytes: 0, limit: MAX_LINE_BYTES }
+    pub(super) fn new(input: R, end: u8) -> Self {
+        let (line, limit) = (Vec::new(), MAX_LINE_BYTES);
+        Self { input, line, number: 0, limit, end, ended: true }
     }
 
-    /// The number of the last line read, starting with 1.
+    /// Whether the line read last had its end.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The number of the line read last, from 1 on.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The number of bytes read, line ends included.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The next line. The last one needs no end. A byte order mark before the first line is skipped.
+    /// The next line; the last one needs no end. A byte order mark before the first line is
+    /// passed over.
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let (mut read_any, mut too_long) = (false, false);
@@ -48,18 +53,18 @@ impl<R: BufRead> Lines<R> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let end = available.iter().position(|byte| *byte == b'\n');
-            let chunk = &available[..end.unwrap_or(available.len())];
+            let end = available.iter().position(|byte| *byte == self.end);
+            let piece = &available[..end.unwrap_or(available.len())];
             read_any |= !available.is_empty();
-            too_long |= chunk.len() > self.limit - self.line.len();
+            too_long |= piece.len() > self.limit - self.line.len();
             if !too_long {
-                self.line.extend_from_slice(chunk);
+                self.line.extend_from_slice(piece);
             }
-            let used = chunk.len() + usize::from(end.is_some());
-            let ended = end.is_some() || available.is_empty();
+            let used = piece.len() + usize::from(end.is_some());
+            let done = end.is_some() || available.is_empty();
+            self.ended = end.is_some();
             self.input.consume(used);
-            self.bytes += used as u64;
-            if ended {
+            if done {
                 break;
             }
         }
@@ -77,9 +82,9 @@ impl<R: BufRead> Lines<R> {
 }
 
 impl<R: io::Read> Lines<io::BufReader<R>> {
-    /// Whether a whole line is buffered, so that reading it does not wait.
+    /// Whether a whole line is at hand, so that reading it waits for nobody.
     pub(super) fn has_line_at_hand(&self) -> bool {
-        self.input.buffer().contains(&b'\n')
+        self.input.buffer().contains(&self.end)
     }
 }
 
@@ -88,8 +93,8 @@ mod tests {
     use super::*;
 
     fn lines(input: &[u8], limit: usize) -> Vec<(u64, Option<String>)> {
-        // A buffer smaller than the lines, so that they arrive in chunks.
-        let mut lines = Lines::new(io::BufReader::with_capacity(3, input));
+        // A buffer smaller than the lines, so that they arrive in pieces.
+        let mut lines = Lines::new(io::BufReader::with_capacity(3, input), b'\n');
         lines.limit = limit;
         let mut found = Vec::new();
         while let Some(line) = lines.next().unwrap() {
@@ -99,7 +104,6 @@ mod tests {
             };
             found.push((lines.number(), line));
         }
-        assert_eq!(lines.bytes(), input.len() as u64);
         found
     }
 
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped_at_the_beginning_only() {
+    fn a_mark_is_passed_over_at_the_beginning_only() {
         let input = "\u{feff}a\n\u{feff}b".as_bytes();
         assert_eq!(lines(input, 9), [whole(1, "a"), whole(2, "\u{feff}b")]);
     }

@@ -1,93 +1,106 @@
-//! `annals import`: rows from NDJSON or CSV.
+//! `annals import`: stores the rows of files.
+//!
+//! An input is opened and decompressed ([`input`]), parsed into entries ([`csv`], [`json`],
+//! [`lineprotocol`]), converted to rows and cut into batches on a separate thread ([`read`]), and
+//! stored batch by batch ([`sink`]). The id of a batch is the digest of what was read up to its end,
+//! so an import that was stopped continues without storing a row twice.
 
+mod csv;
+mod entry;
 mod input;
+mod json;
+mod lineprotocol;
 mod lines;
+mod options;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod progress;
-mod row;
+mod read;
 mod sink;
-mod table;
+mod time;
+mod value;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::{Outcome, PersistenceBackend, PersistenceError};
-use clap::Parser;
+use annals::{Outcome, PersistenceBackend, PersistenceError, Row};
 use tokio::sync::mpsc;
 
-use crate::cli::Exchange;
 use crate::failure::{Failure, stop_at_once};
+use crate::moment::to_the_ms;
 use crate::output::counted;
 use crate::signals::Signals;
-use crate::stderr::print_error;
+use crate::stderr::{print_error, print_note};
 use crate::store;
-use input::{BadLine, Chunk, Input, Numbered};
+use input::Input;
+pub(crate) use options::Args;
 use progress::Progress;
-use sink::{Refusal, Sink};
+use read::{BadLine, Numbered, Piece, RowBatch};
+use sink::{Ids, Refusal, Sink};
 
-/// The number of skipped lines that are reported one by one. The rest is counted.
-const LINES_REPORTED: u64 = 10;
-
-/// Store rows from a file of NDJSON or CSV
-///
-/// Each line is an object with the members `record` (the name), `value` (any JSON, kept byte for
-/// byte) and optionally `stored_at` (Unix milliseconds, by default now), and no others. In CSV the
-/// first line names the columns, in any order, and a value is its JSON text. `annals export` and
-/// `annals query` print this format. Rows are stored in the order of the lines.
-#[derive(Debug, Parser)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Args {
-    /// The file to read; - is stdin
-    #[arg(default_value = "-", hide_default_value = true, value_name = "FILE")]
-    file: PathBuf,
-
-    /// The format of the input [default: csv for a file *.csv, ndjson otherwise]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    input: Option<Exchange>,
-
-    /// Skip lines that cannot be stored, and print how many
-    #[arg(long)]
-    skip_invalid: bool,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  annals import history.ndjson
-  annals export --output csv | annals --backend redb:b.redb import --input csv
-  annals --backend redb:b.redb import --skip-invalid old.csv
-  echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
-
-A line that cannot be stored ends the import with its number, the reason and exit code 1. The rows \
-before it are stored, those after it are not. With --skip-invalid the exit code is 1 only if no line \
-was stored. Blank lines, CRLF and a byte order mark are accepted. Importing a file twice stores its \
-rows twice.";
-
-/// An import under way.
-struct Import {
-    sink: Sink,
-    progress: Progress,
-    form: Exchange,
-    skip_invalid: bool,
-    skipped: u64,
-    interrupted: bool,
-}
+/// The number of left-out lines that are reported one by one.
+const LINES_SAID: u64 = 10;
+/// The number of rows that a dry run shows.
+const ROWS_SHOWN: u64 = 5;
+/// The most rows, and bytes of values, of `--atomic`.
+const ATOMIC_ROWS: usize = 1_000_000;
+const ATOMIC_BYTES: usize = 256 << 20;
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    // Before the store, so that a misspelt file name creates no store.
-    let input = Input::open(&args.file)?;
-    let is_csv = args.file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
-    let by_name = if is_csv { Exchange::Csv } else { Exchange::Ndjson };
-    let form = args.input.unwrap_or(by_name);
+    // Before the store, so that a misspelt file name does not create one.
+    let input = Input::open(&args.file, args.input)?;
+    let (size, consumed) = (input.size, input.consumed.clone());
+    let plan = args.plan(&input)?;
+    let ids = args.ids(&input);
+    let unit = args.unit(&input);
+    let announce = args.announces(&input);
     let mut signals = Signals::listen()?;
-    let store = store::open(backend).await?;
+    let pieces = read::start(input, plan)?;
     let mut import = Import {
-        sink: Sink::new(store.clone()),
-        progress: Progress::new(input.size),
-        form,
+        target: Target::Nothing,
+        progress: Progress::new(size),
+        consumed,
+        unit,
+        is_file: size.is_some(),
+        announce,
         skip_invalid: args.skip_invalid,
-        skipped: 0,
+        left_out: 0,
+        empty: 0,
+        remarks: Vec::new(),
         interrupted: false,
     };
-    let result = import.pump(input.start(form)?, &mut signals).await;
+    if args.dry_run {
+        import.target = Target::Dry(Dry::default());
+        let result = import.pump(pieces, &mut signals).await;
+        import.progress.clear();
+        return result.and_then(|()| import.sum_up());
+    }
+    let store = store::open(backend).await?;
+    let guarantees = store.guarantees();
+    if args.atomic && !guarantees.atomic_batches {
+        return Err(Failure::Usage(
+            "this backend cannot store a batch as a whole; leave --atomic out".to_owned(),
+        ));
+    }
+    if args.resume && !guarantees.idempotent_batches {
+        return Err(Failure::Usage(
+            "this backend does not know what it has stored already; leave --resume out".to_owned(),
+        ));
+    }
+    let ids = match guarantees.idempotent_batches {
+        true => ids,
+        false => Ids::Random { writer: 0, batches: 0 },
+    };
+    let sink = Sink::new(store.clone(), ids, args.skip_invalid);
+    import.target = match args.atomic {
+        true => Target::Whole(sink, RowBatch::default(), 0),
+        false => Target::Store(sink),
+    };
+    let mut result = import.pump(pieces, &mut signals).await;
+    if result.is_ok() {
+        result = import.store_whole(&mut signals).await;
+    }
     import.progress.clear();
     let closed = store.close().await;
     result?;
@@ -95,141 +108,303 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     import.sum_up()
 }
 
+/// The destination of rows.
+enum Target {
+    Nothing,
+    Store(Sink),
+    /// All rows in one batch at the end, and the bytes of their values.
+    Whole(Sink, RowBatch, usize),
+    Dry(Dry),
+}
+
+/// The summary of a dry run.
+#[derive(Default)]
+struct Dry {
+    rows: u64,
+    records: std::collections::BTreeSet<String>,
+    first: Option<u64>,
+    last: Option<u64>,
+}
+
+/// A running import.
+struct Import {
+    target: Target,
+    progress: Progress,
+    consumed: Arc<AtomicU64>,
+    /// `line`, `object` or `row`.
+    unit: &'static str,
+    is_file: bool,
+    /// Whether to describe the input.
+    announce: bool,
+    skip_invalid: bool,
+    left_out: u64,
+    empty: u64,
+    remarks: Vec<String>,
+    interrupted: bool,
+}
+
 impl Import {
     async fn pump(
         &mut self,
-        mut chunks: mpsc::Receiver<Chunk>,
+        mut pieces: mpsc::Receiver<Piece>,
         signals: &mut Signals,
     ) -> Result<(), Failure> {
         loop {
-            let chunk = tokio::select! {
+            let piece = tokio::select! {
                 biased;
                 () = signals.next() => return Err(self.stopped()),
-                chunk = chunks.recv() => chunk,
+                piece = pieces.recv() => piece,
             };
-            match chunk {
+            match piece {
                 None => return Ok(()),
-                Some(Chunk::Rows(rows, bytes)) => {
-                    self.store(rows, signals).await?;
-                    self.progress.at(bytes, self.sink.stored);
+                Some(Piece::Batch(batch)) => self.take(batch, signals).await?,
+                Some(Piece::Found(found)) if self.announce => {
+                    print_note(&format!("reading {found}"))
                 }
-                Some(Chunk::Bad(bad)) => self.skip_or_fail(bad)?,
-                Some(Chunk::Broken(error)) => {
+                Some(Piece::Found(_)) => {}
+                Some(Piece::Remarks(remarks)) => self.remarks = remarks,
+                Some(Piece::Broken(error)) => {
                     return Err(Failure::Failed(format!(
-                        "the input cannot be read further: {error}; {}",
-                        self.before()
+                        "the input cannot be read: {error}; {}",
+                        self.so_far()
                     )));
                 }
             }
+            self.progress.at(self.consumed.load(Ordering::Relaxed), self.rows());
             if self.interrupted {
                 return Err(self.stopped());
             }
         }
     }
 
-    /// Stores rows. A first Ctrl-C waits for the current batch, so that the count is exact; a second
-    /// one does not.
-    async fn store(
-        &mut self,
-        mut rows: Vec<Numbered>,
-        signals: &mut Signals,
-    ) -> Result<(), Failure> {
-        while !rows.is_empty() {
-            let stored_before = self.sink.stored;
-            let result = {
-                let mut storing = std::pin::pin!(self.sink.store(&rows));
-                loop {
-                    tokio::select! {
-                        biased;
-                        result = &mut storing => break result,
-                        () = signals.next() => {
-                            if self.interrupted {
-                                stop_at_once(&format!(
-                                    "stopped without waiting; {} certainly stored, the next {} possibly",
-                                    counted(stored_before, "row"),
-                                    rows.len()
-                                ));
-                            }
-                            print_error(
-                                "waiting for the current batch; press Ctrl-C again to stop without waiting",
-                            );
-                            self.interrupted = true;
-                        }
+    async fn take(&mut self, batch: RowBatch, signals: &mut Signals) -> Result<(), Failure> {
+        self.empty += batch.empty;
+        match &mut self.target {
+            Target::Nothing => Ok(()),
+            Target::Dry(dry) => {
+                let RowBatch { rows, bad, .. } = batch;
+                for Numbered { row, .. } in rows {
+                    dry.see(&row)?;
+                }
+                match bad.into_iter().map(|(_, bad)| bad) {
+                    mut bad if !self.skip_invalid => {
+                        bad.next().map_or(Ok(()), |bad| Err(self.refused(&bad)))
+                    }
+                    bad => {
+                        bad.for_each(|bad| self.leave_out(&bad));
+                        Ok(())
                     }
                 }
-            };
-            match result {
-                Ok(()) => return Ok(()),
-                Err((processed, Refusal::Row(bad))) => {
-                    self.skip_or_fail(bad)?;
-                    rows.drain(..processed);
+            }
+            Target::Whole(_, whole, bytes) => {
+                *bytes += batch.rows.iter().map(|row| row.row.value.len()).sum::<usize>();
+                let before = whole.rows.len();
+                whole.rows.extend(batch.rows);
+                whole.marks = batch.marks.into_iter().map(|(end, d)| (before + end, d)).collect();
+                whole.bad.extend(batch.bad.into_iter().map(|(end, bad)| (before + end, bad)));
+                if whole.rows.len() > ATOMIC_ROWS || *bytes > ATOMIC_BYTES {
+                    return Err(Failure::Failed(format!(
+                        "the input is too large for --atomic, which takes {ATOMIC_ROWS} rows and \
+                         {} MiB of values; nothing is stored",
+                        ATOMIC_BYTES >> 20
+                    )));
                 }
-                Err((_, Refusal::Store(error))) => return Err(self.failed(&error)),
+                match whole.bad.first() {
+                    Some((_, bad)) if !self.skip_invalid => Err(Failure::Failed(format!(
+                        "{} {} cannot be stored: {}; nothing is stored",
+                        self.unit, bad.line, bad.why
+                    ))),
+                    _ => Ok(()),
+                }
+            }
+            Target::Store(_) => self.store(batch, signals).await,
+        }
+    }
+
+    /// Stores the rows collected for `--atomic`.
+    async fn store_whole(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.target, Target::Nothing) {
+            Target::Whole(sink, whole, _) => {
+                self.target = Target::Store(sink);
+                self.store(whole, signals).await
+            }
+            other => {
+                self.target = other;
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    /// Ends the import at an invalid line, or skips it.
-    fn skip_or_fail(&mut self, bad: BadLine) -> Result<(), Failure> {
-        let BadLine { line, why } = bad;
-        if !self.skip_invalid {
-            let from_there = match self.form {
-                Exchange::Ndjson => {
-                    format!("(tail -n +{line} FILE, into the same command)")
+    /// Stores a batch. A first Ctrl-C waits for it, to keep the count right; a second one does not.
+    async fn store(&mut self, batch: RowBatch, signals: &mut Signals) -> Result<(), Failure> {
+        let Target::Store(sink) = &mut self.target else { return Ok(()) };
+        let (stored_before, rows) = (sink.stored, batch.rows.len());
+        let result = {
+            let mut storing = std::pin::pin!(sink.store(batch));
+            loop {
+                tokio::select! {
+                    biased;
+                    result = &mut storing => break result,
+                    () = signals.next() => {
+                        if self.interrupted {
+                            stop_at_once(&format!(
+                                "stopped at once; {} stored for certain, the next {rows} perhaps",
+                                counted(stored_before, "row"),
+                            ));
+                        }
+                        print_error("waiting for the batch on its way; Ctrl-C again does not wait");
+                        self.interrupted = true;
+                    }
                 }
-                Exchange::Csv => "(without the lines before it, except the header)".to_owned(),
-            };
-            return Err(Failure::Failed(format!(
-                "line {line} cannot be stored: {why}; {}; correct the line and continue from it \
-                 {from_there}, or skip such lines with --skip-invalid",
-                self.before()
-            )));
+            }
+        };
+        for bad in std::mem::take(&mut sink.left_out) {
+            self.leave_out(&bad);
         }
-        self.skipped += 1;
-        if self.skipped <= LINES_REPORTED {
-            print_error(&format!("line {line} is skipped: {why}"));
+        match result {
+            Ok(()) => Ok(()),
+            Err(Refusal::Line(bad)) => Err(self.refused(&bad)),
+            Err(Refusal::Known) => Err(Failure::Failed(
+                "this file was imported before; --resume stores what is missing of it, and --again \
+                 stores its rows a second time; nothing is stored"
+                    .to_owned(),
+            )),
+            Err(Refusal::Store(error)) => Err(self.failed(&error)),
         }
-        if self.skipped == LINES_REPORTED {
-            print_error("further skipped lines are counted, not listed");
-        }
-        Ok(())
     }
 
-    fn before(&self) -> String {
-        match self.sink.stored {
-            0 => "nothing is stored".to_owned(),
-            1 => "the 1 row before it is stored".to_owned(),
-            stored => format!("the {stored} rows before it are stored"),
+    fn refused(&self, BadLine { line, why }: &BadLine) -> Failure {
+        let unit = self.unit;
+        let go_on = match (&self.target, self.is_file) {
+            (Target::Dry(_), _) => format!("correct the {unit}"),
+            (_, true) => format!(
+                "correct the {unit} and run the same command with --resume, or skip such {unit}s \
+                 with --resume --skip-invalid"
+            ),
+            (_, false) => format!(
+                "correct the {unit} and go on from {unit} {line} (of CSV, keep the header), or \
+                 skip such {unit}s with --skip-invalid"
+            ),
+        };
+        Failure::Failed(format!(
+            "{unit} {line} cannot be stored: {why}; {}; {go_on}",
+            self.so_far()
+        ))
+    }
+
+    fn leave_out(&mut self, BadLine { line, why }: &BadLine) {
+        self.left_out += 1;
+        let unit = self.unit;
+        if self.left_out <= LINES_SAID {
+            print_error(&format!("{unit} {line} is skipped: {why}"));
+        }
+        if self.left_out == LINES_SAID {
+            print_error(&format!("further skipped {unit}s are counted, not listed"));
+        }
+    }
+
+    /// The number of rows stored, or seen by a dry run.
+    fn rows(&self) -> u64 {
+        match &self.target {
+            Target::Nothing => 0,
+            Target::Store(sink) => sink.stored + sink.there,
+            Target::Whole(_, whole, _) => whole.rows.len() as u64,
+            Target::Dry(dry) => dry.rows,
+        }
+    }
+
+    fn so_far(&self) -> String {
+        match (&self.target, self.rows()) {
+            (Target::Dry(_) | Target::Whole(..) | Target::Nothing, _) | (_, 0) => {
+                "nothing is stored".to_owned()
+            }
+            (_, 1) => "the 1 row before it is stored".to_owned(),
+            (_, rows) => format!("the {rows} rows before it are stored"),
         }
     }
 
     fn failed(&self, error: &PersistenceError) -> Failure {
-        let stored = counted(self.sink.stored, "row");
+        let stored = counted(self.rows(), "row");
+        let go_on = match self.is_file {
+            true => "; run the same command with --resume to go on",
+            false => "",
+        };
         Failure::Failed(match error.outcome() {
-            Outcome::NotApplied => format!("{error}; {stored} stored before it failed"),
+            Outcome::NotApplied => format!("{error}; {stored} stored before it failed{go_on}"),
             _ => {
-                format!("{error}; {stored} certainly stored, the batch after them possibly")
+                format!("{error}; {stored} stored for certain, the batch after them perhaps{go_on}")
             }
         })
     }
 
     fn stopped(&self) -> Failure {
-        Failure::Interrupted(format!("stopped; {} stored", counted(self.sink.stored, "row")))
+        let go_on = match self.is_file {
+            true => "; run the same command with --resume to go on",
+            false => "",
+        };
+        Failure::Interrupted(format!("stopped; {} stored{go_on}", counted(self.rows(), "row")))
     }
 
     fn sum_up(&self) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        let stored = counted(self.sink.stored, "row");
-        match self.skipped {
-            0 => writeln!(out, "{stored} stored"),
-            skipped => writeln!(out, "{stored} stored, {} skipped", counted(skipped, "line")),
+        self.remarks.iter().for_each(|remark| print_note(remark));
+        let mut parts = Vec::new();
+        match &self.target {
+            Target::Store(sink) => {
+                parts.push(format!("{} stored", counted(sink.stored, "row")));
+                if sink.there > 0 {
+                    parts.push(format!("{} already there", sink.there));
+                }
+            }
+            Target::Dry(dry) => parts.push(dry.describe()),
+            Target::Nothing | Target::Whole(..) => {}
         }
-        .and_then(|()| out.flush())
-        .map_err(Failure::Output)?;
-        match (self.sink.stored, self.skipped) {
-            (0, 1..) => Err(Failure::Failed("no line was stored".to_owned())),
+        if self.left_out > 0 {
+            parts.push(format!("{} skipped", counted(self.left_out, self.unit)));
+        }
+        if self.empty > 0 {
+            parts.push(format!("{} skipped", counted(self.empty, "empty cell")));
+        }
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", parts.join(", "))
+            .and_then(|()| out.flush())
+            .map_err(Failure::Output)?;
+        match (self.rows(), self.left_out) {
+            (0, 1..) => Err(Failure::Failed(format!("no {} was stored", self.unit))),
             _ => Ok(()),
         }
+    }
+}
+
+impl Dry {
+    /// Counts a row, and prints the first ones as they would be stored.
+    fn see(&mut self, row: &Row) -> Result<(), Failure> {
+        self.rows += 1;
+        self.first = Some(self.first.unwrap_or(u64::MAX).min(row.stored_at));
+        self.last = Some(self.last.unwrap_or(0).max(row.stored_at));
+        if !self.records.contains(row.record.as_str()) {
+            self.records.insert(row.record.as_str().to_owned());
+        }
+        if self.rows > ROWS_SHOWN {
+            return Ok(());
+        }
+        let record = serde_json::to_string(row.record.as_str()).unwrap_or_default();
+        let line = format!(
+            "{{\"record\":{record},\"value\":{},\"stored_at\":{}}}",
+            row.value.as_str(),
+            row.stored_at
+        );
+        writeln!(io::stdout().lock(), "{line}").map_err(Failure::Output)
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!(
+            "{} of {} would be stored",
+            counted(self.rows, "row"),
+            counted(self.records.len() as u64, "record")
+        );
+        if let (Some(first), Some(last)) = (self.first, self.last) {
+            text.push_str(&format!(", from {} to {}", to_the_ms(first), to_the_ms(last)));
+        }
+        text
     }
 }

@@ -27,12 +27,12 @@ fn an_import_of_an_export_is_the_same_history() {
             // The ending says which form it is.
             let file = format!("history.{form}");
             place.write(&file, &exported);
-            let run = place.run(&["--backend", to, "import", &file]).ok();
+            let run = place.run(&["--backend", to, "import", &file]).noted();
             assert_eq!(run.out, format!("{} rows stored\n", ROWS.len()));
             assert_eq!(export(&place, to, &["--output", form]), exported);
             assert_eq!(place.rows(to), place.rows(from));
             let piped = ["--backend", "memory:", "import", "--input", form];
-            let run = place.run_with_input(&piped, &exported).ok();
+            let run = place.run_with_input(&piped, &exported).noted();
             assert_eq!(run.out, format!("{} rows stored\n", ROWS.len()));
         }
     }

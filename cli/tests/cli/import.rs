@@ -20,7 +20,7 @@ fn rows_are_stored_in_order_and_letter_for_letter() {
             "{\"stored_at\":7,\"value\":{ \"a\" : null },\"record\":\"b\"}\n",
             "{\"record\":\"a\\n\",\"value\":\"\\u00e9\",\"stored_at\":9223372036854775807}",
         );
-        let run = import(&place, backend, &[], input).ok();
+        let run = import(&place, backend, &[], input).noted();
         assert_eq!(run.out, "3 rows stored\n");
         let listed = place.run(&["--backend", backend, "query", "*", "--oldest-first"]).ok();
         assert_eq!(
@@ -41,7 +41,7 @@ fn the_output_of_query_can_be_imported_into_another_backend() {
     place.import(FILES[0], &rows);
     let dump = place.run(&["--backend", FILES[0], "query", "*", "--oldest-first"]).ok().out;
     place.write("dump.ndjson", &dump);
-    let run = place.run(&["--backend", FILES[1], "import", "dump.ndjson"]).ok();
+    let run = place.run(&["--backend", FILES[1], "import", "dump.ndjson"]).noted();
     assert_eq!(run.out, "10000 rows stored\n");
     let copy = place.run(&["--backend", FILES[1], "query", "*", "--oldest-first"]).ok().out;
     assert!(copy == dump, "the copy differs");
@@ -65,7 +65,7 @@ fn without_a_time_it_is_now() {
 fn a_bad_line_ends_it_with_its_number_and_all_rows_before_it_are_stored() {
     for backend in FILES {
         for (bad, why) in [
-            ("{\"record\":\"a\"}", "missing field `value`"),
+            ("{\"record\":\"a\"}", "no member value"),
             ("{\"record\":\"a\",\"value\":1,\"stored_at\":9223372036854775808}", "out of range"),
             ("{\"record\":\"a*\",\"value\":1}", "reserved for patterns"),
             ("\u{feff}{\"record\":\"a\",\"value\":1}", "not a JSON object"),
@@ -130,7 +130,8 @@ fn a_line_of_a_hundred_megabytes_is_refused_alone() {
 fn text_that_is_not_utf_8_is_a_bad_line() {
     let place = Place::new();
     let run = import(&place, FILES[0], &[], b"{\"record\":\"a\xff\",\"value\":1}\n");
-    run.refused(1, "line 1 cannot be stored: it is not UTF-8 from byte 13 on; nothing is stored");
+    let run = run.refused(1, "line 1 cannot be stored: it is not UTF-8 from byte 13 on; ");
+    assert!(run.err.contains("iconv") && run.err.contains("; nothing is stored"), "{run:?}");
 }
 
 #[test]
@@ -203,4 +204,159 @@ fn ctrl_c_says_how_many_rows_are_stored() {
     let run = Run::from(child.wait_with_output().unwrap());
     run.refused(130, "stopped; 1 row stored");
     assert_eq!(place.rows(FILES[0]).len(), 1);
+}
+
+/// Rows of a file, of which each is there once whatever happens.
+fn numbered(rows: std::ops::Range<u64>) -> String {
+    let row =
+        |i| format!("{{\"record\":\"r{}\",\"value\":{i},\"stored_at\":{}}}\n", i % 7, NOW + i);
+    rows.map(row).collect()
+}
+
+const NOW: u64 = 1_779_006_600_000;
+
+fn sorted_values(place: &Place, backend: &str) -> Vec<u64> {
+    let mut values: Vec<_> =
+        place.rows(backend).iter().map(|row| row["value"].as_u64().unwrap()).collect();
+    values.sort_unstable();
+    values
+}
+
+#[test]
+fn a_file_is_stored_once_unless_told_otherwise() {
+    for backend in FILES {
+        let place = Place::new();
+        place.write("rows.ndjson", numbered(0..10_000));
+        let import = |more: &[&str]| {
+            place.run(&[&["--backend", backend, "import", "rows.ndjson"], more].concat())
+        };
+        assert_eq!(import(&[]).ok().out, "10000 rows stored\n");
+        import(&[]).refused(1, "this file was imported before");
+        assert_eq!(import(&["--resume"]).ok().out, "0 rows stored, 10000 already there\n");
+        assert!(sorted_values(&place, backend) == (0..10_000).collect::<Vec<_>>());
+        assert_eq!(import(&["--again"]).ok().out, "10000 rows stored\n");
+        assert_eq!(sorted_values(&place, backend).len(), 20_000);
+    }
+}
+
+/// The advice of the error is followed: once the line is corrected, once it is skipped.
+#[test]
+fn an_import_that_a_bad_line_stopped_goes_on_without_storing_a_row_twice() {
+    for backend in FILES {
+        for bad_line in [1, 2, 4_098, 10_001] {
+            let lines = numbered(0..10_000);
+            let mut lines: Vec<_> = lines.split_inclusive('\n').collect();
+            lines.insert(bad_line - 1, "nonsense\n");
+            let broken = lines.concat();
+            lines[bad_line - 1] = "{\"record\":\"mended\",\"value\":10000}\n";
+            let mended = lines.concat();
+            for (second, more, last) in [
+                (&broken, &["--resume", "--skip-invalid"][..], 10_000),
+                (&mended, &["--resume"], 10_001),
+            ] {
+                let place = Place::new();
+                place.write("rows.ndjson", &broken);
+                let import = |more: &[&str]| {
+                    place.run(&[&["--backend", backend, "import", "rows.ndjson"], more].concat())
+                };
+                let run = import(&[]).refused(1, &format!("line {bad_line} cannot be stored: "));
+                assert!(run.err.contains("--resume"), "{run:?}");
+                assert_eq!(place.rows(backend).len(), bad_line - 1, "{run:?}");
+                if bad_line > 1 {
+                    import(&["--skip-invalid"]).refused(1, "this file was imported before");
+                }
+                place.write("rows.ndjson", second);
+                let run = import(more);
+                assert_eq!(run.code, Some(0), "{run:?}");
+                let values = sorted_values(&place, backend);
+                assert!(values == (0..last).collect::<Vec<_>>(), "{bad_line}: {}", values.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn all_or_nothing_is_one_batch() {
+    for backend in FILES {
+        let place = Place::new();
+        let input = format!("{}nonsense\n", numbered(0..9_000));
+        let run = import(&place, backend, &["--atomic"], &input);
+        let run = run.refused(1, "line 9001 cannot be stored: ");
+        assert!(run.err.ends_with("nothing is stored\n"), "{run:?}");
+        assert!(place.rows(backend).is_empty());
+        let run = import(&place, backend, &["--atomic"], numbered(0..9_000)).ok();
+        assert_eq!(run.out, "9000 rows stored\n");
+        assert_eq!(place.rows(backend).len(), 9_000);
+    }
+}
+
+/// Each run is killed a little later than the one before; the last one ends.
+#[cfg(unix)]
+#[test]
+fn an_import_that_is_killed_again_and_again_stores_each_row_once() {
+    for backend in FILES {
+        let place = Place::new();
+        place.write("rows.ndjson", numbered(0..60_000));
+        let args = ["--backend", backend, "import", "rows.ndjson", "--resume"];
+        let (mut kills, mut delay) = (0, std::time::Duration::from_millis(10));
+        loop {
+            let mut child = place.command(&args).stdout(Stdio::null()).spawn().unwrap();
+            delay = delay * 5 / 4;
+            let begin = std::time::Instant::now();
+            let ended = loop {
+                match child.try_wait().unwrap() {
+                    Some(status) => break Some(status),
+                    None if begin.elapsed() > delay => break None,
+                    None => std::thread::yield_now(),
+                }
+            };
+            if let Some(status) = ended {
+                assert!(status.success());
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        assert!(kills > 2, "{kills} kills");
+        let values = sorted_values(&place, backend);
+        assert!(values == (0..60_000).collect::<Vec<_>>(), "{} rows", values.len());
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_the_input_are_wrong_usage() {
+    let place = Place::new();
+    for (input, args, words) in [
+        ("{}\n", &["--record-column", "a"][..], "--record-column is for CSV"),
+        ("a,b\n", &["--value-pointer", "/a"], "--value-pointer is for JSON"),
+        ("a,b\n", &["--prefix", "x"], "--columns wide"),
+        ("a,b\n", &["--columns", "wide", "--value-column", "a"], "each column is a record"),
+        ("{}\n", &["--record-pointer", "a"], "begins with a slash"),
+        ("{}\n", &["--time-zone", "Europe/Wien"], "Europe/Vienna"),
+        ("{}\n", &["--time-format", "seconds"], "auto, ms, s"),
+        ("{}\n", &["--delimiter", "::"], "one character"),
+    ] {
+        let run = import(&place, FILES[0], args, input);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.err.contains(words), "{words}: {run:?}");
+    }
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn files_that_are_no_text_say_what_they_are() {
+    let place = Place::new();
+    let utf16: Vec<u8> =
+        "\u{feff}record,value\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (input, words) in [
+        (&utf16[..], "UTF-16"),
+        (b"PK\x03\x04rest", "spreadsheet"),
+        (b"\x1f\x8bbroken", "cannot be read"),
+        (b"record,value\nM\xfcnchen,1\n", "WINDOWS-1252"),
+    ] {
+        let run = import(&place, FILES[0], &[], input);
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.err.contains(words), "{words}: {run:?}");
+    }
 }

@@ -10,6 +10,7 @@ mod collect;
 mod conformance;
 mod export;
 mod import;
+mod import_guide;
 mod query;
 mod records;
 #[cfg(feature = "sql")]

@@ -126,6 +126,14 @@ impl Run {
         self
     }
 
+    /// It went well, with notes at the most: on times before 1990, say.
+    pub(crate) fn noted(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        let is_note = |line: &str| line.starts_with("note: ") || line.starts_with("reading ");
+        assert!(self.err.lines().all(is_note), "{self:?}");
+        self
+    }
+
     /// It failed with this code and one sentence that has this text in it.
     pub(crate) fn refused(self, code: i32, text: &str) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");

@@ -1,6 +1,6 @@
 //! BATCH: whole or not at all, in order.
 
-use annals_core::{Batch, Outcome, PersistenceError, QueryParams, Row, Value};
+use annals_core::{Batch, BatchId, Durability, Outcome, PersistenceError, QueryParams, Row, Value};
 
 use crate::case::cases;
 use crate::check::{During, Verdict, ensure, equal, refused};
@@ -10,6 +10,7 @@ cases![
     batch_1_a_batch_is_stored_whole,
     batch_1_one_invalid_row_refuses_the_batch_and_is_named,
     batch_2_order_inside_a_batch_is_order_of_arrival,
+    batch_3_a_stored_batch_is_known_by_its_id,
 ];
 
 async fn batch_1_a_batch_is_stored_whole(cx: &Context) -> Verdict {
@@ -59,4 +60,41 @@ async fn batch_2_order_inside_a_batch_is_order_of_arrival(cx: &Context) -> Verdi
         ensure(ordered, format!("the rows of {record:?}"), "the last to arrive first", numbers)?;
     }
     Ok(())
+}
+
+async fn batch_3_a_stored_batch_is_known_by_its_id(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    let id = |writer, number| BatchId { writer, number };
+    if !store.guarantees().idempotent_batches {
+        refused(
+            "asking for a batch of a backend that ignores ids",
+            store.has_batch(id(1, 1)).await,
+            "Unsupported",
+            |error| matches!(error, PersistenceError::Unsupported(_)),
+        )?;
+        return Ok(());
+    }
+    let batch = Batch::new(vec![row("a", 1, 1)?]);
+    store.store_batch(&batch.clone().with_id(id(7, 5))).await.during("storing batch 5")?;
+    let mut invalid = row("a", 2, 2)?;
+    invalid.stored_at = u64::MAX;
+    drop(store.store_batch(&Batch::new(vec![invalid]).with_id(id(8, 1))).await);
+    let (mut store, mut reopened) = (store, false);
+    loop {
+        for (writer, number, expected) in
+            [(7, 5, true), (7, 1, true), (7, 6, false), (8, 1, false), (7 << 64, 5, false)]
+        {
+            let found = store.has_batch(id(writer, number)).await.during("asking for a batch")?;
+            equal(
+                format!("whether batch {number} of writer {writer} is stored"),
+                &found,
+                &expected,
+            )?;
+        }
+        if store.claims().durability == Durability::Volatile || reopened {
+            return Ok(());
+        }
+        store = cx.reopen(store).await?;
+        reopened = true;
+    }
 }

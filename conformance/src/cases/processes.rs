@@ -91,7 +91,8 @@ async fn concurrent_4_processes_see_what_others_store(cx: &Context) -> Verdict {
     equal("the listing", &listed, &[(role::OTHER, rows), (role::SHARED, rows + 1)])?;
     store.put(role::SHARED, role::ANSWER, 1_000).await?;
     equal("what the other process says", &child.line().await?, &"seen")?;
-    equal("the rows removed", &store.cleanup(u64::MAX).await?, &(2 * rows + 2))?;
+    // The cut-off spares what the other process stores as soon as the store is empty.
+    equal("the rows removed", &store.cleanup(2_000).await?, &(2 * rows + 2))?;
     equal("what the other process says", &child.line().await?, &"stored again")?;
     let again = [role::OTHER, role::SHARED];
     equal("the records", &store.names("*", QueryParams::default()).await?, &again)?;

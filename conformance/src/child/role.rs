@@ -141,7 +141,7 @@ async fn share(backend: &dyn PersistenceBackend) -> HarnessResult<()> {
     tell("seen");
     while !backend.query("*", QueryParams::latest(1)).await?.is_empty() {}
     for record in [SHARED, OTHER] {
-        backend.store(record, &json!("again"), 20).await?;
+        backend.store(record, &json!("again"), 3_000).await?;
     }
     tell("stored again");
     Ok(())

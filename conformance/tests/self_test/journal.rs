@@ -8,9 +8,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{
-    BackendError, Batch, CleanupPlan, DEFAULT_MAX_VALUE_BYTES, Durability, ErrorKind, Guarantees,
-    PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row, RowStream, StoredValue,
-    Value, async_trait,
+    BackendError, Batch, BatchId, CleanupPlan, DEFAULT_MAX_VALUE_BYTES, Durability, ErrorKind,
+    Guarantees, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row, RowStream,
+    StoredValue, Value, async_trait,
 };
 use futures_util::stream;
 use serde_json::json;
@@ -282,6 +282,11 @@ impl PersistenceBackend for Journal {
         batch.validate(self.max_value_bytes)?;
         let id = batch.id().map(|id| (id.writer, id.number));
         self.append(batch.rows().iter().map(raw).collect(), id).await
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool, PersistenceError> {
+        let state = self.state.lock().unwrap();
+        Ok(state.writers.get(&id.writer).is_some_and(|last| id.number <= *last))
     }
 
     async fn query_stream(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Aggregate, Batch, BucketStream, CleanupPlan, Grammar, Guarantees, MemoryBackend,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Grammar, Guarantees, MemoryBackend,
     PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, Row, RowStream,
     StoredValue, Swept, Value, async_trait,
 };
@@ -44,6 +44,10 @@ pub(crate) trait Twist: Send + Sync + 'static {
                 None => rows,
             })
             .await
+    }
+
+    async fn has_batch(&self, inner: &MemoryBackend, id: BatchId) -> Result<bool> {
+        inner.has_batch(id).await
     }
 
     /// The rows of a query, for `query` and for `query_stream`.
@@ -143,6 +147,10 @@ impl PersistenceBackend for Twisted {
 
     async fn store_batch(&self, batch: &Batch) -> Result<()> {
         self.twist.store_batch(&self.inner, batch).await
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        self.twist.has_batch(&self.inner, id).await
     }
 
     async fn query_stream(&self, pattern: &str, params: QueryParams) -> Result<RowStream> {

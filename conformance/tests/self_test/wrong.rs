@@ -250,7 +250,9 @@ fn wrong_writes() -> Vec<Subject> {
             || BackwardsBatch,
             &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1"],
         ),
-        twisted("ids_are_ignored", || IgnoresIds, &["DURABLE-4"]),
+        twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4"]),
+        twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3"])
+            .unseen_by_random(),
         twisted("remembers_a_thousand_writers", RemembersAThousandWriters::default, &["DURABLE-4"])
             .unseen_by_random()
             .caught_by("durable_4_many_writers_are_remembered"),
@@ -310,7 +312,7 @@ fn wrong_journals() -> Vec<Subject> {
             Flaw::ReversesEqualsWhenOpened,
             &["TIME-3", "DURABLE-2", "RECORD-3"],
         ),
-        journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["DURABLE-4"]),
+        journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["BATCH-3", "DURABLE-4"]),
         journal("ignores_failed_syncs", Flaw::IgnoresFailedSyncs, &["DURABLE-3"]),
         journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
         journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4"]),

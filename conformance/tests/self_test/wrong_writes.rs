@@ -286,6 +286,17 @@ impl Twist for IgnoresIds {
     }
 }
 
+/// Knows only the last batch of a writer, not those before it.
+pub(crate) struct KnowsTheLastBatchOnly;
+
+#[async_trait]
+impl Twist for KnowsTheLastBatchOnly {
+    async fn has_batch(&self, inner: &MemoryBackend, id: BatchId) -> Result<bool> {
+        let next = BatchId { number: id.number + 1, ..id };
+        Ok(inner.has_batch(id).await? && !inner.has_batch(next).await?)
+    }
+}
+
 /// A store that is dropped half-way leaves the lock behind.
 #[derive(Default)]
 pub(crate) struct BrokenByDropping(Arc<AtomicBool>);

@@ -170,6 +170,11 @@ impl Tables for View {
         Ok(records.map(|(name, id)| (*id, name.clone())).collect())
     }
 
+    fn last_batch(&self, writer: u128) -> Result<Option<u64>, PersistenceError> {
+        self.disk.call()?;
+        Ok(self.data.writers.get(&writer).copied())
+    }
+
     fn head_bounds(&self) -> Result<Option<(u64, u64)>, PersistenceError> {
         self.disk.call()?;
         let mut numbers = self.data.head.keys().copied();

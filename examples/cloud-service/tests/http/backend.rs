@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use annals::{
-    Aggregate, BackendError, Batch, BucketStream, CleanupPlan, ErrorKind, Grammar, Guarantees,
-    MemoryBackend, Outcome, PersistenceBackend, PersistenceError, QueryParams, RawRow,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
+    Guarantees, MemoryBackend, Outcome, PersistenceBackend, PersistenceError, QueryParams, RawRow,
     RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream;
@@ -88,6 +88,10 @@ impl PersistenceBackend for Controlled {
         self.pass_gate().await;
         self.refuse()?;
         self.memory.store_batch(batch).await
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool, PersistenceError> {
+        self.memory.has_batch(id).await
     }
 
     async fn query(

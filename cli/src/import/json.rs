@@ -1,0 +1,422 @@
+//! Reads JSON: an object per line, or an array of objects of any size.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, BufRead};
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::entry::Entry;
+use super::value;
+
+/// JSON Pointers (RFC 6901) to the parts of a row in an object.
+#[derive(Debug, Clone)]
+pub(super) struct Pointers {
+    record: Part,
+    value: Vec<String>,
+    time: Vec<String>,
+    /// Whether the members are annals' own, and no others are allowed.
+    own: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Constant(String),
+    Pointer(Vec<String>),
+}
+
+impl Pointers {
+    /// Without any pointer, the members are `record`, `value` and `stored_at` and no others.
+    ///
+    /// # Errors
+    /// Which pointer is invalid.
+    pub(super) fn new(
+        constant: Option<&str>,
+        record: Option<&str>,
+        value: Option<&str>,
+        time: Option<&str>,
+    ) -> Result<Self, String> {
+        let own = constant.is_none() && record.is_none() && value.is_none() && time.is_none();
+        let record = match constant {
+            Some(name) => Part::Constant(name.to_owned()),
+            None => Part::Pointer(steps(record.unwrap_or("/record"))?),
+        };
+        let value = steps(value.unwrap_or("/value"))?;
+        Ok(Self { record, value, time: steps(time.unwrap_or("/stored_at"))?, own })
+    }
+
+    pub(super) fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// The same within the value of an entry, which keeps its record and time unless a pointer was
+    /// given for them.
+    pub(super) fn within(&self, entry: Entry<'static>) -> Result<Entry<'static>, String> {
+        let object: &RawValue =
+            serde_json::from_str(&entry.value).map_err(|_| line_mistake(&entry.value))?;
+        let value = find(object, &self.value)?.ok_or_else(|| missing("value", &self.value))?;
+        let value = Cow::Owned(value.get().to_owned());
+        let record = match &self.record {
+            Part::Constant(name) => Cow::Owned(name.clone()),
+            Part::Pointer(_) => entry.record,
+        };
+        Ok(Entry { record, value, time: entry.time })
+    }
+
+    /// Reads one object. The text of its value is kept letter for letter.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn entry<'a>(&self, text: &'a str) -> Result<Entry<'a>, String> {
+        // Serde would read the members from an array, too.
+        if !text.starts_with('{') {
+            let found = match text.as_bytes().first() {
+                Some(b'[') => "an array",
+                Some(b'"') => "a string",
+                _ => return Err(not_an_object(text)),
+            };
+            return Err(format!("it is {found} where an object {{\"record\":…}} is needed"));
+        }
+        if self.own {
+            return own_entry(text);
+        }
+        let object: &RawValue = serde_json::from_str(text).map_err(|_| value::mistake(text, ""))?;
+        let record = match &self.record {
+            Part::Constant(name) => Cow::Owned(name.clone()),
+            Part::Pointer(steps) => {
+                let raw = find(object, steps)?.ok_or_else(|| missing("record", steps))?;
+                name(raw)?
+            }
+        };
+        let value = find(object, &self.value)?.ok_or_else(|| missing("value", &self.value))?;
+        let time = match find(object, &self.time)? {
+            Some(raw) => Some(time_text(raw)?),
+            None => None,
+        };
+        Ok(Entry { record, value: Cow::Borrowed(value.get()), time })
+    }
+}
+
+/// No other members are allowed: a misspelt `storedAt` would silently become the time of the import.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members<'a> {
+    #[serde(borrow)]
+    record: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stored_at: Option<&'a RawValue>,
+}
+
+fn own_entry(text: &str) -> Result<Entry<'_>, String> {
+    let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
+        let said = error.to_string();
+        let name = said.split('`').nth(1).unwrap_or_default().escape_debug();
+        if said.starts_with("unknown field") {
+            format!(
+                "it has the member {name}; a row has record, value and stored_at, and \
+                 --record-pointer, --value-pointer and --time-pointer find them in any other object"
+            )
+        } else if said.starts_with("duplicate field") {
+            format!("it has the member {name} twice")
+        } else {
+            line_mistake(text)
+        }
+    })?;
+    let needed = |name: &str| {
+        format!("it has no member {name}; --{name}-pointer says where it stands, if elsewhere")
+    };
+    // serde reads null into an Option as an absent member.
+    let value = match members.value {
+        Some(value) => value.get(),
+        None if null_member(text, "value") => "null",
+        None => return Err(needed("value")),
+    };
+    let record = match members.record {
+        Some(record) => name(record)?,
+        None if null_member(text, "record") => return Err(no_name("null")),
+        None => return Err(needed("record")),
+    };
+    let time = match members.stored_at {
+        Some(time) => Some(time_text(time)?),
+        None if null_member(text, "stored_at") => return Err(no_time("null")),
+        None => None,
+    };
+    Ok(Entry { record, value: Cow::Borrowed(value), time })
+}
+
+fn null_member(text: &str, name: &str) -> bool {
+    let members: BTreeMap<Cow<'_, str>, IgnoredAny> =
+        serde_json::from_str(text).unwrap_or_default();
+    members.contains_key(name)
+}
+
+fn not_an_object(text: &str) -> String {
+    let hint = match text.bytes().any(|byte| matches!(byte, b',' | b';' | b'\t')) {
+        true => "; --input csv reads CSV",
+        false => "",
+    };
+    format!("it is not a JSON object {{\"record\":…,\"value\":…,\"stored_at\":…}}{hint}")
+}
+
+fn line_mistake(text: &str) -> String {
+    // The mistake may be anywhere in the object.
+    value::mistake(text, "").replacen("the value", "the line", 1)
+}
+
+fn no_name(text: &str) -> String {
+    format!("the record's name must be a string, not {}", super::time::shown(text))
+}
+
+fn no_time(text: &str) -> String {
+    let text = super::time::shown(text);
+    format!("the time must be a number or a string, not {text}; leave it out for now")
+}
+
+fn name(raw: &RawValue) -> Result<Cow<'_, str>, String> {
+    string(raw).ok_or_else(|| no_name(raw.get()))
+}
+
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Borrowed<'_>>(raw.get()).ok().map(|text| text.0)
+}
+
+fn time_text(raw: &RawValue) -> Result<Cow<'_, str>, String> {
+    match raw.get().as_bytes()[0] {
+        b'"' => string(raw).ok_or_else(|| no_time(raw.get())),
+        b'0'..=b'9' | b'-' => Ok(Cow::Borrowed(raw.get())),
+        _ => Err(no_time(raw.get())),
+    }
+}
+
+fn missing(what: &str, steps: &[String]) -> String {
+    let pointer: String = steps.iter().map(|step| format!("/{step}")).collect();
+    format!("it has nothing at {} for the {what}", super::time::shown(&pointer))
+}
+
+/// The steps of a pointer.
+fn steps(pointer: &str) -> Result<Vec<String>, String> {
+    if pointer.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(rest) = pointer.strip_prefix('/') else {
+        return Err(format!("a pointer begins with a slash: /{pointer}"));
+    };
+    Ok(rest.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+/// The target of a pointer. Of members with the same name the last counts.
+fn find<'a>(raw: &'a RawValue, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
+    let Some((step, steps)) = steps.split_first() else { return Ok(Some(raw)) };
+    let inner: Option<&RawValue> = match raw.get().as_bytes()[0] {
+        b'{' => {
+            let members: BTreeMap<Cow<'_, str>, &RawValue> =
+                serde_json::from_str(raw.get()).map_err(|_| line_mistake(raw.get()))?;
+            members.get(step.as_str()).copied()
+        }
+        b'[' => {
+            let elements: Vec<&RawValue> =
+                serde_json::from_str(raw.get()).map_err(|_| line_mistake(raw.get()))?;
+            step.parse::<usize>().ok().and_then(|index| elements.get(index).copied())
+        }
+        _ => None,
+    };
+    inner.map_or(Ok(None), |inner| find(inner, steps))
+}
+
+/// Passes to `each` the objects of an array, of nested arrays, or of a sequence of values, until
+/// `each` returns false.
+///
+/// # Errors
+/// What cannot be read, and where.
+pub(super) fn objects(
+    mut input: impl BufRead,
+    each: &mut dyn FnMut(&str) -> bool,
+) -> Result<(), String> {
+    let first = first_byte(&mut input).map_err(|error| error.to_string())?;
+    if first == Some(b'[') {
+        let mut deserializer = serde_json::Deserializer::from_reader(input);
+        let mut stopped = false;
+        let elements = Elements { each, stopped: &mut stopped };
+        let read = deserializer.deserialize_seq(elements).and_then(|()| deserializer.end());
+        return match read {
+            Err(error) if !stopped => Err(place_of(&error)),
+            _ => Ok(()),
+        };
+    }
+    let deserializer = serde_json::Deserializer::from_reader(input);
+    for object in deserializer.into_iter::<Box<RawValue>>() {
+        let object = object.map_err(|error| place_of(&error))?;
+        if !flatten(&object, each) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The first byte that is neither a blank nor the byte order mark, which stays in the input.
+fn first_byte(input: &mut impl BufRead) -> io::Result<Option<u8>> {
+    loop {
+        let available = input.fill_buf()?;
+        let Some(first) = available.first().copied() else { return Ok(None) };
+        match first {
+            b' ' | b'\t' | b'\r' | b'\n' => input.consume(1),
+            0xef if available.starts_with(b"\xef\xbb\xbf") => input.consume(3),
+            first => return Ok(Some(first)),
+        }
+    }
+}
+
+fn place_of(error: &serde_json::Error) -> String {
+    if error.is_io() {
+        return error.to_string();
+    }
+    let why = match error.is_eof() {
+        true => "the JSON ends before it is complete",
+        false => "it is not JSON",
+    };
+    format!("{why} at line {} column {}", error.line(), error.column())
+}
+
+/// Passes on an object, or each object of an array.
+fn flatten(raw: &RawValue, each: &mut dyn FnMut(&str) -> bool) -> bool {
+    match raw.get().starts_with('[') {
+        true => match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+            Ok(elements) => elements.into_iter().all(|element| flatten(element, each)),
+            Err(_) => each(raw.get()),
+        },
+        false => each(raw.get()),
+    }
+}
+
+/// Visits an array element by element: only one of them is in memory.
+struct Elements<'f, 's> {
+    each: &'f mut dyn FnMut(&str) -> bool,
+    stopped: &'s mut bool,
+}
+
+impl<'de> Visitor<'de> for Elements<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(element) = elements.next_element::<Box<RawValue>>()? {
+            if !flatten(&element, self.each) {
+                *self.stopped = true;
+                return Err(serde::de::Error::custom("nobody wants the rest"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Pointers {
+        Pointers::new(None, None, None, None).unwrap()
+    }
+
+    fn refusal(line: &str) -> String {
+        own().entry(line).unwrap_err()
+    }
+
+    #[test]
+    fn the_text_of_a_value_is_kept_letter_for_letter() {
+        for value in ["1.50e+02", "{ \"a\" : [ 1,2 ] }", "\"\\u00e9\\/\"", "null", "-0.0"] {
+            let line = format!(r#"{{"record":"a","value": {value} ,"stored_at":5}}"#);
+            let entry = own().entry(&line).unwrap();
+            assert_eq!(entry.value, value);
+            assert_eq!((&*entry.record, entry.time.as_deref()), ("a", Some("5")));
+        }
+    }
+
+    #[test]
+    fn members_come_in_any_order_and_the_time_may_be_missing_or_text() {
+        let entry = own().entry("{\"value\":1,\"record\":\"a\\u0062\\n\"}").unwrap();
+        assert_eq!((&*entry.record, entry.time), ("ab\n", None));
+        let line = r#"{"record":"a","value":1,"stored_at":"2026-05-17T08:30:00Z"}"#;
+        assert_eq!(own().entry(line).unwrap().time.unwrap(), "2026-05-17T08:30:00Z");
+    }
+
+    #[test]
+    fn every_other_line_is_refused_in_plain_words() {
+        for (line, reason) in [
+            (r#"["a",1,5]"#, "it is an array where an object"),
+            ("nonsense", "not a JSON object"),
+            ("a;b;c", "--input csv"),
+            (r#"{"value":1}"#, "no member record; --record-pointer"),
+            (r#"{"record":"a"}"#, "no member value; --value-pointer"),
+            (r#"{"record":"a","value":1,"storedAt":5}"#, "the member storedAt"),
+            (r#"{"record":"a","record":"b","value":1}"#, "the member record twice"),
+            (r#"{"record":7,"value":1}"#, "must be a string, not 7"),
+            (r#"{"record":null,"value":1}"#, "must be a string, not null"),
+            (r#"{"record":"a","value":1,"stored_at":null}"#, "not null; leave it out"),
+            (r#"{"record":"a","value":nul}"#, "is not JSON"),
+            (r#"{"record":"a","value":1"#, "ends before it is complete"),
+            (r#"{"record":"a","value":1} {"record":"a","value":1}"#, "something follows"),
+        ] {
+            let refusal = refusal(line);
+            assert!(refusal.contains(reason), "{line}: {refusal}");
+            for jargon in ["expected", "EOF", "invalid type", "line 1"] {
+                assert!(!refusal.contains(jargon), "{refusal}");
+            }
+        }
+        assert_eq!(own().entry(r#"{"record":"a","value":null}"#).unwrap().value, "null");
+    }
+
+    #[test]
+    fn pointers_find_the_parts_of_any_object() {
+        let pointers =
+            |constant, record, value, time| Pointers::new(constant, record, value, time).unwrap();
+        let line = r#"{"labels":{"a/b":"x"},"ts":17,"v":[1,{"y":2.50}],"more":null}"#;
+        let found = pointers(None, Some("/labels/a~1b"), Some("/v/1/y"), Some("/ts"));
+        let entry = found.entry(line).unwrap();
+        assert_eq!((&*entry.record, &*entry.value, &*entry.time.unwrap()), ("x", "2.50", "17"));
+        let whole = pointers(Some("all"), None, Some(""), Some("/ts"));
+        let entry = whole.entry(line).unwrap();
+        assert_eq!((&*entry.record, &*entry.value), ("all", line));
+        let lost = pointers(None, Some("/labels"), None, None).entry(line).unwrap_err();
+        assert!(lost.contains("must be a string"), "{lost}");
+        let lost = pointers(Some("a"), None, Some("/w"), None).entry(line).unwrap_err();
+        assert!(lost.contains("nothing at /w"), "{lost}");
+        assert!(Pointers::new(None, Some("ts"), None, None).unwrap_err().contains("/ts"));
+    }
+
+    #[test]
+    fn arrays_and_objects_in_a_row_are_read_one_by_one() {
+        let all = |text: &str| {
+            let mut found = Vec::new();
+            let read = objects(text.as_bytes(), &mut |object| {
+                found.push(object.to_owned());
+                true
+            });
+            (found, read)
+        };
+        assert_eq!(all("\u{feff} [ {\"a\":1} , [{\"b\":2}] ]\n").0, ["{\"a\":1}", "{\"b\":2}"]);
+        assert_eq!(all("{\"a\":1}\n{\"b\":2}").0, ["{\"a\":1}", "{\"b\":2}"]);
+        assert_eq!(all(""), (Vec::new(), Ok(())));
+        assert_eq!(all("[]"), (Vec::new(), Ok(())));
+        let (found, read) = all("[{\"a\":1},\n{\"b\"");
+        assert_eq!(found, ["{\"a\":1}"]);
+        assert!(read.unwrap_err().contains("ends before it is complete at line 2"));
+        assert!(all("[1] x").1.unwrap_err().contains("not JSON"));
+        let mut seen = 0;
+        objects("[1,2,3]".as_bytes(), &mut |_| {
+            seen += 1;
+            seen < 2
+        })
+        .unwrap();
+        assert_eq!(seen, 2);
+    }
+}

@@ -1,0 +1,293 @@
+//! The options of `annals import`, and their meaning for an input.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::csv::Layout;
+use super::entry::Converter;
+use super::input::{Format, Input};
+use super::json::Pointers;
+use super::read::Plan;
+use super::sink::Ids;
+use super::time::{TimeFormat, Times};
+use super::value::CellStyle;
+use crate::failure::Failure;
+
+/// Store rows from a file: NDJSON, JSON, CSV, InfluxDB line protocol or Parquet
+///
+/// The format is found from the content, also within gzip and zstd. Rows of annals' own have the members or columns `record`
+/// (the name), `value` (any JSON, kept letter for letter) and `stored_at` (Unix milliseconds or RFC
+/// 3339; now, if it is missing) and no others: it is what `annals export` and `annals query` print.
+/// Any other file needs the options that say which column or member is what. Rows are stored in
+/// the order of the input.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The file to read; - is stdin
+    #[arg(default_value = "-", hide_default_value = true, value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// The format of the input [default: found from the content]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) input: Option<Format>,
+
+    /// How times are read: auto, ms, s, us, ns, rfc3339 or a pattern of strftime
+    ///
+    /// auto decides from the first 4,096 lines whether numbers count seconds, milliseconds, micro-
+    /// or nanoseconds; it is the default for times that an option names. Numbers in stored_at are
+    /// milliseconds unless this says otherwise.
+    #[arg(long, value_name = "FORMAT")]
+    time_format: Option<TimeFormat>,
+
+    /// The zone of times without an offset, such as Europe/Vienna [default: UTC]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    time_zone: Option<TimeZone>,
+
+    /// The record of all rows, instead of a column or member
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["record_column", "record_pointer"])]
+    record: Option<String>,
+
+    /// CSV: the column with the names of the records
+    #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
+    record_column: Option<String>,
+
+    /// CSV: the column with the values
+    #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
+    value_column: Option<String>,
+
+    /// CSV: the column with the times
+    #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
+    time_column: Option<String>,
+
+    /// CSV: `wide` has a time column and a record for each other column
+    #[arg(long, value_enum, value_name = "SHAPE", default_value = "long", help_heading = "Tables")]
+    #[arg(hide_possible_values = true)]
+    columns: Shape,
+
+    /// With --columns wide: what stands before a column's name in the name of its record
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(help_heading = "Tables")]
+    prefix: String,
+
+    /// CSV: the delimiter, or `tab` [default: the most frequent of , ; tab and | in the header]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter, help_heading = "Tables")]
+    delimiter: Option<u8>,
+
+    /// CSV: 21,5 is 21.5, and 1.234,5 is 1234.5
+    #[arg(long, help_heading = "Tables")]
+    decimal_comma: bool,
+
+    /// CSV: a value that is no JSON becomes a JSON string; on when a column is named
+    ///
+    /// Empty cells are then skipped and counted.
+    #[arg(long, help_heading = "Tables")]
+    text: bool,
+
+    /// CSV and line protocol: take a last line without its end that may be cut off
+    #[arg(long, help_heading = "Tables")]
+    accept_last_line: bool,
+
+    /// JSON: where the record's name stands, as /labels/name
+    #[arg(long, value_name = "POINTER", help_heading = "JSON")]
+    record_pointer: Option<String>,
+
+    /// JSON: where the value stands; '' is the whole object
+    #[arg(long, value_name = "POINTER", help_heading = "JSON")]
+    value_pointer: Option<String>,
+
+    /// JSON: where the time stands
+    #[arg(long, value_name = "POINTER", help_heading = "JSON")]
+    time_pointer: Option<String>,
+
+    /// Leave lines out that cannot be stored, and say how many
+    #[arg(long)]
+    pub(super) skip_invalid: bool,
+
+    /// Go on with an import that was stopped: rows that it stored are not stored again
+    #[arg(long)]
+    pub(super) resume: bool,
+
+    /// Store a file again that was imported before
+    #[arg(long, conflicts_with = "resume")]
+    again: bool,
+
+    /// Read and check everything, show the first rows, and store nothing
+    #[arg(long, conflicts_with_all = ["resume", "again", "atomic"])]
+    pub(super) dry_run: bool,
+
+    /// Store all rows or none: up to 1,000,000 rows and 256 MiB of values
+    #[arg(long)]
+    pub(super) atomic: bool,
+}
+
+/// How a table is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    Long,
+    Wide,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals import history.ndjson
+  annals export --output csv | annals --backend redb:b.redb import
+  annals import hass.csv --record-column entity_id --value-column state \\
+      --time-column last_changed
+  annals import plant.csv --columns wide --prefix plant:: --decimal-comma \\
+      --time-format '%d.%m.%Y %H:%M' --time-zone Europe/Vienna
+  annals import events.ndjson.gz --record-pointer /labels/name \\
+      --time-pointer /ts --value-pointer /v
+  echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
+
+A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows \
+before it are stored, nothing after it is. Correct it and run the same command with --resume. \
+With --skip-invalid the exit code is 1 only when no line could be stored.
+
+A file that was imported before is refused; --again stores its rows a second time.";
+
+impl Args {
+    /// The plan for reading the input.
+    ///
+    /// # Errors
+    /// Options that do not fit the input.
+    pub(super) fn plan(&self, input: &Input) -> Result<Plan, Failure> {
+        let is_table = matches!(input.format, Format::Csv | Format::Tsv | Format::Parquet);
+        self.check_options(is_table, input.format)?;
+        let layout = self.layout();
+        let pointers = Pointers::new(
+            self.record.as_deref(),
+            self.record_pointer.as_deref(),
+            self.value_pointer.as_deref(),
+            self.time_pointer.as_deref(),
+        )
+        .map_err(Failure::Usage)?;
+        let own_times = match input.format {
+            Format::Csv | Format::Tsv | Format::Parquet => {
+                layout.time.is_none() && layout.wide.is_none()
+            }
+            Format::Influx => false,
+            Format::Ndjson | Format::Json => self.time_pointer.is_none(),
+        };
+        let times = Times::new(self.time_format.clone(), own_times, self.time_zone.clone());
+        let help = match is_table && !layout.style.text {
+            true => "; --text stores it as a string",
+            false => "",
+        };
+        // Rows depend on the content and on these options.
+        let fingerprint = format!(
+            "{:?} {layout:?} {pointers:?} {:?} {:?}",
+            input.format,
+            self.time_format,
+            self.time_zone.as_ref().and_then(TimeZone::iana_name)
+        );
+        Ok(Plan {
+            pointers,
+            layout,
+            converter: Converter::new(times, help),
+            fingerprint,
+            repeatable: input.size.is_some() || self.resume || self.atomic,
+            accept_last_line: self.accept_last_line,
+        })
+    }
+
+    fn layout(&self) -> Layout {
+        let named = self.record.is_some()
+            || self.record_column.is_some()
+            || self.value_column.is_some()
+            || self.time_column.is_some()
+            || self.columns == Shape::Wide
+            || self.decimal_comma;
+        Layout {
+            delimiter: self.delimiter,
+            style: CellStyle { text: self.text || named, decimal_comma: self.decimal_comma },
+            constant: self.record.clone(),
+            record: self.record_column.clone(),
+            value: self.value_column.clone(),
+            time: self.time_column.clone(),
+            wide: (self.columns == Shape::Wide).then(|| self.prefix.clone()),
+        }
+    }
+
+    fn check_options(&self, is_table: bool, format: Format) -> Result<(), Failure> {
+        let tables = [
+            ("--record-column", self.record_column.is_some()),
+            ("--value-column", self.value_column.is_some()),
+            ("--time-column", self.time_column.is_some()),
+            ("--columns wide", self.columns == Shape::Wide),
+            ("--delimiter", self.delimiter.is_some()),
+            ("--decimal-comma", self.decimal_comma),
+            ("--text", self.text),
+        ];
+        let json = [
+            ("--record-pointer", self.record_pointer.is_some()),
+            ("--value-pointer", self.value_pointer.is_some()),
+            ("--time-pointer", self.time_pointer.is_some()),
+        ];
+        let (others, kind, instead) = match is_table {
+            true => (&json[..], "JSON", "--record-column, --value-column and --time-column"),
+            false => (&tables[..], "CSV", "--record-pointer, --value-pointer and --time-pointer"),
+        };
+        if let Some((option, _)) = others.iter().find(|(_, given)| *given) {
+            return Err(Failure::Usage(format!(
+                "{option} is for {kind}, and the input is {}; use {instead}, or say what it is \
+                 with --input",
+                format.name()
+            )));
+        }
+        let wide = self.columns == Shape::Wide;
+        if wide
+            && (self.record_column.is_some()
+                || self.value_column.is_some()
+                || self.record.is_some())
+        {
+            return Err(Failure::Usage(
+                "with --columns wide each column is a record; leave --record, --record-column and \
+                 --value-column out"
+                    .to_owned(),
+            ));
+        }
+        if !self.prefix.is_empty() && !wide {
+            return Err(Failure::Usage("--prefix goes with --columns wide".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The ids of batches.
+    pub(super) fn ids(&self, input: &Input) -> Ids {
+        if !self.again && (input.size.is_some() || self.resume) {
+            return Ids::Content { resume: self.resume };
+        }
+        // A writer's number must be unique, not unpredictable.
+        let random = || u128::from(RandomState::new().build_hasher().finish());
+        Ids::Random { writer: random() << 64 | random(), batches: 0 }
+    }
+
+    /// The word for a part of the input.
+    pub(super) fn unit(&self, input: &Input) -> &'static str {
+        match input.format {
+            Format::Json => "object",
+            Format::Parquet => "row",
+            _ => "line",
+        }
+    }
+
+    /// Whether to describe the input: where no option says what it is, unless it is plain NDJSON.
+    pub(super) fn announces(&self, input: &Input) -> bool {
+        self.input.is_none() && (input.format != Format::Ndjson || input.compression.is_some())
+    }
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| "no such zone; write Europe/Vienna, say, or UTC".to_owned())
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "tab" | "\\t" | "\t" => Ok(b'\t'),
+        _ if text.len() == 1 && !matches!(text, "\"" | "\n" | "\r") => Ok(text.as_bytes()[0]),
+        _ => Err("write one character, or tab".to_owned()),
+    }
+}

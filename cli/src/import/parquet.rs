@@ -1,0 +1,75 @@
+//! Parquet to entries: a row group at a time, each row as the cells of a table.
+
+use std::fs::File;
+
+use jiff::Timestamp;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+
+use super::csv::{Columns, Layout};
+use super::entry::Entry;
+
+/// Reads the rows of a file and hands on the entries of each. `row` is told when a row ends, with
+/// its text, how many cells were empty, and what is wrong with it; it answers whether to go on.
+///
+/// # Errors
+/// What cannot be read, for a person.
+pub(super) fn rows(
+    file: File,
+    layout: &Layout,
+    row: &mut dyn FnMut(Event<'_>) -> bool,
+) -> Result<(), String> {
+    let unreadable = |error: parquet::errors::ParquetError| format!("the Parquet file: {error}");
+    let reader = SerializedFileReader::new(file).map_err(unreadable)?;
+    let schema = reader.metadata().file_metadata().schema();
+    let header: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
+    let columns = Columns::new(&header, layout)?;
+    for values in reader.get_row_iter(None).map_err(unreadable)? {
+        let values = values.map_err(unreadable)?;
+        let cells: Vec<String> = values.get_column_iter().map(|(_, field)| text(field)).collect();
+        let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+        let read = columns.entries(&cells, layout, &mut |entry| {
+            row(Event::Entry(entry));
+        });
+        let raw = cells.join("\u{1f}");
+        let (empty, bad) = match read {
+            Ok(empty) => (empty, None),
+            Err(why) => (0, Some(why)),
+        };
+        if !row(Event::End { raw: &raw, empty, bad }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is read of a row.
+pub(super) enum Event<'a> {
+    Entry(Entry<'a>),
+    End { raw: &'a str, empty: u64, bad: Option<String> },
+}
+
+/// A field as the cell of a table: nothing is empty, text is itself, and all else is JSON or a
+/// time of ISO 8601.
+fn text(field: &Field) -> String {
+    let time = |at: Result<Timestamp, jiff::Error>, number: i64| {
+        at.map_or_else(|_| number.to_string(), |at| at.to_string())
+    };
+    match field {
+        Field::Null => String::new(),
+        Field::Str(text) => text.clone(),
+        Field::TimestampMillis(ms) => time(Timestamp::from_millisecond(*ms), *ms),
+        Field::TimestampMicros(us) => time(Timestamp::from_microsecond(*us), *us),
+        // The text of the type itself: JSON would round a f32 to the nearest f64 in 17 digits.
+        Field::Float(number) if number.is_finite() => number.to_string(),
+        Field::Double(number) if number.is_finite() => number.to_string(),
+        Field::Float(_) | Field::Double(_) => "NaN".to_owned(),
+        Field::Decimal(_) | Field::Date(_) | Field::TimeMillis(_) | Field::TimeMicros(_) => {
+            field.to_string()
+        }
+        other => match other.to_json_value() {
+            serde_json::Value::String(text) => text,
+            value => value.to_string(),
+        },
+    }
+}

@@ -1,0 +1,210 @@
+//! Turns text into JSON values, and explains mistakes in JSON.
+
+use std::borrow::Cow;
+
+use annals::{JsonText, PersistenceError};
+use serde_json::error::Category;
+
+use super::time::shown;
+
+/// How the text of a cell is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CellStyle {
+    /// Whether text that is not JSON becomes a JSON string. Otherwise it is refused.
+    pub(super) text: bool,
+    /// `21,5` is 21.5, and `1.234,5` is 1234.5.
+    pub(super) decimal_comma: bool,
+}
+
+impl CellStyle {
+    /// The value of a cell; `None` for an empty one.
+    pub(super) fn value<'a>(&self, cell: &'a str) -> Result<Option<Cow<'a, str>>, String> {
+        if !self.text {
+            return Ok(Some(Cow::Borrowed(cell)));
+        }
+        let cell = cell.trim();
+        if cell.is_empty() {
+            return Ok(None);
+        }
+        if self.decimal_comma
+            && let Some(number) = from_decimal_comma(cell)
+        {
+            return Ok(Some(Cow::Owned(number)));
+        }
+        if is_json(cell) {
+            return Ok(Some(Cow::Borrowed(cell)));
+        }
+        serde_json::to_string(cell).map(|text| Some(Cow::Owned(text))).map_err(|e| e.to_string())
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    // Most cells are words or numbers: text that cannot begin a JSON value need not be parsed.
+    match text.as_bytes()[0] {
+        b'0'..=b'9' | b'-' | b'{' | b'[' | b'"' | b't' | b'f' | b'n' => {
+            JsonText::from_text(text, usize::MAX).is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// A number with a decimal comma and optional points between thousands.
+fn from_decimal_comma(cell: &str) -> Option<String> {
+    let (sign, digits) = match cell.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", cell),
+    };
+    let (whole, fraction) = match digits.split_once(',') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let mut groups = whole.split('.');
+    let first = groups.next().filter(|first| is_number(first))?;
+    let grouped = whole.contains('.');
+    if grouped
+        && (first.len() > 3 || !groups.clone().all(|group| is_number(group) && group.len() == 3))
+    {
+        return None;
+    }
+    let whole: String = std::iter::once(first).chain(groups).collect();
+    // As JSON has it, a number has no zeros before it.
+    if whole.len() > 1 && whole.starts_with('0') {
+        return None;
+    }
+    match fraction {
+        Some(fraction) if is_number(fraction) => Some(format!("{sign}{whole}.{fraction}")),
+        Some(_) => None,
+        None => Some(format!("{sign}{whole}")),
+    }
+}
+
+/// Checks the text of a value and keeps it letter for letter.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn checked(text: &str, help: &str) -> Result<JsonText, String> {
+    // How large a value may be is up to the backend.
+    JsonText::from_text(text, usize::MAX).map_err(|error| match error {
+        PersistenceError::Serialization { .. } => mistake(text, help),
+        error => error.to_string(),
+    })
+}
+
+/// Explains what is wrong with text that should be JSON. `help` names the option that stores it as
+/// it is.
+pub(super) fn mistake(text: &str, help: &str) -> String {
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return "the value is empty; a missing value is written as null".to_owned();
+    }
+    let error = match serde_json::from_str::<serde_json::Value>(trimmed) {
+        Ok(_) => return format!("the value {} cannot be read back", shown(trimmed)),
+        Err(error) => error,
+    };
+    let text_of_error = error.to_string();
+    let is_word = trimmed.chars().all(|c| c.is_alphanumeric() || "_-+. ".contains(c));
+    if is_word {
+        let hint = match trimmed.to_ascii_lowercase().as_str() {
+            "true" | "false" | "null" => {
+                format!("; JSON writes {}", trimmed.to_ascii_lowercase())
+            }
+            "nan" | "inf" | "-inf" | "infinity" | "-infinity" => {
+                "; JSON has no such number, null stands for a missing one".to_owned()
+            }
+            "none" | "nil" | "undefined" => "; JSON writes null".to_owned(),
+            _ if text_of_error.starts_with("number out of range") => {
+                return format!("the number {} is too large to be read back", shown(trimmed));
+            }
+            _ => String::new(),
+        };
+        return format!("the value {} is not JSON{hint}{help}", shown(trimmed));
+    }
+    let column = format!(" at byte {} of the value", error.column());
+    let why = match error.classify() {
+        Category::Eof if trimmed.starts_with('"') => "its string has no closing quote".to_owned(),
+        Category::Eof => "it ends before it is complete".to_owned(),
+        _ if text_of_error.starts_with("number out of range") => {
+            format!("a number in it is too large to be read back{column}")
+        }
+        _ if trimmed.starts_with('\'') || trimmed.contains("':") => {
+            "JSON has double quotes around strings and names".to_owned()
+        }
+        _ if text_of_error.starts_with("trailing comma") => format!("a comma too many{column}"),
+        _ if text_of_error.starts_with("trailing characters") => {
+            format!("something follows the value{column}")
+        }
+        _ if text_of_error.starts_with("control character") => {
+            format!("a string holds a raw control character{column}; JSON writes \\n or \\u0007")
+        }
+        _ if text_of_error.contains("escape") || text_of_error.contains("surrogate") => {
+            format!("a \\ sequence that JSON does not have{column}")
+        }
+        _ => format!("it goes wrong{column}"),
+    };
+    format!("the value {} is not JSON: {why}{help}", shown(trimmed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(cell: &str) -> Option<String> {
+        CellStyle { text: true, decimal_comma: false }.value(cell).unwrap().map(Cow::into_owned)
+    }
+
+    #[test]
+    fn cells_are_numbers_words_or_nothing() {
+        for cell in ["21.5", "-3", "true", "null", "1e5", "{\"a\":1}", "\"x\""] {
+            assert_eq!(text(cell).as_deref(), Some(cell));
+        }
+        for cell in ["unavailable", "on", "TRUE", "NaN", "007", "+5", ".5", "1,5", "10:30", "{a"] {
+            assert_eq!(text(cell), Some(serde_json::to_string(cell).unwrap()));
+        }
+        assert_eq!(text("  "), None);
+        assert_eq!(text(" 21.5 ").as_deref(), Some("21.5"));
+    }
+
+    #[test]
+    fn a_decimal_comma_is_a_point_and_points_group_thousands() {
+        let style = CellStyle { text: true, decimal_comma: true };
+        for (cell, value) in [
+            ("21,5", "21.5"),
+            ("-0,25", "-0.25"),
+            ("1.234,5", "1234.5"),
+            ("1.234.567", "1234567"),
+            ("12", "12"),
+            ("1.23", "1.23"),
+            ("1,2,3", "\"1,2,3\""),
+            ("12.34,5", "\"12.34,5\""),
+            ("007,5", "\"007,5\""),
+            ("an, aus", "\"an, aus\""),
+        ] {
+            assert_eq!(style.value(cell).unwrap().unwrap(), value, "{cell}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_said_in_plain_words() {
+        for (text, words) in [
+            ("unavailable", "the value unavailable is not JSON; --text"),
+            ("TRUE", "JSON writes true"),
+            ("NaN", "JSON has no such number"),
+            ("None", "JSON writes null"),
+            ("", "the value is empty"),
+            ("{\"a\":1", "it ends before it is complete"),
+            ("\"abc", "no closing quote"),
+            ("{'a':1}", "double quotes"),
+            ("[1,]", "a comma too many"),
+            ("{} {}", "something follows the value"),
+            ("\"\\q\"", "a \\ sequence"),
+            ("1e999", "too large"),
+        ] {
+            let mistake = mistake(text, "; --text stores it as a string");
+            assert!(mistake.contains(words), "{text}: {mistake}");
+            for jargon in ["expected", "EOF", "line 1"] {
+                assert!(!mistake.contains(jargon), "{mistake}");
+            }
+        }
+    }
+}
