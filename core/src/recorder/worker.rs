@@ -212,7 +212,8 @@ impl Worker {
                             self.went_through = false;
                             (failures, proof) = (0, PROOF_WITHOUT_WITNESS);
                         }
-                        None => {}
+                        // An outage may have begun since the last row went through.
+                        None => proof = PROOF_WITHOUT_WITNESS,
                     }
                 }
                 Retry::Again => self.went_through = false,
