@@ -112,7 +112,7 @@ async fn fill(history: &dyn PersistenceBackend, rows: u64, records: u64) -> Resu
             let value = json!({
                 "celsius": 1_500.0 + (spread % 1_000) as f64,
                 "humidity": 30.0 + (spread / 1_000 % 400) as f64 / 10.0,
-                "ok": spread % 10 > 0,
+                "ok": !spread.is_multiple_of(10),
             });
             Row::new(&record(at, records), &hundredths(value), EPOCH + at / records * INTERVAL)
         };

@@ -109,7 +109,7 @@ async fn batch_1_a_large_batch_is_whole_or_absent_after_kill_9(cx: &Context) -> 
         // Whether those that were acknowledged are there is DURABLE-1's matter.
         let found = store.rows("w0", QueryParams::default()).await?.len() as u64;
         let what = format!("the rows after a kill in a batch of {ROWS}");
-        ensure(found % ROWS == 0, what, "whole batches", found)?;
+        ensure(found.is_multiple_of(ROWS), what, "whole batches", found)?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ impl BatchSlice {
         let (origins, later) = self.origins.split_at(middle);
         let part = |rows: &[Row], origins: &[Origin]| {
             let batch = Batch::new(rows.to_vec());
-            (batch.rows().len() > 0).then(|| Self { batch, origins: origins.to_vec() })
+            (!batch.rows().is_empty()).then(|| Self { batch, origins: origins.to_vec() })
         };
         (part(rows, origins), part(later_rows, later))
     }

@@ -43,6 +43,7 @@ pub(super) struct State {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::large_enum_variant, reason = "there is one per recorder")]
 pub(super) enum Phase {
     #[default]
     Open,
