@@ -1,5 +1,7 @@
 //! The contract, held by a backend that opens its store at the first call.
 
+#![allow(clippy::expect_used, reason = "a test may panic")]
+
 use std::process::ExitCode;
 
 use annals_conformance::Suite;

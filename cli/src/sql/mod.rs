@@ -56,9 +56,9 @@ Examples:
                      value_json ->> '\\$.celsius' AS celsius
               FROM record_history WHERE record_name = 'weather::vienna'
               ORDER BY stored_at DESC LIMIT 5\"
-  annals sql \"SELECT record_name, time_bucket('1d', stored_at, 'Europe/Vienna') AS day,
+  annals sql \"SELECT time_bucket('1d', stored_at, 'Europe/Vienna') AS day,
                      avg(value_json ->> '\\$.celsius') AS mean
-              FROM record_history GROUP BY 1, 2\"
+              FROM record_history GROUP BY record_name, day\"
   annals --backend redb:history.redb sql --output csv \\
       \"SELECT * FROM record_history
        WHERE record_name LIKE 'host::cpu%' AND stored_at > 1740081234000\"";

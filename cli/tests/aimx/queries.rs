@@ -71,7 +71,7 @@ fn aggregates_and_the_value_at_a_time_are_those_of_a_backend() {
             &["query", "*", "--at", "100"],
         ] {
             let expected = place.run(&[args, &["--backend", BACKEND]].concat()).ok();
-            let run = place.run(&[args, &["--aimx", &server.address()]].concat()).ok();
+            let run = place.run(&[args, &["--aimx", server.address()]].concat()).ok();
             assert_eq!(run.out, expected.out, "{wire:?} {args:?}");
         }
     }

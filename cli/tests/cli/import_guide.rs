@@ -20,8 +20,9 @@ fn sections(guide: &str) -> Vec<(&str, Vec<Block<'_>>)> {
         } else if let Some(info) = line.strip_prefix("```") {
             let text = lines.by_ref().take_while(|line| *line != "```");
             let text = text.flat_map(|line| [line, "\n"]).collect();
-            let (_, blocks) = sections.last_mut().expect("a heading before the first block");
-            blocks.push(Block { info, text });
+            if let Some((_, blocks)) = sections.last_mut() {
+                blocks.push(Block { info, text });
+            }
         }
     }
     sections

@@ -77,7 +77,7 @@ fn sql_and_an_export_work_on_a_server() {
         let exported = export(&url);
         let file = format!("redb:{form}.redb");
         let import = ["import", "--input", form, "--backend", &file];
-        place.run_with_input(&import, &exported).ok();
+        place.run_with_input(&import, &exported).noted();
         assert_eq!(export(&file), exported);
     }
 }
@@ -122,7 +122,7 @@ fn a_plain_history_is_converted_with_all_its_rows() {
     let input: String = (0..3_000)
         .map(|i| format!("{{\"record\":\"r{}\",\"value\":{i},\"stored_at\":{i}}}\n", i % 7))
         .collect();
-    place.run_with_input(&["import", "--backend", &url], &input).ok();
+    place.run_with_input(&["import", "--backend", &url], &input).noted();
     let rows = place.rows(&url);
     let partitioned = format!("{url}&partition_interval=1s");
     place.run(&["records", "--backend", &partitioned]).refused(2, "annals migrate");

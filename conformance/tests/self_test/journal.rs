@@ -188,7 +188,8 @@ impl Journal {
             }
             state.writers.insert(writer, number);
         }
-        let pieces: Vec<(&[RawRow], Option<(u128, u64)>)> = match self.flaw {
+        type Piece<'a> = (&'a [RawRow], Option<(u128, u64)>);
+        let pieces: Vec<Piece<'_>> = match self.flaw {
             Flaw::WritesBatchesInPieces if rows.len() > 1_000 => {
                 rows.chunks(10).map(|rows| (rows, None)).chain([(&[][..], id)]).collect()
             }

@@ -192,7 +192,11 @@ fn wrong_aggregates() -> Vec<Subject> {
         twisted("states_are_text", || Rows(states_are_text), &["FUNCTION-6"]).unseen_by_random(),
         twisted("empty_is_filled", || Answers(empty_is_filled), &["FUNCTION-7", "FILL-1"]),
         twisted("filled_within_the_window", || ForgetsBefore(fills), &["FILL-1", "GROUP-1"]),
-        twisted("never_filled", || Asks(never_filled), &["BUCKET-5", "FILL-1", "GROUP-1"]),
+        twisted(
+            "never_filled",
+            || Asks(never_filled),
+            &["BUCKET-5", "FILL-1", "FUNCTION-7", "GROUP-1"],
+        ),
         twisted("never_merged", || Asks(never_merged), &["GROUP-1"]),
     ]
 }
@@ -253,10 +257,14 @@ fn wrong_writes() -> Vec<Subject> {
         twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4"]),
         twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3"])
             .unseen_by_random(),
-        twisted("remembers_a_thousand_writers", RemembersAThousandWriters::default, &["DURABLE-4"])
-            .unseen_by_random()
-            .caught_by("durable_4_many_writers_are_remembered"),
-        twisted("ids_are_noted_afterwards", NotesIdsAfterwards::default, &["DURABLE-4"])
+        twisted(
+            "remembers_a_thousand_writers",
+            RemembersAThousandWriters::default,
+            &["BATCH-3", "DURABLE-4"],
+        )
+        .unseen_by_random()
+        .caught_by("durable_4_many_writers_are_remembered"),
+        twisted("ids_are_noted_afterwards", NotesIdsAfterwards::default, &["BATCH-3", "DURABLE-4"])
             .unseen_by_random()
             .caught_by("durable_4_a_batch_sent_by_several_tasks_at_once_is_stored_once"),
         twisted("broken_by_dropping", BrokenByDropping::default, &["CONCURRENT-2"])

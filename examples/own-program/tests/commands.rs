@@ -1,5 +1,7 @@
 //! The program has all commands of `annals`, on the added backend too.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::process::Command;
 
 fn output(args: &[&str]) -> (bool, String) {
