@@ -18,11 +18,10 @@ use crate::failure::Failure;
 
 /// Store rows from a file: NDJSON, JSON, CSV, InfluxDB line protocol or Parquet
 ///
-/// The format is found from the content, also within gzip and zstd. Rows of annals' own have the members or columns `record`
-/// (the name), `value` (any JSON, kept letter for letter) and `stored_at` (Unix milliseconds or RFC
-/// 3339; now, if it is missing) and no others: it is what `annals export` and `annals query` print.
-/// Any other file needs the options that say which column or member is what. Rows are stored in
-/// the order of the input.
+/// The format is detected from the content, also within gzip and zstd. A file written by annals has
+/// the members or columns `record` (the name), `value` (any JSON, kept letter for letter) and
+/// `stored_at` (Unix milliseconds or RFC 3339; now, if it is missing) and no others. For any other
+/// file, options say which column or member is which. Rows are stored in the order of the input.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -80,13 +79,13 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Tables")]
     decimal_comma: bool,
 
-    /// CSV: a value that is no JSON becomes a JSON string; on when a column is named
+    /// CSV: text that is not JSON becomes a JSON string; on when a column is named
     ///
     /// Empty cells are then skipped and counted.
     #[arg(long, help_heading = "Tables")]
     text: bool,
 
-    /// CSV and line protocol: take a last line without its end that may be cut off
+    /// CSV and line protocol: accept a last line without a line end, which may be cut off
     #[arg(long, help_heading = "Tables")]
     accept_last_line: bool,
 
@@ -102,11 +101,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "POINTER", help_heading = "JSON")]
     time_pointer: Option<String>,
 
-    /// Leave lines out that cannot be stored, and say how many
+    /// Skip lines that cannot be stored, and report their number
     #[arg(long)]
     pub(super) skip_invalid: bool,
 
-    /// Go on with an import that was stopped: rows that it stored are not stored again
+    /// Continue an import that was stopped, without storing its rows again
     #[arg(long)]
     pub(super) resume: bool,
 
