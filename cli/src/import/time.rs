@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_hardly_meant_is_remarked_on_and_stored() {
+    fn an_implausible_number_is_stored_and_noted() {
         let mut times = Times::new(None, true, None);
         assert_eq!(read_all(&mut times, &["1740081234", "1740081235"]).unwrap()[0], 1_740_081_234);
         let remarks = times.remarks();
