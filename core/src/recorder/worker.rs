@@ -260,13 +260,25 @@ impl Worker {
         suspect: &BatchSlice,
         pending: &mut Vec<BatchSlice>,
     ) -> Result<Option<bool>, Fatal> {
-        let mut free = may_overtake(suspect, pending);
-        if free.is_empty()
+        // What makes a row bad often lies in its record: rows of others prove more, and are looked for
+        // in the queue too. No more than the queue holds, or an outage would fill the memory.
+        let record = suspect.origins()[0].record;
+        let of_others = |pending: &[BatchSlice]| {
+            let (others, own): (Vec<_>, Vec<_>) =
+                may_overtake(suspect, pending).into_iter().partition(|&(position, index)| {
+                    pending[position].origins()[index].record != record
+                });
+            if others.is_empty() { Err(own) } else { Ok(others) }
+        };
+        let mut free = of_others(pending);
+        while free.is_err()
+            && pending.iter().map(BatchSlice::len).sum::<usize>() < self.shared.config.capacity_rows
             && let Next::Rows(entries) = self.shared.next(false)
         {
             self.push_back(pending, entries);
-            free = may_overtake(suspect, pending);
+            free = of_others(pending);
         }
+        let free = free.unwrap_or_else(|own| own);
         self.witness.number += 1;
         // Not always the first: it may be at fault itself.
         let turn = usize::try_from(self.witness.number).unwrap_or_default();

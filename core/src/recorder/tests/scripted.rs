@@ -70,6 +70,11 @@ impl Scripted {
         self.steps.lock().unwrap().extend(steps);
     }
 
+    /// Forgets the steps that were not taken yet.
+    pub(super) fn clear(&self) {
+        self.steps.lock().unwrap().clear();
+    }
+
     pub(super) fn otherwise(&self, step: Step) {
         *self.otherwise.lock().unwrap() = step;
     }

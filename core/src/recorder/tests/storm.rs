@@ -64,6 +64,8 @@ fn the_account_balances_at_every_moment_of_a_storm() {
             assert!(sampler.join().unwrap() > 0);
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // An outage that outlasts the close would drop what is pending: the storm is over first.
+        backend.clear();
         // The company that proves the last bad value.
         runtime.block_on(recorder.record("last", &1)).unwrap();
         let rejected = runtime.block_on(recorder.close()).is_err();
@@ -151,4 +153,24 @@ async fn dropped_futures_leave_values_in_or_out_and_counted_so() {
         sorted.dedup();
         assert_eq!(sorted.len(), numbers.len(), "each at most once");
     }
+}
+
+/// RECORD-4: bad values of one record do not hide the good one that waits behind them.
+#[tokio::test]
+async fn a_batch_of_bad_values_does_not_block_the_queue() {
+    let refused = engine_error(ErrorKind::Other, Outcome::NotApplied);
+    let backend = Arc::new(Scripted::poisoned("poison", Step::Fail(refused)));
+    let config = RecorderConfig::default().with_capacity_rows(16).with_max_batch_rows(4);
+    let recorder = hasty(&backend, config);
+    for n in 0..12 {
+        recorder.record_at("poison", &n, n).await.unwrap();
+    }
+    // Each bad one takes five to prove.
+    for n in 0..100 {
+        recorder.record_at("good", &n, n).await.unwrap();
+    }
+    let error = recorder.flush().await.unwrap_err();
+    assert!(matches!(error, RecorderError::RowsRejected { rows: 12, .. }), "{error}");
+    assert_eq!(fates(&recorder), (100, 12, 0, 0));
+    assert_eq!(backend.rows("good").await.len(), 100);
 }
