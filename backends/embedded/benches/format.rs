@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should stop")]
 
-use annals_embedded::format::{Block, FormatError, Layout, MergeInput, NewRun, RunIndex};
+use annals_embedded::format::{Block, Form, FormatError, Layout, MergeInput, NewRun, RunIndex};
 use annals_embedded::format::{flush, merge};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -90,18 +90,22 @@ fn format(criterion: &mut Criterion) {
     let runs: Vec<NewRun> = (0..8).map(|_| flushed(&random.head(FOLD_ROWS, 4_096))).collect();
     let rows = 8 * FOLD_ROWS as u64;
     group.throughput(Throughput::Elements(rows)).sample_size(10);
-    group.bench_function("merge 8", |b| {
-        b.iter_batched(
-            || runs.iter().map(|run| MergeInput { index: &run.index, dropped: &|_| 0 }),
-            |sources| {
-                let sources: Vec<MergeInput<'_>> = sources.collect();
-                let mut fetch =
-                    |run: usize, block: u32| Block::decode(&runs[run].blocks[block as usize]);
-                merge::<FormatError>(&sources, &mut fetch, &rank, &Layout::default(), true).unwrap()
-            },
-            BatchSize::PerIteration,
-        );
-    });
+    for (name, rest) in [("merge 8", false), ("merge 8 to rest", true)] {
+        let form = Form { split: true, rest };
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || runs.iter().map(|run| MergeInput { index: &run.index, dropped: &|_| 0 }),
+                |sources| {
+                    let sources: Vec<MergeInput<'_>> = sources.collect();
+                    let mut fetch =
+                        |run: usize, block: u32| Block::decode(&runs[run].blocks[block as usize]);
+                    let layout = Layout::default();
+                    merge::<FormatError>(&sources, &mut fetch, &rank, &layout, form).unwrap()
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
     group.finish();
 }
 

@@ -1,7 +1,7 @@
 //! The sizes at which work is due or divided.
 
 use crate::engine::Run;
-use crate::format::{Block, Layout};
+use crate::format::{Block, Form, Layout};
 
 /// The sizes at which work is due. Not an option for users: tests make them tiny.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,13 @@ impl Tuning {
         let reached =
             |bounds: &[u64; 3], size| bounds.iter().filter(|bound| size >= **bound).count();
         reached(&self.tier_rows, run.rows).max(reached(&self.tier_bytes, run.bytes))
+    }
+
+    /// How the rows of some runs are written when they become one. Rows come to rest in runs that are final.
+    pub(crate) fn form(&self, runs: &[Run]) -> Form {
+        let (rows, bytes) = (sum(runs, |run| run.rows), sum(runs, |run| run.bytes));
+        let ([.., most_rows], [.., most_bytes]) = (self.tier_rows, self.tier_bytes);
+        Form { split: rows >= self.split_rows, rest: rows >= most_rows || bytes >= most_bytes }
     }
 
     /// Which runs should be merged into one, if any: neighbours, including the newest run. `runs` are

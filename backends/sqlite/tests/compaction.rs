@@ -22,7 +22,15 @@ fn tiny() -> Tuning {
         tier_bytes: [4 << 10, 12 << 10, 40 << 10],
         merged_runs: 3,
         split_rows: 30,
-        layout: Layout { block_rows: 8, block_text: 300, fresh_rows: 2, fresh_from: 4 },
+        layout: Layout {
+            block_rows: 8,
+            block_text: 300,
+            fresh_rows: 2,
+            fresh_from: 4,
+            rest_rows: 32,
+            rest_text: 1200,
+            rest_percent: usize::MAX,
+        },
         ..Tuning::default()
     }
 }

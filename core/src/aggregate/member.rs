@@ -49,6 +49,11 @@ impl Member {
         Ok(Self { text: text.to_owned(), path: names.into_iter().map(token).collect() })
     }
 
+    /// The value itself.
+    pub fn value() -> Self {
+        Self { text: String::new(), path: Vec::new() }
+    }
+
     /// The text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -187,7 +192,7 @@ pub struct State {
 
 impl State {
     pub(super) fn parse(name: &str, scalar: &str) -> Result<Self, PersistenceError> {
-        let found = Member { text: String::new(), path: Vec::new() }.find(scalar, true);
+        let found = Member::value().find(scalar, true);
         match found {
             Ok(Found::Scalar(scalar)) => Ok(Self { name: name.into(), scalar }),
             Ok(_) | Err(_) => Err(PersistenceError::invalid_aggregate(

@@ -20,7 +20,7 @@ use crate::Map;
 use crate::coordination::{Coordination, Reply, Task};
 use crate::engine::{Engine, RecordId, Run, RunOrder, Snapshot, Tables, Writer};
 use crate::error::{corrupt, format_error, log_failure};
-use crate::format::{self, Block, FormatError, MergeInput, NewRun, NewRuns};
+use crate::format::{self, Block, Form, FormatError, MergeInput, NewRun, NewRuns};
 use crate::read::{Caches, View, runs_in_order};
 use crate::tuning::{HeadSize, Tuning};
 use crate::write::{Job, Store, VersionEdit};
@@ -196,9 +196,8 @@ impl<E: Engine> Compactor<E> {
         let runs = runs_in_order(self.engine.snapshot()?.tables()?)?;
         let Some(due) = self.tuning.due_merge(&runs) else { return Ok(false) };
         let Some(last) = due.last() else { return Ok(false) };
-        let rows: u64 = due.iter().map(|run| run.rows).sum();
         // If another process is faster, other runs may be due.
-        if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= self.tuning.split_rows)? {
+        if let Some(merged) = self.merge_runs(due, &|_| 0, self.tuning.form(due))? {
             self.install(VersionEdit {
                 opening,
                 flushed: None,
@@ -217,7 +216,7 @@ impl<E: Engine> Compactor<E> {
         &mut self,
         runs: &[Run],
         dropped: &dyn Fn(RecordId) -> u32,
-        split: bool,
+        form: Form,
     ) -> Result<Option<NewRuns>> {
         let mut indexes = Vec::with_capacity(runs.len());
         {
@@ -248,7 +247,7 @@ impl<E: Engine> Compactor<E> {
             }
             Ok(block?)
         };
-        match format::merge(&inputs, &mut fetch, &rank, &layout, split) {
+        match format::merge(&inputs, &mut fetch, &rank, &layout, form) {
             Ok(merged) => Ok(Some(merged)),
             Err(MergeError::Vanished) => Ok(None),
             Err(MergeError::Format(error)) => Err(format_error(self.name, error)),

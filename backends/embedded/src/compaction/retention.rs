@@ -9,7 +9,7 @@ use super::Compactor;
 use crate::Map;
 use crate::engine::{Engine, RecordId, Run, RunId, Snapshot, Writer};
 use crate::error::is_corrupt;
-use crate::format::RunIndex;
+use crate::format::{Form, RunIndex};
 use crate::read::{RecordMerge, View};
 use crate::write::{OrphanedNames, VersionEdit};
 
@@ -134,7 +134,8 @@ impl<'a> Sweep<'a> {
         }
         if expired.rows < run.rows {
             let dropped = |record| expired.by_record.get(&record).copied().unwrap_or(0);
-            let merged = compactor.merge_runs(&[run], &dropped, false)?;
+            let form = Form { split: false, rest: index.is_at_rest() };
+            let merged = compactor.merge_runs(&[run], &dropped, form)?;
             let Some(merged) = merged else { return Ok(false) };
             edit.added.extend(merged.main.map(|rest| (run.order, rest)));
         }

@@ -8,6 +8,7 @@
 //! [`FormatError::Damaged`], never a panic.
 
 mod block;
+mod columns;
 mod flush;
 mod frame;
 mod merge;
@@ -18,9 +19,10 @@ mod varint;
 use std::io;
 
 pub use block::Block;
+pub use columns::{Numbers, Stretch};
 pub use flush::flush;
 pub use merge::{MergeInput, merge};
-pub use run::{Layout, NewRun, NewRuns, RunBuilder};
+pub use run::{Form, Layout, NewRun, NewRuns, RunBuilder};
 pub use run_index::{Extent, RunIndex};
 
 /// Why a block or a run index could not be read or made.

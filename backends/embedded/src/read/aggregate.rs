@@ -164,7 +164,7 @@ impl Aggregation {
             return Ok(source.clone());
         }
         let source = match self.decoded.get(&run) {
-            Some((last, block)) if *last == number => Source::Block(block.clone()),
+            Some((last, ready)) if *last == number => Source::Ready(ready.clone()),
             _ if cached => Source::Block(view.caches.block(view.tables()?, run, &index, number)?),
             _ => {
                 let bytes = view.caches.encoded_block(view.tables()?, run, number)?;

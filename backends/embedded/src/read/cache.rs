@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use annals_core::aggregate::Member;
 use annals_core::{PersistenceError, Result};
 use parking_lot::Mutex;
 use quick_cache::Weighter;
@@ -12,7 +13,7 @@ use quick_cache::unsync::Cache;
 
 use crate::engine::{Run, RunId, Tables};
 use crate::error::{corrupt, format_error};
-use crate::format::{Block, RunIndex};
+use crate::format::{Block, Numbers, RunIndex};
 use crate::head::Head;
 
 /// Bytes of run indexes and of blocks that are kept: enough for the indexes of some hundred million
@@ -130,10 +131,31 @@ impl Caches {
         encoded: &[u8],
     ) -> Result<Block> {
         let block = Block::decode(encoded).map_err(|error| format_error(self.engine, error))?;
-        if block.len() != index.block_rows(number).len() {
+        self.check_rows(index, number, block.len())?;
+        Ok(block)
+    }
+
+    /// Reads the numbers of a member from an encoded block, if it is in columns.
+    pub(super) fn decode_numbers(
+        &self,
+        index: &RunIndex,
+        number: u32,
+        encoded: &[u8],
+        member: &Member,
+    ) -> Result<Option<Numbers>> {
+        let numbers = Block::decode_numbers(encoded, member);
+        let Some(numbers) = numbers.map_err(|error| format_error(self.engine, error))? else {
+            return Ok(None);
+        };
+        self.check_rows(index, number, numbers.len())?;
+        Ok(Some(numbers))
+    }
+
+    fn check_rows(&self, index: &RunIndex, number: u32, rows: usize) -> Result<()> {
+        if rows != index.block_rows(number).len() {
             return Err(corrupt(self.engine, "a block contradicts the index of its run"));
         }
-        Ok(block)
+        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ use annals_core::aggregate::{Plan, Series};
 use super::Caches;
 use crate::Map;
 use crate::engine::RunId;
-use crate::format::{Block, RunIndex};
+use crate::error::format_error;
+use crate::format::{Block, Numbers, RunIndex, Stretch};
 use crate::head::Segment;
 
 /// Rows of one record.
@@ -24,6 +25,7 @@ pub(super) struct Work {
 #[derive(Clone)]
 pub(super) enum Source {
     Block(Arc<Block>),
+    Ready(Ready),
     Encoded(Arc<Encoded>),
     Head(Arc<Segment>),
 }
@@ -36,8 +38,15 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
 }
 
+/// What a question needs of a block: all of it, or only the numbers of the member.
+#[derive(Clone)]
+pub(super) enum Ready {
+    Block(Arc<Block>),
+    Numbers(Arc<Numbers>),
+}
+
 /// The block decoded last of each run, with its number.
-pub(super) type Decoded = Map<RunId, (u32, Arc<Block>)>;
+pub(super) type Decoded = Map<RunId, (u32, Ready)>;
 
 /// What a thread needs.
 #[derive(Clone, Copy)]
@@ -58,29 +67,51 @@ impl Fold<'_> {
         let mut samples = Samples::default();
         for Work { series: at, source, rows } in work {
             let series = &mut *series[at - offset];
-            let block = match source {
+            let ready = match source {
                 Source::Head(segment) => {
                     self.feed(series, &*segment, rows, &mut samples)?;
                     continue;
                 }
-                Source::Block(block) => block,
+                Source::Block(block) => self.ready(block)?,
+                Source::Ready(ready) => ready,
                 Source::Encoded(encoded) => self.decode(&mut decoded, &encoded)?,
             };
-            self.feed(series, &*block, rows, &mut samples)?;
+            match ready {
+                Ready::Block(block) => self.feed(series, &*block, rows, &mut samples)?,
+                Ready::Numbers(numbers) => feed_numbers(series, &numbers, rows)?,
+            }
         }
         Ok(decoded)
     }
 
-    fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Arc<Block>> {
-        let Encoded { run, number, index, bytes } = encoded;
-        match decoded.get(run) {
-            Some((last, block)) if last == number => Ok(block.clone()),
-            _ => {
-                let block = Arc::new(self.caches.decode_block(index, *number, bytes)?);
-                decoded.insert(*run, (*number, block.clone()));
-                Ok(block)
-            }
+    /// The numbers of a block that is in columns.
+    fn ready(self, block: Arc<Block>) -> Result<Ready> {
+        if self.plan.needs().states {
+            return Ok(Ready::Block(block));
         }
+        let numbers = block.numbers(self.plan.member());
+        let numbers = numbers.map_err(|error| format_error(self.caches.engine, error))?;
+        Ok(numbers.map_or(Ready::Block(block), |numbers| Ready::Numbers(Arc::new(numbers))))
+    }
+
+    fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Ready> {
+        let Encoded { run, number, index, bytes } = encoded;
+        if let Some((last, ready)) = decoded.get(run)
+            && last == number
+        {
+            return Ok(ready.clone());
+        }
+        let numbers = if self.plan.needs().states {
+            None
+        } else {
+            self.caches.decode_numbers(index, *number, bytes, self.plan.member())?
+        };
+        let ready = match numbers {
+            Some(numbers) => Ready::Numbers(Arc::new(numbers)),
+            None => Ready::Block(Arc::new(self.caches.decode_block(index, *number, bytes)?)),
+        };
+        decoded.insert(*run, (*number, ready.clone()));
+        Ok(ready)
     }
 
     /// Feeds adjacent rows to a series: their samples together, and others one by one.
@@ -113,6 +144,21 @@ impl Fold<'_> {
     }
 }
 
+/// Feeds adjacent rows of a block in columns to a series.
+fn feed_numbers(series: &mut Series, numbers: &Numbers, mut rows: Range<usize>) -> Result<()> {
+    while !rows.is_empty() {
+        let (stretch, length) = numbers.stretch(rows.clone());
+        match stretch {
+            Stretch::Samples(times, values) => series.samples(times, values)?,
+            Stretch::NoSamples(times) => times.iter().try_for_each(|time| series.skip(*time))?,
+            // The series reports it.
+            Stretch::Unreadable(time, text) => series.row(time, text)?,
+        }
+        rows.start += length;
+    }
+    Ok(())
+}
+
 /// Samples and their times.
 #[derive(Default)]
 pub(super) struct Samples {
@@ -127,7 +173,7 @@ impl Samples {
     }
 }
 
-/// Rows that have samples. Text is searched for them here; a column would have them ready.
+/// Rows whose text is searched for samples.
 trait Samplable {
     /// A row's time and text.
     fn row(&self, row: usize) -> (u64, &str);

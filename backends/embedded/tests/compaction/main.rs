@@ -32,7 +32,16 @@ fn tiny() -> Tuning {
         tier_bytes: [800, 2_400, 6_000],
         merged_runs: 3,
         split_rows: 8,
-        layout: Layout { block_rows: 4, block_text: 60, fresh_rows: 2, fresh_from: 3 },
+        layout: Layout {
+            block_rows: 4,
+            block_text: 60,
+            fresh_rows: 2,
+            fresh_from: 3,
+            rest_rows: 16,
+            rest_text: 240,
+            // Small blocks gain nothing.
+            rest_percent: usize::MAX,
+        },
         step_rows: 20,
         divided_rows: 8,
     }
