@@ -13,7 +13,15 @@ pub fn compacting() -> Tuning {
         tier_bytes: [32 << 10, 128 << 10, 512 << 10],
         merged_runs: 3,
         split_rows: 60,
-        layout: Layout { block_rows: 16, block_text: 2 << 10, fresh_rows: 3, fresh_from: 6 },
+        layout: Layout {
+            block_rows: 16,
+            block_text: 2 << 10,
+            fresh_rows: 3,
+            fresh_from: 6,
+            rest_rows: 64,
+            rest_text: 8 << 10,
+            rest_percent: usize::MAX,
+        },
         step_rows: 20,
         divided_rows: 8,
     }

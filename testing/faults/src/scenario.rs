@@ -35,7 +35,16 @@ pub fn tiny() -> Tuning {
         tier_bytes: [2 << 10, 6 << 10, 15 << 10],
         merged_runs: 3,
         split_rows: 20,
-        layout: Layout { block_rows: 6, block_text: 200, fresh_rows: 2, fresh_from: 3 },
+        layout: Layout {
+            block_rows: 6,
+            block_text: 200,
+            fresh_rows: 2,
+            fresh_from: 3,
+            rest_rows: 12,
+            rest_text: 400,
+            // So small a block gains nothing, and is to be torn as well.
+            rest_percent: usize::MAX,
+        },
         ..Tuning::default()
     }
 }
