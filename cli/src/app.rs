@@ -17,9 +17,12 @@ use crate::migrate;
     feature = "sql",
     feature = "postgres",
     feature = "mcp",
-    feature = "conformance"
+    feature = "conformance",
+    feature = "serve"
 )))]
 use crate::not_built_in;
+#[cfg(feature = "serve")]
+use crate::serve;
 #[cfg(feature = "sql")]
 use crate::sql;
 use crate::{aggregate, cleanup, collect, export, import, query, records, warnings};
@@ -94,6 +97,8 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Migrate(args) => block_on(migrate::run(&backend.url, args)),
         #[cfg(feature = "mcp")]
         Command::Mcp(args) => block_on(mcp::run(backend, args)),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => block_on(serve::run(&backend.url, args)),
         // The suite brings its own runtimes.
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => conformance::run(backend, args),
@@ -103,6 +108,8 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Migrate(_) => Err(not_built_in::failure("annals migrate", "postgres")),
         #[cfg(not(feature = "mcp"))]
         Command::Mcp(_) => Err(not_built_in::failure("annals mcp", "mcp")),
+        #[cfg(not(feature = "serve"))]
+        Command::Serve(_) => Err(not_built_in::failure("annals serve", "serve")),
         #[cfg(not(feature = "conformance"))]
         Command::Conformance(_) => Err(not_built_in::failure("annals conformance", "conformance")),
     }

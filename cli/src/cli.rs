@@ -12,7 +12,8 @@ use crate::failure::Failure;
     feature = "sql",
     feature = "postgres",
     feature = "mcp",
-    feature = "conformance"
+    feature = "conformance",
+    feature = "serve"
 )))]
 use crate::not_built_in::NotBuiltIn;
 use crate::stderr::{print_error, print_note};
@@ -115,6 +116,8 @@ pub(crate) enum Command {
     Migrate(crate::migrate::Args),
     #[cfg(feature = "mcp")]
     Mcp(crate::mcp::Args),
+    #[cfg(feature = "serve")]
+    Serve(crate::serve::Args),
     #[cfg(feature = "conformance")]
     Conformance(crate::conformance::Args),
     /// Query a history in SQL (not built in: needs the feature sql)
@@ -126,6 +129,9 @@ pub(crate) enum Command {
     /// Answer questions over the Model Context Protocol (not built in: needs the feature mcp)
     #[cfg(not(feature = "mcp"))]
     Mcp(NotBuiltIn),
+    /// Serve a history over HTTP (not built in: needs the feature serve)
+    #[cfg(not(feature = "serve"))]
+    Serve(NotBuiltIn),
     /// Test a backend against the contract (not built in: needs the feature conformance)
     #[cfg(not(feature = "conformance"))]
     Conformance(NotBuiltIn),

@@ -43,12 +43,20 @@ mod mcp;
 #[cfg(feature = "postgres")]
 mod migrate;
 mod moment;
-#[cfg(not(all(feature = "sql", feature = "postgres", feature = "mcp", feature = "conformance")))]
+#[cfg(not(all(
+    feature = "sql",
+    feature = "postgres",
+    feature = "mcp",
+    feature = "conformance",
+    feature = "serve"
+)))]
 mod not_built_in;
 mod output;
 mod plot;
 mod query;
 mod records;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod source;
 #[cfg(feature = "sql")]

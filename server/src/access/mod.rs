@@ -1,0 +1,5 @@
+//! Who asks, and what they may see.
+
+mod reader;
+
+pub(crate) use reader::Reader;
