@@ -9,11 +9,13 @@ mod api;
 mod config;
 mod net;
 mod problem;
+mod prometheus;
 mod router;
 mod server;
 
 pub use config::Config;
 pub use net::serve;
+pub use prometheus::PrometheusSettings;
 pub use router::router;
 pub use server::Server;
 

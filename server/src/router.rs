@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::api;
 use crate::config::Config;
 use crate::problem::Problem;
+use crate::prometheus;
 use crate::server::Server;
 
 /// The HTTP interface of `history`, to be served as it is or nested in a router of your own.
@@ -25,6 +26,7 @@ pub(crate) fn of(server: Server) -> Router {
     // Everything that reads history is in this group, which limits it.
     let reading = Router::new()
         .merge(api::reading())
+        .nest("/prometheus/api/v1", prometheus::router())
         .route_layer(middleware::from_fn_with_state(server.clone(), reads_in_time));
     Router::new()
         .merge(reading)
