@@ -21,11 +21,11 @@ use crate::migrate;
     feature = "serve"
 )))]
 use crate::not_built_in;
-#[cfg(feature = "serve")]
-use crate::serve;
 #[cfg(feature = "sql")]
 use crate::sql;
 use crate::{aggregate, cleanup, collect, export, import, query, records, warnings};
+#[cfg(feature = "serve")]
+use crate::{serve, token};
 
 /// The program `annals`, to which backends can be added.
 #[derive(Debug, Default)]
@@ -99,6 +99,8 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Mcp(args) => block_on(mcp::run(backend, args)),
         #[cfg(feature = "serve")]
         Command::Serve(args) => block_on(serve::run(&backend.url, args)),
+        #[cfg(feature = "serve")]
+        Command::Token(args) => token::run(args),
         // The suite brings its own runtimes.
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => conformance::run(backend, args),
@@ -110,6 +112,8 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Mcp(_) => Err(not_built_in::failure("annals mcp", "mcp")),
         #[cfg(not(feature = "serve"))]
         Command::Serve(_) => Err(not_built_in::failure("annals serve", "serve")),
+        #[cfg(not(feature = "serve"))]
+        Command::Token(_) => Err(not_built_in::failure("annals token", "serve")),
         #[cfg(not(feature = "conformance"))]
         Command::Conformance(_) => Err(not_built_in::failure("annals conformance", "conformance")),
     }

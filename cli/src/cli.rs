@@ -118,6 +118,8 @@ pub(crate) enum Command {
     Mcp(crate::mcp::Args),
     #[cfg(feature = "serve")]
     Serve(crate::serve::Args),
+    #[cfg(feature = "serve")]
+    Token(crate::token::Args),
     #[cfg(feature = "conformance")]
     Conformance(crate::conformance::Args),
     /// Query a history in SQL (not built in: needs the feature sql)
@@ -129,9 +131,12 @@ pub(crate) enum Command {
     /// Answer questions over the Model Context Protocol (not built in: needs the feature mcp)
     #[cfg(not(feature = "mcp"))]
     Mcp(NotBuiltIn),
-    /// Serve a history over HTTP (not built in: needs the feature serve)
+    /// Serve the history over HTTP (not built in: needs the feature serve)
     #[cfg(not(feature = "serve"))]
     Serve(NotBuiltIn),
+    /// Make tokens for `annals serve` (not built in: needs the feature serve)
+    #[cfg(not(feature = "serve"))]
+    Token(NotBuiltIn),
     /// Test a backend against the contract (not built in: needs the feature conformance)
     #[cfg(not(feature = "conformance"))]
     Conformance(NotBuiltIn),

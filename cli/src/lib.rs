@@ -63,6 +63,8 @@ mod source;
 mod sql;
 mod stderr;
 mod store;
+#[cfg(feature = "serve")]
+mod token;
 mod warnings;
 
 pub use app::App;

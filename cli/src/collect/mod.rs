@@ -1,11 +1,16 @@
 //! `annals collect`: records live values.
 
+#[cfg(feature = "serve")]
+mod beside;
 mod cpu;
 mod host;
 mod metric;
 mod run;
 mod ticks;
 mod view;
+
+#[cfg(feature = "serve")]
+pub(crate) use beside::beside;
 
 use std::time::Duration;
 

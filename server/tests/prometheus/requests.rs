@@ -67,7 +67,8 @@ async fn the_newest_value_stands_for_the_look_back() {
     let hour = PrometheusSettings::default().with_lookback(std::time::Duration::from_secs(3600));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/prometheus", listener.local_addr().unwrap());
-    let router = router(std::sync::Arc::new(history), Config::default().with_prometheus(hour));
+    let router =
+        router(std::sync::Arc::new(history), Config::default().with_prometheus(hour)).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     for (time, lookback, series) in [
         ("4599.999", None, 1),
@@ -135,7 +136,8 @@ async fn answers_are_bounded() {
     let few = PrometheusSettings::default().with_max_series(19);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/prometheus", listener.local_addr().unwrap());
-    let router = router(std::sync::Arc::new(history), Config::default().with_prometheus(few));
+    let router =
+        router(std::sync::Arc::new(history), Config::default().with_prometheus(few)).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     let (status, body) = get(&base, "query", &[("query", "annals"), ("time", "2000")]).await;
     assert_eq!((status, &body["errorType"]), (422, &json!("execution")), "{body}");

@@ -23,7 +23,7 @@ pub(crate) struct Servers {
 pub(crate) async fn annals(history: impl PersistenceBackend + 'static) -> String {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = router(Arc::new(history), Config::default());
+    let router = router(Arc::new(history), Config::default()).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}/prometheus")
 }
