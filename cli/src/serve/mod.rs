@@ -3,7 +3,7 @@
 mod args;
 mod backend;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use annals_server::{Ending, Server, serve};
 use tokio::net::TcpListener;
@@ -52,9 +52,9 @@ pub(crate) async fn run(url: &str, args: Args) -> Result<(), Failure> {
 }
 
 /// The space of a file and of what its engine puts beside it.
-fn disk_bytes(path: &PathBuf) -> Option<u64> {
+fn disk_bytes(path: &Path) -> Option<u64> {
     let mut bytes = std::fs::metadata(path).ok()?.len();
-    let mut log = path.clone().into_os_string();
+    let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     bytes += std::fs::metadata(log).map_or(0, |metadata| metadata.len());
     Some(bytes)

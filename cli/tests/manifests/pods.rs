@@ -96,9 +96,7 @@ pub fn read_settings<'a>(
     let variables: BTreeMap<&str, &str> = variables.into_iter().collect();
     let help = annals(&BTreeMap::new(), "--help")?;
     for name in variables.keys() {
-        ensure(help.contains(&format!("[env: {name}=")), || {
-            format!("the program reads no {name}")
-        })?;
+        ensure(help.contains(&format!("[env: {name}")), || format!("the program reads no {name}"))?;
     }
     annals(&variables, "--check")?;
     let listen = variables.get("ANNALS_LISTEN").ok_or("no ANNALS_LISTEN")?;

@@ -9,17 +9,18 @@ use crate::replica::{Replica, program};
 
 pub fn an_invalid_setting_is_named_and_exits_with_2() {
     let secret = "postgres://ada:hunter2@localhost:1/plant";
-    for (variable, value) in [
-        ("ANNALS_BACKEND", "postgres://ada:hunter2@localhost:port/plant"),
-        ("ANNALS_BACKEND", "postgres://ada:hunter2@localhost/plant?password_file=/secret"),
-        ("ANNALS_GRACE_PERIOD", "soon"),
+    for (variable, value, says) in [
+        ("ANNALS_BACKEND", "postgres://ada:hunter2@localhost:port/plant", "port"),
+        ("ANNALS_BACKEND", "postgres://ada:hunter2@h/plant?password_file=/secret", "password"),
+        ("ANNALS_GRACE_PERIOD", "soon", "--grace-period"),
+        ("ANNALS_LISTEN", "localhost", "--listen"),
     ] {
         let mut program = program();
         let output = program.env("ANNALS_BACKEND", secret).env(variable, value).output();
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(2), "{variable}");
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(variable), "{said}");
+        assert!(said.contains(says), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
 }
