@@ -1,14 +1,13 @@
 //! The backend made of an engine: checks arguments, queues writes, and runs reads on a pool.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::aggregate::Plan;
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
-    Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams,
+    Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow,
     RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream::{self, Stream};
@@ -18,11 +17,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::compaction::Compactor;
 use crate::config::EmbeddedConfig;
 use crate::coordination::{Coordination, Reply};
-use crate::engine::Engine;
+use crate::engine::{Engine, Snapshot, Tables};
 use crate::read::{Aggregation, Caches, Lease, Leases, Scan, Steps, View};
+use crate::survey::{Report, VisitRows, contain, survey};
 use crate::thread::JoinOnDrop;
 use crate::tuning::Tuning;
-use crate::write::{Job, Store, WriterThread};
+use crate::write::{Job, Store, WriterThread, check_writers};
 
 /// A [`PersistenceBackend`] on an embedded engine.
 ///
@@ -156,6 +156,44 @@ impl<E: Engine> Embedded<E> {
         self.unblock(move || read(View::new(engine.snapshot()?, caches)?)).await
     }
 
+    /// Looks at all of the store and tells what is wrong. Blocks of runs are read only with `deep`; an
+    /// engine's own check is up to the engine.
+    ///
+    /// # Errors
+    /// [`PersistenceError::BackendShutdown`], or the error of a snapshot.
+    pub async fn check(&self, deep: bool) -> Result<Report> {
+        let mut ignore = |_| Ok(());
+        self.survey(move |engine, tables| {
+            survey(engine, tables, deep.then_some(&mut ignore as &mut VisitRows<'_>))
+        })
+        .await
+    }
+
+    /// Reads every row that can be read, whatever else is damaged. `visit` gets the rows of one block
+    /// after the other, on a thread that may block; equal times come in order of arrival. Rows whose name
+    /// is lost have the name `lost+found::` and a number.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and the error of `visit`.
+    pub async fn salvage(
+        &self,
+        mut visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
+    ) -> Result<Report> {
+        self.survey(move |engine, tables| survey(engine, tables, Some(&mut visit))).await
+    }
+
+    async fn survey(
+        &self,
+        work: impl FnOnce(&'static str, &dyn Tables) -> Result<Report> + Send + 'static,
+    ) -> Result<Report> {
+        let (engine, name) = (self.0.engine.clone(), self.0.name);
+        self.unblock(move || {
+            let snapshot = engine.snapshot()?;
+            work(name, snapshot.tables()?)
+        })
+        .await
+    }
+
     /// Runs work that blocks on the pool, at most `readers` at once.
     async fn unblock<T: Send + 'static>(
         &self,
@@ -171,12 +209,7 @@ impl<E: Engine> Embedded<E> {
         blocking::unblock(move || {
             // Held until the work is done: a caller that leaves does not free the thread.
             let _permit = permit;
-            // An engine may panic at a page that makes no sense. The work owns what it touches, which
-            // is dropped with it.
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                let message = "reading panicked; the file may be damaged";
-                Err(BackendError::new(name, "query", ErrorKind::Corrupt, message).into())
-            })
+            contain(name, "query", work)
         })
         .await
     }
@@ -274,8 +307,9 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
 
     async fn has_batch(&self, id: BatchId) -> Result<bool> {
         self.read(move |view| {
-            let last = view.tables()?.last_batch(id.writer)?;
-            Ok(last.is_some_and(|last| last >= id.number))
+            let tables = view.tables()?;
+            check_writers(view.caches.engine, tables, &view.state)?;
+            Ok(tables.writer(id.writer)?.is_some_and(|last| last.number >= id.number))
         })
         .await
     }
@@ -308,7 +342,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         let pattern = Pattern::new(record_pattern, grammar)?;
         self.read(move |view| {
             let mut summaries = Vec::new();
-            for (id, name) in view.tables()?.records(&pattern)? {
+            for (id, name) in view.records(&pattern)? {
                 if let Some(summary) = view.summary(id)? {
                     summaries.push(RecordSummary::new(
                         name.as_ref().to_owned(),

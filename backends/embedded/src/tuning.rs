@@ -152,6 +152,7 @@ mod tests {
             first: 0,
             last: 0,
             bytes: *rows,
+            sealed: true,
         };
         (1..).zip(rows).map(run).collect()
     }

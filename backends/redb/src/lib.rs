@@ -20,12 +20,14 @@
 
 mod config;
 mod error;
+mod maintenance;
 mod read;
 mod schema;
 mod shared;
 mod tables;
 mod v1;
 mod v2;
+mod v3;
 mod write;
 
 use std::io;
@@ -50,7 +52,10 @@ const ENGINE: &str = "redb";
 /// Clones share the open file. Dropping the last one waits until everything accepted is stored;
 /// [`close`](annals_core::PersistenceBackend::close) does the same without blocking.
 #[derive(Debug, Clone)]
-pub struct RedbBackend(Embedded<Redb>);
+pub struct RedbBackend {
+    store: Embedded<Redb>,
+    shared: Shared,
+}
 
 impl RedbBackend {
     /// Opens or creates the file at `path` with the default options: every acknowledged row survives
@@ -107,12 +112,12 @@ impl RedbBackend {
     fn start(database: Database, config: &RedbConfig, reopen: Option<Reopen>) -> Result<Self> {
         let shared = Shared::new(database, &config.shared.path);
         let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
-        let engine = Redb { shared, guarantees: config.guarantees() };
-        Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
+        let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
+        Ok(Self { store: Embedded::start(ENGINE, engine, writer, &config.shared)?, shared })
     }
 }
 
-forward_backend! { impl[] for RedbBackend => |this| this.0 }
+forward_backend! { impl[] for RedbBackend => |this| this.store }
 
 /// The engine: takes snapshots.
 struct Redb {

@@ -31,11 +31,13 @@ mod aimdb;
 mod config;
 mod error;
 mod file_identity;
+mod maintenance;
 mod read;
 mod schema;
 mod tables;
 mod v1;
 mod v2;
+mod v3;
 mod write;
 
 use std::path::Path;
@@ -56,7 +58,10 @@ const ENGINE: &str = "sqlite";
 /// Clones share the file's connections. Dropping the last one waits until everything accepted is
 /// stored; [`close`](annals_core::PersistenceBackend::close) does the same without blocking.
 #[derive(Debug, Clone)]
-pub struct SqliteBackend(Embedded<Sqlite>);
+pub struct SqliteBackend {
+    store: Embedded<Sqlite>,
+    config: SqliteConfig,
+}
 
 impl SqliteBackend {
     /// Opens or creates the file at `path` with the default options: every acknowledged row survives
@@ -78,11 +83,12 @@ impl SqliteBackend {
         let readers = ConnectionPool::new(config.clone());
         let writer = SqliteWriter::open(&config, readers.clone())?;
         let engine = Sqlite { readers, guarantees: config.guarantees() };
-        Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
+        let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
+        Ok(Self { store, config })
     }
 }
 
-forward_backend! { impl[] for SqliteBackend => |this| this.0 }
+forward_backend! { impl[] for SqliteBackend => |this| this.store }
 
 /// The engine: takes snapshots.
 struct Sqlite {

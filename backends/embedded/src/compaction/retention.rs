@@ -76,7 +76,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn cut_offs<S: Snapshot>(&self, view: &View<S>) -> Result<CutOffs> {
-        let names = view.tables()?.records(&Pattern::all())?;
+        let names = view.records(&Pattern::all())?;
         let cut_off =
             |(record, name): (RecordId, Arc<str>)| Some((record, self.plan.last_removed(&name)?));
         Ok(names.into_iter().filter_map(cut_off).collect())
@@ -95,7 +95,7 @@ impl<'a> Sweep<'a> {
         let kept = self.kept(compactor, &view, &cut_offs)?;
         let runs = view.runs.clone();
         drop(view);
-        for run in runs.into_iter().filter(|run| run.first <= latest) {
+        for run in runs.iter().copied().filter(|run| run.first <= latest) {
             compactor.pause();
             if canceled() {
                 return Ok(true);
@@ -177,7 +177,7 @@ impl<'a> Sweep<'a> {
     fn forget_names<E: Engine>(&self, compactor: &mut Compactor<E>) -> Result<()> {
         let opening = compactor.caches.opening();
         let view = compactor.view()?;
-        let names = view.tables()?.records(&Pattern::all())?;
+        let names = view.records(&Pattern::all())?;
         let mut records: Map<RecordId, Arc<str>> =
             names.into_iter().filter(|(_, name)| self.plan.last_removed(name).is_some()).collect();
         for run in 0..view.runs.len() {
@@ -195,7 +195,7 @@ impl<'a> Sweep<'a> {
             opening,
             records,
             runs: view.runs.iter().map(|run| run.id).collect(),
-            last_block: view.tables()?.head_bounds()?.map(|(_, last)| last),
+            last_block: view.state.head_bounds().map(|(_, last)| last),
         };
         drop(view);
         compactor.ask(move |store| store.forget(orphans))

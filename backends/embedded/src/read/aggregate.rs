@@ -15,7 +15,7 @@ use super::fold::{Decoded, Encoded, Fold, Source, Work};
 use super::stretch::{Place, Rows, feed_before};
 use super::{Steps, View};
 use crate::Map;
-use crate::engine::{RecordId, RunId, Snapshot};
+use crate::engine::{RecordId, Run, RunId, Snapshot};
 use crate::format::RunIndex;
 use crate::tuning::Tuning;
 
@@ -104,7 +104,7 @@ impl Aggregation {
         plan: Arc<Plan>,
         tuning: &Tuning,
     ) -> Result<Self> {
-        let records = view.tables()?.records(plan.pattern())?;
+        let records = view.records(plan.pattern())?;
         Ok(Self {
             step_rows: tuning.step_rows.max(1),
             divided_rows: tuning.divided_rows.max(2),
@@ -157,21 +157,23 @@ impl Aggregation {
         view: &View<S>,
         fetched: &mut Map<(RunId, u32), Source>,
         index: Arc<RunIndex>,
-        (run, number): (RunId, u32),
+        (run, number): (Run, u32),
         cached: bool,
     ) -> Result<Source> {
-        if let Some(source) = fetched.get(&(run, number)) {
+        if let Some(source) = fetched.get(&(run.id, number)) {
             return Ok(source.clone());
         }
-        let source = match self.decoded.get(&run) {
+        let source = match self.decoded.get(&run.id) {
             Some((last, ready)) if *last == number => Source::Ready(ready.clone()),
-            _ if cached => Source::Block(view.caches.block(view.tables()?, run, &index, number)?),
+            _ if cached => {
+                Source::Block(view.caches.block(view.tables()?, &run, &index, number)?)
+            }
             _ => {
-                let bytes = view.caches.encoded_block(view.tables()?, run, number)?;
-                Source::Encoded(Arc::new(Encoded { run, number, index, bytes }))
+                let bytes = view.caches.encoded_block(view.tables()?, &run, &index, number)?;
+                Source::Encoded(Arc::new(Encoded { run: run.id, number, index, bytes }))
             }
         };
-        fetched.insert((run, number), source.clone());
+        fetched.insert((run.id, number), source.clone());
         Ok(source)
     }
 

@@ -59,7 +59,7 @@ impl<S: Snapshot> Steps<S> for Scan {
 
 impl Scan {
     pub(crate) fn new<S: Snapshot>(view: &View<S>, query: Query) -> Result<Self> {
-        let records = view.tables()?.records(&query.pattern)?.into_iter();
+        let records = view.records(&query.pattern)?.into_iter();
         Ok(Self { records, query, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 

@@ -8,7 +8,7 @@ use annals_core::aggregate::{Plan, Series};
 use annals_core::{Order, Result};
 
 use super::{RecordMerge, View};
-use crate::engine::{RecordId, RunId, Snapshot};
+use crate::engine::{RecordId, Run, Snapshot};
 use crate::format::RunIndex;
 use crate::head::Segment;
 
@@ -27,7 +27,7 @@ pub(super) struct Stretch {
 }
 
 pub(super) enum Place {
-    Block { index: Arc<RunIndex>, run: RunId, number: u32 },
+    Block { index: Arc<RunIndex>, run: Run, number: u32 },
     Head(Arc<Segment>),
 }
 
@@ -111,7 +111,7 @@ fn stretches<S: Snapshot>(view: &View<S>, parts: Vec<Part>) -> VecDeque<Stretch>
             stretches.push_back(Stretch { place: Place::Head(segment), rows });
             continue;
         };
-        let (mut next, run) = (rows.start as u32, view.runs[arrival].id);
+        let (mut next, run) = (rows.start as u32, view.runs[arrival]);
         while (next as usize) < rows.end {
             let number = index.block_of(next);
             let block = index.block_rows(number);

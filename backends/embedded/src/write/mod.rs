@@ -5,6 +5,7 @@
 //! whatever waits in its queue becomes one transaction and one block of the head. Batches of a group
 //! are applied in the order of their arrival.
 
+mod changes;
 mod store;
 
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::coordination::{Awaited, Coordination, Reply};
 use crate::engine::Writer;
+use crate::survey::contain;
 use crate::tuning::Tuning;
 
-pub(crate) use store::{OrphanedNames, Store, VersionEdit, add_run};
+pub(crate) use changes::{add_name, add_run, check_writers};
+pub(crate) use store::{OrphanedNames, Store, VersionEdit};
 
 /// The size of a group: no caller waits forever, and memory is bounded.
 const GROUP_ROWS: usize = 16_384;
@@ -55,7 +58,8 @@ impl<W: Writer> WriterThread<W> {
         // However this ends, the compactor must not wait for it.
         let _end = EndOfWriter(self.coordination.clone());
         self.work();
-        let closed = self.store.writer.close();
+        let (engine, writer) = (self.engine, self.store.writer);
+        let closed = contain(engine, "close", || writer.close());
         if let Err(error) = &closed {
             tracing::error!(%error, "closing the store failed");
         }

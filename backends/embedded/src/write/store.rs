@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use annals_core::{Batch, RecordName, Result, Row};
 
-use crate::engine::{
-    ExternalChange, RecordId, Run, RunId, RunOrder, RunToWrite, Tables, Transaction, Writer,
-};
+use super::changes::{self, AddedNames};
+use crate::engine::{ExternalChange, RecordId, Run, RunId, RunOrder, Tables, Transaction, Writer};
 use crate::error::{corrupt, format_error};
-use crate::format::{Block, NewRun, RunIndex};
+use crate::format::{Block, NewRun};
+use crate::head;
 use crate::read::Caches;
+use crate::state::{State, Sum};
+use crate::survey::contain;
 use crate::tuning::HeadSize;
 use crate::{Map, Set};
 
@@ -30,6 +32,8 @@ pub(crate) struct Store<W> {
     appended: VecDeque<(u64, HeadSize)>,
     /// The sum of these sizes.
     pub(crate) head: HeadSize,
+    /// The writers of the file were checked.
+    checked: bool,
 }
 
 /// The result of a flush, a merge or a step of a cleanup. It is applied whole or not at all.
@@ -63,6 +67,7 @@ impl<W: Writer> Store<W> {
             names: Names::default(),
             appended: VecDeque::new(),
             head: HeadSize::default(),
+            checked: false,
         }
     }
 
@@ -72,22 +77,29 @@ impl<W: Writer> Store<W> {
         operation: &'static str,
         work: impl FnOnce(&mut dyn Transaction, &mut Names) -> Result<T>,
     ) -> Result<T> {
-        let Self { writer, caches, names, appended, head } = self;
+        let Self { writer, caches, names, appended, head, checked } = self;
         let mut begin = None;
-        let done = writer.commit(operation, |transaction| {
-            let change = transaction.external_change();
-            if change == ExternalChange::Reopened {
-                caches.clear();
-                // Some of it is lost, and its numbers are allocated again.
-                appended.clear();
-                *head = HeadSize::default();
-            }
-            if change != ExternalChange::None {
-                names.clear();
-                let bounds = transaction.tables().head_bounds()?;
-                begin = Some(bounds.map_or(u64::MAX, |(first, _)| first));
-            }
-            work(transaction, names)
+        let done = contain(caches.engine, operation, || {
+            writer.commit(operation, |transaction| {
+                let change = transaction.external_change();
+                if change == ExternalChange::Reopened {
+                    caches.clear();
+                    // Some of it is lost, and its numbers are allocated again.
+                    appended.clear();
+                    *head = HeadSize::default();
+                }
+                if change != ExternalChange::None {
+                    names.clear();
+                    begin = Some(transaction.state().head);
+                }
+                if change == ExternalChange::Reopened || !*checked {
+                    // Names and runs are checked whenever they have changed. Writers are many.
+                    let state = *transaction.state();
+                    changes::check_writers(caches.engine, transaction.tables(), &state)?;
+                    *checked = true;
+                }
+                work(transaction, names)
+            })
         });
         if done.is_err() {
             self.names.clear();
@@ -100,15 +112,18 @@ impl<W: Writer> Store<W> {
 
     /// Stores all batches, in order, in one transaction.
     pub(crate) fn store(&mut self, batches: &[Batch]) -> Result<()> {
-        let engine = self.caches.engine;
-        let appended = self.commit("store", |transaction, names| {
+        let caches = self.caches.clone();
+        let engine = caches.engine;
+        let (appended, added) = self.commit("store", |transaction, names| {
             let mut rows: Vec<&[Row]> = Vec::with_capacity(batches.len());
             for batch in batches {
-                if batch.id().map_or(Ok(true), |id| transaction.claim(id))? {
+                if batch.id().map_or(Ok(true), |id| changes::claim(transaction, id))? {
                     rows.push(batch.rows());
                 }
             }
-            let records = intern(engine, transaction, names, &rows)?;
+            let before = transaction.state().names;
+            let (records, added) = intern(&caches, transaction, names, &rows)?;
+            let added = Added { before, after: transaction.state().names, names: added };
             let mut appended = Vec::new();
             let mut block = Block::new();
             for (row, record) in rows.iter().copied().flatten().zip(records) {
@@ -121,8 +136,11 @@ impl<W: Writer> Store<W> {
             if !block.is_empty() {
                 appended.push(append(engine, transaction, block)?);
             }
-            Ok(appended)
+            Ok((appended, added))
         })?;
+        if !added.names.is_empty() {
+            self.caches.names.added(added.before, added.after, added.names);
+        }
         for (number, block) in appended {
             let size = HeadSize::of(&block);
             self.head.add(size);
@@ -136,17 +154,21 @@ impl<W: Writer> Store<W> {
     pub(crate) fn install(&mut self, edit: &VersionEdit) -> Result<bool> {
         let caches = self.caches.clone();
         let done = self.commit("compact", |transaction, _| {
-            if edit.opening != caches.opening() || !still_fits(transaction.tables(), edit)? {
+            if edit.opening != caches.opening() {
                 return Ok(false);
             }
+            let state = *transaction.state();
+            let Some(removed) = still_fits(&caches, transaction.tables(), &state, edit)? else {
+                return Ok(false);
+            };
             if let Some((_, last)) = edit.flushed {
-                transaction.remove_head(last)?;
+                changes::remove_head(transaction, last)?;
             }
-            for run in &edit.removed {
-                transaction.remove_run(*run)?;
+            for run in &removed {
+                changes::remove_run(transaction, run)?;
             }
             for (order, run) in &edit.added {
-                add_run(caches.engine, transaction, *order, run)?;
+                changes::add_run(caches.engine, transaction, *order, run)?;
             }
             Ok(true)
         })?;
@@ -161,17 +183,23 @@ impl<W: Writer> Store<W> {
     pub(crate) fn forget(&mut self, orphans: OrphanedNames) -> Result<()> {
         let caches = self.caches.clone();
         let forgotten = self.commit("cleanup", |transaction, _| {
-            transaction.forget_writers()?;
+            changes::forget_writers(transaction)?;
             if orphans.opening != caches.opening() {
                 return Ok(Map::default());
             }
-            let records = still_without_rows(caches.engine, transaction.tables(), orphans)?;
+            let state = *transaction.state();
+            let tables = transaction.tables();
+            let names = caches.names.exact_list(tables, &state)?;
+            let mut records = still_without_rows(&caches, tables, &state, orphans)?;
+            // Another process may have removed the name and allocated a new id for it.
+            records.retain(|record, name| names.find(name) == Some(*record));
             for (record, name) in &records {
-                transaction.remove_name(name, *record)?;
+                changes::remove_name(transaction, name, *record)?;
             }
             Ok(records)
         })?;
         if !forgotten.is_empty() {
+            self.caches.names.clear();
             self.names.retain(|_, record| !forgotten.contains_key(record));
         }
         Ok(())
@@ -188,14 +216,20 @@ impl<W: Writer> Store<W> {
     }
 }
 
-/// The id of each row's record. Unknown names are looked up together, in the order of the engine's
-/// index.
+/// Names that a transaction has added, and the sums before and after it.
+struct Added {
+    before: Sum,
+    after: Sum,
+    names: AddedNames,
+}
+
+/// The id of each row's record, and the names that are new. Unknown names are looked up together.
 fn intern(
-    engine: &'static str,
+    caches: &Caches,
     transaction: &mut dyn Transaction,
     names: &mut Names,
     rows: &[&[Row]],
-) -> Result<Vec<RecordId>> {
+) -> Result<(Vec<RecordId>, AddedNames)> {
     let rows = || rows.iter().copied().flatten();
     let mut unknown = BTreeSet::new();
     let mut records: Vec<Option<RecordId>> = Vec::with_capacity(rows().count());
@@ -206,17 +240,30 @@ fn intern(
         }
         records.push(record);
     }
+    let mut added = AddedNames::new();
     if !unknown.is_empty() {
         let texts: Vec<&str> = unknown.iter().map(|name| name.as_str()).collect();
-        let ids = transaction.intern(&texts)?;
-        names.extend(unknown.into_iter().cloned().zip(ids));
+        let state = *transaction.state();
+        let found = caches.names.find(transaction.tables(), &state, &texts)?;
+        for (name, found) in unknown.into_iter().zip(found) {
+            let record = match found {
+                Some(record) => record,
+                None => {
+                    let record = changes::add_name(caches.engine, transaction, name.as_str())?;
+                    added.push((name.as_str().into(), record));
+                    record
+                }
+            };
+            names.insert(name.clone(), record);
+        }
         for (row, record) in rows().zip(&mut records) {
             *record = record.or_else(|| names.get(&row.record).copied());
         }
     }
     // A row without an id would be lost silently.
-    let no_id = || corrupt(engine, "a name got no id");
-    records.into_iter().map(|record| record.ok_or_else(no_id)).collect()
+    let no_id = || corrupt(caches.engine, "a name got no id");
+    let records = records.into_iter().map(|record| record.ok_or_else(no_id));
+    Ok((records.collect::<Result<_>>()?, added))
 }
 
 fn append(
@@ -225,69 +272,51 @@ fn append(
     block: Block,
 ) -> Result<(u64, Arc<Block>)> {
     let encoded = block.encode().map_err(|error| format_error(engine, error))?;
-    Ok((transaction.append(&encoded)?, Arc::new(block)))
+    Ok((changes::append(transaction, &encoded)?, Arc::new(block)))
 }
 
-/// Encodes and writes a run.
-pub(crate) fn add_run(
-    engine: &'static str,
-    transaction: &mut dyn Transaction,
-    order: RunOrder,
-    run: &NewRun,
-) -> Result<()> {
-    let NewRun { index, blocks, text_bytes } = run;
-    let encoded = index.encode().map_err(|error| format_error(engine, error))?;
-    let run = Run {
-        id: 0,
-        order,
-        rows: u64::from(index.rows()),
-        first: index.first(),
-        last: index.last(),
-        bytes: *text_bytes,
-    };
-    transaction.add_run(&RunToWrite { run, index: &encoded, blocks })
-}
-
-/// Whether everything that an edit removes is there, and the head begins as it did.
-fn still_fits(tables: &dyn Tables, edit: &VersionEdit) -> Result<bool> {
+/// The runs that an edit removes, if all of them are there and the head begins as it did.
+fn still_fits(
+    caches: &Caches,
+    tables: &dyn Tables,
+    state: &State,
+    edit: &VersionEdit,
+) -> Result<Option<Vec<Run>>> {
     if let Some((first, last)) = edit.flushed {
         // Numbers only grow, and blocks are removed from the beginning.
-        let fits = tables.head_bounds()?.is_some_and(|(begin, end)| begin == first && end >= last);
+        let fits = state.head_bounds().is_some_and(|(begin, end)| begin == first && end >= last);
         if !fits {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    if edit.removed.is_empty() {
-        return Ok(true);
-    }
-    let there: Set<RunId> = tables.runs()?.iter().map(|run| run.id).collect();
-    Ok(edit.removed.iter().all(|run| there.contains(run)))
+    let runs = caches.runs(tables, state)?;
+    let find = |id: &RunId| runs.iter().find(|run| run.id == *id).copied();
+    Ok(edit.removed.iter().map(find).collect())
 }
 
 /// Holds the write lock, therefore reads only what was written since.
 fn still_without_rows(
-    engine: &'static str,
+    caches: &Caches,
     tables: &dyn Tables,
+    state: &State,
     orphans: OrphanedNames,
 ) -> Result<Map<RecordId, Arc<str>>> {
     let OrphanedNames { mut records, runs, last_block, .. } = orphans;
     if records.is_empty() {
         return Ok(records);
     }
-    let next = last_block.map_or(0, |last| last.saturating_add(1));
-    tables.head(next..=u64::MAX, &mut |_, encoded| {
-        let block = Block::decode(encoded).map_err(|error| format_error(engine, error))?;
-        for record in block.records() {
-            records.remove(record);
-        }
-        Ok(())
-    })?;
-    for run in tables.runs()?.iter().filter(|run| !runs.contains(&run.id)) {
-        if let Some(encoded) = tables.run_index(run.id)? {
-            let index = RunIndex::decode(&encoded).map_err(|error| format_error(engine, error))?;
-            for extent in index.iter() {
-                records.remove(&extent.record);
+    let next = last_block.map_or(0, |last| last.saturating_add(1)).max(state.head);
+    if next < state.next_block {
+        tables.head(next..=state.next_block - 1, &mut |number, stored| {
+            for record in head::decode(caches.engine, state, number, stored)?.records() {
+                records.remove(record);
             }
+            Ok(())
+        })?;
+    }
+    for run in caches.runs(tables, state)?.iter().filter(|run| !runs.contains(&run.id)) {
+        for extent in caches.run_index(tables, run)?.iter() {
+            records.remove(&extent.record);
         }
     }
     Ok(records)
