@@ -14,7 +14,7 @@ use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::compaction::Compactor;
+use crate::compaction::{Compacted, Compactor};
 use crate::config::EmbeddedConfig;
 use crate::coordination::{Coordination, Reply};
 use crate::engine::{Engine, Snapshot, Tables};
@@ -117,6 +117,35 @@ impl<E: Engine> Embedded<E> {
             leases,
             threads: vec![compactor, writer],
         })))
+    }
+
+    /// Brings all rows that are stored now to rest: small runs become large ones, and rows are kept in
+    /// columns, which takes less space and makes aggregates fast. The store does most of it by itself
+    /// over time. Stores and queries continue meanwhile.
+    ///
+    /// Works in steps of about a million rows, each in a transaction of its own, and calls `progress` after each. A
+    /// future that is dropped ends after its step.
+    ///
+    /// # Errors
+    /// The engine's error; [`ErrorKind::Corrupt`] for a damaged run. Steps before remain.
+    pub async fn compact(&self, mut progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        let mut end = None;
+        loop {
+            if self.0.jobs.lock().is_none() {
+                return Err(PersistenceError::BackendShutdown);
+            }
+            let (reply, answer) = oneshot::channel();
+            if self.0.coordination.compact(end, reply).is_err() {
+                return Err(self.ended("compact", Outcome::NotApplied));
+            }
+            let step =
+                answer.await.unwrap_or_else(|_| Err(self.ended("compact", Outcome::Unknown)))?;
+            progress(step);
+            if step.left == 0 {
+                return Ok(());
+            }
+            end = Some(step.end);
+        }
     }
 
     async fn ask<T>(

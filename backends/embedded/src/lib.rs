@@ -52,7 +52,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 pub use backend::Embedded;
-pub use compaction::{Conversion, adopt};
+pub use compaction::{Compacted, Conversion, adopt};
 pub use config::{EmbeddedConfig, choose, timeout};
 pub use engine::{
     Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Transaction, Visit,

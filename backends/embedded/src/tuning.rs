@@ -93,6 +93,26 @@ impl Tuning {
         head.reaches(self, HEAD_BOUND)
     }
 
+    /// Whether a run is not merged any more.
+    pub(crate) fn is_final(&self, run: &Run) -> bool {
+        self.tier(run) == self.tier_rows.len()
+    }
+
+    /// How many of the first of these runs are merged into one that has at most twice the size at which runs are
+    /// final: one at least.
+    pub(crate) fn mergeable<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> usize {
+        let ([.., most_rows], [.., most_bytes]) = (self.tier_rows, self.tier_bytes);
+        let (mut rows, mut bytes, mut count) = (0u64, 0u64, 0);
+        for run in runs {
+            (rows, bytes) = (rows.saturating_add(run.rows), bytes.saturating_add(run.bytes));
+            if count > 0 && (rows > 2 * most_rows || bytes > 2 * most_bytes) {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
     fn tier(&self, run: &Run) -> usize {
         let reached =
             |bounds: &[u64; 3], size| bounds.iter().filter(|bound| size >= **bound).count();

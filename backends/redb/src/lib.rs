@@ -34,7 +34,7 @@ use std::io;
 use std::path::Path;
 
 use annals_core::{Guarantees, Result, forward_backend};
-use annals_embedded::{Embedded, Engine};
+use annals_embedded::{Compacted, Embedded, Engine};
 use redb::{Database, StorageBackend};
 
 pub use config::RedbConfig;
@@ -114,6 +114,14 @@ impl RedbBackend {
         let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
         let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
         Ok(Self { store: Embedded::start(ENGINE, engine, writer, &config.shared)?, shared })
+    }
+
+    /// Brings all rows to rest, see [`Embedded::compact`]. `progress` is called after each step.
+    ///
+    /// # Errors
+    /// The engine's error. Steps before remain.
+    pub async fn compact(&self, progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        self.0.compact(progress).await
     }
 }
 

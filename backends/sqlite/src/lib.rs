@@ -43,7 +43,7 @@ mod write;
 use std::path::Path;
 
 use annals_core::{Guarantees, Result, forward_backend};
-use annals_embedded::{Embedded, Engine};
+use annals_embedded::{Compacted, Embedded, Engine};
 
 pub use config::SqliteConfig;
 
@@ -85,6 +85,14 @@ impl SqliteBackend {
         let engine = Sqlite { readers, guarantees: config.guarantees() };
         let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
         Ok(Self { store, config })
+    }
+
+    /// Brings all rows to rest, see [`Embedded::compact`]. `progress` is called after each step.
+    ///
+    /// # Errors
+    /// The engine's error. Steps before remain.
+    pub async fn compact(&self, progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        self.0.compact(progress).await
     }
 }
 

@@ -7,6 +7,7 @@
 //! the runs meanwhile, the edit is refused and the work is planned again.
 
 mod convert;
+mod rest;
 mod retention;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::write::{Job, Store, VersionEdit};
 use crate::{Map, Set};
 
 pub use convert::{Conversion, adopt};
+pub use rest::Compacted;
 use retention::Sweep;
 
 /// The compactor's thread.
@@ -95,7 +97,10 @@ impl<E: Engine> Compactor<E> {
             match self.coordination.next(!self.may_merge) {
                 Task::Flush => self.flush_if_due(),
                 Task::Cleanup(plan, reply) => self.clean_up(&plan, reply),
-                Task::Idle => match contain(self.name, "compact", || self.merge()) {
+                Task::Compact(end, reply) => {
+                    drop(reply.send(contain(self.name, "compact", || self.compact_step(end))));
+                }
+                Task::Idle => match contain(self.name, "compact", || self.merge_or_rest()) {
                     Ok(merged) => self.may_merge = merged,
                     Err(error) => {
                         self.may_merge = false;
@@ -200,6 +205,11 @@ impl<E: Engine> Compactor<E> {
                 return Ok(());
             }
         }
+    }
+
+    /// Does what may be done while nobody waits. Returns whether there was anything.
+    fn merge_or_rest(&mut self) -> Result<bool> {
+        Ok(self.merge()? || self.rest_one()?)
     }
 
     /// Merges what is due. Returns whether anything was.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals_core::{BackendError, Durability, ErrorKind, Guarantees, PersistenceError};
+use annals_embedded::format::{Place, RunIndex, unseal};
 use annals_embedded::{
     Embedded, EmbeddedConfig, Engine, ExternalChange, LastBatch, RecordId, Run, RunId, Snapshot,
     State, Tables, Transaction, Tuning, Visit, VisitName, Writer,
@@ -41,6 +42,23 @@ impl Default for Data {
 impl Data {
     pub(crate) fn runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// The rows of the runs, and how many of them are at rest; those of the newest rows of another run are not.
+    pub(crate) fn rows_at_rest(&self) -> (u64, u64) {
+        let (mut all, mut at_rest) = (0, 0);
+        for (run, index) in self.runs.values() {
+            all += run.rows;
+            let index = unseal(Place::Index(run.id), index).and_then(RunIndex::decode);
+            let is_at_rest = index.is_ok_and(|index| index.is_at_rest());
+            at_rest += if is_at_rest || run.order.part > 0 { run.rows } else { 0 };
+        }
+        (all, at_rest)
+    }
+
+    /// How many blocks are in columns.
+    pub(crate) fn blocks_in_columns(&self) -> usize {
+        self.blocks.values().filter(|block| block.first() == Some(&2)).count()
     }
 
     pub(crate) fn head_blocks(&self) -> usize {
