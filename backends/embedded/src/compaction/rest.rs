@@ -110,13 +110,12 @@ fn due(tuning: &Tuning, runs: &[Known]) -> Vec<Range<usize>> {
             start += 1;
             continue;
         }
-        let small = runs[start..].iter().take_while(|(run, _)| !tuning.is_final(run)).count();
-        let stretch = &runs[start..start + small];
-        if !is_at_rest(stretch) {
-            let most = tuning.mergeable(stretch.iter().map(|(run, _)| run));
-            due.push(start..start + most);
+        let small = runs[start..].iter().take_while(|(run, _)| !tuning.is_final(run));
+        let merged = tuning.mergeable(small.map(|(run, _)| run));
+        if !is_at_rest(&runs[start..start + merged]) {
+            due.push(start..start + merged);
         }
-        start += small;
+        start += merged;
     }
     due
 }
@@ -154,7 +153,7 @@ mod tests {
         assert_eq!(found(&[]), []);
         assert_eq!(
             found(&[(1, 0, 500, true), (1, 1, 5, false), (2, 0, 90, true), (2, 1, 5, false)]),
-            [2..4]
+            [1..4]
         );
         assert_eq!(
             found(&[(1, 0, 500, true), (1, 1, 5, false), (2, 0, 500, true), (2, 1, 5, false)]),
@@ -172,6 +171,7 @@ mod tests {
             [0..2, 3..4]
         );
         // At most twice as many rows as make a run final.
-        assert_eq!(found(&[(1, 0, 90, false), (2, 0, 90, false), (3, 0, 90, false)]), [0..2]);
+        assert_eq!(found(&[(1, 0, 90, false), (2, 0, 90, false), (3, 0, 90, false)]), [0..2, 2..3]);
+        assert_eq!(found(&[(1, 0, 90, true), (1, 1, 9, false), (2, 0, 120, false)]), [2..3]);
     }
 }

@@ -1,6 +1,6 @@
 //! Rows that come to rest, by themselves and when they are told to.
 
-use annals_core::{Aggregate, Batch, PersistenceBackend, Row};
+use annals_core::{Aggregate, Batch, PersistenceBackend, QueryExt, Row};
 use serde_json::json;
 
 use super::disk::Disk;
