@@ -5,7 +5,7 @@
 
 use annals_core::aggregate::{Function, Member};
 use annals_core::{Grammar, JsonText, Pattern, Value, duration};
-use annals_embedded::format::{Block, RunIndex};
+use annals_embedded::format::{Block, RunIndex, Stretch};
 
 /// A target. Inputs to begin with are in `corpus/NAME`.
 pub struct Target {
@@ -18,6 +18,8 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "block", run: block },
+    Target { name: "columns", run: columns },
+    Target { name: "packed", run: packed },
     Target { name: "run_index", run: run_index },
     Target { name: "pattern", run: pattern },
     Target { name: "json", run: json },
@@ -39,6 +41,53 @@ pub fn block(data: &[u8]) {
     let encoded = block.encode().unwrap_or_else(|error| panic!("{error}"));
     let again = Block::decode(&encoded).unwrap_or_else(|error| panic!("{error}"));
     assert!(block.iter().eq(again.iter()), "the rows changed");
+}
+
+/// Each line is the value of a row. What is encoded in columns comes back letter for letter, and the numbers
+/// of a member are those of its text.
+pub fn columns(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut rows = Block::new();
+    for (at, line) in (0..).zip(text.lines().cycle().take(200)) {
+        rows.push(at / 64, u64::from(at) * 1_000, line);
+    }
+    let encoded = rows.encode_columns().unwrap_or_else(|error| panic!("{error}"));
+    let Some(encoded) = encoded else { return };
+    let read = Block::decode(&encoded).unwrap_or_else(|error| panic!("{error}"));
+    assert!(read.iter().eq(rows.iter()), "the rows changed");
+    let member = Member::parse("a").unwrap_or_else(|error| panic!("{error}"));
+    let numbers =
+        Block::decode_numbers(&encoded, &member).unwrap_or_else(|error| panic!("{error}"));
+    let numbers = numbers.unwrap_or_else(|| panic!("a block in columns has numbers"));
+    let (mut at, mut found) = (0, 0);
+    while at < rows.len() {
+        let (stretch, length) = numbers.stretch(at..rows.len());
+        found += if let Stretch::Samples(..) = stretch { length } else { 0 };
+        at += length;
+    }
+    let samples = rows.iter().filter(|row| matches!(member.read(row.2), Ok(Some(_))));
+    assert_eq!(found, samples.count(), "the samples");
+}
+
+/// A block in columns with a sound frame around its header: the first two bytes are the header's length.
+pub fn packed(data: &[u8]) {
+    let Some((length, rest)) = data.split_first_chunk::<2>() else { return };
+    let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
+    let (header, segments) = rest.split_at(length);
+    let header = frame(header);
+    let mut block = vec![2];
+    let mut left = header.len();
+    while left >= 0x80 {
+        block.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    block.push(left as u8);
+    block.extend([&header[..], segments].concat());
+    if let Ok(read) = Block::decode(&block) {
+        assert_eq!(read.iter().count(), read.len());
+    }
+    let member = Member::parse("a").unwrap_or_else(|error| panic!("{error}"));
+    let _ = Block::decode_numbers(&block, &member);
 }
 
 /// Any content of a frame is a run index or damaged; what an index says about its rows adds up.
