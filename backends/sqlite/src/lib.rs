@@ -91,8 +91,8 @@ impl SqliteBackend {
     ///
     /// # Errors
     /// The engine's error. Steps before remain.
-    pub async fn compact(&self, progress: impl FnMut(Compacted) + Send) -> Result<()> {
-        self.0.compact(progress).await
+    pub async fn bring_to_rest(&self, progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        self.store.compact(progress).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 
-use annals_embedded::format::{Block, Place, seal, unseal};
+use annals_embedded::format::{self, Block, seal, unseal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -94,14 +94,14 @@ impl Place {
         for (number, block) in blocks {
             let mut damaged = Block::new();
             for (record, time, json) in
-                Block::decode(unseal(Place::Head(number), &block).unwrap()).unwrap().iter()
+                Block::decode(unseal(format::Place::Head(number), &block).unwrap()).unwrap().iter()
             {
                 let hit = time == stored_at;
                 hits += usize::from(hit);
                 damaged.push(record, time, if hit { "{broken" } else { json });
             }
             let update = "UPDATE head SET frame = ?1 WHERE number = ?2";
-            let damaged = seal(Place::Head(number), &damaged.encode().unwrap());
+            let damaged = seal(format::Place::Head(number), &damaged.encode().unwrap());
             file.execute(update, (damaged, number)).unwrap();
         }
         assert_eq!(hits, 1);

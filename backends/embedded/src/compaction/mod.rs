@@ -43,7 +43,7 @@ pub(crate) struct Compactor<E: Engine> {
     ranks: Arc<Map<RecordId, u32>>,
     /// There may be runs to merge.
     may_merge: bool,
-    /// Runs of an older version that could not be rewritten.
+    /// Runs of an older version, or not at rest, that could not be rewritten.
     unreadable: Set<RunId>,
 }
 

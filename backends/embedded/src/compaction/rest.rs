@@ -10,6 +10,7 @@ use annals_core::Result;
 
 use super::{Compactor, in_order};
 use crate::engine::{Engine, Run, Snapshot, Writer};
+use crate::error::log_failure;
 use crate::format::Form;
 use crate::state::State;
 use crate::tuning::Tuning;
@@ -35,11 +36,16 @@ impl<E: Engine> Compactor<E> {
     /// there was one.
     pub(super) fn rest_one(&mut self) -> Result<bool> {
         let runs = self.known_runs()?;
-        let is_due = |(run, rest): &Known| !rest && self.tuning.is_final(run);
-        match runs.iter().position(is_due) {
-            Some(at) => self.bring_to_rest(&runs, at..at + 1).map(|()| true),
-            None => Ok(false),
+        let is_due = |(run, rest): &Known| {
+            !rest && self.tuning.is_final(run) && !self.unreadable.contains(&run.id)
+        };
+        let Some(at) = runs.iter().position(is_due) else { return Ok(false) };
+        if let Err(error) = self.bring_to_rest(&runs, at..at + 1) {
+            // The others are rewritten all the same.
+            self.unreadable.insert(runs[at].0.id);
+            log_failure(self.name, "bringing a run to rest", &error);
         }
+        Ok(true)
     }
 
     /// Takes a step of a compaction: `end` is that of the step before, if there was one.
@@ -135,17 +141,26 @@ mod tests {
     use crate::engine::RunOrder;
 
     /// Runs of (block of the head, part, rows, at rest); 100 rows are final.
-    fn found(runs: &[(u64, u8, u64, bool)]) -> Vec<Range<usize>> {
+    fn found(runs: &[(u64, u8, u64, bool)]) -> Vec<(usize, usize)> {
         let tuning =
             Tuning { tier_rows: [10, 50, 100], tier_bytes: [u64::MAX / 4; 3], ..Tuning::default() };
         let run = |&(head, part, rows, rest): &(u64, u8, u64, bool)| {
             let order = RunOrder { head, part };
             (
-                Run { id: head * 2 + u64::from(part), order, rows, first: 0, last: 0, bytes: rows },
+                Run {
+                    id: head * 2 + u64::from(part),
+                    order,
+                    rows,
+                    first: 0,
+                    last: 0,
+                    bytes: rows,
+                    sealed: true,
+                },
                 rest,
             )
         };
-        due(&tuning, &runs.iter().map(run).collect::<Vec<_>>())
+        let due = due(&tuning, &runs.iter().map(run).collect::<Vec<_>>());
+        due.into_iter().map(|range| (range.start, range.end)).collect()
     }
 
     #[test]
@@ -153,7 +168,7 @@ mod tests {
         assert_eq!(found(&[]), []);
         assert_eq!(
             found(&[(1, 0, 500, true), (1, 1, 5, false), (2, 0, 90, true), (2, 1, 5, false)]),
-            [1..4]
+            [(1, 4)]
         );
         assert_eq!(
             found(&[(1, 0, 500, true), (1, 1, 5, false), (2, 0, 500, true), (2, 1, 5, false)]),
@@ -165,13 +180,16 @@ mod tests {
 
     #[test]
     fn final_runs_are_rewritten_alone_and_small_ones_together() {
-        assert_eq!(found(&[(1, 0, 500, false), (2, 0, 9, false)]), [0..1, 1..2]);
+        assert_eq!(found(&[(1, 0, 500, false), (2, 0, 9, false)]), [(0, 1), (1, 2)]);
         assert_eq!(
             found(&[(1, 0, 9, false), (2, 0, 9, true), (3, 0, 500, true), (4, 0, 9, false)]),
-            [0..2, 3..4]
+            [(0, 2), (3, 4)]
         );
         // At most twice as many rows as make a run final.
-        assert_eq!(found(&[(1, 0, 90, false), (2, 0, 90, false), (3, 0, 90, false)]), [0..2, 2..3]);
-        assert_eq!(found(&[(1, 0, 90, true), (1, 1, 9, false), (2, 0, 120, false)]), [2..3]);
+        assert_eq!(
+            found(&[(1, 0, 90, false), (2, 0, 90, false), (3, 0, 90, false)]),
+            [(0, 2), (2, 3)]
+        );
+        assert_eq!(found(&[(1, 0, 90, true), (1, 1, 9, false), (2, 0, 120, false)]), [(2, 3)]);
     }
 }
