@@ -23,7 +23,7 @@ use crate::migrate;
 use crate::not_built_in;
 #[cfg(feature = "sql")]
 use crate::sql;
-use crate::{aggregate, cleanup, collect, export, import, query, records, warnings};
+use crate::{aggregate, cleanup, collect, copy, export, import, query, records, warnings};
 #[cfg(feature = "serve")]
 use crate::{serve, token};
 
@@ -90,6 +90,7 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Query(args) => block_on(query::run(backend, args)),
         Command::Aggregate(args) => block_on(aggregate::run(backend, args)),
         Command::Records(args) => block_on(records::run(backend, args)),
+        Command::Copy(args) => block_on(copy::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
         #[cfg(feature = "sql")]
         Command::Sql(args) => block_on(sql::run(&backend.url, args)),

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 )))]
 use crate::not_built_in::NotBuiltIn;
 use crate::stderr::{print_error, print_note};
-use crate::{aggregate, cleanup, collect, export, import, query, records};
+use crate::{aggregate, cleanup, collect, copy, export, import, query, records};
 
 /// Record and query the history of live records.
 ///
@@ -94,6 +94,7 @@ Examples:
   annals records                        The records and their sizes
   annals export 'host::*' > h.ndjson
   annals --backend redb:copy.redb import h.ndjson
+  annals copy sqlite:annals.db redb:copy.redb
   annals cleanup --older-than 30d
 
 Quote patterns: the shell replaces an unquoted * with file names. Write a pattern that begins with \
@@ -110,6 +111,7 @@ pub(crate) enum Command {
     Aggregate(aggregate::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
+    Copy(copy::Args),
     #[cfg(feature = "sql")]
     Sql(crate::sql::Args),
     #[cfg(feature = "postgres")]
@@ -169,6 +171,8 @@ pub(crate) enum Exchange {
     Ndjson,
     /// A header and one line per row, quoted as in RFC 4180; a value is its JSON text
     Csv,
+    /// Parquet, for DuckDB, pandas and Polars
+    Parquet,
 }
 
 /// Prints clap's answer: help and version on stdout (exit code 0), wrong usage on stderr (2).

@@ -35,6 +35,7 @@ mod cli;
 mod collect;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod copy;
 mod export;
 mod failure;
 mod import;
@@ -48,13 +49,17 @@ mod moment;
     feature = "postgres",
     feature = "mcp",
     feature = "conformance",
-    feature = "serve"
+    feature = "serve",
+    feature = "plot",
+    feature = "parquet"
 )))]
 mod not_built_in;
 mod output;
 mod plot;
+mod progress;
 mod query;
 mod records;
+mod screen;
 #[cfg(feature = "serve")]
 mod serve;
 mod signals;

@@ -5,14 +5,13 @@ use annals::aggregate::Member;
 use annals::{Order, PersistenceBackend, QueryExt, QueryParams};
 use clap::Parser;
 use futures_util::StreamExt;
-#[cfg(feature = "plot")]
 use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
-use crate::moment::{Moment, window};
-use crate::output::{Format, Header, Printer, ValueLine, counted};
+use crate::moment::{Moment, window, zone};
+use crate::output::{Format, Header, Printer, Style, ValueLine, WideRows, counted};
 #[cfg(feature = "plot")]
 use crate::plot::Chart;
 use crate::plot::{Destination, OutputArgs};
@@ -61,6 +60,10 @@ pub(crate) struct Args {
     )]
     at: Option<Moment>,
 
+    /// The IANA time zone of --times local, such as Europe/Vienna [default: this machine's]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    time_zone: Option<TimeZone>,
+
     /// The number in each value, for a chart: a member's name or a JSON Pointer
     /// [default: the value itself]
     #[arg(long, value_name = "MEMBER", default_value = "", hide_default_value = true)]
@@ -78,6 +81,8 @@ Examples:
   annals query 'host::cpu*' --latest 3
   annals query 'host::*' --from 24h --to 1h --oldest-first
   annals query '*' --from 2026-05-17T00:00:00Z --output csv > day.csv
+  annals query 'plant::*' --from 7d --wide --excel=de > week.csv
+  annals query '*' --output parquet > all.parquet
   annals query 'accuracy::*' --at 2026-11-28T08:00:00+01:00
   annals query 'host::cpu*' --from 1h --plot --member percent
   annals query 'house.*.temperature' --grammar topic --latest 1
@@ -96,7 +101,13 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let params = args.params();
     let store = args.source.open(backend).await?;
     match destination {
-        Destination::Rows(format) => print(&*store, &args.pattern, params, format).await?,
+        Destination::Rows(format) => {
+            let style = args.output.style(args.time_zone.clone());
+            match args.output.is_wide() {
+                true => print_wide(&*store, &args, params, format, &style).await?,
+                false => print(&*store, &args.pattern, params, format, &style).await?,
+            }
+        }
         #[cfg(feature = "plot")]
         Destination::Plot(form) => {
             plot(&*store, &args.pattern, params, &args.member).await?.print(form)?;
@@ -151,15 +162,38 @@ pub(crate) async fn print(
     pattern: &str,
     params: QueryParams,
     output: Option<Format>,
+    style: &Style,
 ) -> Result<(), Failure> {
     let mut rows = store.stream_typed::<Box<RawValue>>(pattern, params).await?;
-    let mut printer = Printer::new(output, Header::values());
+    let mut printer = Printer::styled(output, Header::values(), style);
     while let Some(row) = rows.next().await {
         let row = row?;
-        printer.line(&ValueLine::new(&row.record, row.value, row.stored_at))?;
+        printer.line(&ValueLine::new(&row.record, row.value, row.stored_at, style))?;
     }
     printer.finish()?;
-    match rows.skipped() {
+    all_read(rows.skipped())
+}
+
+/// Prints a line for each time, with a column for each record.
+async fn print_wide(
+    store: &dyn PersistenceBackend,
+    args: &Args,
+    params: QueryParams,
+    output: Option<Format>,
+    style: &Style,
+) -> Result<(), Failure> {
+    let mut rows = store.stream_typed::<Box<RawValue>>(&args.pattern, params).await?;
+    let mut wide = WideRows::new();
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        wide.add(&row.record, row.stored_at, row.value.get())?;
+    }
+    wide.print(output, style, !args.oldest_first)?;
+    all_read(rows.skipped())
+}
+
+fn all_read(skipped: u64) -> Result<(), Failure> {
+    match skipped {
         0 => Ok(()),
         skipped => Err(Failure::Failed(format!(
             "{} skipped: the stored text is not JSON",

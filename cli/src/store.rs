@@ -1,9 +1,12 @@
-//! Opening the history that `--backend` names.
+//! Opening a history, and sending batches to it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use annals::PersistenceBackend;
+use annals::{Batch, Outcome, PersistenceBackend, PersistenceError};
+use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::failure::Failure;
 
@@ -76,6 +79,46 @@ pub(crate) fn shown(url: &str) -> String {
         }
         _ => url.to_owned(),
     }
+}
+
+/// The number of retries while the store is busy or unreachable: with these delays, about half a
+/// minute.
+const RETRIES: usize = 10;
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// Sends a batch, and retries while that may help and cannot store it twice.
+pub(crate) async fn send(
+    store: &dyn PersistenceBackend,
+    batch: &Batch,
+) -> Result<(), PersistenceError> {
+    let once = store.guarantees().idempotent_batches;
+    let mut delays = ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_max_times(RETRIES)
+        .build();
+    loop {
+        let error = match store.store_batch(batch).await {
+            Ok(()) => return Ok(()),
+            Err(error @ PersistenceError::PartialBatch { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        let safe = once || error.outcome() == Outcome::NotApplied;
+        match delays.next() {
+            Some(delay) if safe && error.is_retryable() => {
+                tracing::warn!(%error, "trying again in {delay:?}");
+                tokio::time::sleep(delay).await;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A number for a writer of batches: unique, not unpredictable.
+pub(crate) fn new_writer() -> u128 {
+    let random = || u128::from(RandomState::new().build_hasher().finish());
+    random() << 64 | random()
 }
 
 #[cfg(test)]

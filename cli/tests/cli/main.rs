@@ -8,9 +8,13 @@ mod answers;
 mod cleanup;
 mod collect;
 mod conformance;
+mod copy;
 mod export;
+mod formats;
 mod import;
-mod import_guide;
+mod import_kills;
+mod guides;
+mod kills;
 mod query;
 mod records;
 #[cfg(feature = "sql")]

@@ -1,4 +1,4 @@
-//! The progress of an import, on a terminal.
+//! The progress of an import or a copy, on a terminal.
 
 use std::io::{self, IsTerminal};
 
@@ -7,10 +7,10 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use crate::stderr::ViewGuard;
 
 /// A progress bar: of bytes for a file, of rows for a pipe. Without a terminal, nothing.
-pub(super) struct Progress(Option<(ProgressBar, ViewGuard)>);
+pub(crate) struct Progress(Option<(ProgressBar, ViewGuard)>);
 
 impl Progress {
-    pub(super) fn new(size: Option<u64>) -> Self {
+    pub(crate) fn new(size: Option<u64>) -> Self {
         if !io::stderr().is_terminal() {
             return Self(None);
         }
@@ -29,7 +29,7 @@ impl Progress {
         Self(Some((bar, ViewGuard::new(view))))
     }
 
-    pub(super) fn at(&self, bytes: u64, rows: u64) {
+    pub(crate) fn at(&self, bytes: u64, rows: u64) {
         if let Some((bar, _)) = &self.0 {
             bar.set_position(bytes);
             bar.set_message(format!("{} rows", HumanCount(rows)));
@@ -37,7 +37,7 @@ impl Progress {
     }
 
     /// Removes the bar from the terminal.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if let Some((bar, _guard)) = self.0.take() {
             bar.finish_and_clear();
         }

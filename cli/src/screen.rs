@@ -13,6 +13,18 @@ pub(crate) fn shown_name(name: &str) -> String {
     shown_value(&serde_json::to_string(name).unwrap_or_default())
 }
 
+/// A message on one line.
+pub(crate) fn shown_message(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for c in message.chars() {
+        match is_unsafe(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// JSON text on one line. The value stays the same: unsafe characters are either line breaks and
 /// tabs between tokens, or inside strings, where an escape means the same.
 pub(crate) fn shown_value(json: &str) -> String {
@@ -34,21 +46,28 @@ pub(crate) fn shown_value(json: &str) -> String {
 
 /// Control characters, line separators, and invisible and directional characters of Unicode. The
 /// joiners U+200C and U+200D are safe: scripts and emoji need them.
-fn is_unsafe(c: char) -> bool {
+pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
             '\u{ad}'
+                | '\u{34f}'
                 | '\u{61c}'
-                | '\u{180e}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{17b4}'
+                | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
                 | '\u{200b}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
                 | '\u{feff}'
+                | '\u{ffa0}'
                 | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 

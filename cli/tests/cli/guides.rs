@@ -1,4 +1,5 @@
-//! Each sample of docs/import.md is a test: its files, its commands and what they print.
+//! Each sample of docs/import.md and docs/export.md is a test: its files, its commands and what they
+//! print.
 
 use std::process::Command;
 
@@ -41,12 +42,15 @@ fn run(place: &Place, line: &str) -> String {
     format!("{}{}", text(output.stderr), text(output.stdout))
 }
 
-#[test]
-fn each_sample_of_the_guide_prints_what_it_shows() {
-    let guide = include_str!("../../../docs/import.md");
+/// Runs the samples of a page and returns how many commands there were. Each section has its own
+/// folder, unless all `share` one.
+fn follow(guide: &str, share: bool) -> u32 {
     let mut commands = 0;
+    let mut place = Place::new();
     for (heading, blocks) in sections(guide) {
-        let place = Place::new();
+        if !share {
+            place = Place::new();
+        }
         for Block { info, text } in blocks {
             if let Some((_, name)) = info.split_once(' ') {
                 place.write(name, text);
@@ -59,5 +63,17 @@ fn each_sample_of_the_guide_prints_what_it_shows() {
             }
         }
     }
+    commands
+}
+
+#[test]
+fn each_sample_of_an_import_prints_what_it_shows() {
+    let commands = follow(include_str!("../../../docs/import.md"), false);
     assert!(commands > 20, "{commands} commands were found");
+}
+
+#[test]
+fn each_sample_of_an_output_prints_what_it_shows() {
+    let commands = follow(include_str!("../../../docs/export.md"), true);
+    assert!(commands > 10, "{commands} commands were found");
 }
