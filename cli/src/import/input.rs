@@ -279,9 +279,9 @@ impl<R: Read> Read for Unpacked<R> {
             let what = match error.kind() {
                 io::ErrorKind::Interrupted => return error,
                 io::ErrorKind::UnexpectedEof => "is cut off",
-                io::ErrorKind::InvalidInput
-                | io::ErrorKind::InvalidData
-                | io::ErrorKind::Other => "is damaged",
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                    "is damaged"
+                }
                 _ => return error,
             };
             io::Error::new(io::ErrorKind::InvalidData, format!("its {} data {what}", self.name))

@@ -62,7 +62,11 @@ pub(super) enum Event<'a> {
     /// Times are Unix milliseconds, whatever they look like.
     Milliseconds,
     Entry(Entry<'a>),
-    End { raw: &'a str, empty: u64, bad: Option<String> },
+    End {
+        raw: &'a str,
+        empty: u64,
+        bad: Option<String>,
+    },
 }
 
 /// A field as the cell of a table: nothing is empty, text is itself, and all else is JSON or a

@@ -22,7 +22,10 @@ fn agreed(run: &Run, records: usize, rows: usize, copied: usize) {
     let plural = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
     let there = rows - copied;
     let counts = format!("{}, {}", plural(records, "record"), plural(rows, "row"));
-    assert_eq!(run.err, format!("{counts}, {copied} copied, {there} already there; both ends agree\n"));
+    assert_eq!(
+        run.err,
+        format!("{counts}, {copied} copied, {there} already there; both ends agree\n")
+    );
     let proof = run.json_lines();
     assert_eq!(proof.len(), records);
     assert!(proof.iter().all(|line| line["agrees"] == true), "{proof:?}");
@@ -103,5 +106,6 @@ fn wrong_places_are_refused() {
     copy(&place, FILES[0], FILES[0], &[]).refused(2, "are the same");
     copy(&place, FILES[0], FILES[1], &["--backend", "memory:"]).refused(2, "leave --backend out");
     place.import(FILES[0], ROWS);
-    copy(&place, FILES[0], FILES[1], &["--verify"]).refused(1, "there is no history at history.redb");
+    copy(&place, FILES[0], FILES[1], &["--verify"])
+        .refused(1, "there is no history at history.redb");
 }

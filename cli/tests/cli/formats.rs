@@ -64,8 +64,16 @@ fn a_spreadsheet_gets_what_it_reads() {
     // What it writes comes in again.
     place.write("sheet.csv", ask(&place, &args));
     let import = [
-        "import", "sheet.csv", "--decimal-comma", "--text", "--time-column", "stored_at",
-        "--time-zone", "Europe/Vienna", "--backend", FILES[1],
+        "import",
+        "sheet.csv",
+        "--decimal-comma",
+        "--text",
+        "--time-column",
+        "stored_at",
+        "--time-zone",
+        "Europe/Vienna",
+        "--backend",
+        FILES[1],
     ];
     place.run(&import).noted();
     assert_eq!(place.rows(FILES[1])[0], place.rows(FILES[0])[0]);
@@ -95,10 +103,7 @@ fn a_wide_table_has_a_column_for_each_record() {
         let args = ["aggregate", "*", "--every", "1m", "--show", show, "--wide", "--output", "csv"];
         ask(&place, &args)
     };
-    assert_eq!(
-        buckets("mean"),
-        "start,a,b,c,d\n1779006600000,21.5,,2.0,\n1779006660000,,,,5.0\n"
-    );
+    assert_eq!(buckets("mean"), "start,a,b,c,d\n1779006600000,21.5,,2.0,\n1779006660000,,,,5.0\n");
     assert!(buckets("count,max").starts_with("start,a count,a max,b count,b max,c count,"));
     place.run(&["aggregate", "*", "--wide"]).refused(2, "--every");
     place.import(FILES[0], &[("stored_at", "1", AT)]);
@@ -111,7 +116,8 @@ fn parquet_comes_back_as_it_was() {
     let place = Place::new();
     let many: Vec<_> = (0..3_000).map(|n| ("r", "{\"n\": 1.50}", AT + n)).collect();
     place.import(FILES[0], &many);
-    let odd = [("=1", "\"\\u0000\"", 0), ("é", "null", 9_223_372_036_854_775_807), ("é", "\"\"", 5)];
+    let odd =
+        [("=1", "\"\\u0000\"", 0), ("é", "null", 9_223_372_036_854_775_807), ("é", "\"\"", 5)];
     place.import(FILES[0], &odd);
     let exported = ask(&place, &["export"]);
     for command in [&["export"][..], &["query", "*", "--oldest-first"]] {
@@ -124,7 +130,9 @@ fn parquet_comes_back_as_it_was() {
         assert_eq!(run.out, "3003 rows stored\n");
         assert_eq!(place.run(&["export", "--backend", &to]).ok().out, exported);
     }
-    place.run(&["query", "*", "--output", "parquet", "--times", "ms"]).refused(2, "leave --times out");
+    place
+        .run(&["query", "*", "--output", "parquet", "--times", "ms"])
+        .refused(2, "leave --times out");
 }
 
 #[test]

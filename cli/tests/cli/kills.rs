@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::support::Place;
 
-const ROWS: u64 = 60_000;
+const ROWS: u64 = 20_000;
 
 /// How many kills: ANNALS_IMPORT_KILLS, or `default`.
 pub(crate) fn kills(default: usize) -> usize {
@@ -28,7 +28,8 @@ fn places(kills: usize, bytes: usize) -> Vec<usize> {
     // A small generator (Knuth's MMIX): the places are the same in every run.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut places: Vec<usize> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (u128::from(state) * bytes as u128 >> 64) as usize
     })
     .take(kills)

@@ -59,12 +59,16 @@ fn what_goes_to_a_terminal_is_neutral_in_every_format() {
         let args = ["query", "*", "--output", format, "--backend", FILES[0]];
         let (code, seen) = on_a_terminal(&place, &args, "");
         assert_eq!(code, Some(0), "{seen}");
-        let acts = |c: char| (c.is_control() && !"\r\n".contains(c)) || "\u{202e}\u{2066}\u{e0041}\u{e0042}".contains(c);
+        let acts = |c: char| {
+            (c.is_control() && !"\r\n".contains(c))
+                || "\u{202e}\u{2066}\u{e0041}\u{e0042}".contains(c)
+        };
         assert!(!seen.contains(acts), "{format}: {seen:?}");
         if format == "csv" {
             assert!(seen.contains("\r\n'=1+1\\u{1b}") && seen.contains("'@b,-5,2"), "{seen}");
         } else if format == "ndjson" {
-            let first: serde_json::Value = serde_json::from_str(seen.lines().next().unwrap()).unwrap();
+            let first: serde_json::Value =
+                serde_json::from_str(seen.lines().next().unwrap()).unwrap();
             assert_eq!(first["record"], name);
         }
         if format != "table" {

@@ -1,11 +1,11 @@
 //! The program on a PostgreSQL server.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../cli/kills.rs"]
+mod kills;
 #[path = "../cli/support.rs"]
 #[allow(dead_code, reason = "made for more tests than these")]
 mod support;
-#[path = "../cli/kills.rs"]
-mod kills;
 
 use annals_test_postgres::{Locale, TestServer};
 
@@ -151,13 +151,17 @@ fn an_import_that_is_killed_anywhere_stores_each_row_once() {
 fn a_copy_goes_up_to_a_server_and_back() {
     let url = server("copy");
     let place = Place::new();
-    let rows = [("b", "1.50e+02", 7), ("b", "-0.0", 7), ("b", "\"\\u0000\"", 7), ("a", "{\"n\":3}", 5)];
+    let rows =
+        [("b", "1.50e+02", 7), ("b", "-0.0", 7), ("b", "\"\\u0000\"", 7), ("a", "{\"n\":3}", 5)];
     place.import("sqlite:a.db", &rows);
     for (from, to) in [("sqlite:a.db", &*url), (&*url, "redb:b.redb")] {
         for copied in [4, 0] {
             let run = place.run(&["copy", from, to]);
             assert_eq!(run.code, Some(0), "{run:?}");
-            let summary = format!("2 records, 4 rows, {copied} copied, {} already there; both ends agree\n", 4 - copied);
+            let summary = format!(
+                "2 records, 4 rows, {copied} copied, {} already there; both ends agree\n",
+                4 - copied
+            );
             assert_eq!(run.err, summary);
         }
     }
