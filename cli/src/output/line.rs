@@ -32,6 +32,7 @@ pub(crate) struct Header {
     /// The members' names, in their order in CSV.
     pub(super) members: Vec<Cow<'static, str>>,
     /// What each member is.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub(super) kinds: Vec<Kind>,
     /// The columns of the table, a long one last.
     pub(super) columns: Vec<Column>,
