@@ -23,15 +23,17 @@ const MAX_BYTES: usize = 256 << 20;
 /// About what a cell needs besides its text.
 const CELL_BYTES: usize = 64;
 
+/// The cells of a line: the place of the column, and JSON text.
+type Cells = Vec<(u32, Box<str>)>;
+
 /// The cells of an answer, by time.
 struct Wide {
     /// The name of the first column.
     time: &'static str,
     columns: Vec<String>,
     places: HashMap<String, u32>,
-    /// Of each line its cells: the place of the column, and JSON text. A record that has several
-    /// values at one time takes several lines.
-    lines: BTreeMap<(i64, u32), Vec<(u32, Box<str>)>>,
+    /// By time; a record that has several values at one time takes several lines.
+    lines: BTreeMap<(i64, u32), Cells>,
     bytes: usize,
 }
 
@@ -72,7 +74,7 @@ impl Wide {
     fn print(self, format: Option<Format>, style: &Style, newest: bool) -> Result<(), Failure> {
         let mut printer = Printer::styled(format, self.header(), style);
         let Self { time, columns, lines, .. } = self;
-        let mut print = |((at, _), cells): ((i64, u32), Vec<(u32, Box<str>)>)| {
+        let mut print = |((at, _), cells): ((i64, u32), Cells)| {
             let mut texts = vec![None; columns.len()];
             for (column, json) in cells {
                 texts[column as usize] = Some(json);

@@ -30,7 +30,7 @@ fn places(kills: usize, bytes: usize) -> Vec<usize> {
     let mut places: Vec<usize> = std::iter::repeat_with(|| {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (u128::from(state) * bytes as u128 >> 64) as usize
+        ((u128::from(state) * bytes as u128) >> 64) as usize
     })
     .take(kills)
     .collect();
