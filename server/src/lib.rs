@@ -18,6 +18,7 @@ mod config;
 mod limits;
 mod metrics;
 mod net;
+mod page;
 mod probe;
 mod problem;
 mod prometheus;

@@ -15,6 +15,7 @@ use crate::access::{LIMIT, RESTRICTED, admit};
 use crate::api;
 use crate::config::Config;
 use crate::limits::{Kind, limited};
+use crate::page;
 use crate::probe;
 use crate::problem::Problem;
 use crate::prometheus;
@@ -45,9 +46,10 @@ impl Server {
         // Only gzip: a frame of zstd may ask for 128 MiB of memory before its first byte.
         let writing =
             api::writing().layer(RequestDecompressionLayer::new().no_br().no_deflate().no_zstd());
-        let prometheus = prometheus::router().route_layer(limits(Kind::Lookup));
+        let prometheus = prometheus::router().route_layer(limits(Kind::Stream));
         let router = api::documented(lookups.merge(streams).merge(writing))
             .nest("/prometheus/api/v1", prometheus)
+            .merge(page::router())
             .route("/livez", get(probe::livez))
             .route("/readyz", get(probe::readyz))
             .route("/metrics", get(probe::metrics))

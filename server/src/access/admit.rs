@@ -14,6 +14,7 @@ use super::client::{Client, Known};
 use super::grants::Grants;
 use super::quota::{Quota, TokenLimits};
 use super::{Access, forwarded};
+use crate::page;
 use crate::problem::{Problem, Reason};
 use crate::server::Server;
 
@@ -27,8 +28,9 @@ static EVERYBODY: LazyLock<Arc<Known>> = LazyLock::new(|| {
     Arc::new(Known { name: "".into(), grants: Grants::all(), quota })
 });
 
-/// Paths that everybody may see: probes, which tell no more than that the server runs.
-const OPEN: [&str; 2] = ["/livez", "/readyz"];
+/// Paths that everybody may see: probes, which tell no more than that the server runs, and the page,
+/// which asks for a token.
+const OPEN: [&str; 4] = ["/livez", "/readyz", page::PAGE, page::FILE];
 
 pub(crate) async fn admit(
     State(server): State<Server>,

@@ -1,12 +1,16 @@
 //! Series on their way out: stages are applied, JSON is written in chunks.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::METRIC;
 use super::problem::Problem;
 use super::stage::{Labels, Series, Stage, Stages};
 use super::steps::Steps;
+use crate::limits::Slot;
 
 /// A chunk of an answer is sent when it has this many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -20,25 +24,42 @@ pub(super) enum Kind {
     Matrix,
 }
 
+/// Where chunks go: to a client who must take them in time, and may have to go for others.
+pub(super) struct Outlet {
+    pub(super) chunks: mpsc::Sender<Bytes>,
+    pub(super) slot: Option<Slot>,
+    pub(super) patience: Duration,
+}
+
+impl Outlet {
+    async fn send(&self, chunk: Bytes) -> Result<(), Problem> {
+        let Some(slot) = &self.slot else {
+            return self.chunks.send(chunk).await.map_err(|_| Problem::Gone);
+        };
+        slot.stalls(true);
+        let sent = tokio::select! {
+            sent = timeout(self.patience, self.chunks.send(chunk)) => sent,
+            () = slot.sent_away() => return Err(Problem::Stalled),
+        };
+        slot.stalls(false);
+        sent.map_err(|_| Problem::Stalled)?.map_err(|_| Problem::Gone)
+    }
+}
+
 /// The JSON of one answer while it is written.
 pub(super) struct Answer {
     kind: Kind,
     steps: Steps,
     stages: Stages,
     chunk: Vec<u8>,
-    chunks: mpsc::Sender<Bytes>,
+    outlet: Outlet,
     is_first: bool,
     /// Text that is the same in each series: the times.
     times: Vec<Box<[u8]>>,
 }
 
 impl Answer {
-    pub(super) fn new(
-        kind: Kind,
-        steps: Steps,
-        stages: Stages,
-        chunks: mpsc::Sender<Bytes>,
-    ) -> Self {
+    pub(super) fn new(kind: Kind, steps: Steps, stages: Stages, outlet: Outlet) -> Self {
         let result = match kind {
             Kind::Vector => "vector",
             Kind::Matrix => "matrix",
@@ -47,7 +68,7 @@ impl Answer {
             format!("{{\"status\":\"success\",\"data\":{{\"resultType\":\"{result}\",\"result\":[");
         let time = |number| format!("[{},\"", seconds(steps.time(number))).into_bytes().into();
         let times = (0..steps.count).map(time).collect();
-        Self { kind, steps, stages, chunk: chunk.into_bytes(), chunks, is_first: true, times }
+        Self { kind, steps, stages, chunk: chunk.into_bytes(), outlet, is_first: true, times }
     }
 
     /// Takes one series. One without values is left out.
@@ -119,7 +140,7 @@ impl Answer {
     async fn send(&mut self) -> Result<(), Problem> {
         let next = Vec::with_capacity(CHUNK_BYTES + 256);
         let chunk = std::mem::replace(&mut self.chunk, next);
-        self.chunks.send(Bytes::from(chunk)).await.map_err(|_| Problem::Gone)
+        self.outlet.send(Bytes::from(chunk)).await
     }
 }
 

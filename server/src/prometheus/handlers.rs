@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::answer::{Answer, Kind, seconds, write_value};
+use super::answer::{Answer, Kind, Outlet, seconds, write_value};
 use super::evaluate::Evaluation;
 use super::parameters::Parameters;
 use super::parse::Expression;
@@ -89,8 +89,9 @@ async fn answer(
     };
     let (chunks, body) = mpsc::channel(1);
     let stages = Stages::new(&stages, settings.max_grouped_points);
-    let mut answer = Answer::new(kind, steps, stages, chunks);
-    let history = reader.history;
+    let Reader { history, slot, .. } = reader;
+    let outlet = Outlet { chunks, slot, patience: server.config().stall_timeout };
+    let mut answer = Answer::new(kind, steps, stages, outlet);
     let reading = tokio::spawn(async move {
         let max_series = settings.max_series;
         let evaluation = Evaluation { history: &history, steps, lookback, max_series };

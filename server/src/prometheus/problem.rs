@@ -22,6 +22,9 @@ pub(super) enum Problem {
     /// The client is gone.
     #[error("the client has disconnected")]
     Gone,
+    /// The client takes nothing of its answer.
+    #[error("the client does not read")]
+    Stalled,
 }
 
 impl Problem {
@@ -36,7 +39,9 @@ impl Problem {
             Self::TooMuch(text) => {
                 return (StatusCode::UNPROCESSABLE_ENTITY, "execution", text.clone());
             }
-            Self::Gone => return (StatusCode::SERVICE_UNAVAILABLE, "canceled", self.to_string()),
+            Self::Gone | Self::Stalled => {
+                return (StatusCode::SERVICE_UNAVAILABLE, "canceled", self.to_string());
+            }
             Self::Internal => {
                 return (StatusCode::INTERNAL_SERVER_ERROR, "internal", self.to_string());
             }
