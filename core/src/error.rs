@@ -96,6 +96,14 @@ pub enum PersistenceError {
         /// What is wrong with it, and what to write instead.
         reason: String,
     },
+    /// A rule of a filter cannot work.
+    #[error("invalid filter \"{given}\": {reason}")]
+    InvalidFilter {
+        /// The part as it was given, shortened and escaped for one line.
+        given: String,
+        /// What is wrong with it, and what to write instead.
+        reason: String,
+    },
     /// An aggregate has more buckets for one record than an answer may have.
     #[error("more than {limit} buckets for one record: choose a greater width or a smaller window")]
     TooManyBuckets {
@@ -298,6 +306,10 @@ impl PersistenceError {
         Self::InvalidAggregate { what, given: excerpt(given.as_ref()), reason: reason.into() }
     }
 
+    pub(crate) fn invalid_filter(given: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidFilter { given: excerpt(given), reason: reason.into() }
+    }
+
     /// The error of a cleanup that had removed so many rows when it failed: itself, if there were
     /// none.
     #[must_use]
@@ -361,6 +373,7 @@ impl PersistenceError {
             | Self::InvalidRecordName { .. }
             | Self::InvalidPattern { .. }
             | Self::InvalidAggregate { .. }
+            | Self::InvalidFilter { .. }
             | Self::TooManyBuckets { .. }
             | Self::TooManySamples { .. }
             | Self::ValueTooLarge { .. }

@@ -53,8 +53,8 @@ pub use name::{MAX_NAME_BYTES, RecordName};
 pub use pattern::{Grammar, Pattern};
 pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
 pub use recorder::{
-    Overflow, RecordHandle, RecordStats, Recorder, RecorderConfig, RecorderError, RecorderStats,
-    RetryPolicy,
+    Filter, FilteredStats, Overflow, RecordHandle, RecordStats, Recorder, RecorderConfig,
+    RecorderError, RecorderStats, RetryPolicy,
 };
 pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};
 pub use store_ext::StoreExt;

@@ -26,6 +26,7 @@ mod processes;
 mod query;
 mod range;
 mod record;
+mod thin;
 mod time;
 mod typed;
 mod value;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Case> {
         cleanup::CASES,
         durable::CASES,
         record::CASES,
+        thin::CASES,
         concurrent::CASES,
         processes::CASES,
         cancel::CASES,

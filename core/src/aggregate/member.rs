@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::error::PersistenceError;
 
@@ -85,6 +86,15 @@ impl Member {
     /// As [`read`](Self::read).
     pub fn is_present(&self, json: &str) -> Result<bool, serde_json::Error> {
         Ok(self.find(json, false)? != Found::Absent)
+    }
+
+    /// The part of a value that is at the place.
+    pub(crate) fn find_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        self.path.iter().try_fold(value, |value, token| match value {
+            Value::Object(members) => members.get(&token.name),
+            Value::Array(items) => items.get(token.index?),
+            _ => None,
+        })
     }
 
     /// What is at the place; text is kept only if `with_text` is set.
