@@ -1,13 +1,14 @@
 //! The extension traits for AimDB's builder, registrar and live handle. Each line's module
 //! implements them for its own types.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{
-    Aggregate, Bucket, Filter, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
-    RecorderStats, RowStream, StoredValue, TypedStream,
+    Aggregate, Bucket, Filter, PersistenceBackend, PersistenceError, QueryExt, QueryParams, RawRow,
+    RecorderStats, RowStream, StoredValue, TypedRows, TypedStream,
 };
 use serde::de::DeserializeOwned;
 
@@ -253,6 +254,33 @@ pub trait AimDbQueryExt {
         end: u64,
     ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
         values(self.persistence(), pattern, QueryParams::range(start, end))
+    }
+
+    /// Like [`query_latest`](Self::query_latest), with values that `read` makes of the stored text:
+    /// for rows of an older shape. A row for which it fails is skipped with a warning.
+    fn query_latest_with<T: Send, E: Display>(
+        &self,
+        pattern: &str,
+        n: usize,
+        read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
+        let typed = self.query_typed_with(pattern, QueryParams::latest(n), read);
+        async move { Ok(typed.await?.into()) }
+    }
+
+    /// Like [`query_latest_with`](Self::query_latest_with) for any rows, with their record and time,
+    /// and the number of rows that were skipped.
+    fn query_typed_with<T: Send, E: Display>(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+        read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<TypedRows<T>, PersistenceError>> + Send {
+        let persistence = self.persistence();
+        async move {
+            let (backend, params) = reading(&persistence?, pattern, params);
+            backend.query_typed_with(pattern, params, read).await
+        }
     }
 
     /// Rows with their record and time, as JSON.

@@ -1,3 +1,5 @@
+//! The cases, for either line.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,12 +8,17 @@ use annals_core::{Clock, ManualClock, MemoryBackend, PersistenceBackend};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::line::{self, Cfg, Db};
+use super::line::{self, Builder, Cfg, Db};
 use crate::fixture::{Reading, WEEK, until};
 
 const STARTS: u64 = 200;
 const RING: Cfg = Cfg::SpmcRing { capacity: 500 };
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Keeps everything: the first row is from 1970.
+fn persistent(backend: &Arc<MemoryBackend>) -> Builder {
+    line::builder().with_persistence_options(backend.clone(), PersistenceOptions::default())
+}
 
 /// The numbers of the stored readings, oldest first.
 async fn stored(db: &Db, name: &str) -> Vec<u64> {
@@ -27,23 +34,31 @@ async fn every_start_begins_where_the_last_one_ended() {
         backend.store(record, &json!(Reading::new(0)), 1).await.unwrap();
     }
     for start in 0..STARTS {
-        let mut builder = line::builder().with_persistence(backend.clone(), WEEK);
+        let mut builder = persistent(&backend);
         let (subscribed, go) = oneshot::channel();
-        line::restore::<Reading, _, _>(&mut builder, "patient", RING, Duration::MAX, move |pusher| {
-            async move {
+        line::restore::<Reading, _, _>(
+            &mut builder,
+            "patient",
+            RING,
+            Duration::MAX,
+            move |pusher| async move {
                 go.await.unwrap();
                 pusher.push(Reading::new(start));
                 pusher.push(Reading::new(start + 1));
-            }
-        });
+            },
+        );
         let (emitted, told) = oneshot::channel();
-        line::restore::<Reading, _, _>(&mut builder, "hasty", RING, Duration::MAX, move |pusher| {
-            async move {
+        line::restore::<Reading, _, _>(
+            &mut builder,
+            "hasty",
+            RING,
+            Duration::MAX,
+            move |pusher| async move {
                 pusher.push(Reading::new(start));
                 pusher.push(Reading::new(start + 1));
                 emitted.send(()).unwrap();
-            }
-        });
+            },
+        );
         let db = line::start(builder).await;
         let mut reader = line::subscribe::<Reading>(&db, "patient");
         assert_eq!(reader.try_recv().unwrap().n, start, "the restored value");
@@ -58,7 +73,7 @@ async fn every_start_begins_where_the_last_one_ended() {
             assert_eq!((account.stored, account.filtered.unchanged), (1, 1), "{record} {start}");
         }
     }
-    let db = line::start(line::builder().with_persistence(backend, WEEK)).await;
+    let db = line::start(persistent(&backend)).await;
     for record in ["patient", "hasty"] {
         assert_eq!(stored(&db, record).await, (0..=STARTS).collect::<Vec<_>>());
     }

@@ -6,17 +6,6 @@
 mod fixture;
 
 #[cfg(feature = "aimdb-1")]
-mod line_1 {
-    #[path = "../../it/line_1/line.rs"]
-    mod line;
-    #[path = "../cases.rs"]
-    mod cases;
-}
-
+mod line_1;
 #[cfg(feature = "aimdb-2")]
-mod line_2 {
-    #[path = "../../it/line_2/line.rs"]
-    mod line;
-    #[path = "../cases.rs"]
-    mod cases;
-}
+mod line_2;
