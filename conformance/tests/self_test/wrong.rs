@@ -94,18 +94,18 @@ fn right() -> Vec<Subject> {
 fn wrong_reads() -> Vec<Subject> {
     vec![
         twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2", "ASOF-1"]),
-        twisted("exclusive_start", || ExclusiveStart, &["RANGE-2"]),
+        twisted("exclusive_start", || ExclusiveStart, &["RANGE-2", "RESTORE-1"]),
         twisted(
             "start_is_not_looked_at",
             || NoStart,
-            &["RANGE-1", "RANGE-2", "RANGE-3", "LATEST-1"],
+            &["RANGE-1", "RANGE-2", "RANGE-3", "LATEST-1", "RESTORE-1"],
         ),
         twisted("window_means_latest", || WindowMeansLatest, &["RANGE-1", "RANGE-2", "RANGE-3"]),
         twisted("crossed_bounds_are_swapped", || SwapsBounds, &["RANGE-3"]),
         twisted("great_bounds_are_refused", || RefusesGreatBounds, &["RANGE-3", "ASOF-1"]),
         twisted("limit_zero_is_everything", || ZeroIsEverything, &["LATEST-2"]),
         twisted("limit_for_the_whole_query", || GlobalLimit, &["LATEST-1", "ASOF-1"]),
-        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1", "ASOF-1"]),
+        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1", "ASOF-1", "THIN-4"]),
         twisted("limit_takes_the_oldest", || LimitTakesOldest, &["LATEST-1"]),
         twisted("full_scan", || FullScan, &["LATEST-3"]).unseen_by_random(),
         twisted("hidden_cap", || Cap, &["QUERY-2"]).unseen_by_random(),
