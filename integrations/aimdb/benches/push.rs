@@ -61,7 +61,7 @@ async fn database(
         How::Persist => drop(reg.buffer(ring).persist("reading")),
         How::PersistBuffer => drop(reg.persist_buffer(ring, "reading")),
         How::OnChange | How::Unchanged => {
-            drop(reg.persist_buffer_with(ring, "reading", Filter::new().on_change()));
+            reg.persist_buffer_with(ring, "reading", Filter::new().on_change());
         }
     });
     let db = builder.build().await.unwrap();
