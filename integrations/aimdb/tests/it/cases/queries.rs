@@ -57,7 +57,11 @@ async fn all_forms_of_a_query_read_the_store() {
     let half = |row: &RawRow| {
         let reading: Reading =
             serde_json::from_str(&row.json).map_err(|error| error.to_string())?;
-        if reading.n % 2 == 0 { Ok(reading.n / 2) } else { Err(format!("{} is odd", reading.n)) }
+        if reading.n.is_multiple_of(2) {
+            Ok(reading.n / 2)
+        } else {
+            Err(format!("{} is odd", reading.n))
+        }
     };
     assert_eq!(db.query_latest_with(all, 2, half).await.unwrap(), [6, 1]);
     let typed = db.query_typed_with(all, QueryParams::default(), half).await.unwrap();
