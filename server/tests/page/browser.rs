@@ -42,7 +42,7 @@ impl Browser {
 
     /// Runs a script that returns a value.
     pub(crate) async fn run(&self, script: &str) -> Value {
-        let result = self.driver.execute(script, Vec::new()).await;
+        let result = self.driver.execute(script, Vec::<Value>::new()).await;
         result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 

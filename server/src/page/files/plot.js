@@ -115,18 +115,19 @@ function draw(context, buckets, view, width, y, colour) {
     context.fillRect(left, y(bucket.max), right - left, y(bucket.min) - y(bucket.max));
   }
   context.globalAlpha = 1;
-  // Lines through values, and dashed where only the last value is carried on.
-  for (const isFilled of [false, true]) {
+  // Lines through values. One that stands until the next is a step, dashed where it stands for longer
+  // than usual: values may be missing there.
+  const isLong = longGaps(buckets);
+  for (const isDashed of [false, true]) {
     context.beginPath();
-    context.setLineDash(isFilled ? [3, 4] : []);
-    context.lineWidth = isFilled ? 1 : 1.6;
+    context.setLineDash(isDashed ? [3, 4] : []);
+    context.lineWidth = isDashed ? 1 : 1.6;
     let joined = -1;
     for (let index = 1; index < buckets.length; index += 1) {
       const [one, other] = [buckets[index - 1], buckets[index]];
-      if (one.end !== other.start || Boolean(one.filled || other.filled) !== isFilled) continue;
+      if (one.end !== other.start || (isLong[index - 1] || isLong[index]) !== isDashed) continue;
       if (joined !== index - 1) context.moveTo(middle(one), y(one.mean));
-      // A value stands until the next one.
-      if (isFilled) context.lineTo(middle(other), y(one.mean));
+      if (one.filled || other.filled) context.lineTo(middle(other), y(one.mean));
       if (!other.filled) context.lineTo(middle(other), y(other.mean));
       joined = index;
     }
@@ -136,12 +137,33 @@ function draw(context, buckets, view, width, y, colour) {
   // A value between two without: a line would not show it.
   for (let index = 0; index < buckets.length; index += 1) {
     const bucket = buckets[index];
-    const joins = (other) => other && !other.filled && (other.end === bucket.start || other.start === bucket.end);
-    if (bucket.filled || joins(buckets[index - 1]) || joins(buckets[index + 1])) continue;
+    const joins = (at) => buckets[at] && !isLong[at]
+      && (buckets[at].end === bucket.start || buckets[at].start === bucket.end);
+    if (bucket.filled || joins(index - 1) || joins(index + 1)) continue;
     context.beginPath();
     context.arc(middle(bucket), y(bucket.mean), 2.2, 0, 7);
     context.fill();
   }
+}
+
+/** For each bucket, whether it is part of a run without rows that is longer than three usual ones. */
+function longGaps(buckets) {
+  const runs = [];
+  for (let index = 0; index < buckets.length; index += 1) {
+    if (!buckets[index].filled) continue;
+    const begin = index;
+    while (buckets[index + 1]?.filled) index += 1;
+    runs.push([begin, index]);
+  }
+  const rows = buckets.filter(({ filled }) => !filled).length;
+  // The usual distance of two values, in buckets: most values have none between where runs are few.
+  const lengths = runs.map(([begin, end]) => end - begin + 1).sort((one, other) => one - other);
+  const usual = runs.length * 2 > rows ? lengths[lengths.length >> 1] : 0;
+  const isLong = new Array(buckets.length).fill(false);
+  for (const [begin, end] of runs) {
+    if (end - begin + 1 > 3 * usual) isLong.fill(true, begin, end + 1);
+  }
+  return isLong;
 }
 
 function shade(context, [one, other], view, width, bottom, colours) {
