@@ -38,6 +38,9 @@ pub fn router(
 impl Server {
     /// The HTTP interface, to be nested in a router of your own. [`serve`](crate::serve()) runs it
     /// as it is, with the limits of connections that a router cannot have.
+    ///
+    /// A router does not know where it listens: with [`Access::Loopback`](crate::Access::Loopback),
+    /// listen on a loopback address only.
     pub fn router(&self) -> Router {
         let server = self.clone();
         let limits = |kind| from_fn_with_state((server.clone(), kind), limited);
