@@ -144,5 +144,6 @@ fn streamed(body: mpsc::Receiver<Bytes>, task: JoinHandle<Result<(), ()>>) -> Bo
             Ok(Err(())) | Err(_) => Some((Err("the answer is cut off"), None)),
         }
     });
-    Body::from_stream(chunks)
+    // Compression polls once more after the end.
+    Body::from_stream(chunks.fuse())
 }

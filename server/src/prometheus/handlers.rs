@@ -10,7 +10,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -149,7 +149,8 @@ async fn streamed(
         })
     });
     let json = [(header::CONTENT_TYPE, "application/json")];
-    Ok((StatusCode::OK, json, Body::from_stream(rest)).into_response())
+    // Compression polls once more after the end.
+    Ok((StatusCode::OK, json, Body::from_stream(rest.fuse())).into_response())
 }
 
 fn ended(result: Result<Result<(), Problem>, tokio::task::JoinError>) -> Result<(), Problem> {
