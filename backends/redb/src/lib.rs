@@ -37,6 +37,7 @@ use annals_core::{Guarantees, Result, forward_backend};
 use annals_embedded::{Compacted, Embedded, Engine};
 use redb::{Database, StorageBackend};
 
+pub use annals_embedded::{Damage, Report};
 pub use config::RedbConfig;
 
 use error::failed;

@@ -45,6 +45,7 @@ use std::path::Path;
 use annals_core::{Guarantees, Result, forward_backend};
 use annals_embedded::{Compacted, Embedded, Engine};
 
+pub use annals_embedded::{Damage, Report};
 pub use config::SqliteConfig;
 
 use read::{ConnectionPool, SqliteSnapshot};
