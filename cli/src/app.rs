@@ -96,6 +96,16 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
         Command::Erase(args) => block_on(erase::run(&backend.url, args)),
         Command::Correct(args) => block_on(correct::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Backup(args) => block_on(crate::backup::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Restore(args) => block_on(crate::restore::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Check(args) => block_on(crate::check::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Salvage(args) => block_on(crate::salvage::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Compact(args) => block_on(crate::compact::run(&backend.url, args)),
         #[cfg(feature = "sql")]
         Command::Sql(args) => block_on(sql::run(&backend.url, args)),
         #[cfg(feature = "postgres")]

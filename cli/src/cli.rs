@@ -114,6 +114,16 @@ pub(crate) enum Command {
     Copy(copy::Args),
     Erase(erase::Args),
     Correct(correct::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Backup(crate::backup::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Restore(crate::restore::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Check(crate::check::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Salvage(crate::salvage::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Compact(crate::compact::Args),
     #[cfg(feature = "sql")]
     Sql(crate::sql::Args),
     #[cfg(feature = "postgres")]

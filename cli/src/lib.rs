@@ -30,10 +30,16 @@
 mod aggregate;
 mod aimx;
 mod app;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod backup;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod check;
 mod cleanup;
 mod cli;
 mod collect;
 mod confirm;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod compact;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod copy;
@@ -41,6 +47,8 @@ mod correct;
 mod erase;
 mod export;
 mod failure;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod file_store;
 mod import;
 #[cfg(feature = "mcp")]
 mod mcp;
@@ -63,10 +71,16 @@ mod progress;
 mod query;
 mod records;
 mod screen;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod restore;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod salvage;
 #[cfg(feature = "serve")]
 mod serve;
 mod signals;
 mod source;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod spinner;
 #[cfg(feature = "sql")]
 mod sql;
 mod stderr;

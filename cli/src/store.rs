@@ -33,16 +33,20 @@ fn with_place(message: String, url: &str) -> String {
 
 /// Opens an existing store: a misspelt path in a query must not create an empty file.
 pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-    if let Some(path) = file(url)?
-        && !path.exists()
-    {
-        return Err(Failure::Failed(format!(
+    must_exist(url)?;
+    open(&without_creating(url)).await
+}
+
+/// Refuses the URL of a file that is not there.
+pub(crate) fn must_exist(url: &str) -> Result<(), Failure> {
+    match file(url)? {
+        Some(path) if !path.exists() => Err(Failure::Failed(format!(
             "there is no history at {}; `annals collect` or `annals import` starts one, or name \
              another with --backend",
             path.display()
-        )));
+        ))),
+        _ => Ok(()),
     }
-    open(&without_creating(url)).await
 }
 
 /// Nor must a query turn an existing database without a history into one.
