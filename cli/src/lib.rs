@@ -37,9 +37,9 @@ mod check;
 mod cleanup;
 mod cli;
 mod collect;
-mod confirm;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod compact;
+mod confirm;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod copy;
@@ -70,11 +70,11 @@ mod plot;
 mod progress;
 mod query;
 mod records;
-mod screen;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod restore;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod salvage;
+mod screen;
 #[cfg(feature = "serve")]
 mod serve;
 mod signals;
