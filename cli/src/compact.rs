@@ -12,8 +12,8 @@ use crate::store;
 
 /// Give the space of deleted values back to the file system
 ///
-/// Writes the content of a SQLite or redb file anew. SQLite needs as much free space as the content
-/// takes meanwhile. Other programs that store wait.
+/// Brings all rows to rest in columns, then writes the SQLite or redb file anew. SQLite needs as much
+/// free space as the content takes meanwhile. Other programs that store wait.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}

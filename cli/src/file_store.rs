@@ -98,7 +98,10 @@ impl FileStore {
     }
 
     pub(crate) async fn compact(&self) -> Result<(), PersistenceError> {
-        on_either!(self, store => store.compact().await)
+        on_either!(self, store => {
+            store.bring_to_rest(|_| {}).await?;
+            store.compact().await
+        })
     }
 
     pub(crate) async fn backup(&self, path: &Path) -> Result<Report, PersistenceError> {

@@ -15,6 +15,7 @@ mod formats;
 mod guides;
 mod import;
 mod import_kills;
+mod keep;
 mod kills;
 mod query;
 mod records;
