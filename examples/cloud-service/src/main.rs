@@ -1,9 +1,11 @@
 //! A service of your own with its history at `/history`: what `annals_server` needs of it.
 //!
-//!     ANNALS_BACKEND=sqlite:history.db cargo run -p annals-example-cloud-service
-//!     curl -d '{"record":"temperature::attic","value":21.5}' -H 'content-type: application/json' \
-//!         localhost:8080/history/v1/rows
-//!     curl 'localhost:8080/history/v1/history?pattern=temperature::*'
+//! ```text
+//! ANNALS_BACKEND=sqlite:history.db cargo run -p annals-example-cloud-service
+//! curl -d '{"record":"temperature::attic","value":21.5}' -H 'content-type: application/json' \
+//!     localhost:8080/history/v1/rows
+//! curl 'localhost:8080/history/v1/history?pattern=temperature::*'
+//! ```
 //!
 //! `annals serve` is the same without a service around it; see `docs/serve.md`.
 
