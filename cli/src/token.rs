@@ -74,7 +74,7 @@ struct NewArgs {
 const EXAMPLES: &str = "\
 Examples:
   annals token new --name grafana --read 'plant1::*'
-  annals token new --name line-3 --write 'plant1::line3::*' --rows-per-second 1000
+  annals token new --name line-3 --write 'line3::*' --rows-per-second 1000
   annals token new --name prometheus --admin";
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {

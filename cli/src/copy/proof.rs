@@ -83,7 +83,9 @@ impl Digests {
 /// The text of a value that is the same for equal values: stores may keep them in different forms.
 /// `None` if it is not JSON.
 pub(super) fn canonical(json: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    let mut value: serde_json::Value = serde_json::from_str(json).ok()?;
+    // Another crate of the program may have serde_json keep the order of members.
+    value.sort_all_objects();
     serde_json::to_string(&value).ok()
 }
 

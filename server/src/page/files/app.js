@@ -169,7 +169,7 @@ async function load(onlyTail) {
     if (isLive()) schedule(Math.min(Math.max(span / width, 1000), 30_000), view.range !== 'all');
   } catch (error) {
     if (current.signal.aborted) return;
-    tell(error.message);
+    fail(error);
     retry();
   } finally {
     if (loading === current) loading = undefined;
@@ -198,7 +198,7 @@ async function list() {
     settle();
     if (view.range === 'all') schedule(0, false);
   } catch (error) {
-    tell(error.message);
+    fail(error);
     delay = RETRY[Math.min(failures, RETRY.length - 1)];
     failures += 1;
   }
@@ -210,6 +210,11 @@ function tell(message) {
   told = message;
   find('alert').textContent = message;
   find('alert').hidden = false;
+}
+
+// While the server is away, that is what the page says, not the browser's words for it.
+function fail(error) {
+  if (state !== 'down') tell(error.message);
 }
 
 function settle() {
