@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use annals::{
-    Aggregate, Fill, Function, Interpolation, Order, PersistenceBackend, PersistenceError, Width,
+    Aggregate, Fill, Function, Interpolation, Order, PersistenceBackend, PersistenceError,
+    Predicate, Width,
 };
 use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
@@ -16,6 +17,7 @@ use crate::output::{BucketTable, Printer, WideBuckets};
 #[cfg(feature = "plot")]
 use crate::plot::Chart;
 use crate::plot::{Destination, OutputArgs};
+use crate::query::filter;
 use crate::source::Source;
 
 /// Print statistics over stored values: counts, means, percentiles, rates, durations, …
@@ -52,6 +54,14 @@ pub(crate) struct Args {
     /// Only values stored at T or earlier; T as in --from
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     to: Option<Moment>,
+
+    /// Only values whose members satisfy FILTER, such as 'ok = true and mode != "test"'
+    ///
+    /// A comparison is a member (a name, or a JSON Pointer such as /outdoor/celsius), one of = != <
+    /// <= > >=, and a number, a string in quotes, true, false or null; without a member it is about
+    /// the value itself ('> 30'). `exists MEMBER`, `not`, `and`, `or` and parentheses combine.
+    #[arg(long = "where", value_name = "FILTER", value_parser = filter)]
+    filter: Option<Predicate>,
 
     /// The IANA time zone of calendar widths, of times in a table and of --times local
     /// [default: UTC; for --times local this machine's]
@@ -110,6 +120,7 @@ Examples:
       --show increase --fill null
   annals aggregate 'plant::*' --every 1h --show mean --wide --excel > h.csv
   annals aggregate door::front --every 1d --show 'duration{\"open\"}'
+  annals aggregate 'sensor::*' --member celsius --every 1h --where 'ok = true'
   annals aggregate 'host::cpu*' --member percent --show p50,p95,p99.9
 
 A bucket includes its start and excludes its end. With --from or --to a bucket at the edge covers a \
@@ -166,6 +177,9 @@ impl Args {
                 InterpolationArg::Step => Interpolation::Step,
                 InterpolationArg::Linear => Interpolation::Linear,
             });
+        if let Some(filter) = &self.filter {
+            aggregate = aggregate.with_where(filter.clone());
+        }
         if let Some(start_time) = start_time {
             aggregate = aggregate.start_time(start_time);
         }

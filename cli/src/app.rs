@@ -23,9 +23,11 @@ use crate::migrate;
 use crate::not_built_in;
 #[cfg(feature = "sql")]
 use crate::sql;
-use crate::{aggregate, cleanup, collect, copy, export, import, query, records, warnings};
 #[cfg(feature = "serve")]
 use crate::{serve, token};
+use crate::{
+    aggregate, cleanup, collect, copy, correct, erase, export, import, query, records, warnings,
+};
 
 /// The program `annals`, to which backends can be added.
 #[derive(Debug, Default)]
@@ -92,6 +94,8 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Records(args) => block_on(records::run(backend, args)),
         Command::Copy(args) => block_on(copy::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
+        Command::Erase(args) => block_on(erase::run(&backend.url, args)),
+        Command::Correct(args) => block_on(correct::run(&backend.url, args)),
         #[cfg(feature = "sql")]
         Command::Sql(args) => block_on(sql::run(&backend.url, args)),
         #[cfg(feature = "postgres")]

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 )))]
 use crate::not_built_in::NotBuiltIn;
 use crate::stderr::{print_error, print_note};
-use crate::{aggregate, cleanup, collect, copy, export, import, query, records};
+use crate::{aggregate, cleanup, collect, copy, correct, erase, export, import, query, records};
 
 /// Record and query the history of live records.
 ///
@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Records(records::Args),
     Cleanup(cleanup::Args),
     Copy(copy::Args),
+    Erase(erase::Args),
+    Correct(correct::Args),
     #[cfg(feature = "sql")]
     Sql(crate::sql::Args),
     #[cfg(feature = "postgres")]

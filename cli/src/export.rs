@@ -66,7 +66,8 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         Exchange::Parquet => parquet()?,
     };
     let store = store::open_existing(backend).await?;
-    query::print(&*store, &pattern, params, Some(output), &Style::default()).await?;
+    let rows = store.query_stream(&pattern, params).await?;
+    query::print(rows, Some(output), &Style::default()).await?;
     store.close().await?;
     Ok(())
 }

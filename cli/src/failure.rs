@@ -70,6 +70,7 @@ impl From<PersistenceError> for Failure {
             // Caused by the arguments.
             PersistenceError::NotConfigured(message) => Self::Usage(message),
             PersistenceError::InvalidPattern { .. }
+            | PersistenceError::InvalidPredicate { .. }
             | PersistenceError::InvalidAggregate { .. }
             | PersistenceError::TooManyBuckets { .. }
             | PersistenceError::TooManySamples { .. }

@@ -33,9 +33,12 @@ mod app;
 mod cleanup;
 mod cli;
 mod collect;
+mod confirm;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod copy;
+mod correct;
+mod erase;
 mod export;
 mod failure;
 mod import;

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "plot")]
 use annals::aggregate::Member;
-use annals::{Order, PersistenceBackend, QueryExt, QueryParams};
+use annals::{Order, PersistenceBackend, PersistenceError, Predicate, QueryParams, RowStream};
 use clap::Parser;
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
@@ -64,6 +64,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     time_zone: Option<TimeZone>,
 
+    /// Only values whose members satisfy FILTER, such as 'celsius > 30 and ok = true'
+    ///
+    /// A comparison is a member (a name, or a JSON Pointer such as /outdoor/celsius), one of = != <
+    /// <= > >=, and a number, a string in quotes, true, false or null; without a member it is about
+    /// the value itself ('> 30'). `exists MEMBER`, `not`, `and`, `or` and parentheses combine.
+    #[arg(long = "where", value_name = "FILTER", value_parser = filter)]
+    filter: Option<Predicate>,
+
     /// The number in each value, for a chart: a member's name or a JSON Pointer
     /// [default: the value itself]
     #[arg(long, value_name = "MEMBER", default_value = "", hide_default_value = true)]
@@ -84,6 +92,7 @@ Examples:
   annals query 'plant::*' --from 7d --wide --excel=de > week.csv
   annals query '*' --output parquet > all.parquet
   annals query 'accuracy::*' --at 2026-11-28T08:00:00+01:00
+  annals query 'host::cpu*' --from 24h --where 'percent > 90'
   annals query 'host::cpu*' --from 1h --plot --member percent
   annals query 'house.*.temperature' --grammar topic --latest 1
   annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
@@ -96,22 +105,42 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
 }
 
+/// A filter, or what is wrong with it.
+pub(crate) fn filter(text: &str) -> Result<Predicate, String> {
+    Predicate::parse(text).map_err(|error| match error {
+        PersistenceError::InvalidPredicate { reason, .. } => reason,
+        error => error.to_string(),
+    })
+}
+
+/// The rows of a query, those that satisfy the filter if there is one.
+pub(crate) async fn rows(
+    store: &dyn PersistenceBackend,
+    pattern: &str,
+    params: QueryParams,
+    filter: Option<&Predicate>,
+) -> Result<RowStream, PersistenceError> {
+    match filter {
+        Some(filter) => store.query_where(pattern, params, filter).await,
+        None => store.query_stream(pattern, params).await,
+    }
+}
+
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let destination = args.output.destination()?;
     let params = args.params();
     let store = args.source.open(backend).await?;
+    let rows = rows(&*store, &args.pattern, params, args.filter.as_ref()).await?;
     match destination {
         Destination::Rows(format) => {
             let style = args.output.style(args.time_zone.clone());
             match args.output.is_wide() {
                 true => print_wide(&*store, &args, params, format, &style).await?,
-                false => print(&*store, &args.pattern, params, format, &style).await?,
+                false => print(rows, format, &style).await?,
             }
         }
         #[cfg(feature = "plot")]
-        Destination::Plot(form) => {
-            plot(&*store, &args.pattern, params, &args.member).await?.print(form)?;
-        }
+        Destination::Plot(form) => plot(rows, &args.member).await?.print(form)?,
     }
     store.close().await?;
     Ok(())
@@ -138,15 +167,9 @@ impl Args {
 
 /// The numbers at `member` as a chart, one series per record.
 #[cfg(feature = "plot")]
-async fn plot(
-    store: &dyn PersistenceBackend,
-    pattern: &str,
-    params: QueryParams,
-    member: &str,
-) -> Result<Chart, Failure> {
+async fn plot(mut rows: RowStream, member: &str) -> Result<Chart, Failure> {
     let member = Member::parse(member)?;
     let mut chart = Chart::new(TimeZone::UTC);
-    let mut rows = store.query_stream(pattern, params).await?;
     while let Some(row) = rows.next().await.transpose()? {
         if let Ok(Some(value)) = member.read(&row.json) {
             let at = i64::try_from(row.stored_at).unwrap_or(i64::MAX);
@@ -158,13 +181,11 @@ async fn plot(
 
 /// Prints the rows of a query while they are read.
 pub(crate) async fn print(
-    store: &dyn PersistenceBackend,
-    pattern: &str,
-    params: QueryParams,
+    rows: RowStream,
     output: Option<Format>,
     style: &Style,
 ) -> Result<(), Failure> {
-    let mut rows = store.stream_typed::<Box<RawValue>>(pattern, params).await?;
+    let mut rows = rows.typed::<Box<RawValue>>();
     let mut printer = Printer::styled(output, Header::values(), style);
     while let Some(row) = rows.next().await {
         let row = row?;

@@ -86,6 +86,14 @@ pub enum PersistenceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A filter on the members of values is not allowed.
+    #[error("invalid filter \"{predicate}\": {reason}")]
+    InvalidPredicate {
+        /// The filter, or the member that is wrong, shortened and escaped for one line.
+        predicate: String,
+        /// Where it is wrong, and what is expected there.
+        reason: String,
+    },
     /// A member, width, time zone, function or another part of an aggregate cannot work.
     #[error("invalid {what} \"{given}\": {reason}")]
     InvalidAggregate {
@@ -310,6 +318,10 @@ impl PersistenceError {
         Self::InvalidFilter { given: excerpt(given), reason: reason.into() }
     }
 
+    pub(crate) fn invalid_predicate(given: impl AsRef<str>, reason: impl Into<String>) -> Self {
+        Self::InvalidPredicate { predicate: excerpt(given.as_ref()), reason: reason.into() }
+    }
+
     /// The error of a cleanup that had removed so many rows when it failed: itself, if there were
     /// none.
     #[must_use]
@@ -372,6 +384,7 @@ impl PersistenceError {
             Self::Serialization { .. }
             | Self::InvalidRecordName { .. }
             | Self::InvalidPattern { .. }
+            | Self::InvalidPredicate { .. }
             | Self::InvalidAggregate { .. }
             | Self::InvalidFilter { .. }
             | Self::TooManyBuckets { .. }

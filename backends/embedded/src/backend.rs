@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
-    Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow,
-    RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    Grammar, Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Predicate, Query,
+    QueryParams, RawRow, RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
@@ -274,6 +274,15 @@ impl<E: Engine> Embedded<E> {
         })
     }
 
+    /// The rows of a query, those that satisfy `predicate` if there is one.
+    async fn rows(&self, query: Query, predicate: Option<Predicate>) -> Result<RowStream> {
+        if query.is_empty() {
+            return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
+        }
+        let pages = self.stream(move |view| Scan::new(view, query, predicate)).await?;
+        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_pages))
+    }
+
     /// Takes a snapshot and the first step on it, and returns the items of all steps; `None` if there
     /// are none. The stream keeps the store open, as a handle does.
     async fn stream<R: Steps<E::Snapshot>>(
@@ -344,12 +353,16 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     }
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {
-        let query = Query::new(record_pattern, &params)?;
-        if query.is_empty() {
-            return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
-        }
-        let pages = self.stream(move |view| Scan::new(view, query)).await?;
-        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_pages))
+        self.rows(Query::new(record_pattern, &params)?, None).await
+    }
+
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        self.rows(Query::new(record_pattern, &params)?, Some(predicate.clone())).await
     }
 
     async fn aggregate_stream(
@@ -401,6 +414,17 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
         let removed = self.cleanup_plan(plan).await?;
         Ok(Swept::finished(removed))
+    }
+
+    /// Stores wait while it runs.
+    async fn erase(&self, erasure: &Erasure) -> Result<u64> {
+        let erasure = erasure.clone();
+        self.ask("erase", |reply| Job::Erase(erasure, reply)).await
+    }
+
+    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
+        let row = Row::with_limit(record_name, value, timestamp, self.0.max_value_bytes)?;
+        self.ask("correct", |reply| Job::Correct(row, reply)).await
     }
 
     async fn health(&self) -> Result<()> {

@@ -87,6 +87,7 @@ impl RedbConfig {
             .with_snapshot_queries(true)
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
+            .with_erasure(true)
     }
 }
 

@@ -120,6 +120,7 @@ impl History {
         let question = QueryLatest { limit: None, cursor: None, ..asked };
         let rows = Question {
             selection: self.selection(&question.pattern, question.grammar)?,
+            filter: params::filter(question.filter.as_deref())?,
             window: (None, None),
             latest: Some(values),
             order: Order::NewestFirst,
@@ -134,6 +135,7 @@ impl History {
         let question = QueryRange { limit: None, cursor: None, ..asked };
         let rows = Question {
             selection: self.selection(&question.pattern, question.grammar)?,
+            filter: params::filter(question.filter.as_deref())?,
             window,
             latest: None,
             order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
@@ -147,6 +149,7 @@ impl History {
         let question = ValueAt { limit: None, cursor: None, ..asked };
         let rows = Question {
             selection: self.selection(&question.pattern, question.grammar)?,
+            filter: params::filter(question.filter.as_deref())?,
             window: (None, end_time),
             latest: Some(1),
             order: Order::NewestFirst,

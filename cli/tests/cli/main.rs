@@ -9,6 +9,7 @@ mod cleanup;
 mod collect;
 mod conformance;
 mod copy;
+mod erase;
 mod export;
 mod formats;
 mod guides;

@@ -128,6 +128,23 @@ fn cleanup_asks_first() {
 }
 
 #[test]
+fn erase_says_how_much_it_is_and_asks() {
+    for (answer, code, left) in [("n\n", 1, 2), ("\n", 1, 2), ("y\n", 0, 1)] {
+        let place = Place::new();
+        place.import(FILES[0], &[("a", "1", 1), ("b", "2", 2)]);
+        let args = ["erase", "a*", "--where", "> 0", "--backend", FILES[0]];
+        let (ended, seen) = on_a_terminal(&place, &args, answer);
+        assert_eq!(ended, Some(code), "{answer:?}: {seen}");
+        assert!(
+            seen.contains("Delete 1 value of 1 record in") && seen.contains("? [y/N]"),
+            "{seen}"
+        );
+        assert_eq!(seen.contains("1 value deleted"), left == 1, "{seen}");
+        assert_eq!(place.rows(FILES[0]).len(), left, "{answer:?}");
+    }
+}
+
+#[test]
 fn cleanup_with_yes_does_not_ask() {
     let place = Place::new();
     place.import(FILES[0], &[("a", "1", 1)]);

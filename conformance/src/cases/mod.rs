@@ -16,8 +16,11 @@ mod batch;
 mod cancel;
 mod cleanup;
 mod concurrent;
+mod correct;
 mod durable;
+mod erase;
 mod executor;
+mod filter;
 mod latest;
 mod many;
 mod name;
@@ -42,6 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
         range::CASES,
         latest::CASES,
         typed::CASES,
+        filter::CASES,
         aggregate::CASES,
         aggregate_buckets::CASES,
         aggregate_functions::CASES,
@@ -52,6 +56,8 @@ pub(crate) fn all() -> Vec<Case> {
         atomic::CASES,
         many::CASES,
         cleanup::CASES,
+        erase::CASES,
+        correct::CASES,
         durable::CASES,
         record::CASES,
         thin::CASES,

@@ -10,6 +10,8 @@ use crate::journal::{Flaw, JournalHarness};
 use crate::three_methods::{ClaimsAtomic, ThreeMethods};
 use crate::twist::{Twist, Twisted};
 use crate::wrong_aggregates::*;
+use crate::wrong_erasures::*;
+use crate::wrong_filters::*;
 use crate::wrong_patterns::*;
 use crate::wrong_reads::*;
 use crate::wrong_writes::*;
@@ -77,7 +79,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
     let mut subjects = right();
     subjects.extend(wrong_reads());
     subjects.extend(wrong_aggregates());
+    subjects.extend(wrong_filters());
     subjects.extend(wrong_writes());
+    subjects.extend(wrong_erasures());
     subjects.extend(wrong_journals());
     subjects
 }
@@ -201,6 +205,53 @@ fn wrong_aggregates() -> Vec<Subject> {
     ]
 }
 
+fn wrong_filters() -> Vec<Subject> {
+    vec![
+        twisted("filters_compare_doubles", || FiltersBy(as_doubles), &["FILTER-1"])
+            .caught_by("filter_1_numbers_are_compared_by_value_exactly"),
+        twisted("filters_compare_texts", || FiltersBy(as_texts), &["FILTER-1", "FILTER-3"])
+            .caught_by("filter_1_types_do_not_mix"),
+        twisted("filters_ignore_case", || FiltersBy(without_string_case), &["FILTER-1"])
+            .caught_by("filter_1_strings_are_compared_byte_by_byte"),
+        twisted("what_is_absent_is_unequal", || RewritesFilters(absent_is_unequal), &["FILTER-2"])
+            .unseen_by_random(),
+        twisted("or_binds_before_and", || RewritesFilters(or_is_and), &["FILTER-2"]),
+        twisted("a_limit_before_the_filter", || LimitsFirst, &["FILTER-3"]),
+        twisted("a_filter_sees_one_page", || FiltersOnePage, &["FILTER-3"])
+            .unseen_by_random()
+            .caught_by("filter_3_a_rare_row_is_found_among_many"),
+        twisted("aggregates_ignore_the_filter", || Asks(of_every_row), &["FILTER-4"]),
+        twisted("filtered_rows_are_skipped", || Answers(skips_filtered), &["FILTER-4"]),
+    ]
+}
+
+fn wrong_erasures() -> Vec<Subject> {
+    vec![
+        twisted("erases_short_of_the_end", || Erases(short_of_the_end), &["ERASE-1"]),
+        twisted("erases_whatever_the_filter", || Erases(whatever_the_filter), &["ERASE-1"]),
+        twisted("counts_records_instead", || CountsRecords, &["ERASE-1"]),
+        twisted("erases_a_thousand_rows", || ErasesAThousand, &["ERASE-1"])
+            .unseen_by_random()
+            .caught_by("erase_1_counts_exactly_over_many_rows"),
+        twisted("claims_no_erasure_and_erases", || ErasesUnclaimed, &["ERASE-1"])
+            .unseen_by_random(),
+        twisted("erases_record_by_record", || ErasesRecordByRecord, &["ERASE-2"])
+            .unseen_by_random()
+            .caught_by("erase_2_readers_see_no_part_of_it"),
+        twisted("erases_what_comes_meanwhile", || ErasesLater, &["ERASE-3"])
+            .unseen_by_random()
+            .caught_by("erase_3_rows_that_are_stored_meanwhile_are_counted_or_stay"),
+        twisted("forgets_ids_of_what_is_erased", ForgetsErasedIds::default, &["ERASE-4"]),
+        twisted("lists_erased_records", ListsErasedRecords::default, &["ERASE-5"]),
+        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1"]),
+        twisted("corrects_by_adding_a_row", || Corrects(by_adding), &["CORRECT-1"]),
+        twisted("corrects_what_is_not_there", || Corrects(what_is_not_there), &["CORRECT-1"]),
+        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2"])
+            .unseen_by_random()
+            .caught_by("correct_2_a_reader_sees_the_old_value_or_the_new_one"),
+    ]
+}
+
 fn wrong_writes() -> Vec<Subject> {
     let unlimited = || {
         let memory = MemoryBackend::new().with_max_value_bytes(usize::MAX);
@@ -229,7 +280,7 @@ fn wrong_writes() -> Vec<Subject> {
         ),
         twisted("no_negative_zero", || Values(no_negative_zero), &["VALUE-1"]),
         twisted("no_nul_in_strings", || Values(no_nul), &["VALUE-1", "FUNCTION-6"]),
-        twisted("signed_integers_only", || Values(signed_integers), &["VALUE-1"]),
+        twisted("signed_integers_only", || Values(signed_integers), &["VALUE-1", "FILTER-1"]),
         twisted("too_deep_is_null", || Takes(deep_values), &["VALUE-2"]).unseen_by_random(),
         Subject::new(Suite::in_memory("no_size_limit", unlimited), &["VALUE-3"]).unseen_by_random(),
         twisted("refuses_the_next_too", RefusesTheNextToo::default, &["VALUE-3"])

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 
 use crate::error::PersistenceError;
+use crate::scalar::Scalar;
 
 /// One step of a path: the name of a member, and the index that it is in an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +98,11 @@ impl Member {
         })
     }
 
-    /// What is at the place; text is kept only if `with_text` is set.
-    pub(super) fn find(&self, json: &str, with_text: bool) -> Result<Found, serde_json::Error> {
+    /// What is at the place. The text of a string is kept only if `with_text` is set.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn find(&self, json: &str, with_text: bool) -> Result<Found, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let found = Seek { path: &self.path, with_text }.deserialize(&mut deserializer)?;
         deserializer.end()?;
@@ -129,66 +133,21 @@ fn index(name: &str) -> Option<usize> {
 
 /// What is at a place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Found {
+pub enum Found {
+    /// Nothing.
     Absent,
+    /// A scalar.
     Scalar(Scalar),
-    /// An array or an object, or text that was not asked for.
+    /// An array or an object, or a string whose text was not asked for.
     Other,
 }
 
 impl Found {
-    pub(super) fn sample(&self) -> Option<f64> {
+    /// The number, or the boolean as one.
+    pub fn sample(&self) -> Option<f64> {
         match self {
             Self::Scalar(scalar) => scalar.sample(),
             Self::Absent | Self::Other => None,
-        }
-    }
-}
-
-/// A JSON scalar.
-#[derive(Debug, Clone)]
-pub(super) enum Scalar {
-    Null,
-    Bool(bool),
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Text(Box<str>),
-}
-
-impl Scalar {
-    fn sample(&self) -> Option<f64> {
-        match *self {
-            Self::Bool(value) => Some(u8::from(value).into()),
-            Self::Unsigned(value) => Some(value as f64),
-            Self::Signed(value) => Some(value as f64),
-            Self::Float(value) => Some(value),
-            Self::Null | Self::Text(_) => None,
-        }
-    }
-
-    /// The number, if it is a whole one.
-    fn integer(&self) -> Option<i128> {
-        match *self {
-            Self::Unsigned(value) => Some(value.into()),
-            Self::Signed(value) => Some(value.into()),
-            Self::Float(value) if value.trunc() == value && value.abs() < 2.0_f64.powi(100) => {
-                Some(value as i128)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Numbers are compared by value, exactly: `1`, `1.0` and `1e0` are equal.
-impl PartialEq for Scalar {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Null, Self::Null) => true,
-            (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Text(a), Self::Text(b)) => a == b,
-            (Self::Float(a), Self::Float(b)) => a == b,
-            _ => self.integer().is_some() && self.integer() == other.integer(),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
-    Guarantees, MemoryBackend, Outcome, PersistenceBackend, PersistenceError, QueryParams, RawRow,
-    RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend, PersistenceError, Predicate,
+    QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::{Semaphore, watch};
@@ -118,6 +118,16 @@ impl PersistenceBackend for Controlled {
         Ok(RowStream::from_pages(stream::iter([Ok(vec![row; rows]), Err(broken.into())])))
     }
 
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream, PersistenceError> {
+        self.refuse()?;
+        self.memory.query_where(record_pattern, params, predicate).await
+    }
+
     async fn aggregate_stream(
         &self,
         record_pattern: &str,
@@ -150,6 +160,21 @@ impl PersistenceBackend for Controlled {
 
     async fn initialize(&self) -> Result<(), PersistenceError> {
         self.memory.initialize().await
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<u64, PersistenceError> {
+        self.refuse()?;
+        self.memory.erase(erasure).await
+    }
+
+    async fn correct(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<bool, PersistenceError> {
+        self.refuse()?;
+        self.memory.correct(record_name, value, timestamp).await
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -12,7 +12,7 @@ use annals_core::aggregate::{Bucket, Plan, Series};
 use tokio::sync::Semaphore;
 
 use super::fold::{Decoded, Encoded, Fold, Source, Work};
-use super::stretch::{Place, Rows, feed_before};
+use super::stretch::{Place, Rows, feed_before, has_any};
 use super::{Steps, View};
 use crate::Map;
 use crate::engine::{RecordId, Run, RunId, Snapshot};
@@ -138,6 +138,12 @@ impl Aggregation {
     ) -> Result<Option<Current>> {
         let plan = &self.plan;
         let mut series = Series::new(plan.clone(), name.clone());
+        if plan.predicate().is_some() && plan.needs_all_records() {
+            if !has_any(view, record, plan)? {
+                return Ok(None);
+            }
+            series.exists();
+        }
         let has_before = plan.needs_before() && feed_before(view, record, plan, &mut series)?;
         let rows = Rows::new(view, record, plan.window())?;
         let has_rows = !matches!(&rows, Rows::Stretches(none) if none.is_empty());

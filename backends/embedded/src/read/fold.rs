@@ -178,12 +178,17 @@ trait Samplable {
     /// A row's time and text.
     fn row(&self, row: usize) -> (u64, &str);
 
-    /// Appends the samples of adjacent rows up to the first row without one, and returns that row or the
-    /// end.
+    /// Appends the samples of adjacent rows that satisfy the predicate, up to the first of them without
+    /// one, and returns that row or the end.
     fn samples(&self, plan: &Plan, rows: Range<usize>, samples: &mut Samples) -> usize {
         let end = rows.end;
         for row in rows {
             let (stored_at, json) = self.row(row);
+            match plan.predicate().map(|predicate| predicate.test(json)) {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => continue,
+                Some(Err(_)) => return row,
+            }
             let Ok(Some(value)) = plan.member().read(json) else { return row };
             samples.times.push(stored_at);
             samples.values.push(value);

@@ -6,12 +6,13 @@
 //! are applied in the order of their arrival.
 
 mod changes;
+mod edit;
 mod store;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_core::{BackendError, Batch, ErrorKind, PersistenceError, Result};
+use annals_core::{BackendError, Batch, Erasure, ErrorKind, PersistenceError, Result, Row};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +35,8 @@ const POLL: Duration = Duration::from_micros(100);
 /// What the writer's queue carries.
 pub(crate) enum Job {
     Store(Batch, Reply<()>),
+    Erase(Erasure, Reply<u64>),
+    Correct(Row, Reply<bool>),
     Health(Reply<()>),
     /// The compactor has left a task.
     Wake,
@@ -105,11 +108,32 @@ impl<W: Writer> WriterThread<W> {
     fn take(&mut self, job: Job, group: &mut Group) -> bool {
         match job {
             Job::Store(batch, reply) => group.push(batch, reply),
+            Job::Erase(erasure, reply) => {
+                self.edit(group, reply, |store, tuning| store.erase(&erasure, &tuning.layout));
+            }
+            Job::Correct(row, reply) => {
+                self.edit(group, reply, |store, tuning| store.correct(&row, &tuning.layout));
+            }
             Job::Health(reply) => drop(reply.send(self.store.writer.health())),
             Job::Wake => {}
             Job::Close => return true,
         }
         false
+    }
+
+    /// Changes rows after all that was accepted before, unless the caller has left.
+    fn edit<T>(
+        &mut self,
+        group: &mut Group,
+        reply: Reply<T>,
+        edit: impl FnOnce(&mut Store<W>, &Tuning) -> Result<T>,
+    ) {
+        self.commit(group);
+        if !reply.is_closed() {
+            let edited = edit(&mut self.store, &self.tuning);
+            self.store.writer.checkpoint(true);
+            drop(reply.send(edited));
+        }
     }
 
     fn commit(&mut self, group: &mut Group) {

@@ -17,7 +17,7 @@ use crate::tuning::HeadSize;
 use crate::{Map, Set};
 
 /// Ids by name.
-type Names = Map<RecordName, RecordId>;
+pub(super) type Names = Map<RecordName, RecordId>;
 
 /// A block of the head exceeds this by at most one value: SQLite refuses blobs of a gigabyte.
 const HEAD_BLOCK_BYTES: usize = 64 << 20;
@@ -25,9 +25,9 @@ const HEAD_BLOCK_BYTES: usize = 64 << 20;
 /// The engine's writer, and what it remembers between transactions.
 pub(crate) struct Store<W> {
     pub(crate) writer: W,
-    caches: Arc<Caches>,
+    pub(super) caches: Arc<Caches>,
     /// Ids by name. Cleared whenever a transaction fails or another process has written.
-    names: Names,
+    pub(super) names: Names,
     /// Numbers and sizes of the blocks that were appended here and are not flushed yet.
     appended: VecDeque<(u64, HeadSize)>,
     /// The sum of these sizes.
@@ -72,7 +72,7 @@ impl<W: Writer> Store<W> {
     }
 
     /// Commits `work`, which gets names that are valid in its transaction.
-    fn commit<T>(
+    pub(super) fn commit<T>(
         &mut self,
         operation: &'static str,
         work: impl FnOnce(&mut dyn Transaction, &mut Names) -> Result<T>,
@@ -124,30 +124,31 @@ impl<W: Writer> Store<W> {
             let before = transaction.state().names;
             let (records, added) = intern(&caches, transaction, names, &rows)?;
             let added = Added { before, after: transaction.state().names, names: added };
-            let mut appended = Vec::new();
-            let mut block = Block::new();
-            for (row, record) in rows.iter().copied().flatten().zip(records) {
-                block.push(record, row.stored_at, row.value.as_str());
-                if block.text_bytes() >= HEAD_BLOCK_BYTES {
-                    let full = std::mem::take(&mut block);
-                    appended.push(append(engine, transaction, full)?);
-                }
-            }
-            if !block.is_empty() {
-                appended.push(append(engine, transaction, block)?);
-            }
-            Ok((appended, added))
+            let rows = rows.iter().copied().flatten().zip(records);
+            let rows = rows.map(|(row, record)| (record, row.stored_at, row.value.as_str()));
+            Ok((append_all(engine, transaction, rows)?, added))
         })?;
         if !added.names.is_empty() {
             self.caches.names.added(added.before, added.after, added.names);
         }
-        for (number, block) in appended {
+        self.appended(appended);
+        Ok(())
+    }
+
+    fn appended(&mut self, blocks: Vec<(u64, Arc<Block>)>) {
+        for (number, block) in blocks {
             let size = HeadSize::of(&block);
             self.head.add(size);
             self.appended.push_back((number, size));
             self.caches.head.insert(number, block);
         }
-        Ok(())
+    }
+
+    /// The blocks up to `last` were replaced by these.
+    pub(super) fn head_replaced(&mut self, last: u64, blocks: Vec<(u64, Arc<Block>)>) {
+        self.flushed_below(last.saturating_add(1));
+        self.caches.head.flushed(last);
+        self.appended(blocks);
     }
 
     /// Applies an edit. Returns false, without an effect, if another process was faster.
@@ -264,6 +265,27 @@ fn intern(
     let no_id = || corrupt(caches.engine, "a name got no id");
     let records = records.into_iter().map(|record| record.ok_or_else(no_id));
     Ok((records.collect::<Result<_>>()?, added))
+}
+
+/// Appends rows to the head, in order, and returns its new blocks.
+pub(super) fn append_all<'a>(
+    engine: &'static str,
+    transaction: &mut dyn Transaction,
+    rows: impl IntoIterator<Item = (RecordId, u64, &'a str)>,
+) -> Result<Vec<(u64, Arc<Block>)>> {
+    let mut appended = Vec::new();
+    let mut block = Block::new();
+    for (record, stored_at, json) in rows {
+        block.push(record, stored_at, json);
+        if block.text_bytes() >= HEAD_BLOCK_BYTES {
+            let full = std::mem::take(&mut block);
+            appended.push(append(engine, transaction, full)?);
+        }
+    }
+    if !block.is_empty() {
+        appended.push(append(engine, transaction, block)?);
+    }
+    Ok(appended)
 }
 
 fn append(

@@ -227,6 +227,7 @@ impl Engine for Disk {
             .with_snapshot_queries(true)
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
+            .with_erasure(true)
             .with_many_processes(true)
     }
 }
