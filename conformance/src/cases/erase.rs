@@ -1,10 +1,14 @@
 //! ERASE: rows that must go.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use annals_core::{
     Batch, BatchId, Durability, Erasure, Grammar, Order, Pattern, PersistenceError, QueryParams,
 };
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use super::filter::filter;
 use crate::case::cases;
@@ -148,41 +152,61 @@ async fn erase_1_without_the_claim_it_is_refused(cx: &Context) -> Verdict {
 
 /// Reads beside erases: every query has all rows of a round, or none.
 async fn erase_2_readers_see_no_part_of_it(cx: &Context) -> Verdict {
-    const ROUNDS: u64 = 12;
-    const ROWS: u64 = 2_000;
+    const READERS: usize = 3;
+    /// Reads that began while an erase was running.
+    const READS: u64 = 100;
+    /// A store that keeps its readers waiting for the whole erase never gets that many.
+    const MOST_ROUNDS: u64 = 60;
+    const ROWS: u64 = 300;
     let store = erasing(cx).await?;
     let claims = store.claims();
     store.must_claim(claims.atomic_batches && claims.snapshot_queries, "snapshots and batches")?;
-    let (done, mut is_done) = tokio::sync::watch::channel(false);
-    let reader = {
-        let store = store.clone();
-        tokio::spawn(async move {
-            while !*is_done.borrow_and_update() {
-                let rows = store.rows("r*", QueryParams::default()).await?.len() as u64;
-                ensure(
-                    rows == 0 || rows == ROWS,
-                    "a query beside erases",
-                    format!("0 or {ROWS} rows"),
-                    rows,
-                )?;
-                tokio::task::yield_now().await;
-            }
-            Verdict::Ok(())
+    let progress = Arc::new(Progress::default());
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let (store, progress, runtime) = (store.clone(), progress.clone(), Handle::current());
+            // On threads of their own: a store that never awaits would keep tasks from running.
+            tokio::task::spawn_blocking(move || {
+                runtime.block_on(read_beside(&store, &progress, ROWS))
+            })
         })
-    };
-    for round in 0..ROUNDS {
+        .collect();
+    let mut round = 0;
+    while round < MOST_ROUNDS && progress.reads.load(Ordering::SeqCst) < READS {
         let rows: Verdict<Vec<_>> = (0..ROWS)
             .map(|n| row(&format!("r{}", n % 3), json!({ "n": n }), round * ROWS + n))
             .collect();
         store.store_batch(&Batch::new(rows?)).await.during("storing a batch")?;
-        tokio::task::yield_now().await;
-        store.erases(&of("r*")?, ROWS).await?;
-        if reader.is_finished() {
-            break;
-        }
+        progress.erasing.store(true, Ordering::SeqCst);
+        let erased = store.erases(&of("r*")?, ROWS).await;
+        progress.erasing.store(false, Ordering::SeqCst);
+        erased?;
+        round += 1;
     }
-    done.send_replace(true);
-    joined(reader.await)?
+    progress.done.store(true, Ordering::SeqCst);
+    for reader in readers {
+        joined(reader.await)??;
+    }
+    Ok(())
+}
+
+/// Shared by the erasing task and its readers.
+#[derive(Default)]
+struct Progress {
+    erasing: AtomicBool,
+    done: AtomicBool,
+    reads: AtomicU64,
+}
+
+async fn read_beside(store: &Store, progress: &Progress, all: u64) -> Verdict {
+    while !progress.done.load(Ordering::SeqCst) {
+        let counts = progress.erasing.load(Ordering::SeqCst);
+        let rows = store.rows("r*", QueryParams::default()).await?.len() as u64;
+        let what = "a query beside erases";
+        ensure(rows == 0 || rows == all, what, format!("0 or {all} rows"), rows)?;
+        progress.reads.fetch_add(u64::from(counts), Ordering::SeqCst);
+    }
+    Ok(())
 }
 
 async fn erase_2_an_open_stream_reads_on(cx: &Context) -> Verdict {

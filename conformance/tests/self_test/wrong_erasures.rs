@@ -85,7 +85,7 @@ impl Twist for ErasesRecordByRecord {
                 let mut one = erasure.clone();
                 one.pattern = Pattern::new(&record.record, Grammar::Glob)?;
                 removed += inner.erase(&one).await?;
-                for _ in 0..20 {
+                for _ in 0..2_000 {
                     tokio::task::yield_now().await;
                 }
             }

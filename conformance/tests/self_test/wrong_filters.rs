@@ -8,6 +8,30 @@ use annals_core::{
 use serde_json::json;
 
 use crate::twist::{Result, Twist, select};
+use crate::wrong::{Subject, twisted};
+use crate::wrong_aggregates::{Answers, Asks};
+
+pub(crate) fn wrong_filters() -> Vec<Subject> {
+    vec![
+        twisted("filters_compare_doubles", || FiltersBy(as_doubles), &["FILTER-1"])
+            .unseen_by_random()
+            .caught_by("filter_1_numbers_are_compared_by_value_exactly"),
+        twisted("filters_compare_texts", || FiltersBy(as_texts), &["FILTER-1"])
+            .caught_by("filter_1_types_do_not_mix"),
+        twisted("filters_ignore_case", || FiltersBy(without_string_case), &["FILTER-1"])
+            .unseen_by_random()
+            .caught_by("filter_1_strings_are_compared_byte_by_byte"),
+        twisted("what_is_absent_is_unequal", || RewritesFilters(absent_is_unequal), &["FILTER-2"])
+            .unseen_by_random(),
+        twisted("or_binds_before_and", || RewritesFilters(or_is_and), &["FILTER-2", "FILTER-1"]),
+        twisted("a_limit_before_the_filter", || LimitsFirst, &["FILTER-3"]).perhaps_by_random(),
+        twisted("a_filter_sees_one_page", || FiltersOnePage, &["FILTER-3"])
+            .unseen_by_random()
+            .caught_by("filter_3_a_rare_row_is_found_among_many"),
+        twisted("aggregates_ignore_the_filter", || Asks(of_every_row), &["FILTER-4"]),
+        twisted("filtered_rows_are_skipped", || Answers(skips_filtered), &["FILTER-4"]),
+    ]
+}
 
 /// Tests other values than those that are stored, with another predicate.
 pub(crate) struct FiltersBy(pub(crate) (fn(&Value) -> Value, fn(&Scalar) -> Scalar));
