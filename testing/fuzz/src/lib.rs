@@ -4,7 +4,7 @@
 //! each for a few seconds; `scripts/fuzz TARGET SECONDS` runs one under libFuzzer for as long as you like.
 
 use annals_core::aggregate::{Function, Member};
-use annals_core::{Grammar, JsonText, Pattern, Value, duration};
+use annals_core::{Grammar, JsonText, Pattern, Predicate, Value, duration};
 use annals_embedded::format::{Block, RunIndex, Stretch};
 
 /// A target. Inputs to begin with are in `corpus/NAME`.
@@ -145,10 +145,13 @@ fn is_index(name: &str) -> bool {
     name == "0" || (!name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// What people type: durations and lists of functions.
+/// What people type: durations, filters and lists of functions.
 pub fn words(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = duration::parse(text);
+    if let Ok(predicate) = Predicate::parse(text) {
+        assert_eq!(Predicate::parse(&predicate.to_string()).ok(), Some(predicate));
+    }
     let Ok(functions) = Function::parse_list(text) else { return };
     for function in functions {
         let again = Function::parse(function.name());
