@@ -218,7 +218,11 @@ fn wrong_aggregates() -> Vec<Subject> {
         twisted("always_steps", || Asks(steps), &["FUNCTION-5"]),
         twisted("states_are_text", || Rows(states_are_text), &["FUNCTION-6"]).unseen_by_random(),
         twisted("empty_is_filled", || Answers(empty_is_filled), &["FUNCTION-7", "FILL-1"]),
-        twisted("filled_within_the_window", || ForgetsBefore(fills), &["FILL-1", "GROUP-1"]),
+        twisted(
+            "filled_within_the_window",
+            || ForgetsBefore(fills),
+            &["FILL-1", "GROUP-1", "FILTER-4"],
+        ),
         twisted(
             "never_filled",
             || Asks(never_filled),
@@ -315,28 +319,32 @@ fn wrong_writes() -> Vec<Subject> {
         twisted(
             "backwards_batch",
             || BackwardsBatch,
-            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1"],
+            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1", "CORRECT-1"],
         ),
-        twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4"]),
-        twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3"])
+        twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4", "ERASE-4"]),
+        twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3", "ERASE-4"])
             .unseen_by_random(),
         twisted(
             "remembers_a_thousand_writers",
             RemembersAThousandWriters::default,
-            &["BATCH-3", "DURABLE-4"],
+            &["BATCH-3", "DURABLE-4", "ERASE-4"],
         )
         .unseen_by_random()
         .caught_by("durable_4_many_writers_are_remembered"),
-        twisted("ids_are_noted_afterwards", NotesIdsAfterwards::default, &["BATCH-3", "DURABLE-4"])
-            .unseen_by_random()
-            .caught_by("durable_4_a_batch_sent_by_several_tasks_at_once_is_stored_once"),
+        twisted(
+            "ids_are_noted_afterwards",
+            NotesIdsAfterwards::default,
+            &["BATCH-3", "DURABLE-4", "ERASE-4"],
+        )
+        .unseen_by_random()
+        .caught_by("durable_4_a_batch_sent_by_several_tasks_at_once_is_stored_once"),
         twisted("broken_by_dropping", BrokenByDropping::default, &["CONCURRENT-2"])
             .unseen_by_random(),
         twisted("stores_twice_under_load", StoresTwiceUnderLoad::default, &["CONCURRENT-1"])
             .unseen_by_random(),
         twisted("blocks_the_executor", || BlocksTheExecutor, &["CONCURRENT-3"]).unseen_by_random(),
         twisted("closes_half", ClosesHalf::default, &["CONCURRENT-5"]).unseen_by_random(),
-        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1", "ERASE-3"]),
         twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1"]),
         twisted("cleanup_counts_its_last_step", || CountsTheLastStep, &["CLEANUP-1"])
             .unseen_by_random()
@@ -348,7 +356,7 @@ fn wrong_writes() -> Vec<Subject> {
             .caught_by("cleanup_5_rules_mind_case"),
         twisted("cleanup_holds_everybody_up", CleanupHoldsEverybodyUp::default, &["CLEANUP-2"])
             .unseen_by_random(),
-        twisted("empty_records_are_listed", ListsEmptyRecords::default, &["CLEANUP-4"]),
+        twisted("empty_records_are_listed", ListsEmptyRecords::default, &["CLEANUP-4", "ERASE-5"]),
         twisted("plan_keeps_nothing", || Plans(keeps_nothing), &["CLEANUP-5"]),
         twisted("plan_backwards", || Plans(last_rule_first), &["CLEANUP-5"]),
         twisted("every_plan_is_plain", || EveryPlanIsPlain, &["CLEANUP-5"]).unseen_by_random(),
