@@ -23,11 +23,11 @@ use crate::migrate;
 use crate::not_built_in;
 #[cfg(feature = "sql")]
 use crate::sql;
-#[cfg(feature = "serve")]
-use crate::{serve, token};
 use crate::{
     aggregate, cleanup, collect, copy, correct, erase, export, import, query, records, warnings,
 };
+#[cfg(feature = "serve")]
+use crate::{serve, token};
 
 /// The program `annals`, to which backends can be added.
 #[derive(Debug, Default)]

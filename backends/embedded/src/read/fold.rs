@@ -84,9 +84,14 @@ impl Fold<'_> {
         Ok(decoded)
     }
 
+    /// Whether a member's numbers are not enough: states and predicates read the values.
+    fn needs_text(self) -> bool {
+        self.plan.needs().states || self.plan.predicate().is_some()
+    }
+
     /// The numbers of a block that is in columns.
     fn ready(self, block: Arc<Block>) -> Result<Ready> {
-        if self.plan.needs().states {
+        if self.needs_text() {
             return Ok(Ready::Block(block));
         }
         let numbers = block.numbers(self.plan.member());
@@ -101,7 +106,7 @@ impl Fold<'_> {
         {
             return Ok(ready.clone());
         }
-        let numbers = if self.plan.needs().states {
+        let numbers = if self.needs_text() {
             None
         } else {
             self.caches.decode_numbers(index, *number, bytes, self.plan.member())?

@@ -289,7 +289,7 @@ impl Edit<'_> {
         index: &RunIndex,
         fate: &mut dyn FnMut(u32, RecordId, u64, &str) -> Fate<'f>,
     ) -> Result<NewRun> {
-        let mut builder = RunBuilder::new(self.layout);
+        let mut builder = RunBuilder::new(self.layout, index.is_at_rest());
         let mut failed = None;
         self.visit(run, index, &[0..index.rows()], &mut |number, record, time, json| {
             let pushed = match fate(number, record, time, json) {
@@ -309,9 +309,9 @@ impl Edit<'_> {
 
     fn replace(&mut self, run: &Run, by: &NewRun) -> Result<()> {
         changes::remove_run(self.transaction, run)?;
-        match by.blocks.is_empty() {
-            true => Ok(()),
-            false => changes::add_run(self.caches.engine, self.transaction, run.order, by),
+        match by.index.rows() {
+            0 => Ok(()),
+            _ => changes::add_run(self.caches.engine, self.transaction, run.order, by),
         }
     }
 }
