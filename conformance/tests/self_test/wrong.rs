@@ -394,7 +394,7 @@ fn wrong_journals() -> Vec<Subject> {
         journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["BATCH-3", "DURABLE-4"]),
         journal("ignores_failed_syncs", Flaw::IgnoresFailedSyncs, &["DURABLE-3"]),
         journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
-        journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4"]),
+        journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4", "FILTER-2"]),
         journal("opens_twice", Flaw::OpensTwice, &["CONCURRENT-4"]),
         journal("blocks_while_locked", Flaw::BlocksWhileLocked, &["CONCURRENT-3"]),
         journal("limit_is_exclusive", Flaw::LimitIsExclusive, &["VALUE-3"]),
