@@ -135,7 +135,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         Destination::Rows(format) => {
             let style = args.output.style(args.time_zone.clone());
             match args.output.is_wide() {
-                true => print_wide(&*store, &args, params, format, &style).await?,
+                true => print_wide(rows, &args, format, &style).await?,
                 false => print(rows, format, &style).await?,
             }
         }
@@ -197,13 +197,12 @@ pub(crate) async fn print(
 
 /// Prints a line for each time, with a column for each record.
 async fn print_wide(
-    store: &dyn PersistenceBackend,
+    rows: RowStream,
     args: &Args,
-    params: QueryParams,
     output: Option<Format>,
     style: &Style,
 ) -> Result<(), Failure> {
-    let mut rows = store.stream_typed::<Box<RawValue>>(&args.pattern, params).await?;
+    let mut rows = rows.typed::<Box<RawValue>>();
     let mut wide = WideRows::new();
     while let Some(row) = rows.next().await {
         let row = row?;
