@@ -291,7 +291,8 @@ impl Edit<'_> {
     ) -> Result<NewRun> {
         let mut builder = RunBuilder::new(self.layout, index.is_at_rest());
         let mut failed = None;
-        self.visit(run, index, &[0..index.rows()], &mut |number, record, time, json| {
+        let all = 0..index.rows();
+        self.visit(run, index, std::slice::from_ref(&all), &mut |number, record, time, json| {
             let pushed = match fate(number, record, time, json) {
                 Fate::Stays => builder.push(record, time, json),
                 Fate::Goes => Ok(()),
