@@ -231,7 +231,8 @@ async fn filter_3_a_limit_selects_the_newest_that_satisfy_it(cx: &Context) -> Ve
     let odd = filter("odd = true")?;
     let newest = QueryParams::latest(3);
     let oldest_first = newest.with_order(Order::OldestFirst);
-    let expected: [(&str, QueryParams, &[(&str, u64)]); 8] = [
+    type Rows<'a> = &'a [(&'a str, u64)];
+    let expected: [(&str, QueryParams, Rows<'_>); 8] = [
         (
             "a*",
             newest,
