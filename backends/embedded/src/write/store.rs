@@ -141,6 +141,7 @@ impl<W: Writer> Store<W> {
             self.head.add(size);
             self.appended.push_back((number, size));
             self.caches.head.insert(number, block);
+            self.caches.news.arrived(number);
         }
     }
 
