@@ -123,8 +123,6 @@ fn wrong_follow() -> Vec<Subject> {
             .caught_by("follow_4_what_is_no_cursor_is_refused"),
         twisted("now_is_the_beginning", || NowIsTheBeginning, &["FOLLOW-3"])
             .caught_by("follow_3_from_now_nothing_old_comes"),
-        twisted("a_follower_never_ends", || NeverCaughtUp, &["FOLLOW-6"])
-            .caught_by("follow_6_without_waiting_it_ends"),
     ];
     subjects.into_iter().map(Subject::unseen_by_random).collect()
 }

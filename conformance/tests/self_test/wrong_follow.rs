@@ -29,10 +29,6 @@ macro_rules! wrong_follow {
     )*};
 }
 
-fn from(params: &FollowParams, from: FollowFrom) -> FollowParams {
-    FollowParams { from, ..params.clone() }
-}
-
 wrong_follow! {
     /// Goes by time, as if rows arrived in order of it.
     MissesLateRows: |inner, pattern, params| {
@@ -57,7 +53,7 @@ wrong_follow! {
     NewestRowsComeTwice: |inner, pattern, params| {
         let mut page = inner.follow_page(pattern, params).await?;
         if matches!(params.from, FollowFrom::Latest(_)) {
-            page.cursor = inner.follow_page(pattern, &from(params, FollowFrom::Time(0)).with_page_rows(1)).await?.cursor;
+            page.cursor = inner.follow_page(pattern, &params.clone().with_from(FollowFrom::Time(0)).with_page_rows(1)).await?.cursor;
         }
         Ok(page)
     };
@@ -78,19 +74,13 @@ wrong_follow! {
     /// A cursor that it cannot read means the beginning.
     TakesAnyCursor: |inner, pattern, params| match inner.follow_page(pattern, params).await {
         Err(PersistenceError::InvalidCursor { .. }) => {
-            inner.follow_page(pattern, &from(params, FollowFrom::Time(0)).with_wait(false)).await
+            inner.follow_page(pattern, &params.clone().with_from(FollowFrom::Time(0)).with_wait(false)).await
         }
         page => page,
     };
     /// Begins with what is there.
     NowIsTheBeginning: |inner, pattern, params| match params.from {
-        FollowFrom::Now => inner.follow_page(pattern, &from(params, FollowFrom::Time(0))).await,
+        FollowFrom::Now => inner.follow_page(pattern, &params.clone().with_from(FollowFrom::Time(0))).await,
         _ => inner.follow_page(pattern, params).await,
-    };
-    /// Says that it does not end where it ends.
-    NeverCaughtUp: |inner, pattern, params| {
-        let mut page = inner.follow_page(pattern, params).await?;
-        page.caught_up = false;
-        Ok(page)
     };
 }

@@ -85,6 +85,13 @@ impl From<Cursor> for FollowParams {
 }
 
 impl FollowParams {
+    /// Sets where to begin.
+    #[must_use]
+    pub fn with_from(mut self, from: FollowFrom) -> Self {
+        self.from = from;
+        self
+    }
+
     /// Sets the grammar of the pattern.
     #[must_use]
     pub fn with_grammar(mut self, grammar: Grammar) -> Self {
