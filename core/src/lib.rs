@@ -25,6 +25,7 @@ mod erasure;
 mod error;
 mod follow;
 mod forward;
+mod forwarder;
 mod guarantees;
 mod json;
 pub mod log;
@@ -54,6 +55,7 @@ pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
 pub use follow::{
     Cursor, FollowExt, FollowFrom, FollowPage, FollowParams, FollowStream, Position, Within,
 };
+pub use forwarder::{ForwardError, ForwardStats, Forwarder, forward_record};
 pub use guarantees::{Durability, Guarantees};
 pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
 pub use memory::MemoryBackend;

@@ -40,6 +40,12 @@ impl Cursor {
         &self.0
     }
 
+    /// The kind of the store and the position, if the store numbers what arrives.
+    pub fn position(&self) -> Option<(&str, Position)> {
+        let (kind, _) = self.0.split_once('-')?;
+        Some((kind, Position::parse(kind, self).ok()?))
+    }
+
     /// The error that this cursor is of no use here.
     pub fn refuse(&self, reason: &'static str) -> PersistenceError {
         refused(&self.0, reason)

@@ -25,7 +25,7 @@ impl FollowPage {
     }
 
     /// Adds the cursors within the page: `row_cursor(n)` is the place behind its first `n` rows, for
-    /// `n` from 1 to one below their number.
+    /// `n` from 1 to their number.
     #[must_use]
     pub fn with_row_cursors(
         mut self,
@@ -40,6 +40,13 @@ impl FollowPage {
     /// begin again.
     pub fn cursor_after(&self, rows: usize) -> Option<Cursor> {
         self.cursor_of(rows, self.rows.len())
+    }
+
+    /// The number under which a row arrived, where the store numbers what arrives.
+    pub fn arrival_of(&self, row: usize) -> Option<u64> {
+        let cursor = self.row_cursor.as_ref()?(row + 1)?;
+        let (_, position) = cursor.position()?;
+        Some(position.within.map_or(position.arrival, |within| within.arrival))
     }
 
     /// The same, of a page that had this many rows.
