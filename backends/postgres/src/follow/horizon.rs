@@ -63,7 +63,7 @@ impl Horizon {
             session.release();
             Ok(())
         };
-        self.prepared.get_or_try_init(prepare).await.map(|()| ())
+        self.prepared.get_or_try_init(prepare).await.copied()
     }
 
     /// The number up to which everything is settled now. With `beyond`, what is known is enough if it is
