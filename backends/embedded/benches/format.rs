@@ -229,11 +229,13 @@ fn format(criterion: &mut Criterion) {
         let form = Form { split: true, rest };
         group.bench_function(name, |b| {
             b.iter_batched(
-                || runs.iter().map(|run| MergeInput {
+                || {
+                    runs.iter().map(|run| MergeInput {
                         index: &run.index,
                         arrivals: &Arrivals::At(0),
                         dropped: &|_| 0,
-                    }),
+                    })
+                },
                 |sources| {
                     let sources: Vec<MergeInput<'_>> = sources.collect();
                     let mut fetch =

@@ -253,7 +253,8 @@ proptest! {
             .map(|(run, arrivals)| MergeInput { index: &run.index, arrivals, dropped: &|_| 1 })
             .collect();
         let mut fetch = |run: usize, block: u32| Block::decode(&runs[run].blocks[block as usize]);
-        let merged = merge::<FormatError>(&sources, &mut fetch, &rank, &TINY, split).unwrap();
+        let form = Form { split, ..Form::default() };
+        let merged = merge::<FormatError>(&sources, &mut fetch, &rank, &TINY, form).unwrap();
         let merged = [merged.main, merged.fresh];
         for run in runs.iter().chain(merged.iter().flatten()) {
             let values: Vec<String> = read(run).into_iter().map(|row| row.2).collect();
