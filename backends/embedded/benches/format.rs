@@ -95,7 +95,7 @@ impl DataSet {
     fn run(&self, layout: &Layout, rest: bool) -> NewRun {
         let mut run = RunBuilder::new(layout, rest);
         for (record, time, json) in &self.rows {
-            run.push(*record, *time, json).unwrap();
+            run.push(0, *record, *time, json).unwrap();
         }
         run.finish().unwrap()
     }

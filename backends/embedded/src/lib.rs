@@ -57,8 +57,8 @@ pub use backend::Embedded;
 pub use compaction::{Compacted, Conversion, adopt};
 pub use config::{EmbeddedConfig, choose, timeout};
 pub use engine::{
-    ARRIVALS, Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Transaction, Visit,
-    VisitName, Writer,
+    ARRIVALS, Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables,
+    Transaction, Visit, VisitName, Writer,
 };
 pub use new_file::{NewFile, beside};
 pub use state::{LastBatch, State, Sum};

@@ -86,7 +86,9 @@ impl Shared {
                 }
                 state.woken = false;
             }
-            let last = engine.snapshot().and_then(|snapshot| last_number(caches.engine, snapshot.tables()?));
+            let last = engine
+                .snapshot()
+                .and_then(|snapshot| last_number(caches.engine, snapshot.tables()?));
             match last {
                 Ok(last) => {
                     interval = if last > known { SHORTEST } else { (2 * interval).min(LONGEST) };

@@ -136,7 +136,8 @@ impl<'a> RunBuilder<'a> {
         let mut text = Self::new(self.layout, false);
         let columns = self.block.encode_columns()?;
         for (record, stored_at, json) in self.block.iter() {
-            text.push(record, stored_at, json)?;
+            // Its numbers of arrival are not used.
+            text.push(0, record, stored_at, json)?;
         }
         text.end_block()?;
         let text_bytes: usize = text.run.blocks.iter().map(Vec::len).sum();
