@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams, Grammar, Guarantees, PersistenceBackend, PersistenceError, Predicate, QueryParams, RecordSummary, Result, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams,
+    Grammar, Guarantees, PersistenceBackend, PersistenceError, Predicate, QueryParams,
+    RecordSummary, Result, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use tokio::sync::OnceCell;
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind, FollowPage, FollowParams, Grammar, Guarantees, Outcome, PersistenceBackend, PersistenceError, Predicate, QueryParams,
-    RecordSummary, RowStream, StoredValue, Swept, Value,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    FollowPage, FollowParams, Grammar, Guarantees, Outcome, PersistenceBackend, PersistenceError,
+    Predicate, QueryParams, RecordSummary, RowStream, StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind, FollowFrom, FollowPage, FollowParams, Grammar, Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Predicate, Query, QueryParams, RawRow, RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    FollowFrom, FollowPage, FollowParams, Grammar, Guarantees, Outcome, Pattern,
+    PersistenceBackend, PersistenceError, Predicate, Query, QueryParams, RawRow, RecordSummary,
+    Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;

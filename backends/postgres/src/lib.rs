@@ -78,7 +78,9 @@ use std::sync::Arc;
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Erasure, FollowPage, FollowParams, Grammar, Guarantees, Pattern, PersistenceBackend, Predicate, Query, QueryParams, RecordSummary, Result, Row, RowStream, StoredValue, Swept,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Erasure, FollowPage,
+    FollowParams, Grammar, Guarantees, Pattern, PersistenceBackend, Predicate, Query, QueryParams,
+    RecordSummary, Result, Row, RowStream, StoredValue, Swept,
 };
 use async_trait::async_trait;
 use serde_json::Value;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow,
-    RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams,
+    Grammar, Guarantees, MemoryBackend, PersistenceBackend, PersistenceError, Predicate,
+    QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::StreamExt;
 

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind, FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend,
+    PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept,
+    Value, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::{Semaphore, watch};
