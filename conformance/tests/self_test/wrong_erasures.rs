@@ -203,6 +203,7 @@ impl Twist for Corrects {
     }
 }
 
+#[expect(clippy::ptr_arg, reason = "it is a `Change`, and others add rows")]
 pub(crate) fn the_first(rows: &mut Vec<Row>, row: Row) {
     if let Some(first) = rows.first_mut() {
         *first = row;

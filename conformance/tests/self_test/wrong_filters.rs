@@ -34,7 +34,7 @@ pub(crate) fn wrong_filters() -> Vec<Subject> {
 }
 
 /// Tests other values than those that are stored, with another predicate.
-pub(crate) struct FiltersBy(pub(crate) (fn(&Value) -> Value, fn(&Scalar) -> Scalar));
+pub(crate) struct FiltersBy(pub(crate) Changes);
 
 #[async_trait]
 impl Twist for FiltersBy {
@@ -83,7 +83,8 @@ fn deep(value: &Value, change: fn(&Value) -> Value) -> Value {
     }
 }
 
-type Changes = (fn(&Value) -> Value, fn(&Scalar) -> Scalar);
+/// What becomes of values, and of the scalars they are compared with.
+pub(crate) type Changes = (fn(&Value) -> Value, fn(&Scalar) -> Scalar);
 
 /// Every number is a double.
 #[allow(non_upper_case_globals, reason = "it stands among functions")]
