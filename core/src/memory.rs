@@ -162,9 +162,7 @@ impl History {
                 continue;
             }
             let before = rows.len();
-            rows.retain(|(stored_at, json)| {
-                !(from..=to).contains(stored_at) || !erasure.takes(json)
-            });
+            rows.retain(|row| !(from..=to).contains(&row.stored_at) || !erasure.takes(&row.json));
             removed += (before - rows.len()) as u64;
         }
         self.records.retain(|_, rows| !rows.is_empty());
@@ -173,10 +171,10 @@ impl History {
 
     fn correct(&mut self, row: Row) -> bool {
         let Some(rows) = self.records.get_mut(row.record.as_str()) else { return false };
-        let after_equals = rows.partition_point(|(stored_at, _)| *stored_at <= row.stored_at);
+        let after_equals = rows.partition_point(|stored| stored.stored_at <= row.stored_at);
         match rows[..after_equals].last_mut() {
-            Some((stored_at, json)) if *stored_at == row.stored_at => {
-                *json = row.value.into_shared();
+            Some(stored) if stored.stored_at == row.stored_at => {
+                stored.json = row.value.into_shared();
                 true
             }
             _ => false,
