@@ -1,4 +1,4 @@
-# The service of examples/cloud-service and the program `annals`, for PostgreSQL, in one image.
+# The program `annals` for PostgreSQL, with `annals serve`.
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
 
@@ -6,15 +6,16 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --no-default-features \
-        -p annals-example-cloud-service -p annals-cli --features annals-cli/postgres \
-    && strip target/release/cloud-service target/release/annals
+        -p annals-cli --features postgres,serve \
+    && strip target/release/annals
 
 FROM ${BASE_IMAGE}
 # For TLS to the database.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /src/target/release/cloud-service /src/target/release/annals /usr/local/bin/
+COPY --from=build /src/target/release/annals /usr/local/bin/
 # An unprivileged user that owns no file.
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["cloud-service"]
+ENTRYPOINT ["annals"]
+CMD ["serve"]

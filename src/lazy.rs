@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Grammar, Guarantees, PersistenceBackend,
-    PersistenceError, QueryParams, RecordSummary, Result, RowStream, StoredValue, Swept, Value,
-    async_trait,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, Grammar, Guarantees,
+    PersistenceBackend, PersistenceError, Predicate, QueryParams, RecordSummary, Result, RowStream,
+    StoredValue, Swept, Value, async_trait,
 };
 use tokio::sync::OnceCell;
 
@@ -77,6 +77,15 @@ impl PersistenceBackend for Lazy {
         self.opened().await?.query_stream(record_pattern, params).await
     }
 
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        self.opened().await?.query_where(record_pattern, params, predicate).await
+    }
+
     async fn aggregate_stream(
         &self,
         record_pattern: &str,
@@ -95,6 +104,14 @@ impl PersistenceBackend for Lazy {
 
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
         self.opened().await?.sweep(plan).await
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<u64> {
+        self.opened().await?.erase(erasure).await
+    }
+
+    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
+        self.opened().await?.correct(record_name, value, timestamp).await
     }
 
     async fn health(&self) -> Result<()> {

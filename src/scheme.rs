@@ -180,6 +180,7 @@ fn guaranteed(snapshot_queries: bool, many_processes: bool) -> Guarantees {
     guarantees.idempotent_batches = true;
     guarantees.streamed_queries = true;
     guarantees.selective_cleanup = true;
+    guarantees.erasure = true;
     guarantees.snapshot_queries = snapshot_queries;
     guarantees.many_processes = many_processes;
     guarantees

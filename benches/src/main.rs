@@ -6,6 +6,7 @@
 mod aggregate;
 mod copy;
 mod idle;
+mod import;
 mod latest;
 mod peer;
 mod places;
@@ -93,6 +94,8 @@ enum Workload {
     Range,
     /// Hourly buckets of one record and of all, against `annals sql` (build annals-cli first).
     Aggregate,
+    /// `annals import` of CSV against NDJSON, and its memory (build annals-cli first).
+    Import,
     /// The longest wait of a `store` while the history is read, and while half of it is cleaned up.
     Waits,
     /// From opening a history to its first answer.
@@ -162,6 +165,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Aggregate) {
         aggregate::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Import) {
+        import::run(options, &mut report).await?;
     }
     if wanted(Workload::Waits) {
         waits::run(options, &mut report).await?;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use annals::{
-    Aggregate, Fill, Function, Interpolation, Order, PersistenceBackend, PersistenceError, Width,
+    Aggregate, Fill, Function, Interpolation, Order, PersistenceBackend, PersistenceError,
+    Predicate, Width,
 };
 use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
@@ -12,10 +13,11 @@ use jiff::tz::TimeZone;
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, duration, now_ms, window};
-use crate::output::{BucketTable, Printer};
+use crate::output::{BucketTable, Printer, WideBuckets};
 #[cfg(feature = "plot")]
 use crate::plot::Chart;
 use crate::plot::{Destination, OutputArgs};
+use crate::query::filter;
 use crate::source::Source;
 
 /// Print statistics over stored values: counts, means, percentiles, rates, durations, …
@@ -53,9 +55,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     to: Option<Moment>,
 
-    /// The IANA time zone of calendar widths and of times in a table, such as Europe/Vienna
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    time_zone: String,
+    /// Only values whose members satisfy FILTER, such as 'ok = true and mode != "test"'
+    ///
+    /// A comparison is a member (a name, or a JSON Pointer such as /outdoor/celsius), one of = != <
+    /// <= > >=, and a number, a string in quotes, true, false or null; without a member it is about
+    /// the value itself ('> 30'). `exists MEMBER`, `not`, `and`, `or` and parentheses combine.
+    #[arg(long = "where", value_name = "FILTER", value_parser = filter)]
+    filter: Option<Predicate>,
+
+    /// The IANA time zone of calendar widths, of times in a table and of --times local
+    /// [default: UTC; for --times local this machine's]
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
 
     /// What to compute, separated by commas
     ///
@@ -107,7 +118,9 @@ Examples:
   annals aggregate 'accuracy::*' --member value --every 1h --from 24h --plot
   annals aggregate 'meter::*' --every 1mo --time-zone Europe/Vienna \\
       --show increase --fill null
+  annals aggregate 'plant::*' --every 1h --show mean --wide --excel > h.csv
   annals aggregate door::front --every 1d --show 'duration{\"open\"}'
+  annals aggregate 'sensor::*' --member celsius --every 1h --where 'ok = true'
   annals aggregate 'host::cpu*' --member percent --show p50,p95,p99.9
 
 A bucket includes its start and excludes its end. With --from or --to a bucket at the edge covers a \
@@ -149,7 +162,7 @@ impl Args {
         let mut aggregate = self.every.map_or_else(Aggregate::new, Aggregate::every);
         aggregate = aggregate
             .member(&self.member)
-            .time_zone(&self.time_zone)
+            .time_zone(self.time_zone.as_deref().unwrap_or("UTC"))
             .functions(functions)
             .merge(self.merge)
             .grammar(self.grammar.into())
@@ -164,6 +177,9 @@ impl Args {
                 InterpolationArg::Step => Interpolation::Step,
                 InterpolationArg::Linear => Interpolation::Linear,
             });
+        if let Some(filter) = &self.filter {
+            aggregate = aggregate.with_where(filter.clone());
+        }
         if let Some(start_time) = start_time {
             aggregate = aggregate.start_time(start_time);
         }
@@ -184,14 +200,27 @@ impl Args {
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let aggregate = args.aggregate()?;
     let destination = args.output.destination()?;
+    if args.output.is_wide() && args.every.is_none() {
+        let why = "--wide has a line for each bucket; give their width with --every";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     let store = args.source.open(backend).await?;
     let mut buckets = store.aggregate_stream(&args.pattern, &aggregate).await?;
     // The aggregate has refused an unknown zone.
-    let zone = TimeZone::get(&args.time_zone).unwrap_or(TimeZone::UTC);
+    let asked = args.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+    let zone = asked.clone().unwrap_or(TimeZone::UTC);
+    let style = args.output.style(asked);
     match destination {
+        Destination::Rows(format) if args.output.is_wide() => {
+            let mut wide = WideBuckets::new(aggregate.shown(), &style);
+            while let Some(bucket) = buckets.next().await.transpose()? {
+                wide.add(&bucket)?;
+            }
+            wide.print(format, args.newest_first)?;
+        }
         Destination::Rows(format) => {
-            let table = BucketTable::new(aggregate.shown(), zone);
-            let mut printer = Printer::new(format, table.header());
+            let table = BucketTable::new(aggregate.shown(), zone, style.clone());
+            let mut printer = Printer::styled(format, table.header(), &style);
             while let Some(bucket) = buckets.next().await.transpose()? {
                 printer.line(&table.line(&bucket))?;
             }

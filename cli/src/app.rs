@@ -17,12 +17,17 @@ use crate::migrate;
     feature = "sql",
     feature = "postgres",
     feature = "mcp",
-    feature = "conformance"
+    feature = "conformance",
+    feature = "serve"
 )))]
 use crate::not_built_in;
 #[cfg(feature = "sql")]
 use crate::sql;
-use crate::{aggregate, cleanup, collect, export, import, query, records, warnings};
+use crate::{
+    aggregate, cleanup, collect, copy, correct, erase, export, import, query, records, warnings,
+};
+#[cfg(feature = "serve")]
+use crate::{serve, token};
 
 /// The program `annals`, to which backends can be added.
 #[derive(Debug, Default)]
@@ -87,13 +92,30 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Query(args) => block_on(query::run(backend, args)),
         Command::Aggregate(args) => block_on(aggregate::run(backend, args)),
         Command::Records(args) => block_on(records::run(backend, args)),
+        Command::Copy(args) => block_on(copy::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
+        Command::Erase(args) => block_on(erase::run(&backend.url, args)),
+        Command::Correct(args) => block_on(correct::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Backup(args) => block_on(crate::backup::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Restore(args) => block_on(crate::restore::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Check(args) => block_on(crate::check::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Salvage(args) => block_on(crate::salvage::run(&backend.url, args)),
+        #[cfg(any(feature = "sqlite", feature = "redb"))]
+        Command::Compact(args) => block_on(crate::compact::run(&backend.url, args)),
         #[cfg(feature = "sql")]
         Command::Sql(args) => block_on(sql::run(&backend.url, args)),
         #[cfg(feature = "postgres")]
         Command::Migrate(args) => block_on(migrate::run(&backend.url, args)),
         #[cfg(feature = "mcp")]
         Command::Mcp(args) => block_on(mcp::run(backend, args)),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => block_on(serve::run(&backend.url, args)),
+        #[cfg(feature = "serve")]
+        Command::Token(args) => token::run(args),
         // The suite brings its own runtimes.
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => conformance::run(backend, args),
@@ -103,6 +125,10 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Migrate(_) => Err(not_built_in::failure("annals migrate", "postgres")),
         #[cfg(not(feature = "mcp"))]
         Command::Mcp(_) => Err(not_built_in::failure("annals mcp", "mcp")),
+        #[cfg(not(feature = "serve"))]
+        Command::Serve(_) => Err(not_built_in::failure("annals serve", "serve")),
+        #[cfg(not(feature = "serve"))]
+        Command::Token(_) => Err(not_built_in::failure("annals token", "serve")),
         #[cfg(not(feature = "conformance"))]
         Command::Conformance(_) => Err(not_built_in::failure("annals conformance", "conformance")),
     }

@@ -1,27 +1,47 @@
 //! `annals cleanup`: deletes old rows.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::time::Duration;
 
-use annals::PersistenceBackend;
+use annals::{
+    CleanupPlan, CleanupRule, Erasure, Grammar, Pattern, PersistenceBackend, RetentionPolicy,
+};
 use clap::Parser;
 
+use crate::confirm::confirmed;
+use crate::erase::print;
 use crate::failure::Failure;
-use crate::moment::{Moment, now_ms, to_the_ms};
-use crate::output::counted;
+use crate::moment::{Moment, duration, now_ms, to_the_ms};
 use crate::store;
 
-/// Delete the values of all records that are older than a given time
+/// Delete values that are older than a given time
 ///
 /// Prints the number of deleted values. Asks for confirmation on a terminal, never in a script.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub(crate) struct Args {
     /// Delete values stored before T; a value stored exactly at T stays
     ///
     /// T is Unix milliseconds (1740081234000), RFC 3339 (2026-05-17T08:30:00Z), or an age (24h,
-    /// 7d, 1h30m).
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    older_than: Moment,
+    /// 7d, 1h30m). With --keep it is for the records that no rule matches.
+    #[arg(long, value_name = "T", allow_negative_numbers = true, group = "what")]
+    older_than: Option<Moment>,
+
+    /// Keep the values of records that match PATTERN for AGE, or `forever`; may be repeated
+    ///
+    /// A record follows the first rule that matches it. A record that no rule matches keeps
+    /// everything.
+    #[arg(long, value_name = "PATTERN=AGE", value_parser = rule, group = "what")]
+    keep: Vec<Rule>,
+
+    /// Keep the newest N values of every record, whatever their age
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    keep_newest: u64,
+
+    /// Also delete values stored after T, those from the future with 0s; T as in --older-than
+    #[arg(long, value_name = "T", allow_negative_numbers = true, group = "what")]
+    newer_than: Option<Moment>,
 
     /// Do not ask for confirmation
     #[arg(long, short)]
@@ -31,40 +51,89 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   annals cleanup --older-than 30d
-  annals cleanup --older-than 2026-01-01T00:00:00Z --yes";
+  annals cleanup --older-than 2026-01-01T00:00:00Z --yes
+  annals cleanup --keep 'debug::*=1d' --keep 'audit::*=forever' --keep '*=30d' \\
+      --keep-newest 1
+  annals cleanup --newer-than 0s";
 
-pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    args.older_than.note_if_early("--older-than");
-    let older_than = args.older_than.at_or_after(now_ms());
-    let store = store::open_existing(backend).await?;
-    if !args.yes && io::stdin().is_terminal() && !confirmed(backend, older_than)? {
-        return Err(Failure::Failed("nothing was deleted".to_owned()));
-    }
-    let deleted = store.cleanup(older_than).await?;
-    store.close().await?;
-    let mut out = io::stdout().lock();
-    if out.is_terminal() {
-        writeln!(out, "{} deleted", counted(deleted, "value"))
-    } else {
-        writeln!(out, "{deleted}")
-    }
-    .and_then(|()| out.flush())
-    .map_err(Failure::Output)
+/// How long some records are kept.
+#[derive(Debug, Clone)]
+struct Rule {
+    pattern: Pattern,
+    /// `None`: forever.
+    window: Option<Duration>,
 }
 
-/// Asks on stderr: stdout carries the number only.
-fn confirmed(backend: &str, older_than: u64) -> Result<bool, Failure> {
-    let unreadable = |error| Failure::Failed(format!("the answer cannot be read: {error}"));
-    let mut err = io::stderr().lock();
-    write!(
-        err,
-        "Delete all values in {} stored before {}? [y/N] ",
-        store::shown(backend),
-        to_the_ms(older_than)
-    )
-    .and_then(|()| err.flush())
-    .map_err(unreadable)?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(unreadable)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+fn rule(text: &str) -> Result<Rule, String> {
+    // The last one: a pattern may contain `=`.
+    let (pattern, age) = text.rsplit_once('=').ok_or("write PATTERN=AGE, as in 'debug::*=1d'")?;
+    let pattern = Pattern::new(pattern, Grammar::Glob).map_err(|error| error.to_string())?;
+    let window = match age {
+        "forever" => None,
+        age => Some(duration(age).map_err(|error| format!("{error}; or write forever"))?),
+    };
+    Ok(Rule { pattern, window })
+}
+
+impl Args {
+    /// What goes because of its age; `None` if nothing does.
+    fn plan(&self, now: u64) -> Option<CleanupPlan> {
+        let mut policy = RetentionPolicy::new().keep_newest(self.keep_newest);
+        for Rule { pattern, window } in &self.keep {
+            policy = policy.with_rule(pattern.clone(), *window);
+        }
+        let mut plan = policy.plan(now);
+        if let Some(older_than) = &self.older_than {
+            plan.rules.push(CleanupRule::new(Pattern::all(), older_than.at_or_after(now)));
+        }
+        (!plan.rules.is_empty()).then_some(plan)
+    }
+
+    fn question(&self, place: &str, now: u64) -> String {
+        let mut what = Vec::new();
+        if let Some(older_than) = &self.older_than {
+            let others = if self.keep.is_empty() { "" } else { " of other records" };
+            let older_than = to_the_ms(older_than.at_or_after(now));
+            what.push(format!("all values{others} stored before {older_than}"));
+        }
+        if !self.keep.is_empty() {
+            what.push("the values that --keep does not keep".to_owned());
+        }
+        if let Some(newer_than) = &self.newer_than {
+            let newer_than = to_the_ms(newer_than.at_or_before(now));
+            what.push(format!("all values stored after {newer_than}"));
+        }
+        format!("Delete {} in {place}?", what.join(" and "))
+    }
+}
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    if args.keep_newest > 0 && args.keep.is_empty() && args.older_than.is_none() {
+        let message = "--keep-newest spares values from --keep or --older-than: say one of them";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    for (option, moment) in [("--older-than", &args.older_than), ("--newer-than", &args.newer_than)]
+    {
+        if let Some(moment) = moment {
+            moment.note_if_early(option);
+        }
+    }
+    let now = now_ms();
+    let store = store::open_existing(backend).await?;
+    let place = store::shown(backend);
+    if !args.yes && io::stdin().is_terminal() && !confirmed(&args.question(&place, now))? {
+        return Err(Failure::Failed("nothing was deleted".to_owned()));
+    }
+    let mut deleted = 0;
+    // First: otherwise these would be the newest values that --keep-newest spares.
+    if let Some(newer_than) = &args.newer_than {
+        let first = newer_than.at_or_before(now).saturating_add(1);
+        deleted += store.erase(&Erasure::new(Pattern::all()).with_start_time(first)).await?;
+    }
+    if let Some(plan) = args.plan(now) {
+        let removed = store.cleanup_plan(&plan).await;
+        deleted += removed.map_err(|error| error.after_removing(deleted))?;
+    }
+    store.close().await?;
+    print(deleted, "deleted")
 }

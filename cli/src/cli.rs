@@ -12,11 +12,12 @@ use crate::failure::Failure;
     feature = "sql",
     feature = "postgres",
     feature = "mcp",
-    feature = "conformance"
+    feature = "conformance",
+    feature = "serve"
 )))]
 use crate::not_built_in::NotBuiltIn;
 use crate::stderr::{print_error, print_note};
-use crate::{aggregate, cleanup, collect, export, import, query, records};
+use crate::{aggregate, cleanup, collect, copy, correct, erase, export, import, query, records};
 
 /// Record and query the history of live records.
 ///
@@ -93,6 +94,7 @@ Examples:
   annals records                        The records and their sizes
   annals export 'host::*' > h.ndjson
   annals --backend redb:copy.redb import h.ndjson
+  annals copy sqlite:annals.db redb:copy.redb
   annals cleanup --older-than 30d
 
 Quote patterns: the shell replaces an unquoted * with file names. Write a pattern that begins with \
@@ -109,12 +111,29 @@ pub(crate) enum Command {
     Aggregate(aggregate::Args),
     Records(records::Args),
     Cleanup(cleanup::Args),
+    Copy(copy::Args),
+    Erase(erase::Args),
+    Correct(correct::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Backup(crate::backup::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Restore(crate::restore::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Check(crate::check::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Salvage(crate::salvage::Args),
+    #[cfg(any(feature = "sqlite", feature = "redb"))]
+    Compact(crate::compact::Args),
     #[cfg(feature = "sql")]
     Sql(crate::sql::Args),
     #[cfg(feature = "postgres")]
     Migrate(crate::migrate::Args),
     #[cfg(feature = "mcp")]
     Mcp(crate::mcp::Args),
+    #[cfg(feature = "serve")]
+    Serve(crate::serve::Args),
+    #[cfg(feature = "serve")]
+    Token(crate::token::Args),
     #[cfg(feature = "conformance")]
     Conformance(crate::conformance::Args),
     /// Query a history in SQL (not built in: needs the feature sql)
@@ -126,6 +145,12 @@ pub(crate) enum Command {
     /// Answer questions over the Model Context Protocol (not built in: needs the feature mcp)
     #[cfg(not(feature = "mcp"))]
     Mcp(NotBuiltIn),
+    /// Serve the history over HTTP (not built in: needs the feature serve)
+    #[cfg(not(feature = "serve"))]
+    Serve(NotBuiltIn),
+    /// Make tokens for `annals serve` (not built in: needs the feature serve)
+    #[cfg(not(feature = "serve"))]
+    Token(NotBuiltIn),
     /// Test a backend against the contract (not built in: needs the feature conformance)
     #[cfg(not(feature = "conformance"))]
     Conformance(NotBuiltIn),
@@ -158,6 +183,8 @@ pub(crate) enum Exchange {
     Ndjson,
     /// A header and one line per row, quoted as in RFC 4180; a value is its JSON text
     Csv,
+    /// Parquet, for DuckDB, pandas and Polars
+    Parquet,
 }
 
 /// Prints clap's answer: help and version on stdout (exit code 0), wrong usage on stderr (2).

@@ -6,7 +6,8 @@ use clap::Parser;
 use crate::cli::{Exchange, Grammar};
 use crate::failure::Failure;
 use crate::moment::{Moment, window};
-use crate::output::Format;
+use crate::output::{Format, Style};
+use crate::plot::parquet;
 use crate::{query, store};
 
 /// Print history in a format that `annals import` reads
@@ -62,9 +63,11 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let output = match args.output {
         Exchange::Ndjson => Format::Ndjson,
         Exchange::Csv => Format::Csv,
+        Exchange::Parquet => parquet()?,
     };
     let store = store::open_existing(backend).await?;
-    query::print(&*store, &pattern, params, Some(output)).await?;
+    let rows = store.query_stream(&pattern, params).await?;
+    query::print(rows, Some(output), &Style::default()).await?;
     store.close().await?;
     Ok(())
 }

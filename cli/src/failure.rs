@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// The output cannot be written: exit code 1, or 0 and no message if its reader has closed the
     /// pipe, as in `annals query '*' | head`.
     Output(io::Error),
+    /// So many rows were accepted and are not stored: exit code 3.
+    #[cfg(feature = "serve")]
+    RowsLeft(u64),
     /// Ctrl-C or SIGTERM: exit code 130.
     Interrupted(String),
 }
@@ -40,6 +43,11 @@ impl Failure {
             Self::Output(error) => {
                 print_error(&format!("the output cannot be written: {error}"));
                 ExitCode::from(1)
+            }
+            #[cfg(feature = "serve")]
+            Self::RowsLeft(rows) => {
+                print_error(&format!("{rows} rows that were accepted with 202 are not stored"));
+                ExitCode::from(3)
             }
             Self::Interrupted(message) => {
                 print_error(&message);
@@ -62,6 +70,7 @@ impl From<PersistenceError> for Failure {
             // Caused by the arguments.
             PersistenceError::NotConfigured(message) => Self::Usage(message),
             PersistenceError::InvalidPattern { .. }
+            | PersistenceError::InvalidPredicate { .. }
             | PersistenceError::InvalidAggregate { .. }
             | PersistenceError::TooManyBuckets { .. }
             | PersistenceError::TooManySamples { .. }

@@ -30,31 +30,63 @@
 mod aggregate;
 mod aimx;
 mod app;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod backup;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod check;
 mod cleanup;
 mod cli;
 mod collect;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod compact;
+mod confirm;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod copy;
+mod correct;
+mod erase;
 mod export;
 mod failure;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod file_store;
 mod import;
 #[cfg(feature = "mcp")]
 mod mcp;
 #[cfg(feature = "postgres")]
 mod migrate;
 mod moment;
-#[cfg(not(all(feature = "sql", feature = "postgres", feature = "mcp", feature = "conformance")))]
+#[cfg(not(all(
+    feature = "sql",
+    feature = "postgres",
+    feature = "mcp",
+    feature = "conformance",
+    feature = "serve",
+    feature = "plot",
+    feature = "parquet"
+)))]
 mod not_built_in;
 mod output;
 mod plot;
+mod progress;
 mod query;
 mod records;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod restore;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod salvage;
+mod screen;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod source;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod spinner;
 #[cfg(feature = "sql")]
 mod sql;
 mod stderr;
 mod store;
+#[cfg(feature = "serve")]
+mod token;
 mod warnings;
 
 pub use app::App;

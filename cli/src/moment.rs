@@ -118,6 +118,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// An IANA time zone.
+pub(crate) fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| "no such zone; write Europe/Vienna, say, or UTC".to_owned())
+}
+
 /// The time now, in Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
     SystemClock.now_ms()

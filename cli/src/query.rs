@@ -2,17 +2,16 @@
 
 #[cfg(feature = "plot")]
 use annals::aggregate::Member;
-use annals::{Order, PersistenceBackend, QueryExt, QueryParams};
+use annals::{Order, PersistenceBackend, PersistenceError, Predicate, QueryParams, RowStream};
 use clap::Parser;
 use futures_util::StreamExt;
-#[cfg(feature = "plot")]
 use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
 use crate::cli::{Backend, Grammar};
 use crate::failure::Failure;
-use crate::moment::{Moment, window};
-use crate::output::{Format, Header, Printer, ValueLine, counted};
+use crate::moment::{Moment, window, zone};
+use crate::output::{Format, Header, Printer, Style, ValueLine, WideRows, counted};
 #[cfg(feature = "plot")]
 use crate::plot::Chart;
 use crate::plot::{Destination, OutputArgs};
@@ -61,6 +60,18 @@ pub(crate) struct Args {
     )]
     at: Option<Moment>,
 
+    /// The IANA time zone of --times local, such as Europe/Vienna [default: this machine's]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    time_zone: Option<TimeZone>,
+
+    /// Only values whose members satisfy FILTER, such as 'celsius > 30 and ok = true'
+    ///
+    /// A comparison is a member (a name, or a JSON Pointer such as /outdoor/celsius), one of = != <
+    /// <= > >=, and a number, a string in quotes, true, false or null; without a member it is about
+    /// the value itself ('> 30'). `exists MEMBER`, `not`, `and`, `or` and parentheses combine.
+    #[arg(long = "where", value_name = "FILTER", value_parser = filter)]
+    filter: Option<Predicate>,
+
     /// The number in each value, for a chart: a member's name or a JSON Pointer
     /// [default: the value itself]
     #[arg(long, value_name = "MEMBER", default_value = "", hide_default_value = true)]
@@ -78,7 +89,10 @@ Examples:
   annals query 'host::cpu*' --latest 3
   annals query 'host::*' --from 24h --to 1h --oldest-first
   annals query '*' --from 2026-05-17T00:00:00Z --output csv > day.csv
+  annals query 'plant::*' --from 7d --wide --excel=de > week.csv
+  annals query '*' --output parquet > all.parquet
   annals query 'accuracy::*' --at 2026-11-28T08:00:00+01:00
+  annals query 'host::cpu*' --from 24h --where 'percent > 90'
   annals query 'host::cpu*' --from 1h --plot --member percent
   annals query 'house.*.temperature' --grammar topic --latest 1
   annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
@@ -91,16 +105,42 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
 }
 
+/// A filter, or what is wrong with it.
+pub(crate) fn filter(text: &str) -> Result<Predicate, String> {
+    Predicate::parse(text).map_err(|error| match error {
+        PersistenceError::InvalidPredicate { reason, .. } => reason,
+        error => error.to_string(),
+    })
+}
+
+/// The rows of a query, those that satisfy the filter if there is one.
+pub(crate) async fn rows(
+    store: &dyn PersistenceBackend,
+    pattern: &str,
+    params: QueryParams,
+    filter: Option<&Predicate>,
+) -> Result<RowStream, PersistenceError> {
+    match filter {
+        Some(filter) => store.query_where(pattern, params, filter).await,
+        None => store.query_stream(pattern, params).await,
+    }
+}
+
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     let destination = args.output.destination()?;
     let params = args.params();
     let store = args.source.open(backend).await?;
+    let rows = rows(&*store, &args.pattern, params, args.filter.as_ref()).await?;
     match destination {
-        Destination::Rows(format) => print(&*store, &args.pattern, params, format).await?,
-        #[cfg(feature = "plot")]
-        Destination::Plot(form) => {
-            plot(&*store, &args.pattern, params, &args.member).await?.print(form)?;
+        Destination::Rows(format) => {
+            let style = args.output.style(args.time_zone.clone());
+            match args.output.is_wide() {
+                true => print_wide(rows, &args, format, &style).await?,
+                false => print(rows, format, &style).await?,
+            }
         }
+        #[cfg(feature = "plot")]
+        Destination::Plot(form) => plot(rows, &args.member).await?.print(form)?,
     }
     store.close().await?;
     Ok(())
@@ -127,15 +167,9 @@ impl Args {
 
 /// The numbers at `member` as a chart, one series per record.
 #[cfg(feature = "plot")]
-async fn plot(
-    store: &dyn PersistenceBackend,
-    pattern: &str,
-    params: QueryParams,
-    member: &str,
-) -> Result<Chart, Failure> {
+async fn plot(mut rows: RowStream, member: &str) -> Result<Chart, Failure> {
     let member = Member::parse(member)?;
     let mut chart = Chart::new(TimeZone::UTC);
-    let mut rows = store.query_stream(pattern, params).await?;
     while let Some(row) = rows.next().await.transpose()? {
         if let Ok(Some(value)) = member.read(&row.json) {
             let at = i64::try_from(row.stored_at).unwrap_or(i64::MAX);
@@ -147,19 +181,39 @@ async fn plot(
 
 /// Prints the rows of a query while they are read.
 pub(crate) async fn print(
-    store: &dyn PersistenceBackend,
-    pattern: &str,
-    params: QueryParams,
+    rows: RowStream,
     output: Option<Format>,
+    style: &Style,
 ) -> Result<(), Failure> {
-    let mut rows = store.stream_typed::<Box<RawValue>>(pattern, params).await?;
-    let mut printer = Printer::new(output, Header::values());
+    let mut rows = rows.typed::<Box<RawValue>>();
+    let mut printer = Printer::styled(output, Header::values(), style);
     while let Some(row) = rows.next().await {
         let row = row?;
-        printer.line(&ValueLine::new(&row.record, row.value, row.stored_at))?;
+        printer.line(&ValueLine::new(&row.record, row.value, row.stored_at, style))?;
     }
     printer.finish()?;
-    match rows.skipped() {
+    all_read(rows.skipped())
+}
+
+/// Prints a line for each time, with a column for each record.
+async fn print_wide(
+    rows: RowStream,
+    args: &Args,
+    output: Option<Format>,
+    style: &Style,
+) -> Result<(), Failure> {
+    let mut rows = rows.typed::<Box<RawValue>>();
+    let mut wide = WideRows::new();
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        wide.add(&row.record, row.stored_at, row.value.get())?;
+    }
+    wide.print(output, style, !args.oldest_first)?;
+    all_read(rows.skipped())
+}
+
+fn all_read(skipped: u64) -> Result<(), Failure> {
+    match skipped {
         0 => Ok(()),
         skipped => Err(Failure::Failed(format!(
             "{} skipped: the stored text is not JSON",

@@ -5,15 +5,14 @@ use std::sync::RwLock;
 
 use indicatif::MultiProgress;
 
+use crate::screen::shown_message;
+
 /// The live view that is on the terminal now.
 static VIEW: RwLock<Option<MultiProgress>> = RwLock::new(None);
 
-/// Prints a line, with control characters escaped.
+/// Prints a line. What would act on a terminal, or hide or reorder text, is escaped.
 pub(crate) fn print_note(line: &str) {
-    let line: String = line
-        .chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect();
+    let line = shown_message(line);
     write_above_view(format!("{line}\n").as_bytes());
 }
 

@@ -1,9 +1,12 @@
-//! Opening the history that `--backend` names.
+//! Opening a history, and sending batches to it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use annals::PersistenceBackend;
+use annals::{Batch, Outcome, PersistenceBackend, PersistenceError};
+use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::failure::Failure;
 
@@ -30,16 +33,20 @@ fn with_place(message: String, url: &str) -> String {
 
 /// Opens an existing store: a misspelt path in a query must not create an empty file.
 pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-    if let Some(path) = file(url)?
-        && !path.exists()
-    {
-        return Err(Failure::Failed(format!(
+    must_exist(url)?;
+    open(&without_creating(url)).await
+}
+
+/// Refuses the URL of a file that is not there.
+pub(crate) fn must_exist(url: &str) -> Result<(), Failure> {
+    match file(url)? {
+        Some(path) if !path.exists() => Err(Failure::Failed(format!(
             "there is no history at {}; `annals collect` or `annals import` starts one, or name \
              another with --backend",
             path.display()
-        )));
+        ))),
+        _ => Ok(()),
     }
-    open(&without_creating(url)).await
 }
 
 /// Nor must a query turn an existing database without a history into one.
@@ -76,6 +83,46 @@ pub(crate) fn shown(url: &str) -> String {
         }
         _ => url.to_owned(),
     }
+}
+
+/// The number of retries while the store is busy or unreachable: with these delays, about half a
+/// minute.
+const RETRIES: usize = 10;
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// Sends a batch, and retries while that may help and cannot store it twice.
+pub(crate) async fn send(
+    store: &dyn PersistenceBackend,
+    batch: &Batch,
+) -> Result<(), PersistenceError> {
+    let once = store.guarantees().idempotent_batches;
+    let mut delays = ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_max_times(RETRIES)
+        .build();
+    loop {
+        let error = match store.store_batch(batch).await {
+            Ok(()) => return Ok(()),
+            Err(error @ PersistenceError::PartialBatch { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        let safe = once || error.outcome() == Outcome::NotApplied;
+        match delays.next() {
+            Some(delay) if safe && error.is_retryable() => {
+                tracing::warn!(%error, "trying again in {delay:?}");
+                tokio::time::sleep(delay).await;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A number for a writer of batches: unique, not unpredictable.
+pub(crate) fn new_writer() -> u128 {
+    let random = || u128::from(RandomState::new().build_hasher().finish());
+    random() << 64 | random()
 }
 
 #[cfg(test)]

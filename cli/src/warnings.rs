@@ -6,6 +6,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
+use crate::screen::shown_message;
 use crate::stderr::{print_error, write_above_view};
 
 /// Prints events of this level, or those that `RUST_LOG` selects (`info`, `annals_sqlite=debug`).
@@ -33,7 +34,11 @@ struct AboveView;
 
 impl io::Write for AboveView {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        write_above_view(event);
+        // Names and values of other programs may be in it.
+        let text = String::from_utf8_lossy(event);
+        let lines: String =
+            text.lines().flat_map(|line| [shown_message(line), "\n".to_owned()]).collect();
+        write_above_view(lines.as_bytes());
         Ok(event.len())
     }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
-    Guarantees, Outcome, PersistenceBackend, PersistenceError, QueryParams, RecordSummary,
-    RowStream, StoredValue, Swept, Value,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    Grammar, Guarantees, Outcome, PersistenceBackend, PersistenceError, Predicate, QueryParams,
+    RecordSummary, RowStream, StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 
@@ -130,6 +130,15 @@ impl PersistenceBackend for Faulty {
         self.inner.query_stream(record_pattern, params).await
     }
 
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream, PersistenceError> {
+        self.inner.query_where(record_pattern, params, predicate).await
+    }
+
     async fn aggregate_stream(
         &self,
         record_pattern: &str,
@@ -152,6 +161,19 @@ impl PersistenceBackend for Faulty {
 
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
         self.inner.sweep(plan).await
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<u64, PersistenceError> {
+        self.inner.erase(erasure).await
+    }
+
+    async fn correct(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<bool, PersistenceError> {
+        self.inner.correct(record_name, value, timestamp).await
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -8,10 +8,12 @@ use serde_json::Value;
 use crate::aggregate::{self, Aggregate, BucketStream};
 use crate::batch::{Batch, BatchId};
 use crate::cleanup::{CleanupPlan, Swept};
+use crate::erasure::Erasure;
 use crate::error::PersistenceError;
 use crate::guarantees::Guarantees;
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::Grammar;
+use crate::predicate::{self, Predicate};
 use crate::query::{QueryParams, RecordSummary, StoredValue};
 use crate::stream::{RawRow, RowStream};
 
@@ -155,6 +157,25 @@ pub trait PersistenceBackend: Send + Sync {
         Ok(RowStream::from_rows(rows))
     }
 
+    /// The rows of a query that satisfy `predicate`. A limit selects the newest N of them.
+    ///
+    /// The default reads all rows of the window with [`query_stream`](Self::query_stream) and tests
+    /// each. It is right for any backend. For the newest N rows oldest first it holds N rows.
+    ///
+    /// # Errors
+    /// As [`query_stream`](Self::query_stream).
+    ///
+    /// # Cancel safety
+    /// As [`query_stream`](Self::query_stream).
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream, PersistenceError> {
+        predicate::by_rows(self, record_pattern, params, predicate).await
+    }
+
     /// What `aggregate` asks about the matching records: buckets by record name (byte order), then
     /// by start.
     ///
@@ -240,6 +261,44 @@ pub trait PersistenceBackend: Send + Sync {
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept, PersistenceError> {
         let removed = self.cleanup_plan(plan).await?;
         Ok(Swept { removed, finished: true })
+    }
+
+    /// Removes the rows that `erasure` selects, all at once, and returns exactly how many.
+    ///
+    /// This is for what must go: what a person wants forgotten, or what should not have been recorded.
+    /// A batch keeps its id, so that it is not stored again. For what is old, see
+    /// [`cleanup_plan`](Self::cleanup_plan).
+    ///
+    /// # Errors
+    /// [`Unsupported`](PersistenceError::Unsupported) where [`erasure`](Guarantees::erasure) is not
+    /// claimed, which is the default; or what the engine reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves all of these rows there or none.
+    async fn erase(&self, erasure: &Erasure) -> Result<u64, PersistenceError> {
+        let _stays = erasure;
+        Err(PersistenceError::Unsupported("erasing rows"))
+    }
+
+    /// Replaces the value of the row that `record_name` has at `timestamp` (Unix milliseconds), and
+    /// returns whether there is one. Of several rows at that time it is the last to arrive. The row
+    /// keeps its time and its place in the order of arrival.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store), before anything is changed;
+    /// [`Unsupported`](PersistenceError::Unsupported) where [`erasure`](Guarantees::erasure) is not
+    /// claimed, which is the default; or what the engine reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the row with its old or its new value.
+    async fn correct(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<bool, PersistenceError> {
+        let _stays = (record_name, value, timestamp);
+        Err(PersistenceError::Unsupported("correcting rows"))
     }
 
     /// Whether the store can be reached and asked.

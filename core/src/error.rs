@@ -86,11 +86,27 @@ pub enum PersistenceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A filter on the members of values is not allowed.
+    #[error("invalid filter \"{predicate}\": {reason}")]
+    InvalidPredicate {
+        /// The filter, or the member that is wrong, shortened and escaped for one line.
+        predicate: String,
+        /// Where it is wrong, and what is expected there.
+        reason: String,
+    },
     /// A member, width, time zone, function or another part of an aggregate cannot work.
     #[error("invalid {what} \"{given}\": {reason}")]
     InvalidAggregate {
         /// Which part it is: `member`, `width`, `time zone`, `function`, `origin` or `gap`.
         what: &'static str,
+        /// The part as it was given, shortened and escaped for one line.
+        given: String,
+        /// What is wrong with it, and what to write instead.
+        reason: String,
+    },
+    /// A rule of a filter cannot work.
+    #[error("invalid filter \"{given}\": {reason}")]
+    InvalidFilter {
         /// The part as it was given, shortened and escaped for one line.
         given: String,
         /// What is wrong with it, and what to write instead.
@@ -298,6 +314,14 @@ impl PersistenceError {
         Self::InvalidAggregate { what, given: excerpt(given.as_ref()), reason: reason.into() }
     }
 
+    pub(crate) fn invalid_filter(given: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidFilter { given: excerpt(given), reason: reason.into() }
+    }
+
+    pub(crate) fn invalid_predicate(given: impl AsRef<str>, reason: impl Into<String>) -> Self {
+        Self::InvalidPredicate { predicate: excerpt(given.as_ref()), reason: reason.into() }
+    }
+
     /// The error of a cleanup that had removed so many rows when it failed: itself, if there were
     /// none.
     #[must_use]
@@ -360,7 +384,9 @@ impl PersistenceError {
             Self::Serialization { .. }
             | Self::InvalidRecordName { .. }
             | Self::InvalidPattern { .. }
+            | Self::InvalidPredicate { .. }
             | Self::InvalidAggregate { .. }
+            | Self::InvalidFilter { .. }
             | Self::TooManyBuckets { .. }
             | Self::TooManySamples { .. }
             | Self::ValueTooLarge { .. }

@@ -91,6 +91,16 @@ macro_rules! forward_backend {
                 $inner.query_stream(record_pattern, params).await
             }
 
+            async fn query_where(
+                &self,
+                record_pattern: &str,
+                params: $crate::QueryParams,
+                predicate: &$crate::Predicate,
+            ) -> ::std::result::Result<$crate::RowStream, $crate::PersistenceError> {
+                let $this = self;
+                $inner.query_where(record_pattern, params, predicate).await
+            }
+
             async fn aggregate_stream(
                 &self,
                 record_pattern: &str,
@@ -126,6 +136,24 @@ macro_rules! forward_backend {
             ) -> ::std::result::Result<$crate::Swept, $crate::PersistenceError> {
                 let $this = self;
                 $inner.sweep(plan).await
+            }
+
+            async fn erase(
+                &self,
+                erasure: &$crate::Erasure,
+            ) -> ::std::result::Result<u64, $crate::PersistenceError> {
+                let $this = self;
+                $inner.erase(erasure).await
+            }
+
+            async fn correct(
+                &self,
+                record_name: &str,
+                value: &$crate::Value,
+                timestamp: u64,
+            ) -> ::std::result::Result<bool, $crate::PersistenceError> {
+                let $this = self;
+                $inner.correct(record_name, value, timestamp).await
             }
 
             async fn health(&self) -> ::std::result::Result<(), $crate::PersistenceError> {

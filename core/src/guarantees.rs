@@ -50,6 +50,9 @@ pub struct Guarantees {
     /// `cleanup_plan` takes any plan. Otherwise all that is not a plain cut-off is refused with
     /// [`Unsupported`](crate::PersistenceError::Unsupported).
     pub selective_cleanup: bool,
+    /// `erase` and `correct` work. Otherwise they are refused with
+    /// [`Unsupported`](crate::PersistenceError::Unsupported).
+    pub erasure: bool,
     /// Several processes may have the same store open at once.
     pub many_processes: bool,
 }
@@ -94,6 +97,13 @@ impl Guarantees {
     #[must_use]
     pub const fn with_selective_cleanup(mut self, claimed: bool) -> Self {
         self.selective_cleanup = claimed;
+        self
+    }
+
+    /// Sets [`erasure`](Self::erasure).
+    #[must_use]
+    pub const fn with_erasure(mut self, claimed: bool) -> Self {
+        self.erasure = claimed;
         self
     }
 

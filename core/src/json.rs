@@ -1,5 +1,6 @@
 //! JSON text that is known to be valid: serialized once, passed on as text from there.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,14 @@ use crate::error::PersistenceError;
 
 /// The largest value a backend takes unless it is configured otherwise: 16 MiB of JSON text.
 pub const DEFAULT_MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// A buffer that grew larger than this is not kept for the next value.
+const KEPT_BUFFER: usize = 64 << 10;
+
+thread_local! {
+    /// Values are serialized here, and then copied once into a text of their exact size.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The deepest nesting of arrays and objects that is stored.
 ///
@@ -39,7 +48,9 @@ impl JsonText {
         value: &T,
         max_bytes: usize,
     ) -> Result<Self, PersistenceError> {
-        let mut text = Vec::with_capacity(128);
+        // A value may be serialized within another one's `Serialize`: it finds the buffer taken.
+        let mut text = BUFFER.take();
+        text.clear();
         let (mut depth_exceeded, mut raw) = (false, false);
         let writer = Limited { text: &mut text, max_bytes };
         let formatter = Shallow { depth: 0, exceeded: &mut depth_exceeded, raw: &mut raw };
@@ -55,12 +66,13 @@ impl JsonText {
             }
             Err(error) => return Err(error.into()),
         }
-        let text = String::from_utf8(text).map_err(|error| de_error(error.utf8_error()))?;
-        if raw {
-            // Somebody else's text, of which only the syntax is known.
-            return Self::from_text(text, max_bytes);
+        let json = str::from_utf8(&text).map_err(de_error)?;
+        // Of somebody else's text only the syntax is known.
+        let checked = if raw { Self::from_text(json, max_bytes) } else { Ok(Self(json.into())) };
+        if text.capacity() <= KEPT_BUFFER {
+            BUFFER.set(text);
         }
-        Ok(Self(text.into()))
+        checked
     }
 
     /// Serializes a JSON value; see [`from_serialize`](Self::from_serialize).
@@ -159,12 +171,18 @@ struct Limited<'a> {
 }
 
 impl io::Write for Limited<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.max_bytes.saturating_sub(self.text.len()) {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())
+    }
+
+    /// The text comes in pieces of a few bytes, and the default is a loop.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).map(drop)
     }
 
     fn flush(&mut self) -> io::Result<()> {

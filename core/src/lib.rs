@@ -6,6 +6,7 @@
 //! * [`QueryExt`]: typed reads, aggregates and the value at a time, over any backend.
 //! * [`aggregate`]: what is computed of the rows of a window, and what backends that compute it
 //!   themselves need.
+//! * [`Predicate`]: a filter on the members of values.
 //! * [`Recorder`]: the write pipeline in front of a backend. It takes values without waiting for
 //!   the engine and keeps exact account of every one of them.
 //! * [`Retention`]: sweeps what the policy lets go.
@@ -20,6 +21,7 @@ mod batch;
 mod cleanup;
 mod clock;
 pub mod duration;
+mod erasure;
 mod error;
 mod forward;
 mod guarantees;
@@ -30,9 +32,11 @@ mod metered;
 mod name;
 mod panic;
 mod pattern;
+pub mod predicate;
 mod query;
 mod recorder;
 mod retention;
+mod scalar;
 mod store_ext;
 mod stream;
 mod typed;
@@ -44,6 +48,7 @@ pub use backend::PersistenceBackend;
 pub use batch::{Batch, BatchId, REMEMBERED_WRITERS, Row};
 pub use cleanup::{CleanupPlan, CleanupRule, Swept};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use erasure::Erasure;
 pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
 pub use guarantees::{Durability, Guarantees};
 pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
@@ -51,12 +56,14 @@ pub use memory::MemoryBackend;
 pub use metered::{Call, CallResult, Metered};
 pub use name::{MAX_NAME_BYTES, RecordName};
 pub use pattern::{Grammar, Pattern};
+pub use predicate::{Comparison, Condition, Predicate, Selector};
 pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
 pub use recorder::{
-    Overflow, RecordHandle, RecordStats, Recorder, RecorderConfig, RecorderError, RecorderStats,
-    RetryPolicy,
+    Filter, FilteredStats, Overflow, RecordHandle, RecordStats, Recorder, RecorderConfig,
+    RecorderError, RecorderStats, RetryPolicy,
 };
 pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};
+pub use scalar::Scalar;
 pub use store_ext::StoreExt;
 pub use stream::{RawRow, RowStream, TypedStream};
 pub use typed::{QueryExt, TypedRow, TypedRows};

@@ -10,10 +10,12 @@ use crate::aggregate::{self, Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
+use crate::erasure::Erasure;
 use crate::error::PersistenceError;
 use crate::guarantees::{Durability, Guarantees};
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::{Grammar, Pattern};
+use crate::predicate::{self, Predicate};
 use crate::query::{Order, Query, QueryParams, RecordSummary, StoredValue};
 use crate::stream::{RawRow, RowStream};
 
@@ -118,6 +120,35 @@ impl History {
         self.records.retain(|_, rows| !rows.is_empty());
         removed
     }
+
+    fn erase(&mut self, erasure: &Erasure) -> u64 {
+        let Some((from, to)) = erasure.window() else { return 0 };
+        let mut removed = 0;
+        for (record, rows) in &mut self.records {
+            if !erasure.pattern.matches(record) {
+                continue;
+            }
+            let before = rows.len();
+            rows.retain(|(stored_at, json)| {
+                !(from..=to).contains(stored_at) || !erasure.takes(json)
+            });
+            removed += (before - rows.len()) as u64;
+        }
+        self.records.retain(|_, rows| !rows.is_empty());
+        removed
+    }
+
+    fn correct(&mut self, row: Row) -> bool {
+        let Some(rows) = self.records.get_mut(row.record.as_str()) else { return false };
+        let after_equals = rows.partition_point(|(stored_at, _)| *stored_at <= row.stored_at);
+        match rows[..after_equals].last_mut() {
+            Some((stored_at, json)) if *stored_at == row.stored_at => {
+                *json = row.value.into_shared();
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -178,6 +209,18 @@ impl PersistenceBackend for MemoryBackend {
         Ok(RowStream::from_rows(self.open()?.select(&query)))
     }
 
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream, PersistenceError> {
+        let mut all = Query::new(record_pattern, &params)?;
+        all.limit = all.limit.filter(|limit| *limit == 0);
+        let rows = RowStream::from_rows(self.open()?.select(&all));
+        Ok(predicate::filtered(params, predicate, rows))
+    }
+
     async fn aggregate_stream(
         &self,
         record_pattern: &str,
@@ -214,6 +257,20 @@ impl PersistenceBackend for MemoryBackend {
         Ok(Swept { removed, finished: true })
     }
 
+    async fn erase(&self, erasure: &Erasure) -> Result<u64, PersistenceError> {
+        Ok(self.open()?.erase(erasure))
+    }
+
+    async fn correct(
+        &self,
+        record_name: &str,
+        value: &Value,
+        timestamp: u64,
+    ) -> Result<bool, PersistenceError> {
+        let row = Row::with_limit(record_name, value, timestamp, self.max_value_bytes)?;
+        Ok(self.open()?.correct(row))
+    }
+
     async fn health(&self) -> Result<(), PersistenceError> {
         self.open().map(drop)
     }
@@ -231,6 +288,7 @@ impl PersistenceBackend for MemoryBackend {
             snapshot_queries: true,
             streamed_queries: false,
             selective_cleanup: true,
+            erasure: true,
             many_processes: false,
         }
     }

@@ -16,9 +16,11 @@ use crate::aggregate::{Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId};
 use crate::cleanup::{CleanupPlan, Swept};
+use crate::erasure::Erasure;
 use crate::error::Result;
 use crate::guarantees::Guarantees;
 use crate::pattern::Grammar;
+use crate::predicate::Predicate;
 use crate::query::{QueryParams, RecordSummary, StoredValue};
 use crate::stream::RowStream;
 
@@ -28,8 +30,8 @@ use crate::stream::RowStream;
 pub struct Call {
     /// The method of [`PersistenceBackend`], such as `store_batch`.
     pub method: &'static str,
-    /// The rows that were passed in (`store`, `store_batch`), returned (`query`, `query_stream`) or
-    /// removed (`cleanup`, `cleanup_plan`, `sweep`), and the records or buckets of a listing or an
+    /// The rows that were passed in (`store`, `store_batch`), returned (`query`, `query_stream`, `query_where`) or
+    /// removed or changed (`cleanup`, `cleanup_plan`, `sweep`, `erase`, `correct`), and the records or buckets of a listing or an
     /// aggregate. A stream counts what was read of it.
     pub items: u64,
     /// From the call to its result. A stream lasts until its end or until it is dropped.
@@ -127,6 +129,19 @@ impl Timer {
         result
     }
 
+    /// Goes on with the stream, if there is one.
+    fn rows(mut self, result: Result<RowStream>) -> Result<RowStream> {
+        match result {
+            Ok(rows) => {
+                Ok(RowStream::from_pages(Timed { pages: rows.into_pages(), timer: Some(self) }))
+            }
+            Err(error) => {
+                self.result = CallResult::Error;
+                Err(error)
+            }
+        }
+    }
+
     fn note<T>(&mut self, result: &Result<T>) {
         self.result = if result.is_ok() { CallResult::Ok } else { CallResult::Error };
     }
@@ -196,16 +211,18 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
     }
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {
-        let mut timer = self.begin("query_stream");
-        match self.inner.query_stream(record_pattern, params).await {
-            Ok(rows) => {
-                Ok(RowStream::from_pages(Timed { pages: rows.into_pages(), timer: Some(timer) }))
-            }
-            Err(error) => {
-                timer.result = CallResult::Error;
-                Err(error)
-            }
-        }
+        let timer = self.begin("query_stream");
+        timer.rows(self.inner.query_stream(record_pattern, params).await)
+    }
+
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        let timer = self.begin("query_where");
+        timer.rows(self.inner.query_where(record_pattern, params, predicate).await)
     }
 
     async fn aggregate_stream(
@@ -246,6 +263,17 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
         timer.end(self.inner.sweep(plan).await, |swept| swept.removed)
     }
 
+    async fn erase(&self, erasure: &Erasure) -> Result<u64> {
+        let timer = self.begin("erase");
+        timer.end(self.inner.erase(erasure).await, |removed| *removed)
+    }
+
+    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
+        let timer = self.begin("correct");
+        let corrected = self.inner.correct(record_name, value, timestamp).await;
+        timer.end(corrected, |corrected| u64::from(*corrected))
+    }
+
     async fn initialize(&self) -> Result<()> {
         self.begin("initialize").end(self.inner.initialize().await, |()| 0)
     }
@@ -274,7 +302,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::{MemoryBackend, QueryExt, StoreExt};
+    use crate::{MemoryBackend, Pattern, QueryExt, StoreExt};
 
     type Calls = Arc<Mutex<Vec<(&'static str, u64, CallResult)>>>;
 
@@ -301,6 +329,12 @@ mod tests {
         history.aggregate("", &Aggregate::new()).await.unwrap_err();
         history.records("*", Grammar::Glob).await.unwrap();
         history.cleanup(2).await.unwrap();
+        let two = Predicate::parse("= 2").unwrap();
+        let rows = history.query_where("a", QueryParams::default(), &two).await.unwrap();
+        assert_eq!(rows.into_values().await.unwrap().len(), 1);
+        assert!(history.correct("a", &Value::from(4), 3).await.unwrap());
+        assert_eq!(history.erase(&Erasure::new(Pattern::all())).await.unwrap(), 2);
+        assert!(!history.correct("a", &Value::from(4), 3).await.unwrap());
         let expected = [
             ("store_batch", 1, CallResult::Ok),
             ("store_batch", 1, CallResult::Ok),
@@ -313,6 +347,10 @@ mod tests {
             ("aggregate_stream", 0, CallResult::Error),
             ("records", 1, CallResult::Ok),
             ("cleanup", 2, CallResult::Ok),
+            ("query_where", 1, CallResult::Ok),
+            ("correct", 1, CallResult::Ok),
+            ("erase", 2, CallResult::Ok),
+            ("correct", 0, CallResult::Ok),
         ];
         assert_eq!(*calls.lock().unwrap(), expected);
     }

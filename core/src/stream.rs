@@ -1,7 +1,6 @@
 //! Rows on their way out, page by page.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -86,7 +85,42 @@ impl RowStream {
 
     /// Reads every row as `T`, straight from the stored text.
     pub fn typed<T: DeserializeOwned>(self) -> TypedStream<T> {
-        TypedStream { rows: self, skipped: 0, value: PhantomData }
+        self.typed_with(|row| serde_json::from_str(&row.json).map_err(Misfit))
+    }
+
+    /// Reads every row with `read`: for values of an older shape, which it turns into the current
+    /// one. A row for which it fails is skipped, as one that does not deserialize is.
+    ///
+    /// ```
+    /// # use annals_core::{MemoryBackend, PersistenceBackend, QueryParams};
+    /// # use futures_util::TryStreamExt;
+    /// # use serde_json::json;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let history = MemoryBackend::new();
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(untagged)]
+    /// enum Temperature {
+    ///     V2 { celsius: f64 },
+    ///     V1 { fahrenheit: f64 },
+    /// }
+    ///
+    /// history.store("attic", &json!({"fahrenheit": 212}), 1).await?;
+    /// history.store("attic", &json!({"celsius": 21.5}), 2).await?;
+    /// let rows = history.query_stream("attic", QueryParams::default()).await?;
+    /// let rows = rows.typed_with(|row| match serde_json::from_str(&row.json)? {
+    ///     Temperature::V2 { celsius } => Ok::<f64, serde_json::Error>(celsius),
+    ///     Temperature::V1 { fahrenheit } => Ok((fahrenheit - 32.0) / 1.8),
+    /// });
+    /// let celsius: Vec<f64> = rows.map_ok(|row| row.value).try_collect().await?;
+    /// assert_eq!(celsius, [21.5, 100.0]);
+    /// # Ok::<(), annals_core::PersistenceError>(()) }).unwrap();
+    /// ```
+    pub fn typed_with<T, E: fmt::Display>(
+        self,
+        mut read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> TypedStream<T> {
+        let read = move |row: &RawRow| read(row).map_err(|error| error.to_string());
+        TypedStream { rows: self, skipped: 0, read: Box::new(read) }
     }
 
     /// Reads everything into memory as JSON values; rows that do not parse are skipped with a
@@ -132,13 +166,27 @@ impl fmt::Debug for RowStream {
     }
 }
 
-/// A [`RowStream`] whose rows are deserialized as `T`. A row that does not fit is skipped with a
-/// warning that names its record and time (from the 100th on it is only counted).
-#[derive(Debug)]
+/// A [`RowStream`] whose values are read as `T`. A row that does not fit is skipped with a warning
+/// that names its record and time (from the 100th on it is only counted).
 pub struct TypedStream<T> {
     rows: RowStream,
     skipped: u64,
-    value: PhantomData<fn() -> T>,
+    read: Read<T>,
+}
+
+type Read<T> = Box<dyn FnMut(&RawRow) -> Result<T, String> + Send>;
+
+/// Why serde_json does not read a value.
+struct Misfit(serde_json::Error);
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problem = match self.0.classify() {
+            Category::Data => "it does not deserialize as the type asked for",
+            Category::Io | Category::Syntax | Category::Eof => "it is not valid JSON any more",
+        };
+        write!(f, "{problem}: {}", self.0)
+    }
 }
 
 impl<T> TypedStream<T> {
@@ -147,20 +195,16 @@ impl<T> TypedStream<T> {
         self.skipped
     }
 
-    fn pass_over(&mut self, row: &RawRow, error: &serde_json::Error) {
+    fn pass_over(&mut self, row: &RawRow, error: &str) {
         self.skipped += 1;
         if self.skipped > WARNINGS_PER_QUERY {
             return;
         }
-        let problem = match error.classify() {
-            Category::Data => "does not deserialize as the type asked for",
-            Category::Io | Category::Syntax | Category::Eof => "is not valid JSON any more",
-        };
         tracing::warn!(
             record = &*row.record,
             stored_at = row.stored_at,
-            %error,
-            "a stored value {problem}: skipped"
+            error,
+            "a stored value was skipped"
         );
         if self.skipped == WARNINGS_PER_QUERY {
             tracing::warn!("further skipped values of this query are counted only");
@@ -168,7 +212,7 @@ impl<T> TypedStream<T> {
     }
 }
 
-impl<T: DeserializeOwned> Stream for TypedStream<T> {
+impl<T> Stream for TypedStream<T> {
     type Item = Result<TypedRow<T>, PersistenceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -176,7 +220,7 @@ impl<T: DeserializeOwned> Stream for TypedStream<T> {
             let Some(row) = ready!(self.rows.poll_next_unpin(cx)?) else {
                 return Poll::Ready(None);
             };
-            match serde_json::from_str(&row.json) {
+            match (self.read)(&row) {
                 Ok(value) => {
                     let RawRow { record, stored_at, .. } = row;
                     return Poll::Ready(Some(Ok(TypedRow { record, value, stored_at })));
@@ -184,6 +228,13 @@ impl<T: DeserializeOwned> Stream for TypedStream<T> {
                 Err(error) => self.pass_over(&row, &error),
             }
         }
+    }
+}
+
+impl<T> fmt::Debug for TypedStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("TypedStream");
+        shown.field("rows", &self.rows).field("skipped", &self.skipped).finish_non_exhaustive()
     }
 }
 

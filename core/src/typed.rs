@@ -1,5 +1,6 @@
 //! Typed reads over any backend.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use serde::de::DeserializeOwned;
 use crate::aggregate::{Aggregate, Bucket};
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
+use crate::name::RecordName;
 use crate::query::{QueryParams, StoredValue};
-use crate::stream::TypedStream;
+use crate::stream::{RawRow, TypedStream};
 
 /// A row with its value as `T`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +35,13 @@ pub struct TypedRows<T> {
     pub rows: Vec<TypedRow<T>>,
     /// How many rows were skipped because they did not deserialize.
     pub skipped: u64,
+}
+
+/// The values alone.
+impl<T> From<TypedRows<T>> for Vec<T> {
+    fn from(typed: TypedRows<T>) -> Self {
+        typed.rows.into_iter().map(|row| row.value).collect()
+    }
 }
 
 /// Typed reads, aggregates and the value at a time, for every [`PersistenceBackend`].
@@ -73,14 +82,7 @@ pub trait QueryExt: PersistenceBackend {
         pattern: &str,
         params: QueryParams,
     ) -> impl Future<Output = Result<TypedRows<T>, PersistenceError>> + Send {
-        async move {
-            let mut stream = self.stream_typed(pattern, params).await?;
-            let mut rows = Vec::new();
-            while let Some(row) = stream.next().await {
-                rows.push(row?);
-            }
-            Ok(TypedRows { rows, skipped: stream.skipped() })
-        }
+        async move { collected(self.stream_typed(pattern, params).await?).await }
     }
 
     /// The streamed form of [`query_typed`](Self::query_typed).
@@ -90,6 +92,62 @@ pub trait QueryExt: PersistenceBackend {
         params: QueryParams,
     ) -> impl Future<Output = Result<TypedStream<T>, PersistenceError>> + Send {
         async move { Ok(self.query_stream(pattern, params).await?.typed()) }
+    }
+
+    /// As [`query_latest`](Self::query_latest), with values that `read` makes of the stored text: for
+    /// rows of an older shape. A row for which it fails is skipped with a warning.
+    /// [`query_typed_with`](Self::query_typed_with) tells how many were.
+    fn query_latest_with<T: Send, E: Display>(
+        &self,
+        pattern: &str,
+        n: usize,
+        read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
+        async move { Ok(self.query_typed_with(pattern, QueryParams::latest(n), read).await?.into()) }
+    }
+
+    /// As [`query_typed`](Self::query_typed), with values that `read` makes of the stored text.
+    /// [`RowStream::typed_with`](crate::RowStream::typed_with) is the streamed form.
+    fn query_typed_with<T: Send, E: Display>(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+        read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<TypedRows<T>, PersistenceError>> + Send {
+        async move { collected(self.query_stream(pattern, params).await?.typed_with(read)).await }
+    }
+
+    /// The newest value of one record, for a program that starts where it left off. `None` if there
+    /// is none, or if the newest does not deserialize as `T`, which a warning reports: an older value
+    /// would not be the current one.
+    ///
+    /// Tell a filtered recorder about it with [`RecordHandle::resume`](crate::RecordHandle::resume).
+    ///
+    /// # Errors
+    /// [`InvalidRecordName`](PersistenceError::InvalidRecordName), or what the engine reports.
+    fn restore<T: DeserializeOwned + Send>(
+        &self,
+        record: &str,
+    ) -> impl Future<Output = Result<Option<TypedRow<T>>, PersistenceError>> + Send {
+        self.restore_since(record, 0)
+    }
+
+    /// As [`restore`](Self::restore), unless the newest value is older than `since` (Unix
+    /// milliseconds).
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    fn restore_since<T: DeserializeOwned + Send>(
+        &self,
+        record: &str,
+        since: u64,
+    ) -> impl Future<Output = Result<Option<TypedRow<T>>, PersistenceError>> + Send {
+        async move {
+            // As a pattern it would match others.
+            RecordName::new(record)?;
+            let newest = QueryParams::latest(1).with_start_time(since);
+            Ok(self.query_typed(record, newest).await?.rows.into_iter().next())
+        }
     }
 
     /// The buckets of an [`Aggregate`], by record name, then by start.
@@ -120,6 +178,13 @@ async fn values<T: DeserializeOwned + Send, B: PersistenceBackend + ?Sized>(
     pattern: &str,
     params: QueryParams,
 ) -> Result<Vec<T>, PersistenceError> {
-    let typed = backend.query_typed(pattern, params).await?;
-    Ok(typed.rows.into_iter().map(|row| row.value).collect())
+    Ok(backend.query_typed(pattern, params).await?.into())
+}
+
+async fn collected<T>(mut stream: TypedStream<T>) -> Result<TypedRows<T>, PersistenceError> {
+    let mut rows = Vec::new();
+    while let Some(row) = stream.next().await {
+        rows.push(row?);
+    }
+    Ok(TypedRows { rows, skipped: stream.skipped() })
 }

@@ -1,28 +1,29 @@
 //! The backend made of an engine: checks arguments, queues writes, and runs reads on a pool.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, ErrorKind, Grammar,
-    Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Query, QueryParams,
-    RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
+    Grammar, Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Predicate, Query,
+    QueryParams, RawRow, RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value,
+    async_trait,
 };
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::compaction::Compactor;
+use crate::compaction::{Compacted, Compactor};
 use crate::config::EmbeddedConfig;
 use crate::coordination::{Coordination, Reply};
-use crate::engine::Engine;
+use crate::engine::{Engine, Snapshot, Tables};
 use crate::read::{Aggregation, Caches, Lease, Leases, Scan, Steps, View};
+use crate::survey::{Report, VisitRows, contain, survey};
 use crate::thread::JoinOnDrop;
 use crate::tuning::Tuning;
-use crate::write::{Job, Store, WriterThread};
+use crate::write::{Job, Store, WriterThread, check_writers};
 
 /// A [`PersistenceBackend`] on an embedded engine.
 ///
@@ -119,6 +120,35 @@ impl<E: Engine> Embedded<E> {
         })))
     }
 
+    /// Brings all rows that are stored now to rest: small runs become large ones, and rows are kept in
+    /// columns, which takes less space and makes aggregates fast. The store does most of it by itself
+    /// over time. Stores and queries continue meanwhile.
+    ///
+    /// Works in steps of about a million rows, each in a transaction of its own, and calls `progress` after each. A
+    /// future that is dropped ends after its step.
+    ///
+    /// # Errors
+    /// The engine's error; [`ErrorKind::Corrupt`] for a damaged run. Steps before remain.
+    pub async fn compact(&self, mut progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        let mut end = None;
+        loop {
+            if self.0.jobs.lock().is_none() {
+                return Err(PersistenceError::BackendShutdown);
+            }
+            let (reply, answer) = oneshot::channel();
+            if self.0.coordination.compact(end, reply).is_err() {
+                return Err(self.ended("compact", Outcome::NotApplied));
+            }
+            let step =
+                answer.await.unwrap_or_else(|_| Err(self.ended("compact", Outcome::Unknown)))?;
+            progress(step);
+            if step.left == 0 {
+                return Ok(());
+            }
+            end = Some(step.end);
+        }
+    }
+
     async fn ask<T>(
         &self,
         operation: &'static str,
@@ -156,6 +186,44 @@ impl<E: Engine> Embedded<E> {
         self.unblock(move || read(View::new(engine.snapshot()?, caches)?)).await
     }
 
+    /// Looks at all of the store and tells what is wrong. Blocks of runs are read only with `deep`; an
+    /// engine's own check is up to the engine.
+    ///
+    /// # Errors
+    /// [`PersistenceError::BackendShutdown`], or the error of a snapshot.
+    pub async fn check(&self, deep: bool) -> Result<Report> {
+        let mut ignore = |_| Ok(());
+        self.survey(move |engine, tables| {
+            survey(engine, tables, deep.then_some(&mut ignore as &mut VisitRows<'_>))
+        })
+        .await
+    }
+
+    /// Reads every row that can be read, whatever else is damaged. `visit` gets the rows of one block
+    /// after the other, on a thread that may block; equal times come in order of arrival. Rows whose name
+    /// is lost have the name `lost+found::` and a number.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and the error of `visit`.
+    pub async fn salvage(
+        &self,
+        mut visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
+    ) -> Result<Report> {
+        self.survey(move |engine, tables| survey(engine, tables, Some(&mut visit))).await
+    }
+
+    async fn survey(
+        &self,
+        work: impl FnOnce(&'static str, &dyn Tables) -> Result<Report> + Send + 'static,
+    ) -> Result<Report> {
+        let (engine, name) = (self.0.engine.clone(), self.0.name);
+        self.unblock(move || {
+            let snapshot = engine.snapshot()?;
+            work(name, snapshot.tables()?)
+        })
+        .await
+    }
+
     /// Runs work that blocks on the pool, at most `readers` at once.
     async fn unblock<T: Send + 'static>(
         &self,
@@ -171,12 +239,7 @@ impl<E: Engine> Embedded<E> {
         blocking::unblock(move || {
             // Held until the work is done: a caller that leaves does not free the thread.
             let _permit = permit;
-            // An engine may panic at a page that makes no sense. The work owns what it touches, which
-            // is dropped with it.
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                let message = "reading panicked; the file may be damaged";
-                Err(BackendError::new(name, "query", ErrorKind::Corrupt, message).into())
-            })
+            contain(name, "query", work)
         })
         .await
     }
@@ -210,6 +273,15 @@ impl<E: Engine> Embedded<E> {
             );
             BackendError::new(self.0.name, "query", ErrorKind::Timeout, message).into()
         })
+    }
+
+    /// The rows of a query, those that satisfy `predicate` if there is one.
+    async fn rows(&self, query: Query, predicate: Option<Predicate>) -> Result<RowStream> {
+        if query.is_empty() {
+            return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
+        }
+        let pages = self.stream(move |view| Scan::new(view, query, predicate)).await?;
+        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_pages))
     }
 
     /// Takes a snapshot and the first step on it, and returns the items of all steps; `None` if there
@@ -274,19 +346,24 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
 
     async fn has_batch(&self, id: BatchId) -> Result<bool> {
         self.read(move |view| {
-            let last = view.tables()?.last_batch(id.writer)?;
-            Ok(last.is_some_and(|last| last >= id.number))
+            let tables = view.tables()?;
+            check_writers(view.caches.engine, tables, &view.state)?;
+            Ok(tables.writer(id.writer)?.is_some_and(|last| last.number >= id.number))
         })
         .await
     }
 
     async fn query_stream(&self, record_pattern: &str, params: QueryParams) -> Result<RowStream> {
-        let query = Query::new(record_pattern, &params)?;
-        if query.is_empty() {
-            return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
-        }
-        let pages = self.stream(move |view| Scan::new(view, query)).await?;
-        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_pages))
+        self.rows(Query::new(record_pattern, &params)?, None).await
+    }
+
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        self.rows(Query::new(record_pattern, &params)?, Some(predicate.clone())).await
     }
 
     async fn aggregate_stream(
@@ -308,7 +385,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         let pattern = Pattern::new(record_pattern, grammar)?;
         self.read(move |view| {
             let mut summaries = Vec::new();
-            for (id, name) in view.tables()?.records(&pattern)? {
+            for (id, name) in view.records(&pattern)? {
                 if let Some(summary) = view.summary(id)? {
                     summaries.push(RecordSummary::new(
                         name.as_ref().to_owned(),
@@ -338,6 +415,17 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
         let removed = self.cleanup_plan(plan).await?;
         Ok(Swept::finished(removed))
+    }
+
+    /// Stores wait while it runs.
+    async fn erase(&self, erasure: &Erasure) -> Result<u64> {
+        let erasure = erasure.clone();
+        self.ask("erase", |reply| Job::Erase(erasure, reply)).await
+    }
+
+    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
+        let row = Row::with_limit(record_name, value, timestamp, self.0.max_value_bytes)?;
+        self.ask("correct", |reply| Job::Correct(row, reply)).await
     }
 
     async fn health(&self) -> Result<()> {

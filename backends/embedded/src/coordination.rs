@@ -9,6 +9,8 @@ use annals_core::{CleanupPlan, PersistenceError, Result};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::compaction::Compacted;
+
 /// Answers a call.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 
@@ -24,6 +26,7 @@ pub(crate) struct Coordination<S> {
 struct State<S> {
     flush_wanted: bool,
     cleanups: VecDeque<(CleanupPlan, Reply<u64>)>,
+    compactions: VecDeque<(Option<u64>, Reply<Compacted>)>,
     closing: bool,
     writer_task: Option<WriterTask<S>>,
     /// How the last flush failed, if it did.
@@ -38,6 +41,8 @@ struct State<S> {
 pub(crate) enum Task {
     Flush,
     Cleanup(CleanupPlan, Reply<u64>),
+    /// A step of a compaction, after one with this end.
+    Compact(Option<u64>, Reply<Compacted>),
     Close,
     /// Nobody waits for anything.
     Idle,
@@ -59,6 +64,7 @@ impl<S> Coordination<S> {
         let state = State {
             flush_wanted: true,
             cleanups: VecDeque::new(),
+            compactions: VecDeque::new(),
             closing: false,
             writer_task: None,
             failed_flush: None,
@@ -93,6 +99,21 @@ impl<S> Coordination<S> {
         })
     }
 
+    /// Queues a step of a compaction. Returns the reply if the compactor will not take it.
+    pub(crate) fn compact(
+        &self,
+        end: Option<u64>,
+        reply: Reply<Compacted>,
+    ) -> Result<(), Reply<Compacted>> {
+        self.change(|state| {
+            if state.compactor_ended || state.closing {
+                return Err(reply);
+            }
+            state.compactions.push_back((end, reply));
+            Ok(())
+        })
+    }
+
     /// Finishes what was accepted and begins nothing new. Returns whether the compactor is there to
     /// do so.
     pub(crate) fn close(&self) -> bool {
@@ -112,6 +133,9 @@ impl<S> Coordination<S> {
             }
             if let Some((plan, reply)) = state.cleanups.pop_front() {
                 return Task::Cleanup(plan, reply);
+            }
+            if let Some((end, reply)) = state.compactions.pop_front() {
+                return Task::Compact(end, reply);
             }
             if state.closing {
                 return Task::Close;
@@ -137,7 +161,8 @@ impl<S> Coordination<S> {
     pub(crate) fn end_compactor(&self) -> bool {
         let (unanswered, closing) = self.change(|state| {
             state.compactor_ended = true;
-            (std::mem::take(&mut state.cleanups), state.closing)
+            let compactions = std::mem::take(&mut state.compactions);
+            ((std::mem::take(&mut state.cleanups), compactions), state.closing)
         });
         drop(unanswered);
         closing

@@ -1,9 +1,10 @@
 //! What an engine provides: transactions, snapshots and the tables that both see.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use annals_core::{BatchId, Guarantees, Pattern, Result};
+use annals_core::{Guarantees, Result};
+
+use crate::state::{LastBatch, State};
 
 /// The number that stands for a record's name. It is never reused for another name.
 pub type RecordId = u32;
@@ -26,6 +27,8 @@ pub struct Run {
     pub last: u64,
     /// The size of its values before compression.
     pub bytes: u64,
+    /// Whether its index and blocks are [sealed](crate::format::seal). Those of schema version 3 are not.
+    pub sealed: bool,
 }
 
 /// The order of arrival among runs. Of two rows with the same record and time, the one in the run
@@ -36,17 +39,6 @@ pub struct RunOrder {
     pub head: u64,
     /// 0 for the older rows, 1 for the newest rows of each record where a run was split.
     pub part: u8,
-}
-
-/// A run to be written.
-#[derive(Debug)]
-pub struct RunToWrite<'a> {
-    /// Its entry. The id is not allocated yet, and 0.
-    pub run: Run,
-    /// The encoded run index.
-    pub index: &'a [u8],
-    /// The encoded blocks, numbered from 0.
-    pub blocks: &'a [Vec<u8>],
 }
 
 /// What happened to the store since this writer's last transaction, other than by this writer.
@@ -123,32 +115,35 @@ pub trait Transaction {
     /// What happened since this writer's last transaction.
     fn external_change(&self) -> ExternalChange;
 
-    /// Records the batch's number. Returns false if it is not above every earlier number of its
-    /// writer, which means that the batch is already stored.
-    fn claim(&mut self, batch: BatchId) -> Result<bool>;
+    /// The state, including what this transaction has changed. The engine stores it if it has changed.
+    fn state(&mut self) -> &mut State;
 
-    /// Finds or allocates the ids of distinct names. Byte order is the cheapest order.
-    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>>;
+    /// Adds a name, which is not there.
+    fn put_name(&mut self, name: &str, record: RecordId) -> Result<()>;
 
-    /// Appends a block to the head and returns its number, which is greater than all before.
-    fn append(&mut self, block: &[u8]) -> Result<u64>;
+    /// Removes a name.
+    fn remove_name(&mut self, name: &str) -> Result<()>;
+
+    /// Adds or replaces the last batch of a writer.
+    fn put_writer(&mut self, writer: u128, last: LastBatch) -> Result<()>;
+
+    /// Removes a writer.
+    fn remove_writer(&mut self, writer: u128) -> Result<()>;
+
+    /// Adds a block to the head, with a number greater than all before.
+    fn put_head(&mut self, number: u64, block: &[u8]) -> Result<()>;
 
     /// Removes the blocks of the head up to a number, inclusive.
     fn remove_head(&mut self, last: u64) -> Result<()>;
 
-    /// Writes a run under a newly allocated id.
-    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<()>;
+    /// Adds a run with its index.
+    fn put_run(&mut self, run: &Run, index: &[u8]) -> Result<()>;
+
+    /// Adds a block of a run.
+    fn put_block(&mut self, run: RunId, number: u32, block: &[u8]) -> Result<()>;
 
     /// Removes a run with its index and blocks.
     fn remove_run(&mut self, run: RunId) -> Result<()>;
-
-    /// Removes a name if it still has this id: another process may have removed it and allocated a
-    /// new one.
-    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<()>;
-
-    /// Forgets the batch numbers of all but the writers that stored most recently. The order is that
-    /// of blocks, because clocks jump.
-    fn forget_writers(&mut self) -> Result<()>;
 }
 
 /// One state of the store. Reading it blocks.
@@ -163,17 +158,23 @@ pub trait Snapshot: Send + 'static {
 /// Receives the number and the content of a block of the head.
 pub type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
-/// The tables of one state of the store. Every method fails with the engine's error.
+/// Receives a name and its record's id.
+pub type VisitName<'a> = dyn FnMut(&str, RecordId) -> Result<()> + 'a;
+
+/// The tables of one state of the store, as they are stored: who reads them checks them. Every method fails with the engine's error.
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Tables {
-    /// The records that match, in byte order of their names. Some may have no rows.
-    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>>;
+    /// The encoded state, if there is one. A transaction that writes sees the one before it.
+    fn state(&self) -> Result<Option<Vec<u8>>>;
 
-    /// The number of the last batch of a writer, if the writer is remembered.
-    fn last_batch(&self, writer: u128) -> Result<Option<u64>>;
+    /// Visits all names in byte order. Some may have no rows. Fails with the error of `visit`, too.
+    fn names(&self, visit: &mut VisitName<'_>) -> Result<()>;
 
-    /// The numbers of the first and the last block of the head, if it has any.
-    fn head_bounds(&self) -> Result<Option<(u64, u64)>>;
+    /// The last batch of a writer, if the writer is remembered.
+    fn writer(&self, writer: u128) -> Result<Option<LastBatch>>;
+
+    /// All writers, in any order.
+    fn writers(&self) -> Result<Vec<(u128, LastBatch)>>;
 
     /// Visits blocks of the head in order of their numbers. Fails with the error of `visit`, too.
     fn head(&self, numbers: RangeInclusive<u64>, visit: &mut Visit<'_>) -> Result<()>;

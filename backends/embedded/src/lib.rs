@@ -39,8 +39,10 @@ mod engine;
 mod error;
 pub mod format;
 mod head;
-mod ids;
+mod new_file;
 mod read;
+mod state;
+mod survey;
 mod thread;
 mod tuning;
 mod write;
@@ -50,13 +52,15 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 pub use backend::Embedded;
-pub use compaction::Conversion;
+pub use compaction::{Compacted, Conversion, adopt};
 pub use config::{EmbeddedConfig, choose, timeout};
 pub use engine::{
-    Engine, ExternalChange, RecordId, Run, RunId, RunOrder, RunToWrite, Snapshot, Tables,
-    Transaction, Visit, Writer,
+    Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Transaction, Visit,
+    VisitName, Writer,
 };
-pub use ids::IdAllocator;
+pub use new_file::{NewFile, beside};
+pub use state::{LastBatch, State, Sum};
+pub use survey::{Damage, Report, VisitRows, contain, survey};
 #[doc(hidden)]
 pub use tuning::Tuning;
 

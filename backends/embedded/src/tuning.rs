@@ -1,7 +1,7 @@
 //! The sizes at which work is due or divided.
 
 use crate::engine::Run;
-use crate::format::{Block, Layout};
+use crate::format::{Block, Form, Layout};
 
 /// The sizes at which work is due. Not an option for users: tests make them tiny.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +93,37 @@ impl Tuning {
         head.reaches(self, HEAD_BOUND)
     }
 
+    /// Whether a run is not merged any more.
+    pub(crate) fn is_final(&self, run: &Run) -> bool {
+        self.tier(run) == self.tier_rows.len()
+    }
+
+    /// How many of the first of these runs are merged into one that has at most twice the size at which runs are
+    /// final: one at least.
+    pub(crate) fn mergeable<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> usize {
+        let ([.., most_rows], [.., most_bytes]) = (self.tier_rows, self.tier_bytes);
+        let (mut rows, mut bytes, mut count) = (0u64, 0u64, 0);
+        for run in runs {
+            (rows, bytes) = (rows.saturating_add(run.rows), bytes.saturating_add(run.bytes));
+            if count > 0 && (rows > 2 * most_rows || bytes > 2 * most_bytes) {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
     fn tier(&self, run: &Run) -> usize {
         let reached =
             |bounds: &[u64; 3], size| bounds.iter().filter(|bound| size >= **bound).count();
         reached(&self.tier_rows, run.rows).max(reached(&self.tier_bytes, run.bytes))
+    }
+
+    /// How the rows of some runs are written when they become one. Rows come to rest in runs that are final.
+    pub(crate) fn form(&self, runs: &[Run]) -> Form {
+        let (rows, bytes) = (sum(runs, |run| run.rows), sum(runs, |run| run.bytes));
+        let ([.., most_rows], [.., most_bytes]) = (self.tier_rows, self.tier_bytes);
+        Form { split: rows >= self.split_rows, rest: rows >= most_rows || bytes >= most_bytes }
     }
 
     /// Which runs should be merged into one, if any: neighbours, including the newest run. `runs` are
@@ -145,6 +172,7 @@ mod tests {
             first: 0,
             last: 0,
             bytes: *rows,
+            sealed: true,
         };
         (1..).zip(rows).map(run).collect()
     }

@@ -77,9 +77,9 @@ use std::sync::Arc;
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Grammar, Guarantees, Pattern,
-    PersistenceBackend, Query, QueryParams, RecordSummary, Result, Row, RowStream, StoredValue,
-    Swept,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Erasure, Grammar, Guarantees,
+    Pattern, PersistenceBackend, Predicate, Query, QueryParams, RecordSummary, Result, Row,
+    RowStream, StoredValue, Swept,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -222,6 +222,16 @@ impl PersistenceBackend for PostgresBackend {
         read::open(&self.worker, query, read::Reader::Stream).await
     }
 
+    /// The rows are sent and tested here.
+    async fn query_where(
+        &self,
+        record_pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        annals_core::predicate::by_rows(self, record_pattern, params, predicate).await
+    }
+
     /// The server computes the buckets: see `docs/postgres.md` for what is sent when it cannot.
     async fn aggregate_stream(
         &self,
@@ -252,6 +262,18 @@ impl PersistenceBackend for PostgresBackend {
         self.swept(plan, Contention::Skip).await
     }
 
+    /// One transaction, during which stores continue and sweeps wait.
+    async fn erase(&self, erasure: &Erasure) -> Result<u64> {
+        let erasure = erasure.clone();
+        self.worker.run_while_wanted(move |engine| retention::erase(engine, erasure)).await
+    }
+
+    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
+        let limit = self.config().max_value_bytes;
+        let row = Row::with_limit(record_name, value, timestamp, limit)?;
+        self.worker.run_while_wanted(move |engine| retention::correct(engine, row)).await
+    }
+
     async fn health(&self) -> Result<()> {
         self.worker.run(|engine| async move { engine.health().await }).await
     }
@@ -276,6 +298,7 @@ impl PersistenceBackend for PostgresBackend {
             .with_snapshot_queries(schema.one_snapshot())
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
+            .with_erasure(true)
             .with_many_processes(true)
     }
 }

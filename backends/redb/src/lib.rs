@@ -20,21 +20,24 @@
 
 mod config;
 mod error;
+mod maintenance;
 mod read;
 mod schema;
 mod shared;
 mod tables;
 mod v1;
 mod v2;
+mod v3;
 mod write;
 
 use std::io;
 use std::path::Path;
 
 use annals_core::{Guarantees, Result, forward_backend};
-use annals_embedded::{Embedded, Engine};
+use annals_embedded::{Compacted, Embedded, Engine};
 use redb::{Database, StorageBackend};
 
+pub use annals_embedded::{Damage, Report};
 pub use config::RedbConfig;
 
 use error::failed;
@@ -50,7 +53,10 @@ const ENGINE: &str = "redb";
 /// Clones share the open file. Dropping the last one waits until everything accepted is stored;
 /// [`close`](annals_core::PersistenceBackend::close) does the same without blocking.
 #[derive(Debug, Clone)]
-pub struct RedbBackend(Embedded<Redb>);
+pub struct RedbBackend {
+    store: Embedded<Redb>,
+    shared: Shared,
+}
 
 impl RedbBackend {
     /// Opens or creates the file at `path` with the default options: every acknowledged row survives
@@ -107,12 +113,20 @@ impl RedbBackend {
     fn start(database: Database, config: &RedbConfig, reopen: Option<Reopen>) -> Result<Self> {
         let shared = Shared::new(database, &config.shared.path);
         let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
-        let engine = Redb { shared, guarantees: config.guarantees() };
-        Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
+        let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
+        Ok(Self { store: Embedded::start(ENGINE, engine, writer, &config.shared)?, shared })
+    }
+
+    /// Brings all rows to rest, see [`Embedded::compact`]. `progress` is called after each step.
+    ///
+    /// # Errors
+    /// The engine's error. Steps before remain.
+    pub async fn bring_to_rest(&self, progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        self.store.compact(progress).await
     }
 }
 
-forward_backend! { impl[] for RedbBackend => |this| this.0 }
+forward_backend! { impl[] for RedbBackend => |this| this.store }
 
 /// The engine: takes snapshots.
 struct Redb {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
-use annals_embedded::{RecordId, RunId, Tuning};
+use annals_embedded::{RecordId, RunId, State, Tuning, adopt, contain};
 use redb::{
     Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
     WriteTransaction,
@@ -16,22 +16,20 @@ use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::shared::Shared;
 use crate::write::RedbTransaction;
-use crate::{ENGINE, v1, v2};
+use crate::{ENGINE, v1, v2, v3};
 
-/// The schema version, and the next ids to be allocated.
+/// The schema version.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("annals_meta");
 pub(crate) const SCHEMA_VERSION: &str = "schema_version";
-pub(crate) const NEXT_RECORD: &str = "next_record";
-pub(crate) const NEXT_BLOCK: &str = "next_block";
-pub(crate) const NEXT_RUN: &str = "next_run";
 
 /// Record ids by name, in byte order.
 pub(crate) const RECORDS: TableDefinition<'_, &str, RecordId> = TableDefinition::new("records");
-/// One block of rows per transaction, by its number.
+/// One block of rows per transaction, by its number, and the state of the store behind the newest.
 pub(crate) const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
-/// The entry of each run: order (head and part), rows, first, last, bytes.
-pub(crate) const RUNS: TableDefinition<'_, RunId, RunEntry> = TableDefinition::new("runs");
-pub(crate) type RunEntry = (u64, u8, u64, u64, u64, u64);
+pub(crate) const STATE: u64 = u64::MAX;
+/// The entry of each run: order (head and part), rows, first, last, bytes, sealed.
+pub(crate) const RUNS: TableDefinition<'_, RunId, RunEntry> = TableDefinition::new("run_entries");
+pub(crate) type RunEntry = (u64, u8, u64, u64, u64, u64, bool);
 /// Each run's index.
 pub(crate) const RUN_INDEXES: TableDefinition<'_, RunId, &[u8]> =
     TableDefinition::new("directories");
@@ -40,7 +38,7 @@ pub(crate) const BLOCKS: TableDefinition<'_, (RunId, u32), &[u8]> = TableDefinit
 /// The last batch number of each writer, and the block of the head that was written with it.
 pub(crate) const WRITERS: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
 
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 /// Opens or creates the file and its tables.
 pub(crate) fn open(config: &RedbConfig) -> Result<Database> {
@@ -64,10 +62,12 @@ pub(crate) fn open(config: &RedbConfig) -> Result<Database> {
         create(path)?;
     }
     let mut builder = Database::builder();
-    match builder.set_cache_size(config.shared.cache_bytes).open(path) {
+    builder.set_cache_size(config.shared.cache_bytes);
+    builder.set_check_integrity_on_open(config.verify);
+    contain(ENGINE, "open", || match builder.open(path) {
         Err(error @ DatabaseError::DatabaseAlreadyOpen) => Err(locked(path, error)),
         opened => prepared(opened, config),
-    }
+    })
 }
 
 fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
@@ -134,6 +134,7 @@ enum Found {
     Nothing,
     Version1,
     Version2,
+    Version3,
     Ready,
 }
 
@@ -141,18 +142,16 @@ enum Found {
 fn prepare(database: &Database, tuning: &Tuning) -> Result<()> {
     let transaction = database.begin_write().map_err(failed("open"))?;
     let found = look(&transaction)?;
-    let next: &[&str] = match found {
-        Found::Nothing => &[NEXT_RECORD, NEXT_BLOCK, NEXT_RUN],
-        Found::Version1 => &[NEXT_BLOCK, NEXT_RUN],
-        Found::Version2 => &[],
+    let mut state = State::FIRST;
+    match found {
+        Found::Nothing => {}
+        Found::Version1 => state.next_record = v3::take(&transaction, v3::NEXT_RECORD)?,
+        Found::Version2 | Found::Version3 => state = v3::next_ids(&transaction)?,
         Found::Ready => return transaction.abort().map_err(failed("open")),
-    };
+    }
     {
         let mut meta = transaction.open_table(META).map_err(failed("open"))?;
         meta.insert(SCHEMA_VERSION, VERSION).map_err(failed("open"))?;
-        for next in next {
-            meta.insert(*next, 1).map_err(failed("open"))?;
-        }
         transaction.open_table(RECORDS).map_err(failed("open"))?;
         transaction.open_table(HEAD).map_err(failed("open"))?;
         transaction.open_table(RUNS).map_err(failed("open"))?;
@@ -161,9 +160,15 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<()> {
         transaction.open_table(WRITERS).map_err(failed("open"))?;
     }
     if matches!(found, Found::Version1 | Found::Version2) {
-        v2::convert_names(&transaction)?;
+        v2::convert_names(&transaction, &mut state)?;
     }
-    let mut transaction = RedbTransaction::new(transaction)?;
+    if matches!(found, Found::Version2 | Found::Version3) {
+        v3::move_runs(&transaction)?;
+    }
+    let mut transaction = RedbTransaction::with(transaction, state);
+    if !matches!(found, Found::Nothing) {
+        adopt(&mut transaction)?;
+    }
     if matches!(found, Found::Version1) {
         v1::convert(database, &mut transaction, tuning)?;
     }
@@ -189,6 +194,7 @@ fn look(transaction: &WriteTransaction) -> Result<Found> {
         Some(VERSION) => Ok(Found::Ready),
         Some(1) => Ok(Found::Version1),
         Some(2) => Ok(Found::Version2),
+        Some(3) => Ok(Found::Version3),
         Some(newer) if newer > VERSION => {
             let message = format!(
                 "the file has schema version {newer} and this program knows {VERSION}; use a newer \

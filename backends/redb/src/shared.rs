@@ -16,6 +16,12 @@ pub(crate) type Reopen = Box<dyn Fn() -> Result<Database> + Send>;
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Slot>);
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
 type Slot = RwLock<Result<Database>>;
 
 /// The files that this process has opened.
@@ -44,6 +50,12 @@ impl Shared {
 
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         work(self.0.read().as_ref().map_err(Clone::clone)?)
+    }
+
+    /// Runs work that nobody else may be in the way of.
+    pub(crate) fn with_mut<T>(&self, work: impl FnOnce(&mut Database) -> Result<T>) -> Result<T> {
+        let mut slot = self.0.write();
+        work(slot.as_mut().map_err(|error| error.clone())?)
     }
 
     /// Closes the file and opens it again. Open streams end with an error.

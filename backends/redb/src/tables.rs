@@ -1,17 +1,16 @@
 //! The tables as a snapshot or a transaction sees them.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use annals_core::{Pattern, Result};
-use annals_embedded::{RecordId, Run, RunId, RunOrder, Tables, Visit};
+use annals_core::Result;
+use annals_embedded::{LastBatch, Run, RunId, RunOrder, Tables, Visit, VisitName};
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value,
     WriteTransaction,
 };
 
 use crate::error::failed;
-use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS, WRITERS};
+use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS, STATE, WRITERS};
 
 /// A transaction of either kind, which opens tables for reading.
 pub(crate) trait OpenTable {
@@ -60,40 +59,37 @@ impl<T: OpenTable> RedbTables<T> {
 }
 
 impl<T: OpenTable> Tables for RedbTables<T> {
-    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>> {
-        let names = self.open(RECORDS)?;
-        if let Some(name) = pattern.exact() {
-            let id = names.get(name).map_err(failed("query"))?;
-            return Ok(id.map(|id| (id.value(), name.into())).into_iter().collect());
-        }
-        let prefix = pattern.literal_prefix();
-        let mut records = Vec::new();
-        for entry in names.range(prefix..).map_err(failed("query"))? {
-            let (name, id) = entry.map_err(failed("query"))?;
-            if !name.value().starts_with(prefix) {
-                break;
-            }
-            if pattern.matches(name.value()) {
-                records.push((id.value(), name.value().into()));
-            }
-        }
-        Ok(records)
-    }
-
-    fn last_batch(&self, writer: u128) -> Result<Option<u64>> {
-        let last =
-            self.open(WRITERS)?.get(writer).map_err(failed("query"))?.map(|last| last.value().0);
-        Ok(last)
-    }
-
-    fn head_bounds(&self) -> Result<Option<(u64, u64)>> {
+    fn state(&self) -> Result<Option<Vec<u8>>> {
         let head = self.open(HEAD)?;
-        let first = head.first().map_err(failed("query"))?.map(|(number, _)| number.value());
-        let last = head.last().map_err(failed("query"))?.map(|(number, _)| number.value());
-        Ok(first.zip(last))
+        let state = head.get(STATE).map_err(failed("query"))?;
+        Ok(state.map(|state| state.value().to_vec()))
+    }
+
+    fn names(&self, visit: &mut VisitName<'_>) -> Result<()> {
+        for entry in self.open(RECORDS)?.iter().map_err(failed("query"))? {
+            let (name, id) = entry.map_err(failed("query"))?;
+            visit(name.value(), id.value())?;
+        }
+        Ok(())
+    }
+
+    fn writer(&self, writer: u128) -> Result<Option<LastBatch>> {
+        let writers = self.open(WRITERS)?;
+        let last = writers.get(writer).map_err(failed("query"))?;
+        Ok(last.map(|last| last_batch(last.value())))
+    }
+
+    fn writers(&self) -> Result<Vec<(u128, LastBatch)>> {
+        let mut writers = Vec::new();
+        for entry in self.open(WRITERS)?.iter().map_err(failed("query"))? {
+            let (writer, last) = entry.map_err(failed("query"))?;
+            writers.push((writer.value(), last_batch(last.value())));
+        }
+        Ok(writers)
     }
 
     fn head(&self, numbers: RangeInclusive<u64>, visit: &mut Visit<'_>) -> Result<()> {
+        let numbers = *numbers.start()..=(*numbers.end()).min(STATE - 1);
         for entry in self.open(HEAD)?.range(numbers).map_err(failed("query"))? {
             let (number, block) = entry.map_err(failed("query"))?;
             visit(number.value(), block.value())?;
@@ -105,9 +101,9 @@ impl<T: OpenTable> Tables for RedbTables<T> {
         let mut runs = Vec::new();
         for entry in self.open(RUNS)?.iter().map_err(failed("query"))? {
             let (id, run) = entry.map_err(failed("query"))?;
-            let (head, part, rows, first, last, bytes) = run.value();
+            let (head, part, rows, first, last, bytes, sealed) = run.value();
             let order = RunOrder { head, part };
-            runs.push(Run { id: id.value(), order, rows, first, last, bytes });
+            runs.push(Run { id: id.value(), order, rows, first, last, bytes, sealed });
         }
         Ok(runs)
     }
@@ -123,4 +119,8 @@ impl<T: OpenTable> Tables for RedbTables<T> {
         let block = blocks.get((run, number)).map_err(failed("query"))?;
         Ok(block.map(|block| block.value().to_vec()))
     }
+}
+
+fn last_batch((number, block): (u64, u64)) -> LastBatch {
+    LastBatch { number, block }
 }

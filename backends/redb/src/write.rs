@@ -1,19 +1,14 @@
 //! The writer and its transactions.
 
-use annals_core::{
-    BackendError, BatchId, Durability, ErrorKind, Outcome, PersistenceError, REMEMBERED_WRITERS,
-    Result,
-};
+use annals_core::{BackendError, Durability, ErrorKind, Outcome, PersistenceError, Result};
 use annals_embedded::{
-    ExternalChange, IdAllocator, RecordId, Run, RunId, RunToWrite, Tables, Transaction, Writer,
+    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer,
 };
-use redb::{ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
+use redb::{TableHandle, WriteTransaction};
 
 use crate::ENGINE;
 use crate::error::{commit_failed, failed};
-use crate::schema::{
-    BLOCKS, HEAD, META, NEXT_BLOCK, NEXT_RECORD, NEXT_RUN, RECORDS, RUN_INDEXES, RUNS, WRITERS,
-};
+use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS, STATE, WRITERS};
 use crate::shared::{Reopen, Shared};
 use crate::tables::RedbTables;
 
@@ -32,8 +27,8 @@ pub(crate) struct RedbWriter {
     /// A cleanup has left free pages.
     swept: bool,
     change: ExternalChange,
-    /// The allocator after the last transaction, if that succeeded.
-    ids: Option<IdAllocator>,
+    /// The state after the last transaction, if that succeeded.
+    state: Option<State>,
     /// How to reopen the file, if that is possible.
     reopen: Option<Reopen>,
     /// Why redb refuses every call: the medium failed, and the file was not reopened since.
@@ -50,7 +45,7 @@ impl RedbWriter {
             unwritten: 0,
             swept: false,
             change: ExternalChange::None,
-            ids: None,
+            state: None,
             reopen,
             stuck: None,
             lost: None,
@@ -99,7 +94,7 @@ impl RedbWriter {
     ) -> Result<T> {
         self.reopen()?;
         let change = self.change;
-        let ids = self.ids.take();
+        let state = self.state.take();
         let done = self.shared.with(|database| {
             let mut transaction = database.begin_write().map_err(failed(operation))?;
             let level = match durability {
@@ -107,20 +102,20 @@ impl RedbWriter {
                 _ => redb::Durability::Immediate,
             };
             transaction.set_durability(level).map_err(failed(operation))?;
-            let mut transaction = match ids {
-                Some(ids) => RedbTransaction::after(transaction, ids),
-                None => RedbTransaction::new(transaction)?,
+            let mut transaction = match state {
+                Some(state) => RedbTransaction::after(transaction, state),
+                None => RedbTransaction::begin(transaction)?,
             };
             transaction.change = change;
             // Aborted when dropped without a commit. A failed abort is reported by the next call.
             let done = work(&mut transaction)?;
-            let (transaction, ids) = transaction.finish()?;
+            let (transaction, state) = transaction.finish()?;
             transaction.commit().map_err(|error| commit_failed(operation, error))?;
-            Ok((done, ids))
+            Ok((done, state))
         });
         match &done {
-            Ok((_, ids)) => {
-                self.ids = Some(*ids);
+            Ok((_, state)) => {
+                self.state = Some(*state);
                 self.change = ExternalChange::None;
                 let unwritten = durability == Durability::Volatile;
                 self.unwritten = if unwritten { self.unwritten + 1 } else { 0 };
@@ -209,49 +204,37 @@ fn is_mostly_empty(database: &redb::Database) -> Result<bool> {
 pub(crate) struct RedbTransaction {
     tables: RedbTables<WriteTransaction>,
     change: ExternalChange,
-    ids: IdAllocator,
-    /// The stored ids are out of date.
-    ids_changed: bool,
+    state: State,
+    /// What is stored.
+    stored: Option<State>,
 }
 
 impl RedbTransaction {
-    /// Reads the allocator.
-    pub(crate) fn new(transaction: WriteTransaction) -> Result<Self> {
-        let ids = {
-            let meta = transaction.open_table(META).map_err(failed("begin"))?;
-            let next = |key| {
-                let number =
-                    meta.get(key).map_err(failed("begin"))?.map_or(1, |number| number.value());
-                Ok::<_, PersistenceError>(number)
-            };
-            let (record, block, run) = (next(NEXT_RECORD)?, next(NEXT_BLOCK)?, next(NEXT_RUN)?);
-            let head = transaction.open_table(HEAD).map_err(failed("begin"))?;
-            let last = head.last().map_err(failed("begin"))?.map(|(number, _)| number.value());
-            IdAllocator { record, block, run }.after(last)
-        };
-        Ok(Self::after(transaction, ids))
+    /// Reads the state.
+    pub(crate) fn begin(transaction: WriteTransaction) -> Result<Self> {
+        let tables = RedbTables(transaction);
+        let state = State::of(ENGINE, &tables)?;
+        Ok(Self { tables, change: ExternalChange::None, state, stored: Some(state) })
     }
 
-    fn after(transaction: WriteTransaction, ids: IdAllocator) -> Self {
-        Self {
-            tables: RedbTables(transaction),
-            change: ExternalChange::None,
-            ids,
-            ids_changed: false,
-        }
+    fn after(transaction: WriteTransaction, state: State) -> Self {
+        Self { stored: Some(state), ..Self::with(transaction, state) }
     }
 
-    /// Stores the allocator if necessary. The caller commits the transaction.
-    pub(crate) fn finish(self) -> Result<(WriteTransaction, IdAllocator)> {
-        let Self { tables: RedbTables(transaction), ids, ids_changed, .. } = self;
-        if ids_changed {
-            let mut meta = transaction.open_table(META).map_err(failed("store"))?;
-            let IdAllocator { record, block, run } = ids;
-            for (key, number) in [(NEXT_RECORD, record), (NEXT_BLOCK, block), (NEXT_RUN, run)] {
-                meta.insert(key, number).map_err(failed("store"))?;
-            }
+    /// For a file that has no state yet.
+    pub(crate) fn with(transaction: WriteTransaction, state: State) -> Self {
+        let tables = RedbTables(transaction);
+        Self { tables, change: ExternalChange::None, state, stored: None }
+    }
+
+    /// Stores the state if necessary. The caller commits the transaction.
+    pub(crate) fn finish(self) -> Result<(WriteTransaction, State)> {
+        let Self { tables: RedbTables(transaction), state, stored, .. } = self;
+        if stored != Some(state) {
+            let mut head = transaction.open_table(HEAD).map_err(failed("store"))?;
+            head.insert(STATE, state.encode().as_slice()).map_err(failed("store"))?;
         }
-        Ok((transaction, ids))
+        Ok((transaction, state))
     }
 
     /// Removes a table.
@@ -274,62 +257,58 @@ impl Transaction for RedbTransaction {
         self.change
     }
 
-    fn claim(&mut self, batch: BatchId) -> Result<bool> {
+    fn state(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn put_name(&mut self, name: &str, record: RecordId) -> Result<()> {
+        let mut records = self.inner().open_table(RECORDS).map_err(failed("store"))?;
+        records.insert(name, record).map_err(failed("store"))?;
+        Ok(())
+    }
+
+    fn remove_name(&mut self, name: &str) -> Result<()> {
+        let mut records = self.inner().open_table(RECORDS).map_err(failed("cleanup"))?;
+        records.remove(name).map_err(failed("cleanup"))?;
+        Ok(())
+    }
+
+    fn put_writer(&mut self, writer: u128, last: LastBatch) -> Result<()> {
         let mut writers = self.inner().open_table(WRITERS).map_err(failed("store"))?;
-        let last = writers.get(batch.writer).map_err(failed("store"))?;
-        let last = last.map_or(0, |entry| entry.value().0);
-        if batch.number <= last {
-            return Ok(false);
-        }
-        let entry = (batch.number, self.ids.block);
-        writers.insert(batch.writer, entry).map_err(failed("store"))?;
-        Ok(true)
+        writers.insert(writer, (last.number, last.block)).map_err(failed("store"))?;
+        Ok(())
     }
 
-    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>> {
-        let RedbTables(transaction) = &self.tables;
-        let mut records = transaction.open_table(RECORDS).map_err(failed("store"))?;
-        let mut ids = Vec::with_capacity(names.len());
-        for name in names {
-            let known = records.get(name).map_err(failed("store"))?.map(|id| id.value());
-            if let Some(id) = known {
-                ids.push(id);
-                continue;
-            }
-            let id = self.ids.allocate_record(ENGINE)?;
-            self.ids_changed = true;
-            records.insert(name, id).map_err(failed("store"))?;
-            ids.push(id);
-        }
-        Ok(ids)
+    fn remove_writer(&mut self, writer: u128) -> Result<()> {
+        let mut writers = self.inner().open_table(WRITERS).map_err(failed("cleanup"))?;
+        writers.remove(writer).map_err(failed("cleanup"))?;
+        Ok(())
     }
 
-    fn append(&mut self, block: &[u8]) -> Result<u64> {
-        let number = self.ids.allocate_block();
+    fn put_head(&mut self, number: u64, block: &[u8]) -> Result<()> {
         let mut head = self.inner().open_table(HEAD).map_err(failed("store"))?;
         head.insert(number, block).map_err(failed("store"))?;
-        Ok(number)
+        Ok(())
     }
 
     fn remove_head(&mut self, last: u64) -> Result<()> {
-        self.ids_changed = true;
         let mut head = self.inner().open_table(HEAD).map_err(failed("compact"))?;
-        head.retain_in(..=last, |_, _| false).map_err(failed("compact"))
+        head.retain_in(..=last.min(STATE - 1), |_, _| false).map_err(failed("compact"))
     }
 
-    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<()> {
-        let id = self.ids.allocate_run();
-        self.ids_changed = true;
-        let Run { order, rows, first, last, bytes, .. } = run.run;
-        let entry = (order.head, order.part, rows, first, last, bytes);
+    fn put_run(&mut self, run: &Run, index: &[u8]) -> Result<()> {
+        let Run { id, order, rows, first, last, bytes, sealed } = *run;
+        let entry = (order.head, order.part, rows, first, last, bytes, sealed);
         let mut runs = self.inner().open_table(RUNS).map_err(failed("compact"))?;
         runs.insert(id, entry).map_err(failed("compact"))?;
         let mut indexes = self.inner().open_table(RUN_INDEXES).map_err(failed("compact"))?;
-        indexes.insert(id, run.index).map_err(failed("compact"))?;
+        indexes.insert(id, index).map_err(failed("compact"))?;
+        Ok(())
+    }
+
+    fn put_block(&mut self, run: RunId, number: u32, block: &[u8]) -> Result<()> {
         let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("compact"))?;
-        for (number, block) in (0..).zip(run.blocks) {
-            blocks.insert((id, number), block.as_slice()).map_err(failed("compact"))?;
-        }
+        blocks.insert((run, number), block).map_err(failed("compact"))?;
         Ok(())
     }
 
@@ -340,51 +319,5 @@ impl Transaction for RedbTransaction {
         indexes.remove(run).map_err(failed("compact"))?;
         let mut blocks = self.inner().open_table(BLOCKS).map_err(failed("compact"))?;
         blocks.retain_in((run, 0)..=(run, u32::MAX), |_, _| false).map_err(failed("compact"))
-    }
-
-    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<()> {
-        let mut records = self.inner().open_table(RECORDS).map_err(failed("cleanup"))?;
-        let id = records.get(name).map_err(failed("cleanup"))?.map(|id| id.value());
-        if id == Some(record) {
-            records.remove(name).map_err(failed("cleanup"))?;
-        }
-        Ok(())
-    }
-
-    fn forget_writers(&mut self) -> Result<()> {
-        let mut writers = self.inner().open_table(WRITERS).map_err(failed("cleanup"))?;
-        if writers.len().map_err(failed("cleanup"))? <= REMEMBERED_WRITERS {
-            return Ok(());
-        }
-        let mut by_use = Vec::new();
-        for entry in writers.iter().map_err(failed("cleanup"))? {
-            let (writer, last) = entry.map_err(failed("cleanup"))?;
-            by_use.push((last.value().1, writer.value()));
-        }
-        by_use.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, writer) in by_use.drain(REMEMBERED_WRITERS as usize..) {
-            writers.remove(writer).map_err(failed("cleanup"))?;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::RedbConfig;
-    use crate::schema;
-
-    /// A cleanup that looked before the name got its new id must not remove it.
-    #[test]
-    fn a_name_is_removed_only_with_the_id_it_had() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = schema::open(&RedbConfig::new(folder.path().join("history.redb"))).unwrap();
-        let mut transaction = RedbTransaction::new(database.begin_write().unwrap()).unwrap();
-        let ids = transaction.intern(&["a"]).unwrap();
-        transaction.remove_name("a", ids[0] + 1).unwrap();
-        assert_eq!(transaction.intern(&["a"]).unwrap(), ids);
-        transaction.remove_name("a", ids[0]).unwrap();
-        assert_ne!(transaction.intern(&["a"]).unwrap(), ids);
     }
 }

@@ -57,7 +57,7 @@ fn a_newer_schema_is_refused() {
     let database = Database::open(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     let meta = TableDefinition::<&str, u64>::new("annals_meta");
-    transaction.open_table(meta).unwrap().insert("schema_version", 4).unwrap();
+    transaction.open_table(meta).unwrap().insert("schema_version", 1000).unwrap();
     transaction.commit().unwrap();
     drop(database);
     assert_eq!(kind(&RedbBackend::new(&path).unwrap_err()), ErrorKind::NewerSchema);

@@ -16,6 +16,8 @@ const NAMES: TableDefinition<'_, u32, &str> = TableDefinition::new("names");
 const HEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("head");
 const RUNS: TableDefinition<'_, u64, RunEntry> = TableDefinition::new("runs");
 type RunEntry = (u64, u8, u64, u64, u64, u64);
+const NEW_RUNS: TableDefinition<'_, u64, NewRunEntry> = TableDefinition::new("run_entries");
+type NewRunEntry = (u64, u8, u64, u64, u64, u64, bool);
 const RUN_INDEXES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("directories");
 const BLOCKS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blocks");
 const WRITERS_TABLE: TableDefinition<'_, u128, (u64, u64)> = TableDefinition::new("writers");
@@ -103,9 +105,10 @@ async fn its_rows_and_names_are_there_and_no_number_is_given_twice() {
     assert!(read.list_tables().unwrap().all(|table| table.name() != NAMES.name()));
     let records = read.open_table(RECORDS).unwrap();
     assert_eq!(records.get("c").unwrap().unwrap().value(), 10);
-    let runs = read.open_table(RUNS).unwrap();
-    let (newest, run) = runs.last().unwrap().unwrap();
-    assert!(newest.value() >= 9 && run.value().0 > 30, "{} {:?}", newest.value(), run.value());
+    let runs = read.open_table(NEW_RUNS).unwrap();
+    let runs: Vec<_> = runs.iter().unwrap().map(Result::unwrap).collect();
+    // The old run may have been rewritten, too.
+    assert!(runs.iter().any(|(id, run)| id.value() >= 9 && run.value().0 > 30), "{}", runs.len());
 }
 
 /// Writers were forgotten by the time of their last batch: one whose clock was ahead outlived all

@@ -49,7 +49,7 @@ pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<()> {
         let record = match ids.get(name) {
             Some(record) => *record,
             None => {
-                let record = conversion.intern(name)?;
+                let record = conversion.add_name(name)?;
                 ids.insert(name.to_owned(), record);
                 record
             }

@@ -95,6 +95,7 @@ impl SqliteConfig {
             .with_snapshot_queries(true)
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
+            .with_erasure(true)
             .with_many_processes(true)
     }
 }

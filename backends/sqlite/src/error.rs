@@ -16,6 +16,15 @@ pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
         Some(ffi::SQLITE_PROTOCOL) => return ErrorKind::Busy,
         _ => {}
     }
+    // A column that has not what was stored there.
+    if let rusqlite::Error::Utf8Error(..)
+    | rusqlite::Error::FromSqlConversionFailure(..)
+    | rusqlite::Error::IntegralValueOutOfRange(..)
+    | rusqlite::Error::InvalidColumnType(..)
+    | rusqlite::Error::QueryReturnedNoRows = error
+    {
+        return ErrorKind::Corrupt;
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
         Some(ErrorCode::DiskFull) => ErrorKind::Full,

@@ -31,18 +31,21 @@ mod aimdb;
 mod config;
 mod error;
 mod file_identity;
+mod maintenance;
 mod read;
 mod schema;
 mod tables;
 mod v1;
 mod v2;
+mod v3;
 mod write;
 
 use std::path::Path;
 
 use annals_core::{Guarantees, Result, forward_backend};
-use annals_embedded::{Embedded, Engine};
+use annals_embedded::{Compacted, Embedded, Engine};
 
+pub use annals_embedded::{Damage, Report};
 pub use config::SqliteConfig;
 
 use read::{ConnectionPool, SqliteSnapshot};
@@ -56,7 +59,10 @@ const ENGINE: &str = "sqlite";
 /// Clones share the file's connections. Dropping the last one waits until everything accepted is
 /// stored; [`close`](annals_core::PersistenceBackend::close) does the same without blocking.
 #[derive(Debug, Clone)]
-pub struct SqliteBackend(Embedded<Sqlite>);
+pub struct SqliteBackend {
+    store: Embedded<Sqlite>,
+    config: SqliteConfig,
+}
 
 impl SqliteBackend {
     /// Opens or creates the file at `path` with the default options: every acknowledged row survives
@@ -78,11 +84,20 @@ impl SqliteBackend {
         let readers = ConnectionPool::new(config.clone());
         let writer = SqliteWriter::open(&config, readers.clone())?;
         let engine = Sqlite { readers, guarantees: config.guarantees() };
-        Ok(Self(Embedded::start(ENGINE, engine, writer, &config.shared)?))
+        let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
+        Ok(Self { store, config })
+    }
+
+    /// Brings all rows to rest, see [`Embedded::compact`]. `progress` is called after each step.
+    ///
+    /// # Errors
+    /// The engine's error. Steps before remain.
+    pub async fn bring_to_rest(&self, progress: impl FnMut(Compacted) + Send) -> Result<()> {
+        self.store.compact(progress).await
     }
 }
 
-forward_backend! { impl[] for SqliteBackend => |this| this.0 }
+forward_backend! { impl[] for SqliteBackend => |this| this.store }
 
 /// The engine: takes snapshots.
 struct Sqlite {

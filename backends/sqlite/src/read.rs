@@ -84,8 +84,10 @@ impl SqliteSnapshot {
             .prepare_cached("BEGIN")
             .and_then(|mut begin| begin.execute([]))
             .and_then(|_| connection.prepare_cached("SELECT schema_version FROM annals_meta"))
-            .and_then(|mut select| select.query_row([], |_| Ok(())))
+            .and_then(|mut select| select.query_row([], |row| row.get(0)))
             .map_err(failed("query"))
+            // Another process may have converted it.
+            .and_then(schema::check_version)
     }
 }
 

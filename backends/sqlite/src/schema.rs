@@ -3,24 +3,25 @@
 //! `records` interns names under ids that are never reused (a cleanup in another process must not take a
 //! new record for a removed one). `head` has one block of rows per transaction, `runs` and their `blocks`
 //! have all older rows; `annals_embedded::format` encodes the blobs. `writers` has the last batch number
-//! of each writer. `docs/file-format.md` describes all of them.
+//! of each writer. The last entry of `head` is the state of the store. `docs/file-format.md` describes all of them.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, PersistenceError, Result};
-use annals_embedded::IdAllocator;
+use annals_embedded::State;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::config::SqliteConfig;
 use crate::error::{classify, failed};
 use crate::tables::SqliteTables;
-use crate::{ENGINE, aimdb, v1, v2};
+use crate::write::SqliteTransaction;
+use crate::{ENGINE, aimdb, v1, v2, v3};
 
 /// The version in `annals_meta`. A file with a greater one is refused.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 /// Older versions have a race between connections that can damage a WAL database
 /// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
@@ -32,19 +33,14 @@ const READER_CACHE_KIBIBYTES: i64 = -16_384;
 
 /// No AUTOINCREMENT, which writes a second page with every commit.
 pub(crate) const TABLES: &str = "
-CREATE TABLE annals_meta (
-    schema_version INTEGER NOT NULL,
-    next_record INTEGER NOT NULL,
-    next_block INTEGER NOT NULL,
-    next_run INTEGER NOT NULL
-) STRICT;
+CREATE TABLE annals_meta (schema_version INTEGER NOT NULL) STRICT;
 CREATE TABLE records (name TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE writers (
     writer BLOB PRIMARY KEY,
     number INTEGER NOT NULL,
     block INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE head (number INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
+CREATE TABLE head (number INTEGER PRIMARY KEY, frame BLOB NOT NULL) STRICT;
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     order_head INTEGER NOT NULL,
@@ -53,7 +49,8 @@ CREATE TABLE runs (
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     text_bytes INTEGER NOT NULL,
-    directory BLOB NOT NULL
+    run_index BLOB NOT NULL,
+    sealed INTEGER NOT NULL
 ) STRICT;
 ";
 
@@ -161,9 +158,14 @@ fn check_path(path: &Path) -> Result<()> {
 
 fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {
     let (path, vfs) = (&config.shared.path, &config.vfs);
+    // SQLite takes a name that begins with `file:` for a URI. An absolute path does not.
+    let whole = match std::path::absolute(path) {
+        Ok(whole) => whole,
+        Err(_) => path.clone(),
+    };
     let opened = match vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
-        None => Connection::open_with_flags(path, flags),
+        Some(vfs) => Connection::open_with_flags_and_vfs(&whole, flags, vfs.as_str()),
+        None => Connection::open_with_flags(&whole, flags),
     };
     opened.map_err(|error| {
         let message = format!("{}: {error}", path.display());
@@ -189,6 +191,7 @@ enum Found {
     Aimdb,
     Version1,
     Version2,
+    Version3,
 }
 
 /// Creates or converts the tables, in one transaction.
@@ -205,13 +208,8 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
         Some(SCHEMA_VERSION) => return Ok(()),
         Some(1) => Found::Version1,
         Some(2) => Found::Version2,
-        Some(newer) if newer > SCHEMA_VERSION => {
-            let message = format!(
-                "the file has schema version {newer} and this program knows {SCHEMA_VERSION}; use \
-                 a newer annals"
-            );
-            return Err(refused(ErrorKind::NewerSchema, message));
-        }
+        Some(3) => Found::Version3,
+        Some(newer) if newer > SCHEMA_VERSION => return check_version(newer),
         Some(unknown) => {
             let message = format!("the file has schema version {unknown}, which does not exist");
             return Err(refused(ErrorKind::Corrupt, message));
@@ -228,16 +226,15 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
             connection.execute_batch(BLOCKS).map_err(failed)?;
             v1::convert(tables, &config.shared.tuning)?;
         }
-        Found::Version2 => v2::convert(connection).map_err(failed)?,
+        Found::Version2 => v2::convert(tables)?,
+        Found::Version3 => v3::convert(tables)?,
         Found::Nothing | Found::Aimdb => {
             refuse_foreign_tables(connection, matches!(found, Found::Aimdb))?;
             connection.execute_batch(TABLES).map_err(failed)?;
             connection.execute_batch(BLOCKS).map_err(failed)?;
-            let IdAllocator { record, block, run } = IdAllocator::FIRST;
-            let numbers = "INSERT INTO annals_meta VALUES (?1, ?2, ?3, ?4)";
-            connection
-                .execute(numbers, params![SCHEMA_VERSION, record, block, run])
-                .map_err(failed)?;
+            let version = "INSERT INTO annals_meta VALUES (?1)";
+            connection.execute(version, [SCHEMA_VERSION]).map_err(failed)?;
+            SqliteTransaction::with(tables, State::FIRST).finish()?;
             if matches!(found, Found::Aimdb) {
                 aimdb::convert(tables, &config.shared.tuning)?;
             }
@@ -257,6 +254,18 @@ fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Refuses a file that a newer program has converted.
+pub(crate) fn check_version(version: i64) -> Result<()> {
+    if version == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let message = format!(
+        "the file has schema version {version} and this program knows {SCHEMA_VERSION}; use a newer \
+         annals"
+    );
+    Err(refused(ErrorKind::NewerSchema, message))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {

@@ -1,12 +1,12 @@
 //! Conversion of schema version 1, where each row is a row of the table `history`.
 
 use annals_core::Result;
-use annals_embedded::{Conversion, IdAllocator, Tuning};
+use annals_embedded::{Conversion, State, Tuning};
 
 use crate::error::failed;
 use crate::tables::SqliteTables;
 use crate::write::SqliteTransaction;
-use crate::{ENGINE, v2};
+use crate::{ENGINE, v2, v3};
 
 /// Moves the rows into runs and drops the old table, within the open transaction. Names, ids and batch
 /// numbers do not change.
@@ -15,8 +15,10 @@ pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<()> {
     let SqliteTables(connection) = tables;
     // It refers to a table that is dropped.
     connection.execute_batch("DROP VIEW IF EXISTS record_history").map_err(failed)?;
-    let IdAllocator { block, run, .. } = IdAllocator::FIRST;
-    v2::convert_names(connection, block.cast_signed(), run.cast_signed()).map_err(failed)?;
+    let State { next_block, next_run, .. } = State::FIRST;
+    let next = (next_block.cast_signed(), next_run.cast_signed());
+    let state = v2::convert_names(connection, next).map_err(failed)?;
+    v3::adopt_tables(tables, state)?;
     let mut transaction = SqliteTransaction::begin(tables)?;
     let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);
     let mut rows = connection

@@ -1,16 +1,16 @@
 //! The writer and its transactions.
 
-use annals_core::{BackendError, BatchId, ErrorKind, PersistenceError, REMEMBERED_WRITERS, Result};
+use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::{
-    ExternalChange, IdAllocator, RecordId, Run, RunId, RunToWrite, Tables, Transaction, Writer,
+    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer,
 };
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 
 use crate::config::SqliteConfig;
 use crate::error::{commit_failed, failed, is_failed_sync};
 use crate::file_identity::FileIdentity;
 use crate::read::ConnectionPool;
-use crate::tables::SqliteTables;
+use crate::tables::{STATE, SqliteTables};
 use crate::{ENGINE, schema};
 
 /// The write-ahead log is copied into the file when it has this many pages (16 MiB).
@@ -21,8 +21,8 @@ pub(crate) struct SqliteWriter {
     tables: SqliteTables,
     /// `PRAGMA data_version` of the last transaction. It changes when another process writes.
     data_version: i64,
-    /// The allocator after the last transaction, if that succeeded.
-    ids: Option<IdAllocator>,
+    /// The state after the last transaction, if that succeeded.
+    state: Option<State>,
     /// Why nothing can be durable through this connection any more: the medium failed. The kernel
     /// reports a failed write-back once and forgets it, so a later sync may succeed without the data
     /// ("fsyncgate", 2018).
@@ -38,7 +38,7 @@ impl SqliteWriter {
         Ok(Self {
             tables: schema::open_writer(config)?,
             data_version: -1,
-            ids: None,
+            state: None,
             broken: None,
             log_is_full: false,
             file: FileIdentity::of(&config.shared.path),
@@ -63,21 +63,21 @@ impl SqliteWriter {
             .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
             .map_err(failed)?;
         let alone = data_version == self.data_version;
-        let mut transaction = match self.ids.take() {
-            Some(ids) if alone => SqliteTransaction::after(&self.tables, ids),
+        let mut transaction = match self.state.take() {
+            Some(state) if alone => SqliteTransaction::after(&self.tables, state),
             _ => SqliteTransaction::begin(&self.tables)?,
         };
         if !alone {
             transaction.change = ExternalChange::Written;
         }
         let done = work(&mut transaction)?;
-        let ids = transaction.finish()?;
+        let state = transaction.finish()?;
         self.data_version = data_version;
         let committed =
             connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         match committed {
             Ok(_) => {
-                self.ids = Some(ids);
+                self.state = Some(state);
                 Ok(done)
             }
             Err(error) => Err(self.failed_on_medium(operation, error)),
@@ -188,45 +188,37 @@ fn log(connection: &Connection) -> rusqlite::Result<Log> {
 pub(crate) struct SqliteTransaction<'a> {
     tables: &'a SqliteTables,
     change: ExternalChange,
-    ids: IdAllocator,
-    /// The stored ids are out of date.
-    ids_changed: bool,
+    state: State,
+    /// What is stored.
+    stored: Option<State>,
 }
 
 impl<'a> SqliteTransaction<'a> {
-    /// Reads the allocator.
+    /// Reads the state.
     pub(crate) fn begin(tables: &'a SqliteTables) -> Result<Self> {
-        let SqliteTables(connection) = tables;
-        let ids = connection
-            .prepare_cached(
-                "SELECT next_record, next_block, next_run, (SELECT max(number) FROM head) FROM \
-                 annals_meta",
-            )
-            .and_then(|mut select| {
-                select.query_row([], |row| {
-                    let (record, block, run) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                    Ok(IdAllocator { record, block, run }.after(row.get(3)?))
-                })
-            })
-            .map_err(failed("begin"))?;
-        Ok(Self::after(tables, ids))
+        Ok(Self::after(tables, State::of(ENGINE, tables)?))
     }
 
-    fn after(tables: &'a SqliteTables, ids: IdAllocator) -> Self {
-        Self { tables, change: ExternalChange::None, ids, ids_changed: false }
+    fn after(tables: &'a SqliteTables, state: State) -> Self {
+        Self { tables, change: ExternalChange::None, state, stored: Some(state) }
     }
 
-    /// Stores the allocator if necessary, and returns it.
-    pub(crate) fn finish(self) -> Result<IdAllocator> {
-        if self.ids_changed {
-            let IdAllocator { record, block, run } = self.ids;
+    /// For a file that has no state yet.
+    pub(crate) fn with(tables: &'a SqliteTables, state: State) -> Self {
+        Self { tables, change: ExternalChange::None, state, stored: None }
+    }
+
+    /// Stores the state if necessary, and returns it.
+    pub(crate) fn finish(self) -> Result<State> {
+        if self.stored != Some(self.state) {
             self.execute(
                 "store",
-                "UPDATE annals_meta SET next_record = ?1, next_block = ?2, next_run = ?3",
-                params![record, block, run],
+                "INSERT INTO head (number, frame) VALUES (?1, ?2) ON CONFLICT (number) DO UPDATE \
+                 SET frame = excluded.frame",
+                params![STATE, self.state.encode()],
             )?;
         }
-        Ok(self.ids)
+        Ok(self.state)
     }
 
     fn execute(&self, operation: &'static str, sql: &str, values: &[&dyn ToSql]) -> Result<usize> {
@@ -247,113 +239,58 @@ impl Transaction for SqliteTransaction<'_> {
         self.change
     }
 
-    fn claim(&mut self, batch: BatchId) -> Result<bool> {
-        let changed = self.execute(
-            "store",
-            "INSERT INTO writers (writer, number, block) VALUES (?1, ?2, ?3) ON CONFLICT (writer) \
-             DO UPDATE SET number = excluded.number, block = excluded.block WHERE writers.number < \
-             excluded.number",
-            params![batch.writer.to_be_bytes(), batch.number, self.ids.block],
-        )?;
-        Ok(changed == 1)
+    fn state(&mut self) -> &mut State {
+        &mut self.state
     }
 
-    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>> {
-        let failed = failed("store");
-        let SqliteTables(connection) = self.tables;
-        let mut find =
-            connection.prepare_cached("SELECT id FROM records WHERE name = ?1").map_err(failed)?;
-        let mut insert = connection
-            .prepare_cached("INSERT INTO records (name, id) VALUES (?1, ?2)")
-            .map_err(failed)?;
-        let mut ids = Vec::with_capacity(names.len());
-        for name in names {
-            let known = find.query_row([name], |row| row.get(0)).optional().map_err(failed)?;
-            if let Some(id) = known {
-                ids.push(id);
-                continue;
-            }
-            let id = self.ids.allocate_record(ENGINE)?;
-            self.ids_changed = true;
-            insert.execute(params![name, id]).map_err(failed)?;
-            ids.push(id);
-        }
-        Ok(ids)
+    fn put_name(&mut self, name: &str, record: RecordId) -> Result<()> {
+        let insert = "INSERT INTO records (name, id) VALUES (?1, ?2)";
+        self.execute("store", insert, params![name, record]).map(drop)
     }
 
-    fn append(&mut self, block: &[u8]) -> Result<u64> {
-        let number = self.ids.allocate_block();
-        let insert = "INSERT INTO head (number, content) VALUES (?1, ?2)";
-        self.execute("store", insert, params![number, block])?;
-        Ok(number)
+    fn remove_name(&mut self, name: &str) -> Result<()> {
+        self.execute("cleanup", "DELETE FROM records WHERE name = ?1", params![name]).map(drop)
+    }
+
+    fn put_writer(&mut self, writer: u128, last: LastBatch) -> Result<()> {
+        let put = "INSERT OR REPLACE INTO writers (writer, number, block) VALUES (?1, ?2, ?3)";
+        let values = params![writer.to_be_bytes(), last.number, last.block];
+        self.execute("store", put, values).map(drop)
+    }
+
+    fn remove_writer(&mut self, writer: u128) -> Result<()> {
+        let delete = "DELETE FROM writers WHERE writer = ?1";
+        self.execute("cleanup", delete, params![writer.to_be_bytes()]).map(drop)
+    }
+
+    fn put_head(&mut self, number: u64, block: &[u8]) -> Result<()> {
+        let insert = "INSERT INTO head (number, frame) VALUES (?1, ?2)";
+        self.execute("store", insert, params![number, block]).map(drop)
     }
 
     fn remove_head(&mut self, last: u64) -> Result<()> {
-        self.ids_changed = true;
-        self.execute("compact", "DELETE FROM head WHERE number <= ?1", params![last]).map(drop)
+        let delete = "DELETE FROM head WHERE number <= ?1 AND number < ?2";
+        self.execute("compact", delete, params![last, STATE]).map(drop)
     }
 
-    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<()> {
-        let SqliteTables(connection) = self.tables;
-        let Run { order, rows, first, last, bytes, .. } = run.run;
-        let id = self.ids.allocate_run();
-        self.ids_changed = true;
-        let write = || -> rusqlite::Result<()> {
-            connection
-                .prepare_cached(
-                    "INSERT INTO runs (id, order_head, order_part, rows, first, last, text_bytes, \
-                     directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    id, order.head, order.part, rows, first, last, bytes, run.index
-                ])?;
-            let mut insert = connection
-                .prepare_cached("INSERT INTO blocks (run, number, block) VALUES (?1, ?2, ?3)")?;
-            for (number, block) in run.blocks.iter().enumerate() {
-                insert.execute(params![id, number, block])?;
-            }
-            Ok(())
-        };
-        write().map_err(failed("compact"))
+    fn put_run(&mut self, run: &Run, index: &[u8]) -> Result<()> {
+        let Run { id, order, rows, first, last, bytes, sealed } = run;
+        self.execute(
+            "compact",
+            "INSERT INTO runs (id, order_head, order_part, rows, first, last, text_bytes, \
+             run_index, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![id, order.head, order.part, rows, first, last, bytes, index, sealed],
+        )
+        .map(drop)
+    }
+
+    fn put_block(&mut self, run: RunId, number: u32, block: &[u8]) -> Result<()> {
+        let insert = "INSERT INTO blocks (run, number, block) VALUES (?1, ?2, ?3)";
+        self.execute("compact", insert, params![run, number, block]).map(drop)
     }
 
     fn remove_run(&mut self, run: RunId) -> Result<()> {
         self.execute("compact", "DELETE FROM blocks WHERE run = ?1", params![run])?;
         self.execute("compact", "DELETE FROM runs WHERE id = ?1", params![run]).map(drop)
-    }
-
-    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<()> {
-        let delete = "DELETE FROM records WHERE name = ?1 AND id = ?2";
-        self.execute("cleanup", delete, params![name, record]).map(drop)
-    }
-
-    fn forget_writers(&mut self) -> Result<()> {
-        self.execute(
-            "cleanup",
-            "DELETE FROM writers WHERE writer IN (SELECT writer FROM writers ORDER BY block \
-             DESC LIMIT -1 OFFSET ?1)",
-            params![REMEMBERED_WRITERS],
-        )
-        .map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Another process may have removed the name and allocated a new id for it since the cleanup looked.
-    /// No query would find the rows under that id.
-    #[test]
-    fn a_name_is_removed_only_with_the_id_it_had() {
-        let folder = tempfile::tempdir().unwrap();
-        let tables =
-            schema::open_writer(&SqliteConfig::new(folder.path().join("history.db"))).unwrap();
-        let mut transaction = SqliteTransaction::begin(&tables).unwrap();
-        let ids = transaction.intern(&["a"]).unwrap();
-        transaction.remove_name("a", ids[0] + 1).unwrap();
-        assert_eq!(transaction.intern(&["a"]).unwrap(), ids);
-        transaction.remove_name("a", ids[0]).unwrap();
-        assert_ne!(transaction.intern(&["a"]).unwrap(), ids);
     }
 }

@@ -56,7 +56,7 @@ fn a_newer_schema_is_refused() {
     let path = folder.path().join("history.db");
     drop(SqliteBackend::new(&path).unwrap());
     let connection = Connection::open(&path).unwrap();
-    connection.execute("UPDATE annals_meta SET schema_version = 4", []).unwrap();
+    connection.execute("UPDATE annals_meta SET schema_version = 1000", []).unwrap();
     let error = SqliteBackend::new(&path).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::NewerSchema);
     assert!(error.to_string().contains("newer annals"), "{error}");

@@ -119,7 +119,7 @@ async fn its_rows_and_names_are_there_and_no_number_is_given_twice() {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(number("SELECT id FROM records WHERE name = 'c'"), 10);
     assert!(number("SELECT max(id) FROM runs") > 8);
-    assert!(number("SELECT min(order_head) FROM runs WHERE id > 8") > 30);
+    assert!(number("SELECT max(order_head) FROM runs WHERE id > 8") > 30);
     let left = "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%\\_2' ESCAPE '\\'";
     assert_eq!(number(left), 0);
 }

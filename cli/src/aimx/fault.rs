@@ -6,6 +6,7 @@ use annals::{BackendError, ErrorKind, PersistenceError};
 
 use super::address::Address;
 use super::link::MAX_ANSWER_BYTES;
+use crate::screen::is_unsafe;
 
 /// The number of characters of a server's message that are passed on.
 const MESSAGE_CHARACTERS: usize = 300;
@@ -52,7 +53,7 @@ impl Fault {
     /// The server's message, shortened and on one line.
     pub(crate) fn refused(code: &str, message: &str) -> Self {
         let short = |text: &str| -> String {
-            let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+            let printable = text.chars().map(|c| if is_unsafe(c) { ' ' } else { c });
             printable.take(MESSAGE_CHARACTERS).collect()
         };
         Self::Refused { code: short(code), message: short(message) }

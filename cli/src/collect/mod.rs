@@ -1,5 +1,7 @@
 //! `annals collect`: records live values.
 
+#[cfg(feature = "serve")]
+mod beside;
 mod cpu;
 mod host;
 mod metric;
@@ -7,8 +9,12 @@ mod run;
 mod ticks;
 mod view;
 
+#[cfg(feature = "serve")]
+pub(crate) use beside::beside;
+
 use std::time::Duration;
 
+use annals::{Filter, Grammar, Pattern, PersistenceError};
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
@@ -56,6 +62,19 @@ struct HostArgs {
     /// [default: keep all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     keep: Option<Duration>,
+
+    /// Record only the values that pass these rules, for the records that PATTERN
+    /// matches [default: *]. May be given several times; the first pattern that
+    /// matches counts. The rules, separated by commas:
+    ///
+    ///   change, change:MEMBER        differs from the last value recorded
+    ///   band:MEMBER:0.5, band:MEMBER:1%  differs by more than this
+    ///   interval:10s                 at most one in this time, the last one
+    ///   heartbeat:5m                 after this time, even if unchanged
+    ///   within:MEMBER:0..100         is plausible
+    ///   count-outside:MEMBER:0..100  counts what is not
+    #[arg(long = "filter", value_name = "[PATTERN=]RULES", value_parser = filter, verbatim_doc_comment)]
+    filters: Vec<(Pattern, Filter)>,
 }
 
 const EXAMPLES: &str = "\
@@ -63,6 +82,7 @@ Examples:
   annals collect host --for 10s
   annals collect host --every 1s --keep 7d
   annals collect host --backend redb:host.redb
+  annals collect host --filter 'host::cpu::*=band:percent:5,heartbeat:1m' --filter change
 
 A duration is a number with a unit: 250ms, 30s, 5m, 1h30m, 7d. At Ctrl-C (or SIGTERM) the program \
 stores what is recorded, prints the totals and ends. A second Ctrl-C ends it at once. The exit code \
@@ -73,6 +93,11 @@ fn tick(text: &str) -> Result<Duration, String> {
         every if every < Duration::from_millis(10) => Err("the shortest is 10ms".to_owned()),
         every => Ok(every),
     }
+}
+
+fn filter(text: &str) -> Result<(Pattern, Filter), PersistenceError> {
+    let (pattern, rules) = text.rsplit_once('=').unwrap_or(("*", text));
+    Ok((Pattern::new(pattern, Grammar::Glob)?, rules.parse()?))
 }
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {

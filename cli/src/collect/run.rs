@@ -27,7 +27,10 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
     let store = store::open(backend).await?;
     let retention = args.keep.map(|keep| sweep(store.clone(), keep)).transpose()?;
     // Waiting for the store would lose ticks. Dropped values are counted and reported at the end.
-    let config = RecorderConfig::default().with_overflow(Overflow::DropOldest);
+    let mut config = RecorderConfig::default().with_overflow(Overflow::DropOldest);
+    for (pattern, filter) in &args.filters {
+        config = config.with_filter_on(pattern.clone(), filter.clone())?;
+    }
     let recorder = Recorder::new(store.clone(), config);
 
     let shown = store::shown(backend);
@@ -59,6 +62,20 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
         elapsed.as_secs_f64(),
         ticks.missed,
     );
+    let filtered = total.filtered;
+    if filtered.total() > 0 {
+        lines += &format!(
+            "{} filtered out: {} unchanged, {} within a dead band, {} too soon, {} implausible\n",
+            counted(filtered.total(), "value"),
+            filtered.unchanged,
+            filtered.dead_band,
+            filtered.interval,
+            filtered.implausible,
+        );
+    }
+    if total.implausible > 0 {
+        lines += &format!("{} outside their range\n", counted(total.implausible, "value"));
+    }
     if let Some(swept) = swept {
         lines += &format!("{} deleted because of --keep\n", counted(swept.removed, "old value"));
     }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
+use encoding_rs::{Encoding, UTF_8};
 use flate2::bufread::MultiGzDecoder;
 
+use super::decode::Decoding;
 use super::lineprotocol;
 use crate::failure::Failure;
 use crate::stderr::print_note;
@@ -54,6 +56,8 @@ pub(super) struct Input {
     pub(super) format: Format,
     /// `gzip` or `zstd`, if it is compressed.
     pub(super) compression: Option<&'static str>,
+    /// What the text is decoded from, if it is not UTF-8.
+    encoding: Option<&'static Encoding>,
     /// The size of a regular file, in bytes. Only such a file can be read again.
     pub(super) size: Option<u64>,
     /// The file itself, for a format that is read from its end.
@@ -65,7 +69,11 @@ pub(super) struct Input {
 
 impl Input {
     /// Opens a file, or stdin for `-`.
-    pub(super) fn open(path: &Path, format: Option<Format>) -> Result<Self, Failure> {
+    pub(super) fn open(
+        path: &Path,
+        format: Option<Format>,
+        encoding: Option<&'static Encoding>,
+    ) -> Result<Self, Failure> {
         let (raw, size, again): (Box<dyn Read + Send>, _, _) = if path == Path::new("-") {
             if io::stdin().is_terminal() {
                 print_note("reading rows from the terminal; Ctrl-D ends");
@@ -84,7 +92,7 @@ impl Input {
             };
             open().map_err(|error: io::Error| cannot_read(path, &error))?
         };
-        let input = Self::look_at(raw, path, size, format)
+        let input = Self::look_at(raw, path, size, (format, encoding))
             .map(|input| Self { file: again.filter(|_| input.compression.is_none()), ..input });
         input.map_err(|refusal| match refusal {
             Refusal::Io(error) => cannot_read(path, &error),
@@ -96,20 +104,29 @@ impl Input {
         raw: Box<dyn Read + Send>,
         path: &Path,
         size: Option<u64>,
-        format: Option<Format>,
+        (format, encoding): (Option<Format>, Option<&'static Encoding>),
     ) -> Result<Self, Refusal> {
         let consumed = Arc::new(AtomicU64::new(0));
         let counting = Counting { input: raw, consumed: consumed.clone() };
         let mut raw = BufReader::with_capacity(BUFFER_BYTES, counting);
         let magic = raw.fill_buf()?;
         let (plain, compression): (Box<dyn Read + Send>, _) = match magic {
-            [0x1f, 0x8b, ..] => (Box::new(MultiGzDecoder::new(raw)), Some("gzip")),
+            [0x1f, 0x8b, ..] => {
+                (Box::new(Unpacked { input: MultiGzDecoder::new(raw), name: "gzip" }), Some("gzip"))
+            }
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                (Box::new(zstd::Decoder::with_buffer(raw)?), Some("zstd"))
+                let input = zstd::Decoder::with_buffer(raw)?;
+                (Box::new(Unpacked { input, name: "zstd" }), Some("zstd"))
             }
             _ => (Box::new(raw), None),
         };
         let mut text = BufReader::with_capacity(BUFFER_BYTES, plain);
+        let marked = Encoding::for_bom(text.fill_buf()?).map(|(encoding, _)| encoding);
+        let encoding = encoding.or(marked).filter(|encoding| *encoding != UTF_8);
+        if let Some(encoding) = encoding {
+            let decoded: Box<dyn Read + Send> = Box::new(Decoding::new(text, encoding));
+            text = BufReader::with_capacity(BUFFER_BYTES, decoded);
+        }
         let head = head_of(&mut text)?;
         if let Some(why) = foreign(&head).filter(|_| !head.starts_with(b"PAR1")) {
             return Err(Refusal::Format(why.to_owned()));
@@ -117,13 +134,17 @@ impl Input {
         let format = format.unwrap_or_else(|| detect(&head, path));
         let again: Box<dyn Read + Send> = Box::new(Cursor::new(head.clone()).chain(text));
         let text = BufReader::with_capacity(BUFFER_BYTES, again);
-        Ok(Self { text, head, format, compression, size, file: None, consumed })
+        Ok(Self { text, head, format, compression, encoding, size, file: None, consumed })
     }
 
-    /// The format and the compression, for messages.
+    /// The format, the compression and the encoding, for messages.
     pub(super) fn describe(&self) -> String {
-        let compression = self.compression.map_or(String::new(), |name| format!(" ({name})"));
-        format!("{}{compression}", self.format.name())
+        let around: Vec<_> =
+            self.compression.into_iter().chain(self.encoding.map(Encoding::name)).collect();
+        match around.is_empty() {
+            true => self.format.name().to_owned(),
+            false => format!("{} ({})", self.format.name(), around.join(", ")),
+        }
     }
 
     /// The byte that ends a line: some old programs write CR alone.
@@ -191,9 +212,6 @@ fn first_line(head: &[u8]) -> Option<&[u8]> {
 /// Explains why an input is not readable text, and how to convert it.
 fn foreign(head: &[u8]) -> Option<&'static str> {
     Some(match head {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            "it is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 FILE | annals import"
-        }
         [b'P', b'K', 3, 4, ..] => {
             "it is a ZIP archive or a spreadsheet (XLSX); save it as CSV, or unpack it first"
         }
@@ -207,7 +225,7 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
         }
         // A single NUL may be part of a mistake; in UTF-16 every other byte is one.
         head if head.iter().filter(|byte| **byte == 0).count() > head.len() / 4 => {
-            "it is no text in UTF-8 (binary, or UTF-16 without a mark: iconv -f UTF-16LE -t UTF-8)"
+            "it is binary, or UTF-16 without a byte order mark, which --encoding utf-16le reads"
         }
         _ => return None,
     })
@@ -249,6 +267,28 @@ fn detect(head: &[u8], path: &Path) -> Format {
     }
 }
 
+/// Says in plain words what is wrong with compressed data.
+struct Unpacked<R> {
+    input: R,
+    name: &'static str,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.read(buffer).map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::Interrupted => return error,
+                io::ErrorKind::UnexpectedEof => "is cut off",
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                    "is damaged"
+                }
+                _ => return error,
+            };
+            io::Error::new(io::ErrorKind::InvalidData, format!("its {} data {what}", self.name))
+        })
+    }
+}
+
 /// Counts the bytes that are read.
 struct Counting<R> {
     input: R,
@@ -286,10 +326,9 @@ mod tests {
     #[test]
     fn what_is_no_text_says_what_it_is() {
         for (head, words) in [
-            (&b"\xff\xfeh\0"[..], "UTF-16"),
-            (b"PK\x03\x04", "spreadsheet"),
+            (&b"PK\x03\x04"[..], "spreadsheet"),
             (b"SQLite format 3\0", "SQLite"),
-            (b"h\0e\0l\0l\0o\0", "UTF-16LE"),
+            (b"h\0e\0l\0l\0o\0", "utf-16le"),
         ] {
             assert!(foreign(head).unwrap().contains(words));
         }

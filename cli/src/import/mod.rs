@@ -5,18 +5,22 @@
 //! stored batch by batch ([`sink`]). The id of a batch is the digest of what was read up to its end,
 //! so an import that was stopped continues without storing a row twice.
 
+mod columns;
 mod csv;
+mod decode;
+mod dry;
 mod entry;
 mod input;
 mod json;
 mod lineprotocol;
 mod lines;
+mod objects;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod progress;
 mod read;
 mod sink;
+mod text;
 mod time;
 mod value;
 
@@ -24,32 +28,30 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::{Outcome, PersistenceBackend, PersistenceError, Row};
+use annals::{Outcome, PersistenceBackend, PersistenceError};
 use tokio::sync::mpsc;
 
 use crate::failure::{Failure, stop_at_once};
-use crate::moment::to_the_ms;
 use crate::output::counted;
+use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::stderr::{print_error, print_note};
 use crate::store;
+use dry::Dry;
 use input::Input;
 pub(crate) use options::Args;
-use progress::Progress;
 use read::{BadLine, Numbered, Piece, RowBatch};
 use sink::{Ids, Refusal, Sink};
 
 /// The number of left-out lines that are reported one by one.
 const LINES_SAID: u64 = 10;
-/// The number of rows that a dry run shows.
-const ROWS_SHOWN: u64 = 5;
 /// The most rows, and bytes of values, of `--atomic`.
 const ATOMIC_ROWS: usize = 1_000_000;
 const ATOMIC_BYTES: usize = 256 << 20;
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     // Before the store, so that a misspelt file name does not create one.
-    let input = Input::open(&args.file, args.input)?;
+    let input = Input::open(&args.file, args.input, args.encoding)?;
     let (size, consumed) = (input.size, input.consumed.clone());
     let plan = args.plan(&input)?;
     let ids = args.ids(&input);
@@ -117,15 +119,6 @@ enum Target {
     Dry(Dry),
 }
 
-/// The summary of a dry run.
-#[derive(Default)]
-struct Dry {
-    rows: u64,
-    records: std::collections::BTreeSet<String>,
-    first: Option<u64>,
-    last: Option<u64>,
-}
-
 /// A running import.
 struct Import {
     target: Target,
@@ -164,8 +157,12 @@ impl Import {
                 Some(Piece::Found(_)) => {}
                 Some(Piece::Remarks(remarks)) => self.remarks = remarks,
                 Some(Piece::Broken(error)) => {
+                    let go_on = match (self.is_file, self.rows()) {
+                        (true, 1..) => "; mend it and run the same command with --resume",
+                        _ => "",
+                    };
                     return Err(Failure::Failed(format!(
-                        "the input cannot be read: {error}; {}",
+                        "the input cannot be read: {error}; {}{go_on}",
                         self.so_far()
                     )));
                 }
@@ -372,39 +369,5 @@ impl Import {
             (0, 1..) => Err(Failure::Failed(format!("no {} was stored", self.unit))),
             _ => Ok(()),
         }
-    }
-}
-
-impl Dry {
-    /// Counts a row, and prints the first ones as they would be stored.
-    fn see(&mut self, row: &Row) -> Result<(), Failure> {
-        self.rows += 1;
-        self.first = Some(self.first.unwrap_or(u64::MAX).min(row.stored_at));
-        self.last = Some(self.last.unwrap_or(0).max(row.stored_at));
-        if !self.records.contains(row.record.as_str()) {
-            self.records.insert(row.record.as_str().to_owned());
-        }
-        if self.rows > ROWS_SHOWN {
-            return Ok(());
-        }
-        let record = serde_json::to_string(row.record.as_str()).unwrap_or_default();
-        let line = format!(
-            "{{\"record\":{record},\"value\":{},\"stored_at\":{}}}",
-            row.value.as_str(),
-            row.stored_at
-        );
-        writeln!(io::stdout().lock(), "{line}").map_err(Failure::Output)
-    }
-
-    fn describe(&self) -> String {
-        let mut text = format!(
-            "{} of {} would be stored",
-            counted(self.rows, "row"),
-            counted(self.records.len() as u64, "record")
-        );
-        if let (Some(first), Some(last)) = (self.first, self.last) {
-            text.push_str(&format!(", from {} to {}", to_the_ms(first), to_the_ms(last)));
-        }
-        text
     }
 }

@@ -1,12 +1,12 @@
 //! The options of `annals import`, and their meaning for an input.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use encoding_rs::Encoding;
 use jiff::tz::TimeZone;
 
-use super::csv::Layout;
+use super::columns::Layout;
 use super::entry::Converter;
 use super::input::{Format, Input};
 use super::json::Pointers;
@@ -15,6 +15,8 @@ use super::sink::Ids;
 use super::time::{TimeFormat, Times};
 use super::value::CellStyle;
 use crate::failure::Failure;
+use crate::moment::zone;
+use crate::store::new_writer;
 
 /// Store rows from a file: NDJSON, JSON, CSV, InfluxDB line protocol or Parquet
 ///
@@ -33,6 +35,11 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) input: Option<Format>,
 
+    /// The encoding of the text: windows-1252, utf-16le, … [default: UTF-8, or what a byte order
+    /// mark says]
+    #[arg(long, value_name = "NAME", value_parser = encoding)]
+    pub(super) encoding: Option<&'static Encoding>,
+
     /// How times are read: auto, ms, s, us, ns, rfc3339 or a pattern of strftime
     ///
     /// auto decides from the first 4,096 lines whether numbers count seconds, milliseconds, micro-
@@ -49,9 +56,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["record_column", "record_pointer"])]
     record: Option<String>,
 
-    /// CSV: the column with the names of the records
+    /// CSV: the column with the names of the records; given twice, the names are joined by ::
     #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
-    record_column: Option<String>,
+    record_column: Vec<String>,
 
     /// CSV: the column with the values
     #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
@@ -84,6 +91,10 @@ pub(crate) struct Args {
     /// Empty cells are then skipped and counted.
     #[arg(long, help_heading = "Tables")]
     text: bool,
+
+    /// CSV: cells with this text are skipped as if they were empty, as NaN or NULL
+    #[arg(long, value_name = "TEXT", help_heading = "Tables")]
+    null: Vec<String>,
 
     /// CSV and line protocol: accept a last line without a line end, which may be cut off
     #[arg(long, help_heading = "Tables")]
@@ -177,8 +188,9 @@ impl Args {
         };
         // Rows depend on the content and on these options.
         let fingerprint = format!(
-            "{:?} {layout:?} {pointers:?} {:?} {:?}",
+            "{:?} {:?} {layout:?} {pointers:?} {:?} {:?}",
             input.format,
+            self.encoding.map(Encoding::name),
             self.time_format,
             self.time_zone.as_ref().and_then(TimeZone::iana_name)
         );
@@ -194,14 +206,18 @@ impl Args {
 
     fn layout(&self) -> Layout {
         let named = self.record.is_some()
-            || self.record_column.is_some()
+            || !self.record_column.is_empty()
             || self.value_column.is_some()
             || self.time_column.is_some()
             || self.columns == Shape::Wide
             || self.decimal_comma;
         Layout {
             delimiter: self.delimiter,
-            style: CellStyle { text: self.text || named, decimal_comma: self.decimal_comma },
+            style: CellStyle {
+                text: self.text || named,
+                decimal_comma: self.decimal_comma,
+                nulls: self.null.clone(),
+            },
             constant: self.record.clone(),
             record: self.record_column.clone(),
             value: self.value_column.clone(),
@@ -212,13 +228,14 @@ impl Args {
 
     fn check_options(&self, is_table: bool, format: Format) -> Result<(), Failure> {
         let tables = [
-            ("--record-column", self.record_column.is_some()),
+            ("--record-column", !self.record_column.is_empty()),
             ("--value-column", self.value_column.is_some()),
             ("--time-column", self.time_column.is_some()),
             ("--columns wide", self.columns == Shape::Wide),
             ("--delimiter", self.delimiter.is_some()),
             ("--decimal-comma", self.decimal_comma),
             ("--text", self.text),
+            ("--null", !self.null.is_empty()),
         ];
         let json = [
             ("--record-pointer", self.record_pointer.is_some()),
@@ -238,7 +255,7 @@ impl Args {
         }
         let wide = self.columns == Shape::Wide;
         if wide
-            && (self.record_column.is_some()
+            && (!self.record_column.is_empty()
                 || self.value_column.is_some()
                 || self.record.is_some())
         {
@@ -259,9 +276,7 @@ impl Args {
         if !self.again && (input.size.is_some() || self.resume) {
             return Ids::Content { resume: self.resume };
         }
-        // A writer's number must be unique, not unpredictable.
-        let random = || u128::from(RandomState::new().build_hasher().finish());
-        Ids::Random { writer: random() << 64 | random(), batches: 0 }
+        Ids::Random { writer: new_writer(), batches: 0 }
     }
 
     /// The word for a part of the input.
@@ -279,8 +294,10 @@ impl Args {
     }
 }
 
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| "no such zone; write Europe/Vienna, say, or UTC".to_owned())
+fn encoding(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes()).ok_or_else(|| {
+        "no such encoding; write windows-1252 for Latin-1, or utf-16le, say".to_owned()
+    })
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {

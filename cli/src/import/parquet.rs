@@ -3,10 +3,11 @@
 use std::fs::File;
 
 use jiff::Timestamp;
+use parquet::basic::ConvertedType;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
-use super::csv::{Columns, Layout};
+use super::columns::{Columns, Layout};
 use super::entry::Entry;
 
 /// Reads the rows of a file and hands on the entries of each. `row` is told when a row ends, with
@@ -24,9 +25,22 @@ pub(super) fn rows(
     let schema = reader.metadata().file_metadata().schema();
     let header: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
     let columns = Columns::new(&header, layout)?;
+    let time = columns.time().filter(|column| {
+        let kind = schema.get_fields()[*column].get_basic_info().converted_type();
+        matches!(kind, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS)
+    });
+    if time.is_some() {
+        row(Event::Milliseconds);
+    }
     for values in reader.get_row_iter(None).map_err(unreadable)? {
         let values = values.map_err(unreadable)?;
-        let cells: Vec<String> = values.get_column_iter().map(|(_, field)| text(field)).collect();
+        let cell = |(column, (_, field)): (usize, (&String, &Field))| match field {
+            // A time after the year 9999 has no other form.
+            Field::TimestampMillis(ms) if time == Some(column) => ms.to_string(),
+            Field::TimestampMicros(us) if time == Some(column) => us.div_euclid(1000).to_string(),
+            field => text(field),
+        };
+        let cells: Vec<String> = values.get_column_iter().enumerate().map(cell).collect();
         let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
         let read = columns.entries(&cells, layout, &mut |entry| {
             row(Event::Entry(entry));
@@ -45,8 +59,14 @@ pub(super) fn rows(
 
 /// What is read of a row.
 pub(super) enum Event<'a> {
+    /// Times are Unix milliseconds, whatever they look like.
+    Milliseconds,
     Entry(Entry<'a>),
-    End { raw: &'a str, empty: u64, bad: Option<String> },
+    End {
+        raw: &'a str,
+        empty: u64,
+        bad: Option<String>,
+    },
 }
 
 /// A field as the cell of a table: nothing is empty, text is itself, and all else is JSON or a

@@ -1,18 +1,11 @@
 //! Stores batches in order, and knows at any time how many rows are stored.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use annals::{Batch, BatchId, Outcome, PersistenceBackend, PersistenceError, Row};
-use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::read::{BadLine, Numbered, RowBatch};
-
-/// The number of retries while the store is busy or unreachable: with these delays, about half a
-/// minute.
-const RETRIES: usize = 10;
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+use crate::store::send;
 
 /// Why rows were not stored.
 #[derive(Debug)]
@@ -180,28 +173,7 @@ impl Sink {
             }
         };
         let rows: Vec<Row> = rows.iter().map(|numbered| numbered.row.clone()).collect();
-        let batch = Batch::new(rows).with_id(id);
-        let once = self.store.guarantees().idempotent_batches;
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_delay(LONGEST_DELAY)
-            .with_max_times(RETRIES)
-            .build();
-        loop {
-            let error = match self.store.store_batch(&batch).await {
-                Ok(()) => return Ok(()),
-                Err(error @ PersistenceError::PartialBatch { .. }) => return Err(error),
-                Err(error) => error,
-            };
-            let safe = once || error.outcome() == Outcome::NotApplied;
-            match delays.next() {
-                Some(delay) if safe && error.is_retryable() => {
-                    tracing::warn!(%error, "trying again in {delay:?}");
-                    tokio::time::sleep(delay).await;
-                }
-                _ => return Err(error),
-            }
-        }
+        send(&*self.store, &Batch::new(rows).with_id(id)).await
     }
 }
 

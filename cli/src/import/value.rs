@@ -5,24 +5,30 @@ use std::borrow::Cow;
 use annals::{JsonText, PersistenceError};
 use serde_json::error::Category;
 
-use super::time::shown;
+use super::text::shown;
 
 /// How the text of a cell is read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct CellStyle {
     /// Whether text that is not JSON becomes a JSON string. Otherwise it is refused.
     pub(super) text: bool,
     /// `21,5` is 21.5, and `1.234,5` is 1234.5.
     pub(super) decimal_comma: bool,
+    /// Texts that stand for an empty cell.
+    pub(super) nulls: Vec<String>,
 }
 
 impl CellStyle {
     /// The value of a cell; `None` for an empty one.
     pub(super) fn value<'a>(&self, cell: &'a str) -> Result<Option<Cow<'a, str>>, String> {
+        let bare = cell.trim();
+        if self.nulls.iter().any(|null| null == bare) {
+            return Ok(None);
+        }
         if !self.text {
             return Ok(Some(Cow::Borrowed(cell)));
         }
-        let cell = cell.trim();
+        let cell = bare;
         if cell.is_empty() {
             return Ok(None);
         }
@@ -48,7 +54,7 @@ fn is_json(text: &str) -> bool {
     }
 }
 
-/// A number with a decimal comma and optional points between thousands.
+/// A number with a decimal comma, and optional points, spaces or apostrophes between thousands.
 fn from_decimal_comma(cell: &str) -> Option<String> {
     let (sign, digits) = match cell.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -59,9 +65,10 @@ fn from_decimal_comma(cell: &str) -> Option<String> {
         None => (digits, None),
     };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let mut groups = whole.split('.');
+    let separator = whole.chars().find(|c| THOUSANDS.contains(c)).unwrap_or('.');
+    let mut groups = whole.split(separator);
     let first = groups.next().filter(|first| is_number(first))?;
-    let grouped = whole.contains('.');
+    let grouped = whole.contains(separator);
     if grouped
         && (first.len() > 3 || !groups.clone().all(|group| is_number(group) && group.len() == 3))
     {
@@ -78,6 +85,9 @@ fn from_decimal_comma(cell: &str) -> Option<String> {
         None => Some(format!("{sign}{whole}")),
     }
 }
+
+/// What stands between thousands where the comma is decimal.
+const THOUSANDS: [char; 6] = ['.', ' ', '\u{a0}', '\u{202f}', '\'', '\u{2019}'];
 
 /// Checks the text of a value and keeps it letter for letter.
 ///
@@ -105,20 +115,20 @@ pub(super) fn mistake(text: &str, help: &str) -> String {
     let text_of_error = error.to_string();
     let is_word = trimmed.chars().all(|c| c.is_alphanumeric() || "_-+. ".contains(c));
     if is_word {
-        let hint = match trimmed.to_ascii_lowercase().as_str() {
-            "true" | "false" | "null" => {
-                format!("; JSON writes {}", trimmed.to_ascii_lowercase())
-            }
-            "nan" | "inf" | "-inf" | "infinity" | "-infinity" => {
-                "; JSON has no such number, null stands for a missing one".to_owned()
-            }
-            "none" | "nil" | "undefined" => "; JSON writes null".to_owned(),
-            _ if text_of_error.starts_with("number out of range") => {
-                return format!("the number {} is too large to be read back", shown(trimmed));
-            }
-            _ => String::new(),
-        };
+        if text_of_error.starts_with("number out of range") {
+            return format!("the number {} is too large to be read back", shown(trimmed));
+        }
+        let hint = hint(trimmed).map_or(String::new(), |hint| format!("; {hint}"));
         return format!("the value {} is not JSON{hint}{help}", shown(trimmed));
+    }
+    // A word in the middle, as Python writes it.
+    let rest = trimmed.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    if error.line() == 1
+        && let Some(hint) = hint(&rest[..end])
+    {
+        let word = &rest[..end];
+        return format!("the value {} is not JSON: it has {word}; {hint}{help}", shown(trimmed));
     }
     let column = format!(" at byte {} of the value", error.column());
     let why = match error.classify() {
@@ -145,12 +155,25 @@ pub(super) fn mistake(text: &str, help: &str) -> String {
     format!("the value {} is not JSON: {why}{help}", shown(trimmed))
 }
 
+/// What JSON writes instead of a word of other languages.
+fn hint(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "true" => "JSON writes true",
+        "false" => "JSON writes false",
+        "nan" | "inf" | "-inf" | "infinity" | "-infinity" => {
+            "JSON has no such number, null stands for a missing one"
+        }
+        "null" | "none" | "nil" | "undefined" => "JSON writes null",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn text(cell: &str) -> Option<String> {
-        CellStyle { text: true, decimal_comma: false }.value(cell).unwrap().map(Cow::into_owned)
+        CellStyle { text: true, ..CellStyle::default() }.value(cell).unwrap().map(Cow::into_owned)
     }
 
     #[test]
@@ -167,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_decimal_comma_is_a_point_and_points_group_thousands() {
-        let style = CellStyle { text: true, decimal_comma: true };
+        let style = CellStyle { text: true, decimal_comma: true, nulls: vec!["NULL".to_owned()] };
         for (cell, value) in [
             ("21,5", "21.5"),
             ("-0,25", "-0.25"),
@@ -175,6 +198,10 @@ mod tests {
             ("1.234.567", "1234567"),
             ("12", "12"),
             ("1.23", "1.23"),
+            ("1 234,5", "1234.5"),
+            ("-1\u{202f}234\u{202f}567,25", "-1234567.25"),
+            ("1'234", "1234"),
+            ("1 2.345", "\"1 2.345\""),
             ("1,2,3", "\"1,2,3\""),
             ("12.34,5", "\"12.34,5\""),
             ("007,5", "\"007,5\""),
@@ -182,6 +209,7 @@ mod tests {
         ] {
             assert_eq!(style.value(cell).unwrap().unwrap(), value, "{cell}");
         }
+        assert_eq!(style.value(" NULL ").unwrap(), None);
     }
 
     #[test]
@@ -195,6 +223,8 @@ mod tests {
             ("{\"a\":1", "it ends before it is complete"),
             ("\"abc", "no closing quote"),
             ("{'a':1}", "double quotes"),
+            ("{\"a\":True}", "it has True; JSON writes true"),
+            ("[1,NaN]", "it has NaN; JSON has no such number"),
             ("[1,]", "a comma too many"),
             ("{} {}", "something follows the value"),
             ("\"\\q\"", "a \\ sequence"),

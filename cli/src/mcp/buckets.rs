@@ -47,7 +47,7 @@ pub(super) async fn read(
     Plan::new(&selection.pattern, aggregate)?;
     let first = after.as_ref().map(|after| after.record.clone());
     let newest = QueryParams::latest(1);
-    let names = selection.records(store, newest, first.as_deref(), usize::MAX).await?;
+    let names = selection.records(store, newest, None, first.as_deref(), usize::MAX).await?;
     let (mut page, mut bytes) = (BucketPage::default(), 0);
     for name in names {
         // Names are literal in this grammar.

@@ -5,13 +5,14 @@
 //! the previous page ended. So the first page costs about as much as the thousandth.
 
 use annals::{
-    Grammar, Order, Pattern, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+    Grammar, Order, Pattern, PersistenceBackend, PersistenceError, Predicate, QueryParams,
 };
 use futures_util::StreamExt;
 use serde_json::value::RawValue;
 
 use super::cursor::Position;
 use super::results::{ValuePage, ValueRow};
+use crate::query;
 
 /// The most bytes of rows in one answer, unless a single row takes more.
 pub(super) const MAX_PAGE_BYTES: usize = 64 << 10;
@@ -29,6 +30,8 @@ pub(super) struct Selection {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) selection: Selection,
+    /// Which rows, if not all of them.
+    pub(super) filter: Option<Predicate>,
     pub(super) window: (Option<u64>, Option<u64>),
     /// The newest rows of each record; only with the newest first.
     pub(super) latest: Option<u64>,
@@ -47,7 +50,9 @@ pub(super) async fn read(
     let newest = question.params(Some(1));
     // Each record has a row. But the first may have none after the position, and the last only
     // shows that there are more.
-    let records = question.selection.records(store, newest, first.as_deref(), rows + 2).await?;
+    let filter = question.filter.as_ref();
+    let names = question.selection.records(store, newest, filter, first.as_deref(), rows + 2);
+    let records = names.await?;
     for record in records {
         if page.fill(store, question, &record).await? {
             return Ok((page.page, page.last));
@@ -63,6 +68,7 @@ impl Selection {
         &self,
         store: &dyn PersistenceBackend,
         newest: QueryParams,
+        filter: Option<&Predicate>,
         first: Option<&str>,
         most: usize,
     ) -> Result<Vec<String>, PersistenceError> {
@@ -74,8 +80,8 @@ impl Selection {
         if exact {
             return Ok(vec![self.pattern.clone()]);
         }
-        let mut newest =
-            store.query_stream(&self.pattern, newest.with_grammar(self.grammar)).await?;
+        let newest = newest.with_grammar(self.grammar);
+        let mut newest = query::rows(store, &self.pattern, newest, filter).await?;
         let mut records = Vec::new();
         while let Some(row) = newest.next().await.transpose()?
             && records.len() < most
@@ -142,7 +148,8 @@ impl Page {
         let done = self.last.as_ref().filter(|last| last.record == record).cloned();
         let room = self.rows - self.page.rows.len();
         let Some((params, mut skip)) = question.rest(done.as_ref(), room) else { return Ok(false) };
-        let mut rows = store.stream_typed::<Box<RawValue>>(record, params).await?;
+        let rows = query::rows(store, record, params, question.filter.as_ref()).await?;
+        let mut rows = rows.typed::<Box<RawValue>>();
         while let Some(row) = rows.next().await.transpose()? {
             let returned = done.as_ref().is_some_and(|done| done.stored_at == row.stored_at);
             if returned && skip > 0 {

@@ -1,6 +1,6 @@
 //! The parameters of the tools. A client's model reads the comments here.
 
-use annals::{Aggregate, Function, Order, PersistenceError, Width};
+use annals::{Aggregate, Function, Order, PersistenceError, Predicate, Width};
 use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,12 @@ pub(super) struct QueryLatest {
     pub(super) pattern: String,
     /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
     pub(super) grammar: Option<Grammar>,
+    /// Only values whose members satisfy this filter, such as `celsius > 30 and ok = true`. A
+    /// comparison is a member's name or JSON Pointer, `=`, `!=`, `<`, `<=`, `>` or `>=`, and a JSON
+    /// scalar; without a member (`> 30`) it is about the value itself. There are `exists member`,
+    /// `not`, `and`, `or` and parentheses. Leave it out for all values.
+    #[serde(rename = "where")]
+    pub(super) filter: Option<String>,
     /// How many values of each record, the newest ones: 1 if left out.
     #[schemars(range(min = 1))]
     pub(super) values: Option<u64>,
@@ -53,6 +59,12 @@ pub(super) struct QueryRange {
     pub(super) from: Option<Time>,
     /// Only values stored at this time or earlier. Leave it out for no bound.
     pub(super) to: Option<Time>,
+    /// Only values whose members satisfy this filter, such as `celsius > 30 and ok = true`. A
+    /// comparison is a member's name or JSON Pointer, `=`, `!=`, `<`, `<=`, `>` or `>=`, and a JSON
+    /// scalar; without a member (`> 30`) it is about the value itself. There are `exists member`,
+    /// `not`, `and`, `or` and parentheses. Leave it out for all values.
+    #[serde(rename = "where")]
+    pub(super) filter: Option<String>,
     /// Whether the oldest value of each record comes first. If left out, the newest does.
     pub(super) oldest_first: Option<bool>,
     /// The most rows in one answer: 1 to 500, 50 if left out.
@@ -73,6 +85,12 @@ pub(super) struct ValueAt {
     pub(super) grammar: Option<Grammar>,
     /// The moment.
     pub(super) time: Time,
+    /// Only values whose members satisfy this filter, such as `celsius > 30 and ok = true`. A
+    /// comparison is a member's name or JSON Pointer, `=`, `!=`, `<`, `<=`, `>` or `>=`, and a JSON
+    /// scalar; without a member (`> 30`) it is about the value itself. There are `exists member`,
+    /// `not`, `and`, `or` and parentheses. Leave it out for all values.
+    #[serde(rename = "where")]
+    pub(super) filter: Option<String>,
     /// The most rows in one answer: 1 to 500, 50 if left out.
     #[schemars(range(min = 1, max = 500))]
     pub(super) limit: Option<u32>,
@@ -102,6 +120,12 @@ pub(super) struct AggregateRecords {
     pub(super) from: Option<Time>,
     /// Only values stored at this time or earlier. Leave it out for no bound.
     pub(super) to: Option<Time>,
+    /// Only values whose members satisfy this filter, such as `celsius > 30 and ok = true`. A
+    /// comparison is a member's name or JSON Pointer, `=`, `!=`, `<`, `<=`, `>` or `>=`, and a JSON
+    /// scalar; without a member (`> 30`) it is about the value itself. There are `exists member`,
+    /// `not`, `and`, `or` and parentheses. Leave it out for all values.
+    #[serde(rename = "where")]
+    pub(super) filter: Option<String>,
     /// What to compute; `count`, `mean`, `min` and `max` if left out. Others: `sum`, `median`, any
     /// percentile such as `p95`, `stddev`, `first`, `last`, `min_at`, `max_at`, `first_at`,
     /// `last_at` (times in Unix milliseconds); `delta`, `increase`, `rate` (per second) of a
@@ -158,6 +182,9 @@ impl AggregateRecords {
             let functions: Result<Vec<_>, _> =
                 functions.iter().map(|name| Function::parse(name)).collect();
             aggregate = aggregate.functions(functions.map_err(sentence)?);
+        }
+        if let Some(filter) = filter(self.filter.as_deref())? {
+            aggregate = aggregate.with_where(filter);
         }
         if let Some(max_gap) = &self.max_gap {
             let gap = duration(max_gap).map_err(|error| format!("`max_gap`: {error}"))?;
@@ -239,6 +266,12 @@ pub(super) fn window(
     let from = from.map(|time| moment("from", time)).transpose()?;
     let to = to.map(|time| moment("to", time)).transpose()?;
     Ok((from.map(|from| from.at_or_after(now)), to.map(|to| to.at_or_before(now))))
+}
+
+/// The filter of a question.
+pub(super) fn filter(text: Option<&str>) -> Result<Option<Predicate>, String> {
+    let filter = text.map(Predicate::parse).transpose();
+    filter.map_err(|error| format!("`where`: {error}"))
 }
 
 /// The size of a page.

@@ -6,7 +6,7 @@ use rmcp::schemars::JsonSchema;
 use super::params::{
     AggregateRecords, ListRecords, QueryLatest, QueryRange, SummariseRecord, ValueAt,
 };
-use super::results::{BucketPage, RecordPage, Summary, ValuePage};
+use super::results::{BucketPage, Marked, RecordPage, Summary, ValuePage};
 
 pub(super) fn tools() -> Vec<Tool> {
     vec![
@@ -68,7 +68,7 @@ fn tool<P: JsonSchema + 'static, R: JsonSchema + 'static>(
         .open_world(false);
     Tool::new(name, description, JsonObject::new())
         .with_input_schema::<P>()
-        .with_output_schema::<R>()
+        .with_output_schema::<Marked<R>>()
         .with_title(title)
         .with_annotations(annotations)
 }

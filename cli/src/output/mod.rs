@@ -1,27 +1,34 @@
-//! Rows on stdout, in four formats.
+//! Rows on stdout, in several formats.
 
 mod bucket;
+mod cell;
 mod line;
+mod locale;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod printer;
-mod screen;
+
+mod style;
 mod table;
+mod wide;
 
 use clap::ValueEnum;
 
 pub(crate) use bucket::BucketTable;
 #[cfg(feature = "plot")]
 pub(crate) use bucket::shown_number;
-#[cfg(any(feature = "sql", feature = "conformance"))]
-pub(crate) use line::Line;
-pub(crate) use line::{Header, ValueLine};
+pub(crate) use line::{Header, Line, ValueLine};
+pub(crate) use locale::Locale;
 pub(crate) use printer::Printer;
 #[cfg(feature = "plot")]
 pub(crate) use printer::terminal_width;
-pub(crate) use screen::shown_name;
-#[cfg(feature = "sql")]
-pub(crate) use screen::shown_value;
-#[cfg(feature = "conformance")]
+pub(crate) use style::{Style, Times};
 pub(crate) use table::Column;
+pub(crate) use wide::{WideBuckets, WideRows};
+
+pub(crate) use crate::screen::shown_name;
+#[cfg(feature = "sql")]
+pub(crate) use crate::screen::shown_value;
 
 /// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +41,9 @@ pub(crate) enum Format {
     Json,
     /// A header and one line per row, quoted as in RFC 4180
     Csv,
+    /// Parquet, for DuckDB, pandas and Polars
+    #[value(skip)]
+    Parquet,
 }
 
 /// `1 row`, `1234 rows`, with plain digits for scripts.

@@ -10,4 +10,4 @@ mod terminal;
 
 #[cfg(feature = "plot")]
 pub(crate) use chart::Chart;
-pub(crate) use output::{Destination, OutputArgs};
+pub(crate) use output::{Destination, OutputArgs, parquet};

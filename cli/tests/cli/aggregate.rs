@@ -251,3 +251,18 @@ fn the_value_at_a_time_is_the_newest_row_up_to_it() {
         }
     }
 }
+
+#[test]
+fn a_filter_leaves_other_rows_out_of_account() {
+    let rows = [
+        ("r", r#"{"c":10,"ok":true}"#, 1),
+        ("r", r#"{"c":99,"ok":false}"#, 2),
+        ("r", r#"{"c":"x","ok":true}"#, 3),
+        ("s", r#"{"c":1}"#, 4),
+    ];
+    let args = ["*", "--member", "c", "--show", "count,skipped,max", "--where", "ok = true"];
+    let found = buckets(&rows, &args);
+    let expected =
+        json!({"record": "r", "start": 1, "end": 4, "count": 1, "skipped": 1, "max": 10.0});
+    assert_eq!(found, [expected]);
+}

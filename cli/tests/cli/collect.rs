@@ -46,6 +46,39 @@ fn everything_recorded_is_stored() {
     }
 }
 
+#[test]
+fn only_what_passes_the_filter_is_recorded() {
+    let place = Place::new();
+    let run = place.run(&[
+        "collect",
+        "host",
+        "--backend",
+        "sqlite:",
+        "--for",
+        "400ms",
+        "--every",
+        "100ms",
+        // The total never changes, and a CPU's percentage not by 101.
+        "--filter",
+        "host::memory=change:total_bytes",
+        "--filter",
+        "host::cpu::*=band:percent:101",
+        "--filter",
+        "interval:1h",
+    ]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let rows = place.rows("sqlite:");
+    let of = |record: &str| rows.iter().filter(|row| row["record"] == record).count();
+    assert_eq!((of("host::memory"), of("host::cpu::total")), (1, 1), "{run:?}");
+    // The first, and the one held last.
+    assert_eq!(of("host::load"), 2.min(ticks(&run.out)), "{run:?}");
+    assert!(run.out.contains(" filtered out: "), "{run:?}");
+
+    let refused = place.run(&["collect", "host", "--backend", "memory:", "--filter", "a=changed"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("the rules are change"), "{refused:?}");
+}
+
 /// How many ticks the account says there were.
 fn ticks(out: &str) -> usize {
     let (before, _) = out.split_once(" tick").unwrap();

@@ -8,9 +8,15 @@ mod answers;
 mod cleanup;
 mod collect;
 mod conformance;
+mod copy;
+mod erase;
 mod export;
+mod formats;
+mod guides;
 mod import;
-mod import_guide;
+mod import_kills;
+mod keep;
+mod kills;
 mod query;
 mod records;
 #[cfg(feature = "sql")]

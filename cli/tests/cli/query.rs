@@ -61,6 +61,24 @@ fn bounds_are_inclusive_and_take_any_u64() {
 }
 
 #[test]
+fn a_filter_selects_by_members_and_latest_counts_what_satisfies_it() {
+    let place = ten_each();
+    let run = query(&place, &["b*", "--where", "> 6 and != 8"]).ok();
+    assert_eq!(values(&run), [9, 7]);
+    let run = query(&place, &["b*", "--where", "<= 5", "--latest", "2", "--oldest-first"]).ok();
+    assert_eq!(values(&run), [4, 5]);
+    let run = query(&place, &["b*", "--where", "exists celsius"]).ok();
+    assert_eq!(run.out, "");
+    let wrong = query(&place, &["b*", "--where", "celsius >"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(
+        wrong.err.contains("at character 10: the filter ends; expected a number"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[test]
 fn an_age_counts_from_now() {
     let place = Place::new();
     place.run_with_input(&["--backend", SQLITE, "import"], r#"{"record":"a","value":1}"#).ok();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 
-use annals_embedded::format::Block;
+use annals_embedded::format::{self, Block, seal, unseal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -85,19 +85,24 @@ impl Place {
     /// Puts text that is no JSON in the place of the one value with this time, in history.db.
     pub(crate) fn damage(&self, stored_at: u64) {
         let file = rusqlite::Connection::open(self.path("history.db")).unwrap();
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
-        let mut select = file.prepare("SELECT number, content FROM head").unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let mut select = file
+            .prepare("SELECT number, frame FROM head WHERE number < 9223372036854775807")
+            .unwrap();
         let blocks: Vec<_> = select.query_map([], read).unwrap().map(Result::unwrap).collect();
         let mut hits = 0;
         for (number, block) in blocks {
             let mut damaged = Block::new();
-            for (record, time, json) in Block::decode(&block).unwrap().iter() {
+            for (record, time, json) in
+                Block::decode(unseal(format::Place::Head(number), &block).unwrap()).unwrap().iter()
+            {
                 let hit = time == stored_at;
                 hits += usize::from(hit);
                 damaged.push(record, time, if hit { "{broken" } else { json });
             }
-            let update = "UPDATE head SET content = ?1 WHERE number = ?2";
-            file.execute(update, (damaged.encode().unwrap(), number)).unwrap();
+            let update = "UPDATE head SET frame = ?1 WHERE number = ?2";
+            let damaged = seal(format::Place::Head(number), &damaged.encode().unwrap());
+            file.execute(update, (damaged, number)).unwrap();
         }
         assert_eq!(hits, 1);
     }

@@ -49,6 +49,39 @@ fn a_query_is_a_table_that_fits() {
     }
 }
 
+/// A program gets the text as it is; a person gets nothing that acts, hides or calculates.
+#[test]
+fn what_goes_to_a_terminal_is_neutral_in_every_format() {
+    let place = Place::new();
+    let name = "=1+1\u{1b}]0;x\u{7}\u{202e}\u{e0041}";
+    place.import(FILES[0], &[(name, "\"\u{9b}2J\u{2066}\u{e0042}\"", 1), ("@b", "-5", 2)]);
+    for format in ["table", "ndjson", "json", "csv"] {
+        let args = ["query", "*", "--output", format, "--backend", FILES[0]];
+        let (code, seen) = on_a_terminal(&place, &args, "");
+        assert_eq!(code, Some(0), "{seen}");
+        let acts = |c: char| {
+            (c.is_control() && !"\r\n".contains(c))
+                || "\u{202e}\u{2066}\u{e0041}\u{e0042}".contains(c)
+        };
+        assert!(!seen.contains(acts), "{format}: {seen:?}");
+        if format == "csv" {
+            assert!(seen.contains("\r\n'=1+1\\u{1b}") && seen.contains("'@b,-5,2"), "{seen}");
+        } else if format == "ndjson" {
+            let first: serde_json::Value =
+                serde_json::from_str(seen.lines().next().unwrap()).unwrap();
+            assert_eq!(first["record"], name);
+        }
+        if format != "table" {
+            let plain = place.run(&args).ok().out;
+            assert!(plain.contains('\u{202e}') && plain.contains('\u{2066}'), "{plain:?}");
+        }
+    }
+    // Messages name what an input has.
+    let args = ["query", "a**\u{202e}", "--at", "\u{202e}", "--backend", FILES[0]];
+    let run = place.run(&args);
+    assert!(run.code == Some(2) && !run.err.contains('\u{202e}'), "{run:?}");
+}
+
 #[test]
 fn a_window_that_is_probably_a_mistake_is_noted() {
     let place = Place::new();
@@ -90,6 +123,23 @@ fn cleanup_asks_first() {
         assert_eq!(ended, Some(code), "{answer:?}: {seen}");
         assert!(seen.contains("stored before 20") && seen.contains("? [y/N]"), "{seen}");
         assert_eq!(seen.contains("1 value deleted"), left == 0, "{seen}");
+        assert_eq!(place.rows(FILES[0]).len(), left, "{answer:?}");
+    }
+}
+
+#[test]
+fn erase_says_how_much_it_is_and_asks() {
+    for (answer, code, left) in [("n\n", 1, 2), ("\n", 1, 2), ("y\n", 0, 1)] {
+        let place = Place::new();
+        place.import(FILES[0], &[("a", "1", 1), ("b", "2", 2)]);
+        let args = ["erase", "a*", "--where", "> 0", "--backend", FILES[0]];
+        let (ended, seen) = on_a_terminal(&place, &args, answer);
+        assert_eq!(ended, Some(code), "{answer:?}: {seen}");
+        assert!(
+            seen.contains("Delete 1 value of 1 record in") && seen.contains("? [y/N]"),
+            "{seen}"
+        );
+        assert_eq!(seen.contains("1 value deleted"), left == 1, "{seen}");
         assert_eq!(place.rows(FILES[0]).len(), left, "{answer:?}");
     }
 }

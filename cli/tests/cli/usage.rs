@@ -48,7 +48,8 @@ fn wrong_usage_exits_with_2_and_says_what_to_write() {
 fn help_and_version_go_to_stdout() {
     let place = Place::new();
     assert_eq!(place.run(&["--version"]).ok().out, "annals 0.1.0\n");
-    for subcommand in ["collect", "import", "query", "records", "cleanup", "migrate", "conformance"]
+    for subcommand in
+        ["collect", "import", "query", "records", "cleanup", "migrate", "conformance", "serve"]
     {
         assert!(place.run(&["--help"]).ok().out.contains(&format!("\n  {subcommand}")));
         let host: &[&str] = if subcommand == "collect" { &["host"] } else { &[] };

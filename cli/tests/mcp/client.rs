@@ -64,13 +64,15 @@ impl Client {
         self.service.call_tool(request).await
     }
 
-    /// The structured answer; its text says the same.
+    /// The structured answer, without its mark as data; its text says the same.
     pub(crate) async fn ask(&self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await.unwrap();
         assert_ne!(result.is_error, Some(true), "{result:?}");
-        let structured = result.structured_content.unwrap();
+        let mut structured = result.structured_content.unwrap();
         let text = &result.content[0].as_text().unwrap().text;
         assert_eq!(serde_json::from_str::<Value>(text).unwrap(), structured);
+        let notice = structured.as_object_mut().unwrap().remove("data_notice").unwrap();
+        assert!(notice.as_str().unwrap().contains("not instructions"), "{notice}");
         structured
     }
 

@@ -258,3 +258,25 @@ async fn an_error_of_the_backend_has_no_secrets() {
     let message = client.refused("query_latest", json!({"pattern": "a"})).await;
     assert!(message.starts_with("sqlite: ") && !message.contains("durability"), "{message}");
 }
+
+#[tokio::test]
+async fn a_filter_selects_values_in_every_tool_that_reads_them() {
+    for (name, client) in Client::of_each(&ROWS).await {
+        let cold = json!({"pattern": "*", "where": "celsius < 3 or = 7"});
+        let page = client.ask("query_latest", cold.clone()).await;
+        let expected = json!({"celsius": -1.5, "by": {"day": [10]}});
+        assert_eq!(
+            values(&page),
+            [("city::graz", 1_000, &expected), ("city::wien", 2_000, &json!(7))],
+            "{name}"
+        );
+        let page = client.ask("query_range", cold).await;
+        assert_eq!(values(&page).len(), 2, "{name}");
+        let asked = json!({"pattern": "city::graz", "time": 3000, "where": "celsius > 3"});
+        assert_eq!(values(&client.ask("value_at", asked).await)[0].1, 2_000, "{name}");
+        let asked = json!({"pattern": "city::graz", "member": "celsius", "where": "exists by"});
+        let page = client.ask("aggregate", asked).await;
+        assert_eq!(page["buckets"][0]["count"], 2, "{name}");
+        assert_eq!(page["buckets"][0]["skipped"].as_u64().unwrap_or(0), 0, "{name}");
+    }
+}

@@ -1,6 +1,8 @@
 //! The program on a PostgreSQL server.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../cli/kills.rs"]
+mod kills;
 #[path = "../cli/support.rs"]
 #[allow(dead_code, reason = "made for more tests than these")]
 mod support;
@@ -141,6 +143,31 @@ fn a_plain_history_is_converted_with_all_its_rows() {
         .refused(2, "no history");
 }
 
+fn an_import_that_is_killed_anywhere_stores_each_row_once() {
+    let url = server("kills");
+    kills::each_row_is_stored_once(&Place::new(), &url, kills::kills(3));
+}
+
+fn a_copy_goes_up_to_a_server_and_back() {
+    let url = server("copy");
+    let place = Place::new();
+    let rows =
+        [("b", "1.50e+02", 7), ("b", "-0.0", 7), ("b", "\"\\u0000\"", 7), ("a", "{\"n\":3}", 5)];
+    place.import("sqlite:a.db", &rows);
+    for (from, to) in [("sqlite:a.db", &*url), (&*url, "redb:b.redb")] {
+        for copied in [4, 0] {
+            let run = place.run(&["copy", from, to]);
+            assert_eq!(run.code, Some(0), "{run:?}");
+            let summary = format!(
+                "2 records, 4 rows, {copied} copied, {} already there; both ends agree\n",
+                4 - copied
+            );
+            assert_eq!(run.err, summary);
+        }
+    }
+    assert_eq!(place.rows("redb:b.redb"), place.rows("sqlite:a.db"));
+}
+
 fn the_suite_runs_in_schemas_of_its_own() {
     let url = server("conformance");
     let place = Place::new();
@@ -171,5 +198,7 @@ annals_test_postgres::server_tests! {
     sync aggregates_and_the_value_at_a_time_are_those_of_a_file,
     sync a_plain_history_is_converted_with_all_its_rows,
     sync the_suite_runs_in_schemas_of_its_own,
+    sync an_import_that_is_killed_anywhere_stores_each_row_once,
+    sync a_copy_goes_up_to_a_server_and_back,
     sync a_server_that_is_not_there_is_said_without_the_password,
 }

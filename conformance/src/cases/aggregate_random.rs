@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use annals_core::{
     Aggregate, Fill, Function, Grammar, Interpolation, MemoryBackend, Order, PersistenceBackend,
-    QueryExt, Row, Value, Width,
+    Predicate, QueryExt, Row, Value, Width,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -134,6 +134,13 @@ fn width() -> impl Strategy<Value = Option<Aggregate>> {
     )
 }
 
+fn filter() -> impl Strategy<Value = Option<Predicate>> {
+    const FILTERS: &[&str] =
+        &["v > 10", "v = 'open'", "not v < 20", "exists w", "/n/v/0 >= 5 or v = null", "= 7"];
+    let filter = select(FILTERS).prop_map(|text| Predicate::parse(text).ok());
+    option::weighted(0.3, filter).prop_map(Option::flatten)
+}
+
 fn question() -> impl Strategy<Value = (String, Aggregate)> {
     let pattern = select(vec!["*", "a*", "a", "A", "\u{e9}", "x*"]);
     let member = select(vec!["v", "/v", "/n/v/0", "", "w", "/n"]);
@@ -141,7 +148,7 @@ fn question() -> impl Strategy<Value = (String, Aggregate)> {
     let bound = || option::weighted(0.6, time());
     let fill = select(vec![Fill::None, Fill::None, Fill::Null, Fill::Previous, Fill::Linear]);
     let gap = option::weighted(0.3, (1..20 * HOUR).prop_map(Duration::from_millis));
-    let flags = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2));
+    let flags = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2), filter());
     let now = prop_oneof![Just(START + 200 * HOUR), time()];
     (pattern, member, functions, width(), (bound(), bound()), fill, gap, flags, now).prop_map(
         |(
@@ -152,7 +159,7 @@ fn question() -> impl Strategy<Value = (String, Aggregate)> {
             (from, to),
             fill,
             gap,
-            (newest, linear, merge),
+            (newest, linear, merge, filter),
             now,
         )| {
             let mut asked = width.unwrap_or_else(Aggregate::new).member(member);
@@ -166,6 +173,9 @@ fn question() -> impl Strategy<Value = (String, Aggregate)> {
             }
             if let Some(gap) = gap {
                 asked = asked.max_gap(gap);
+            }
+            if let Some(filter) = filter {
+                asked = asked.with_where(filter);
             }
             if newest {
                 asked = asked.order(Order::NewestFirst);

@@ -16,8 +16,11 @@ mod batch;
 mod cancel;
 mod cleanup;
 mod concurrent;
+mod correct;
 mod durable;
+mod erase;
 mod executor;
+mod filter;
 mod latest;
 mod many;
 mod name;
@@ -26,6 +29,7 @@ mod processes;
 mod query;
 mod range;
 mod record;
+mod thin;
 mod time;
 mod typed;
 mod value;
@@ -41,6 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
         range::CASES,
         latest::CASES,
         typed::CASES,
+        filter::CASES,
         aggregate::CASES,
         aggregate_buckets::CASES,
         aggregate_functions::CASES,
@@ -51,8 +56,11 @@ pub(crate) fn all() -> Vec<Case> {
         atomic::CASES,
         many::CASES,
         cleanup::CASES,
+        erase::CASES,
+        correct::CASES,
         durable::CASES,
         record::CASES,
+        thin::CASES,
         concurrent::CASES,
         processes::CASES,
         cancel::CASES,

@@ -1,6 +1,6 @@
 //! TYPED: rows as the caller's own type.
 
-use annals_core::{QueryExt, QueryParams};
+use annals_core::{PersistenceError, QueryExt, QueryParams, RawRow, Value};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
@@ -14,6 +14,9 @@ use crate::warnings::caught;
 cases![
     typed_1_rows_that_do_not_fit_are_skipped_with_a_warning,
     typed_1_the_rest_comes_back_from_every_kind_of_read,
+    typed_2_older_shapes_are_read_by_a_function,
+    restore_1_the_newest_value_comes_back_alone,
+    restore_1_a_newest_value_that_does_not_fit_is_reported,
 ];
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -58,4 +61,76 @@ async fn typed_1_the_rest_comes_back_from_every_kind_of_read(cx: &Context) -> Ve
     equal("how many the stream skipped", &stream.skipped(), &1)?;
     let raw = store.query_typed::<Box<RawValue>>("oven", QueryParams::default()).await?;
     equal("how many rows there are as text", &(raw.rows.len(), raw.skipped), &(3, 0))
+}
+
+/// Degrees Celsius, of either shape.
+fn celsius(row: &RawRow) -> Result<f64, String> {
+    let value: Value = serde_json::from_str(&row.json).map_err(|error| error.to_string())?;
+    let member = |name: &str| value.get(name).and_then(Value::as_f64);
+    let kelvin = || member("kelvin").filter(|kelvin| *kelvin >= 0.0);
+    member("celsius")
+        .or_else(|| kelvin().map(|kelvin| kelvin - 273.15))
+        .ok_or_else(|| format!("no temperature in {}", row.json))
+}
+
+async fn typed_2_older_shapes_are_read_by_a_function(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    for (value, at) in [
+        (json!({ "kelvin": 0.0 }), 1_000),
+        (json!({ "kelvin": -1.0 }), 2_000),
+        (json!({ "celsius": 21.5 }), 3_000),
+    ] {
+        store.put("oven", value, at).await?;
+    }
+    let query = store.query_typed_with("oven", QueryParams::default(), celsius);
+    let (typed, warnings) = caught(query).await;
+    let typed = typed?;
+    let rows: Vec<_> = typed.rows.iter().map(|row| (row.stored_at, row.value)).collect();
+    equal("the rows in the current shape", &rows, &[(3_000, 21.5), (1_000, -273.15)])?;
+    equal("how many were skipped", &typed.skipped, &1)?;
+    let named =
+        |text: &String| text.contains("oven") && text.contains("2000") && text.contains("-1");
+    ensure(
+        warnings.iter().any(named),
+        "the warnings",
+        "one that names oven, 2000 and -1",
+        warnings,
+    )?;
+    let latest = store.query_latest_with("oven", 2, celsius).await?;
+    equal("those of the latest two", &latest, &[21.5])
+}
+
+async fn restore_1_the_newest_value_comes_back_alone(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    for (record, n, at) in
+        [("oven", 2, 2_000), ("oven", 3, 3_000), ("oven", 1, 1_000), ("oven2", 9, 9_000)]
+    {
+        store.put(record, json!(n), at).await?;
+    }
+    let restored = store.restore::<u64>("oven").await?.map(|row| (row.value, row.stored_at));
+    equal("what is restored", &restored, &Some((3, 3_000)))?;
+    let since = async |time| {
+        let restored = store.restore_since::<u64>("oven", time).await?;
+        Verdict::Ok(restored.map(|row| row.value))
+    };
+    equal("what is restored from 3000 on", &since(3_000).await?, &Some(3))?;
+    equal("what is restored from 3001 on", &since(3_001).await?, &None)?;
+    equal(
+        "what is restored of a record without rows",
+        &store.restore::<u64>("door").await?,
+        &None,
+    )?;
+    let refused = store.restore::<u64>("oven*").await;
+    let is_refused = matches!(refused, Err(PersistenceError::InvalidRecordName { .. }));
+    ensure(is_refused, "restoring oven*", "InvalidRecordName", refused)
+}
+
+async fn restore_1_a_newest_value_that_does_not_fit_is_reported(cx: &Context) -> Verdict {
+    let store = cx.fresh().await?;
+    store.put("oven", json!(1), 1_000).await?;
+    store.put("oven", json!("broken"), 2_000).await?;
+    let (restored, warnings) = caught(store.restore::<u64>("oven")).await;
+    equal("what is restored", &restored?, &None)?;
+    let named = warnings.iter().any(|text| text.contains("oven") && text.contains("2000"));
+    ensure(named, "the warnings", "one that names oven and 2000", warnings)
 }

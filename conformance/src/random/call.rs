@@ -19,10 +19,15 @@ pub(crate) enum Call {
     StoreBatch(Vec<NewRow>, Option<(u128, u64)>),
     Query(String, QueryParams),
     Stream(String, QueryParams),
+    /// With the text of a filter.
+    QueryWhere(String, QueryParams, &'static str),
     Records(String, Grammar),
     Cleanup(u64),
     /// Rules as pattern and cut-off, and the number of newest rows to keep.
     CleanupPlan(Vec<(String, Option<u64>)>, u64),
+    /// A pattern, a window, and perhaps the text of a filter.
+    Erase(String, (Option<u64>, Option<u64>), Option<&'static str>),
+    Correct(NewRow),
     Initialize,
     Reopen,
 }
@@ -53,6 +58,13 @@ impl fmt::Display for Call {
             Self::Stream(pattern, params) => {
                 write!(f, "query_stream({pattern:?}{})", Short(params))
             }
+            Self::QueryWhere(pattern, params, filter) => {
+                write!(f, "query_where({pattern:?}{}, {filter})", Short(params))
+            }
+            Self::Erase(pattern, window, filter) => {
+                write!(f, "erase({pattern:?}, {window:?}, {filter:?})")
+            }
+            Self::Correct(row) => write!(f, "correct({row})"),
             Self::Records(pattern, grammar) => write!(f, "records({pattern:?}, {grammar:?})"),
             Self::Cleanup(older_than) => write!(f, "cleanup({older_than})"),
             Self::CleanupPlan(rules, keep_newest) => {

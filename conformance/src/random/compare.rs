@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::mem::discriminant;
 
 use annals_core::{
-    Batch, BatchId, CleanupPlan, CleanupRule, Durability, Grammar, Guarantees, MemoryBackend,
-    Pattern, PersistenceBackend, PersistenceError, QueryParams, Row,
+    Batch, BatchId, CleanupPlan, CleanupRule, Durability, Erasure, Grammar, Guarantees,
+    MemoryBackend, Pattern, PersistenceBackend, PersistenceError, Predicate, QueryParams, Row,
 };
 
 use super::call::{Call, NewRow, Script};
@@ -52,6 +52,7 @@ fn is_comparable(call: &Call, claims: Guarantees) -> bool {
             claims.selective_cleanup
                 || plan(rules, *keep_newest).is_ok_and(|plan| plan.as_plain().is_some())
         }
+        Call::Erase(..) | Call::Correct(_) => claims.erasure,
         _ => true,
     }
 }
@@ -78,6 +79,21 @@ async fn answer(backend: &dyn PersistenceBackend, call: &Call, claims: Guarantee
         Call::Stream(pattern, params) => {
             let stream = backend.query_stream(pattern, *params).await?;
             stream.into_values().await.map(plain).map(listed)
+        }
+        Call::QueryWhere(pattern, params, filter) => {
+            let filter = Predicate::parse(filter)?;
+            let stream = backend.query_where(pattern, *params, &filter).await?;
+            stream.into_values().await.map(plain).map(listed)
+        }
+        Call::Erase(pattern, (from, to), filter) => {
+            let erasure = Erasure::new(Pattern::new(pattern, Grammar::Glob)?)
+                .with_start_time(*from)
+                .with_end_time(*to)
+                .with_where(filter.map(Predicate::parse).transpose()?);
+            backend.erase(&erasure).await.map(shown)
+        }
+        Call::Correct(NewRow { record, value, stored_at }) => {
+            backend.correct(record, value, *stored_at).await.map(shown)
         }
         Call::Records(pattern, grammar) => backend.records(pattern, *grammar).await.map(shown),
         Call::Cleanup(older_than) => backend.cleanup(*older_than).await.map(shown),

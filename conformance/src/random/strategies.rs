@@ -91,6 +91,24 @@ fn params() -> impl Strategy<Value = QueryParams> {
     )
 }
 
+fn filter() -> impl Strategy<Value = &'static str> {
+    select(
+        &[
+            "> 50",
+            "<= 30 or = null",
+            "not >= 0",
+            "!= 7",
+            "exists /0",
+            "= 18446744073709551615",
+            "> ''",
+        ][..],
+    )
+}
+
+fn window() -> impl Strategy<Value = (Option<u64>, Option<u64>)> {
+    (option::weighted(0.5, any_time()), option::weighted(0.5, any_time()))
+}
+
 fn batch() -> impl Strategy<Value = Call> {
     // A name is checked before a batch can be made of it; a time is not.
     let rows = vec(row(name(), any_time()), 0..8);
@@ -105,6 +123,11 @@ fn call() -> impl Strategy<Value = Call> {
         5 => batch(),
         8 => (pattern(), params()).prop_map(|(pattern, params)| Call::Query(pattern, params)),
         2 => (pattern(), params()).prop_map(|(pattern, params)| Call::Stream(pattern, params)),
+        3 => (pattern(), params(), filter())
+            .prop_map(|(pattern, params, filter)| Call::QueryWhere(pattern, params, filter)),
+        2 => (pattern(), window(), option::weighted(0.4, filter()))
+            .prop_map(|(pattern, window, filter)| Call::Erase(pattern, window, filter)),
+        2 => row(any_name(), any_time()).prop_map(Call::Correct),
         2 => (pattern(), grammar()).prop_map(|(pattern, grammar)| Call::Records(pattern, grammar)),
         2 => any_time().prop_map(Call::Cleanup),
         2 => (vec(rule, 0..4), 0..3_u64).prop_map(|(rules, keep)| Call::CleanupPlan(rules, keep)),

@@ -10,6 +10,8 @@ mod three_methods;
 mod twist;
 mod wrong;
 mod wrong_aggregates;
+mod wrong_erasures;
+mod wrong_filters;
 mod wrong_patterns;
 mod wrong_reads;
 mod wrong_writes;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Grammar, Guarantees, MemoryBackend,
-    PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, Row, RowStream,
-    StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, Grammar, Guarantees,
+    MemoryBackend, PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow,
+    RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::StreamExt;
 
@@ -67,6 +67,31 @@ pub(crate) trait Twist: Send + Sync + 'static {
         params: QueryParams,
     ) -> Result<RowStream> {
         Ok(RowStream::from_rows(self.select(inner, pattern, params).await?))
+    }
+
+    /// The rows of a query with a filter.
+    async fn select_where(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        inner.query_where(pattern, params, predicate).await
+    }
+
+    async fn erase(&self, inner: &MemoryBackend, erasure: &Erasure) -> Result<u64> {
+        inner.erase(erasure).await
+    }
+
+    async fn correct(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<bool> {
+        inner.correct(record, value, at).await
     }
 
     async fn aggregate(
@@ -157,6 +182,15 @@ impl PersistenceBackend for Twisted {
         self.twist.stream(&self.inner, pattern, params).await
     }
 
+    async fn query_where(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+        predicate: &Predicate,
+    ) -> Result<RowStream> {
+        self.twist.select_where(&self.inner, pattern, params, predicate).await
+    }
+
     async fn aggregate_stream(&self, pattern: &str, aggregate: &Aggregate) -> Result<BucketStream> {
         self.twist.aggregate(&self.inner, pattern, aggregate).await
     }
@@ -172,6 +206,14 @@ impl PersistenceBackend for Twisted {
     async fn sweep(&self, plan: &CleanupPlan) -> Result<Swept> {
         let removed = self.cleanup_plan(plan).await?;
         Ok(Swept::finished(removed))
+    }
+
+    async fn erase(&self, erasure: &Erasure) -> Result<u64> {
+        self.twist.erase(&self.inner, erasure).await
+    }
+
+    async fn correct(&self, record: &str, value: &Value, at: u64) -> Result<bool> {
+        self.twist.correct(&self.inner, record, value, at).await
     }
 
     async fn health(&self) -> Result<()> {

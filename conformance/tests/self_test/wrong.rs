@@ -10,6 +10,8 @@ use crate::journal::{Flaw, JournalHarness};
 use crate::three_methods::{ClaimsAtomic, ThreeMethods};
 use crate::twist::{Twist, Twisted};
 use crate::wrong_aggregates::*;
+use crate::wrong_erasures::*;
+use crate::wrong_filters::*;
 use crate::wrong_patterns::*;
 use crate::wrong_reads::*;
 use crate::wrong_writes::*;
@@ -35,13 +37,19 @@ impl Subject {
         Self { suite, breaks, random_finds: Some(!breaks.is_empty()), runs: 60, caught_by: None }
     }
 
-    fn unseen_by_random(mut self) -> Self {
+    pub(crate) fn unseen_by_random(mut self) -> Self {
         self.random_finds = Some(false);
         self
     }
 
+    /// Whether random calls find it depends on which are tried in the time they have.
+    pub(crate) fn perhaps_by_random(mut self) -> Self {
+        self.random_finds = None;
+        self
+    }
+
     /// What only this case finds, besides random calls perhaps.
-    fn caught_by(mut self, case: &'static str) -> Self {
+    pub(crate) fn caught_by(mut self, case: &'static str) -> Self {
         self.caught_by = Some(case);
         self
     }
@@ -53,7 +61,7 @@ impl Subject {
 }
 
 /// A wrong backend around the reference. Each store gets a twist of its own.
-fn twisted<T: Twist>(
+pub(crate) fn twisted<T: Twist>(
     name: &str,
     twist: impl Fn() -> T + Send + Sync + 'static,
     breaks: &'static [&'static str],
@@ -77,7 +85,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
     let mut subjects = right();
     subjects.extend(wrong_reads());
     subjects.extend(wrong_aggregates());
+    subjects.extend(wrong_filters());
     subjects.extend(wrong_writes());
+    subjects.extend(wrong_erasures());
     subjects.extend(wrong_journals());
     subjects
 }
@@ -93,33 +103,49 @@ fn right() -> Vec<Subject> {
 
 fn wrong_reads() -> Vec<Subject> {
     vec![
-        twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2", "ASOF-1"]),
-        twisted("exclusive_start", || ExclusiveStart, &["RANGE-2"]),
+        twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2", "ASOF-1", "CORRECT-1"]),
+        twisted("exclusive_start", || ExclusiveStart, &["RANGE-2", "RESTORE-1", "CORRECT-1"]),
         twisted(
             "start_is_not_looked_at",
             || NoStart,
-            &["RANGE-1", "RANGE-2", "RANGE-3", "LATEST-1"],
+            &["RANGE-1", "RANGE-2", "RANGE-3", "LATEST-1", "RESTORE-1", "CORRECT-1"],
         ),
-        twisted("window_means_latest", || WindowMeansLatest, &["RANGE-1", "RANGE-2", "RANGE-3"]),
+        twisted(
+            "window_means_latest",
+            || WindowMeansLatest,
+            &["RANGE-1", "RANGE-2", "RANGE-3", "CORRECT-1"],
+        ),
         twisted("crossed_bounds_are_swapped", || SwapsBounds, &["RANGE-3"]),
         twisted("great_bounds_are_refused", || RefusesGreatBounds, &["RANGE-3", "ASOF-1"]),
         twisted("limit_zero_is_everything", || ZeroIsEverything, &["LATEST-2"]),
         twisted("limit_for_the_whole_query", || GlobalLimit, &["LATEST-1", "ASOF-1"]),
-        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1", "ASOF-1"]),
+        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1", "ASOF-1", "THIN-4"]),
         twisted("limit_takes_the_oldest", || LimitTakesOldest, &["LATEST-1"]),
         twisted("full_scan", || FullScan, &["LATEST-3"]).unseen_by_random(),
-        twisted("hidden_cap", || Cap, &["QUERY-2"]).unseen_by_random(),
-        twisted("always_newest_first", || AlwaysNewestFirst, &["QUERY-1"]),
+        twisted("hidden_cap", || Cap, &["QUERY-2", "CORRECT-1", "ERASE-1"]).unseen_by_random(),
+        twisted(
+            "always_newest_first",
+            || AlwaysNewestFirst,
+            &["QUERY-1", "CORRECT-1", "ERASE-1", "ERASE-4"],
+        ),
         twisted("no_snapshot", || NoSnapshot, &["QUERY-3"]).unseen_by_random(),
-        twisted("snapshot_of_the_first_pages", || SnapshotOfTheFirstPages, &["QUERY-3"])
-            .unseen_by_random()
-            .caught_by("query_3_a_long_stream_sees_batches_whole_or_not_at_all"),
+        twisted(
+            "snapshot_of_the_first_pages",
+            || SnapshotOfTheFirstPages,
+            &["QUERY-3", "CORRECT-1"],
+        )
+        .unseen_by_random()
+        .caught_by("query_3_a_long_stream_sees_batches_whole_or_not_at_all"),
         twisted("streams_are_leaked", || LeaksStreams(0.into()), &["QUERY-4"]).unseen_by_random(),
         twisted("readers_lock_writers_out", ReadersLockWritersOut::default, &["QUERY-4"])
             .unseen_by_random(),
-        twisted("listing_miscounts", || Miscounts, &["QUERY-5"]),
-        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3"]),
-        twisted("first_of_equals_first", || FirstOfEqualsFirst, &["TIME-3", "BATCH-2", "RECORD-3"]),
+        twisted("listing_miscounts", || Miscounts, &["QUERY-5", "ERASE-5"]),
+        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3", "CORRECT-1"]),
+        twisted(
+            "first_of_equals_first",
+            || FirstOfEqualsFirst,
+            &["TIME-3", "BATCH-2", "RECORD-3", "CORRECT-1"],
+        ),
         twisted(
             "first_of_equals_is_latest",
             || FirstOfEqualsIsLatest,
@@ -141,7 +167,7 @@ fn wrong_reads() -> Vec<Subject> {
 
 fn wrong_aggregates() -> Vec<Subject> {
     vec![
-        twisted("booleans_are_no_samples", || Rows(without_booleans), &["SAMPLE-1"]),
+        twisted("booleans_are_no_samples", || Rows(without_booleans), &["SAMPLE-1", "FILTER-4"]),
         twisted("null_is_zero", || Rows(null_is_zero), &["SAMPLE-1", "FUNCTION-1"]),
         twisted("origin_is_the_epoch", || Asks(from_the_epoch), &["BUCKET-1"]).unseen_by_random(),
         twisted("days_of_utc", || Asks(utc), &["BUCKET-2"]),
@@ -182,22 +208,64 @@ fn wrong_aggregates() -> Vec<Subject> {
         twisted("newest_record_first", || Answers(last_record_first), &["BUCKET-6"]),
         twisted("a_query_for_each_record", || OneByOne, &["BUCKET-6"]).unseen_by_random(),
         twisted("last_of_equals_is_first", || Rows(equals_reversed), &["FUNCTION-1"]),
-        twisted("sums_are_rounded", || Partials(rounded_sum), &["FUNCTION-2"]).unseen_by_random(),
-        twisted("nearest_rank", || Partials(nearest_rank), &["FUNCTION-3"]),
-        twisted("increase_within_the_bucket", || ForgetsBefore(increases), &["FUNCTION-4"]),
+        twisted("sums_are_rounded", || Partials(rounded_sum), &["FUNCTION-2", "FILTER-4"])
+            .perhaps_by_random(),
+        twisted("nearest_rank", || Partials(nearest_rank), &["FUNCTION-3", "FILTER-4"]),
+        twisted("increase_within_the_bucket", || ForgetsBefore(increases), &["FUNCTION-4"])
+            .perhaps_by_random(),
         twisted("held_within_the_window", || ForgetsBefore(holds), &["FUNCTION-5", "FUNCTION-6"]),
         twisted("held_for_ever", || Asks(held_for_ever), &["FUNCTION-5", "FUNCTION-6"]),
         twisted("held_across_gaps", || Asks(across_gaps), &["FUNCTION-5", "FUNCTION-6"]),
         twisted("always_steps", || Asks(steps), &["FUNCTION-5"]),
         twisted("states_are_text", || Rows(states_are_text), &["FUNCTION-6"]).unseen_by_random(),
         twisted("empty_is_filled", || Answers(empty_is_filled), &["FUNCTION-7", "FILL-1"]),
-        twisted("filled_within_the_window", || ForgetsBefore(fills), &["FILL-1", "GROUP-1"]),
+        twisted(
+            "filled_within_the_window",
+            || ForgetsBefore(fills),
+            &["FILL-1", "GROUP-1", "FILTER-4"],
+        ),
         twisted(
             "never_filled",
             || Asks(never_filled),
             &["BUCKET-5", "FILL-1", "FUNCTION-7", "GROUP-1"],
         ),
         twisted("never_merged", || Asks(never_merged), &["GROUP-1"]),
+    ]
+}
+
+fn wrong_erasures() -> Vec<Subject> {
+    vec![
+        twisted(
+            "erases_short_of_the_end",
+            || Erases(short_of_the_end),
+            &["ERASE-1", "ERASE-2", "ERASE-5"],
+        ),
+        twisted("erases_whatever_the_filter", || Erases(whatever_the_filter), &["ERASE-1"]),
+        twisted(
+            "counts_records_instead",
+            || CountsRecords,
+            &["ERASE-1", "CORRECT-1", "ERASE-2", "ERASE-3", "ERASE-4", "ERASE-5"],
+        ),
+        twisted("erases_a_thousand_rows", || ErasesAThousand, &["ERASE-1"])
+            .unseen_by_random()
+            .caught_by("erase_1_counts_exactly_over_many_rows"),
+        twisted("claims_no_erasure_and_erases", || ErasesUnclaimed, &["ERASE-1"])
+            .unseen_by_random(),
+        twisted("erases_record_by_record", || ErasesRecordByRecord, &["ERASE-2"])
+            .unseen_by_random()
+            .caught_by("erase_2_readers_see_no_part_of_it"),
+        twisted("erases_what_comes_meanwhile", || ErasesLater, &["ERASE-3"])
+            .unseen_by_random()
+            .caught_by("erase_3_rows_that_are_stored_meanwhile_are_counted_or_stay"),
+        twisted("forgets_ids_of_what_is_erased", ForgetsErasedIds::default, &["ERASE-4"]),
+        twisted("lists_erased_records", ListsErasedRecords::default, &["ERASE-5", "ERASE-1"]),
+        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1"])
+            .perhaps_by_random(),
+        twisted("corrects_by_adding_a_row", || Corrects(by_adding), &["CORRECT-1", "CORRECT-2"]),
+        twisted("corrects_what_is_not_there", || Corrects(what_is_not_there), &["CORRECT-1"]),
+        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2"])
+            .unseen_by_random()
+            .caught_by("correct_2_a_reader_sees_the_old_value_or_the_new_one"),
     ]
 }
 
@@ -229,7 +297,7 @@ fn wrong_writes() -> Vec<Subject> {
         ),
         twisted("no_negative_zero", || Values(no_negative_zero), &["VALUE-1"]),
         twisted("no_nul_in_strings", || Values(no_nul), &["VALUE-1", "FUNCTION-6"]),
-        twisted("signed_integers_only", || Values(signed_integers), &["VALUE-1"]),
+        twisted("signed_integers_only", || Values(signed_integers), &["VALUE-1", "FILTER-1"]),
         twisted("too_deep_is_null", || Takes(deep_values), &["VALUE-2"]).unseen_by_random(),
         Subject::new(Suite::in_memory("no_size_limit", unlimited), &["VALUE-3"]).unseen_by_random(),
         twisted("refuses_the_next_too", RefusesTheNextToo::default, &["VALUE-3"])
@@ -252,28 +320,32 @@ fn wrong_writes() -> Vec<Subject> {
         twisted(
             "backwards_batch",
             || BackwardsBatch,
-            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1"],
+            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1", "CORRECT-1"],
         ),
-        twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4"]),
-        twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3"])
+        twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4", "ERASE-4"]),
+        twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3", "ERASE-4"])
             .unseen_by_random(),
         twisted(
             "remembers_a_thousand_writers",
             RemembersAThousandWriters::default,
-            &["BATCH-3", "DURABLE-4"],
+            &["BATCH-3", "DURABLE-4", "ERASE-4"],
         )
         .unseen_by_random()
         .caught_by("durable_4_many_writers_are_remembered"),
-        twisted("ids_are_noted_afterwards", NotesIdsAfterwards::default, &["BATCH-3", "DURABLE-4"])
-            .unseen_by_random()
-            .caught_by("durable_4_a_batch_sent_by_several_tasks_at_once_is_stored_once"),
+        twisted(
+            "ids_are_noted_afterwards",
+            NotesIdsAfterwards::default,
+            &["BATCH-3", "DURABLE-4", "ERASE-4"],
+        )
+        .unseen_by_random()
+        .caught_by("durable_4_a_batch_sent_by_several_tasks_at_once_is_stored_once"),
         twisted("broken_by_dropping", BrokenByDropping::default, &["CONCURRENT-2"])
             .unseen_by_random(),
         twisted("stores_twice_under_load", StoresTwiceUnderLoad::default, &["CONCURRENT-1"])
             .unseen_by_random(),
         twisted("blocks_the_executor", || BlocksTheExecutor, &["CONCURRENT-3"]).unseen_by_random(),
         twisted("closes_half", ClosesHalf::default, &["CONCURRENT-5"]).unseen_by_random(),
-        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1", "ERASE-3"]),
         twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1"]),
         twisted("cleanup_counts_its_last_step", || CountsTheLastStep, &["CLEANUP-1"])
             .unseen_by_random()
@@ -285,9 +357,9 @@ fn wrong_writes() -> Vec<Subject> {
             .caught_by("cleanup_5_rules_mind_case"),
         twisted("cleanup_holds_everybody_up", CleanupHoldsEverybodyUp::default, &["CLEANUP-2"])
             .unseen_by_random(),
-        twisted("empty_records_are_listed", ListsEmptyRecords::default, &["CLEANUP-4"]),
+        twisted("empty_records_are_listed", ListsEmptyRecords::default, &["CLEANUP-4", "ERASE-5"]),
         twisted("plan_keeps_nothing", || Plans(keeps_nothing), &["CLEANUP-5"]),
-        twisted("plan_backwards", || Plans(last_rule_first), &["CLEANUP-5"]),
+        twisted("plan_backwards", || Plans(last_rule_first), &["CLEANUP-5"]).perhaps_by_random(),
         twisted("every_plan_is_plain", || EveryPlanIsPlain, &["CLEANUP-5"]).unseen_by_random(),
     ]
 }
@@ -323,7 +395,7 @@ fn wrong_journals() -> Vec<Subject> {
         journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["BATCH-3", "DURABLE-4"]),
         journal("ignores_failed_syncs", Flaw::IgnoresFailedSyncs, &["DURABLE-3"]),
         journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
-        journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4"]),
+        journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4", "FILTER-2"]),
         journal("opens_twice", Flaw::OpensTwice, &["CONCURRENT-4"]),
         journal("blocks_while_locked", Flaw::BlocksWhileLocked, &["CONCURRENT-3"]),
         journal("limit_is_exclusive", Flaw::LimitIsExclusive, &["VALUE-3"]),

@@ -7,8 +7,10 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::error::PersistenceError;
+use crate::scalar::Scalar;
 
 /// One step of a path: the name of a member, and the index that it is in an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,11 @@ impl Member {
         Ok(Self { text: text.to_owned(), path: names.into_iter().map(token).collect() })
     }
 
+    /// The value itself.
+    pub fn value() -> Self {
+        Self { text: String::new(), path: Vec::new() }
+    }
+
     /// The text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -82,8 +89,20 @@ impl Member {
         Ok(self.find(json, false)? != Found::Absent)
     }
 
-    /// What is at the place; text is kept only if `with_text` is set.
-    pub(super) fn find(&self, json: &str, with_text: bool) -> Result<Found, serde_json::Error> {
+    /// The part of a value that is at the place.
+    pub(crate) fn find_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        self.path.iter().try_fold(value, |value, token| match value {
+            Value::Object(members) => members.get(&token.name),
+            Value::Array(items) => items.get(token.index?),
+            _ => None,
+        })
+    }
+
+    /// What is at the place. The text of a string is kept only if `with_text` is set.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn find(&self, json: &str, with_text: bool) -> Result<Found, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let found = Seek { path: &self.path, with_text }.deserialize(&mut deserializer)?;
         deserializer.end()?;
@@ -114,66 +133,21 @@ fn index(name: &str) -> Option<usize> {
 
 /// What is at a place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Found {
+pub enum Found {
+    /// Nothing.
     Absent,
+    /// A scalar.
     Scalar(Scalar),
-    /// An array or an object, or text that was not asked for.
+    /// An array or an object, or a string whose text was not asked for.
     Other,
 }
 
 impl Found {
-    pub(super) fn sample(&self) -> Option<f64> {
+    /// The number, or the boolean as one.
+    pub fn sample(&self) -> Option<f64> {
         match self {
             Self::Scalar(scalar) => scalar.sample(),
             Self::Absent | Self::Other => None,
-        }
-    }
-}
-
-/// A JSON scalar.
-#[derive(Debug, Clone)]
-pub(super) enum Scalar {
-    Null,
-    Bool(bool),
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Text(Box<str>),
-}
-
-impl Scalar {
-    fn sample(&self) -> Option<f64> {
-        match *self {
-            Self::Bool(value) => Some(u8::from(value).into()),
-            Self::Unsigned(value) => Some(value as f64),
-            Self::Signed(value) => Some(value as f64),
-            Self::Float(value) => Some(value),
-            Self::Null | Self::Text(_) => None,
-        }
-    }
-
-    /// The number, if it is a whole one.
-    fn integer(&self) -> Option<i128> {
-        match *self {
-            Self::Unsigned(value) => Some(value.into()),
-            Self::Signed(value) => Some(value.into()),
-            Self::Float(value) if value.trunc() == value && value.abs() < 2.0_f64.powi(100) => {
-                Some(value as i128)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Numbers are compared by value, exactly: `1`, `1.0` and `1e0` are equal.
-impl PartialEq for Scalar {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Null, Self::Null) => true,
-            (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Text(a), Self::Text(b)) => a == b,
-            (Self::Float(a), Self::Float(b)) => a == b,
-            _ => self.integer().is_some() && self.integer() == other.integer(),
         }
     }
 }
@@ -187,7 +161,7 @@ pub struct State {
 
 impl State {
     pub(super) fn parse(name: &str, scalar: &str) -> Result<Self, PersistenceError> {
-        let found = Member { text: String::new(), path: Vec::new() }.find(scalar, true);
+        let found = Member::value().find(scalar, true);
         match found {
             Ok(Found::Scalar(scalar)) => Ok(Self { name: name.into(), scalar }),
             Ok(_) | Err(_) => Err(PersistenceError::invalid_aggregate(

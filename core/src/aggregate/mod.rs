@@ -31,7 +31,7 @@ mod width;
 pub use bucket::{Bucket, BucketValue};
 pub use function::Function;
 pub use locator::{Locator, Span};
-pub use member::{Member, State};
+pub use member::{Found, Member, State};
 pub use partial::{Partial, Sample};
 pub use percentile::Percentile;
 pub use plan::{MAX_BUCKETS, Needs, Plan};

@@ -173,20 +173,13 @@ impl Partial {
         self.first = self.first.or(sample(0));
         self.last = Some(last);
         if needs.sum {
-            values.iter().for_each(|value| self.sum.add(*value));
+            self.sum.add_all(values);
         }
         if needs.extremes {
-            let (mut min, mut max) = (0, 0);
-            for (index, value) in values.iter().enumerate() {
-                if *value < values[min] {
-                    min = index;
-                }
-                if *value > values[max] {
-                    max = index;
-                }
-            }
-            self.lower_to(sample(min));
-            self.raise_to(sample(max));
+            let (min, max) = extremes(values);
+            let at = |wanted: f64| values.iter().position(|value| *value == wanted);
+            self.lower_to(at(min).and_then(sample));
+            self.raise_to(at(max).and_then(sample));
         }
     }
 
@@ -275,4 +268,23 @@ impl Partial {
             self.percentiles = percentiles.filter_map(|wanted| wanted.of(&mut samples)).collect();
         }
     }
+}
+
+/// The smallest and the greatest of some values.
+fn extremes(values: &[f64]) -> (f64, f64) {
+    const LANES: usize = 8;
+    let first = values.first().copied().unwrap_or_default();
+    let (mut min, mut max) = ([first; LANES], [first; LANES]);
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in chunk.iter().enumerate() {
+            min[lane] = if *value < min[lane] { *value } else { min[lane] };
+            max[lane] = if *value > max[lane] { *value } else { max[lane] };
+        }
+    }
+    let min =
+        min.iter().chain(rest).fold(first, |min, value| if *value < min { *value } else { min });
+    let max =
+        max.iter().chain(rest).fold(first, |max, value| if *value > max { *value } else { max });
+    (min, max)
 }

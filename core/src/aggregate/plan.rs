@@ -15,6 +15,7 @@ use super::width::{Kind, Width};
 use crate::clock::{Clock, SystemClock};
 use crate::error::PersistenceError;
 use crate::pattern::Pattern;
+use crate::predicate::Predicate;
 use crate::query::{MAX_TIMESTAMP, Order, Query, QueryParams};
 
 /// The largest number of buckets of one record in an answer.
@@ -50,6 +51,7 @@ pub struct Needs {
 pub struct Plan {
     pattern: Pattern,
     member: Member,
+    predicate: Option<Predicate>,
     grid: Grid,
     functions: Arc<[Function]>,
     percentiles: Vec<Percentile>,
@@ -99,6 +101,7 @@ impl Plan {
         let plan = Self {
             empty: query.is_empty(),
             member: Member::parse(&aggregate.member)?,
+            predicate: aggregate.predicate.clone(),
             grid: grid(aggregate)?,
             percentiles: percentiles.collect(),
             states: states.collect(),
@@ -148,6 +151,12 @@ impl Plan {
         &self.member
     }
 
+    /// Which rows count, if not all of them. [`Series::row`](super::Series::row) tests them; for
+    /// samples and partials the caller does.
+    pub fn predicate(&self) -> Option<&Predicate> {
+        self.predicate.as_ref()
+    }
+
     /// The first and the last time that count, inclusive; 0 and `i64::MAX` where the window is
     /// open.
     pub fn window(&self) -> (u64, u64) {
@@ -182,7 +191,7 @@ impl Plan {
     /// Blocks that lie within one bucket and within the window need not be read then.
     pub fn by_statistics(&self) -> bool {
         let Needs { sum: _, extremes: _, stddev, samples, path, states } = self.needs;
-        !(stddev || samples || path || states)
+        !(stddev || samples || path || states) && self.predicate.is_none()
     }
 
     /// Whether the first and the last sample of a bucket matter: for a function, for filling, or for

@@ -43,19 +43,20 @@ pub struct Series {
 }
 
 impl Series {
-    /// A series of a record that has rows, whether in the window or not.
+    /// A series of a record that has rows, whether in the window or not. If the plan has a predicate,
+    /// there is a series only once a row satisfies it.
     pub fn new(plan: Arc<Plan>, record: Arc<str>) -> Self {
         let locator = plan.locator();
         Self {
             locator,
-            plan,
             record,
             before: None,
             states_before: Vec::new(),
             parts: Vec::new(),
             rows: None,
-            exists: true,
+            exists: plan.predicate().is_none(),
             held: 0,
+            plan,
         }
     }
 
@@ -68,17 +69,38 @@ impl Series {
 
     /// States the last sample before the window.
     pub fn before(&mut self, sample: Sample) {
+        self.exists = true;
         self.before = Some(sample);
     }
 
-    /// Adds a row as it is stored. Text that is no longer JSON is skipped with a warning.
+    /// States that the record has a row that satisfies the predicate.
+    pub fn exists(&mut self) {
+        self.exists = true;
+    }
+
+    /// Adds a row as it is stored, if it satisfies the plan's predicate. Text that is no longer JSON is
+    /// skipped with a warning.
     ///
     /// # Errors
     /// [`TooManyBuckets`](PersistenceError::TooManyBuckets),
     /// [`TooManySamples`](PersistenceError::TooManySamples).
     pub fn row(&mut self, stored_at: u64, json: &str) -> Result<(), PersistenceError> {
         let is_before = stored_at < self.plan.from;
-        if stored_at > self.plan.to || (is_before && !self.plan.needs_before()) {
+        let is_ignored = stored_at > self.plan.to || (is_before && !self.plan.needs_before());
+        if is_ignored && self.exists {
+            return Ok(());
+        }
+        if let Some(predicate) = self.plan.predicate() {
+            match predicate.test(json) {
+                Ok(true) => self.exists = true,
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.plan.warn_of(&self.record, stored_at, &error);
+                    return Ok(());
+                }
+            }
+        }
+        if is_ignored {
             return Ok(());
         }
         let found = self.plan.member().find(json, self.plan.needs().states);
@@ -111,6 +133,7 @@ impl Series {
     /// As [`row`](Self::row).
     pub fn sample(&mut self, at: u64, value: f64) -> Result<(), PersistenceError> {
         let sample = Sample { at, value };
+        self.exists = true;
         if at < self.plan.from {
             self.before = Some(sample);
             return Ok(());
@@ -128,6 +151,7 @@ impl Series {
     /// # Errors
     /// As [`row`](Self::row).
     pub fn samples(&mut self, times: &[u64], values: &[f64]) -> Result<(), PersistenceError> {
+        self.exists |= !times.is_empty();
         let from = times.partition_point(|at| *at < self.plan.from);
         let to = times.partition_point(|at| *at <= self.plan.to);
         if let Some(last) = from.checked_sub(1) {
@@ -154,6 +178,7 @@ impl Series {
     /// # Errors
     /// [`TooManyBuckets`](PersistenceError::TooManyBuckets).
     pub fn skip(&mut self, at: u64) -> Result<(), PersistenceError> {
+        self.exists = true;
         if (self.plan.from..=self.plan.to).contains(&at) {
             let part = self.part(at)?;
             self.parts[part].partial.skip(1);
@@ -171,6 +196,7 @@ impl Series {
         (first, last): (u64, u64),
         partial: Partial,
     ) -> Result<(), PersistenceError> {
+        self.exists = true;
         let held = partial.samples.len();
         let part = self.part(first)?;
         self.parts[part].partial.merge(&self.plan, partial);

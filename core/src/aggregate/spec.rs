@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::function::Function;
 use super::width::Width;
 use crate::pattern::Grammar;
+use crate::predicate::Predicate;
 use crate::query::{Order, QueryParams};
 
 /// How many samples the percentiles of one answer may hold in memory unless it is set otherwise:
@@ -66,6 +67,7 @@ pub enum Interpolation {
 pub struct Aggregate {
     pub(super) width: Option<Width>,
     pub(super) member: String,
+    pub(super) predicate: Option<Predicate>,
     pub(super) origin: Option<i64>,
     pub(super) time_zone: Option<String>,
     pub(super) start_time: Option<u64>,
@@ -93,6 +95,7 @@ impl Aggregate {
         Self {
             width: None,
             member: String::new(),
+            predicate: None,
             origin: None,
             time_zone: None,
             start_time: None,
@@ -119,6 +122,11 @@ impl Aggregate {
     /// name of a top-level member. The default, the empty text, is the value itself.
     pub fn member(self, member: &str) -> Self {
         Self { member: member.to_owned(), ..self }
+    }
+
+    /// Counts only the rows that satisfy `predicate`. The others are as if they were not stored.
+    pub fn with_where(self, predicate: Predicate) -> Self {
+        Self { predicate: Some(predicate), ..self }
     }
 
     /// A time at which a bucket of fixed width starts, in Unix milliseconds. The default is 0.
@@ -208,6 +216,11 @@ impl Aggregate {
     /// The member, as it was given.
     pub fn member_text(&self) -> &str {
         &self.member
+    }
+
+    /// Which rows count, if not all of them.
+    pub fn predicate(&self) -> Option<&Predicate> {
+        self.predicate.as_ref()
     }
 
     /// The window, the order and the grammar as a query has them.

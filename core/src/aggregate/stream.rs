@@ -73,7 +73,8 @@ impl fmt::Debug for BucketStream {
 }
 
 /// What [`aggregate_stream`](PersistenceBackend::aggregate_stream) does by default: folds the rows
-/// of [`query_stream`](PersistenceBackend::query_stream).
+/// of [`query_stream`](PersistenceBackend::query_stream), or of
+/// [`query_where`](PersistenceBackend::query_where) if the aggregate has a predicate.
 ///
 /// # Errors
 /// As [`aggregate_stream`](PersistenceBackend::aggregate_stream).
@@ -86,7 +87,10 @@ pub async fn by_rows<B: PersistenceBackend + ?Sized>(
     if plan.is_empty() {
         return Ok(BucketStream::from_buckets(Vec::new()));
     }
-    let rows = backend.query_stream(record_pattern, plan.rows()).await?;
+    let rows = match plan.predicate() {
+        Some(predicate) => backend.query_where(record_pattern, plan.rows(), predicate).await?,
+        None => backend.query_stream(record_pattern, plan.rows()).await?,
+    };
     Ok(BucketStream::fold(plan, rows))
 }
 

@@ -56,6 +56,47 @@ impl Expansion {
     }
 }
 
+/// How many sums are computed at once.
+const LANES: usize = 8;
+
+/// Sums beside each other, without what `high` and `low` would round away.
+struct Lanes {
+    high: [f64; LANES],
+    low: [f64; LANES],
+    /// The sizes of what was rounded away.
+    lost: [f64; LANES],
+    /// The sizes of the greatest values.
+    greatest: [f64; LANES],
+}
+
+impl Lanes {
+    /// The sums, if they are exact.
+    fn sum(values: &[f64]) -> Option<Self> {
+        let none = [0.0; LANES];
+        let mut lanes = Self { high: none, low: none, lost: none, greatest: none };
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        chunks.iter().for_each(|chunk| lanes.add(chunk));
+        let mut last = none;
+        last[..rest.len()].copy_from_slice(rest);
+        lanes.add(&last);
+        let is_exact = lanes.lost == none && lanes.greatest.iter().all(|size| *size < HUGE);
+        is_exact.then_some(lanes)
+    }
+
+    #[inline]
+    fn add(&mut self, values: &[f64; LANES]) {
+        for (lane, value) in values.iter().enumerate() {
+            let (high, error) = two_sum(self.high[lane], *value);
+            let (low, lost) = two_sum(self.low[lane], error);
+            (self.high[lane], self.low[lane]) = (high, low);
+            self.lost[lane] += lost.abs();
+            let size = value.abs();
+            self.greatest[lane] =
+                if size > self.greatest[lane] { size } else { self.greatest[lane] };
+        }
+    }
+}
+
 /// An exact sum. Its memory is two components for ordinary data and at most some forty for any.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Sum {
@@ -78,6 +119,18 @@ impl Sum {
             self.add_ordinary(value);
         } else {
             self.more().huge.add(value * DOWN);
+        }
+    }
+
+    /// Adds many values: several sums beside each other, which the processor adds at once.
+    pub(super) fn add_all(&mut self, values: &[f64]) {
+        for some in values.chunks(LANES * 128) {
+            match Lanes::sum(some) {
+                Some(Lanes { high, low, .. }) => {
+                    low.into_iter().chain(high).for_each(|part| self.add_ordinary(part));
+                }
+                None => some.iter().for_each(|value| self.add(*value)),
+            }
         }
     }
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use super::filter::{Filter, Filters, Rules};
 use crate::clock::{Clock, SystemClock};
+use crate::error::PersistenceError;
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
+use crate::pattern::{Grammar, Pattern};
 
 /// Keeps the arithmetic on delays within its range.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
@@ -133,6 +136,7 @@ pub struct RecorderConfig {
     pub drain_timeout: Duration,
     /// What time it is when a value comes without one. Default: [`SystemClock`].
     pub clock: Arc<dyn Clock>,
+    pub(super) filters: Filters,
 }
 
 impl Default for RecorderConfig {
@@ -150,6 +154,7 @@ impl Default for RecorderConfig {
             retry: RetryPolicy::default(),
             drain_timeout: Duration::from_secs(30),
             clock: Arc::new(SystemClock),
+            filters: Filters::default(),
         }
     }
 }
@@ -218,6 +223,29 @@ impl RecorderConfig {
         self
     }
 
+    /// Filters the records that `pattern` matches, in the first grammar
+    /// ([`Grammar::Glob`]). The first pattern that matches a record counts.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`](PersistenceError::InvalidPattern), and
+    /// [`InvalidFilter`](PersistenceError::InvalidFilter) for a rule that cannot work.
+    pub fn with_filter(self, pattern: &str, filter: Filter) -> Result<Self, PersistenceError> {
+        self.with_filter_on(Pattern::new(pattern, Grammar::Glob)?, filter)
+    }
+
+    /// As [`with_filter`](Self::with_filter), for a pattern in either grammar.
+    ///
+    /// # Errors
+    /// [`InvalidFilter`](PersistenceError::InvalidFilter) for a rule that cannot work.
+    pub fn with_filter_on(
+        mut self,
+        pattern: Pattern,
+        filter: Filter,
+    ) -> Result<Self, PersistenceError> {
+        self.filters.0.push((pattern, Arc::new(Rules::new(&filter)?)));
+        Ok(self)
+    }
+
     /// Sets the clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -238,6 +266,7 @@ impl fmt::Debug for RecorderConfig {
             .field("max_value_bytes", &self.max_value_bytes)
             .field("retry", &self.retry)
             .field("drain_timeout", &self.drain_timeout)
+            .field("filters", &self.filters.0)
             .finish_non_exhaustive()
     }
 }

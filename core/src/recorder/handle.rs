@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::error::RecorderError;
+use super::filter::Filter;
 use super::ledger::RecordId;
 use super::shared::Target;
 use super::start::Running;
@@ -37,11 +38,12 @@ pub struct RecordHandle {
 }
 
 impl RecordHandle {
-    pub(super) fn new(running: &Arc<Running>, name: &str) -> Result<Self, RecorderError> {
-        let mut state = running.shared.state();
-        let record = state.ledger.open(name).map_err(RecorderError::Rejected)?;
-        let name = state.ledger.name(record);
-        drop(state);
+    pub(super) fn new(
+        running: &Arc<Running>,
+        name: &str,
+        filter: Option<&Filter>,
+    ) -> Result<Self, RecorderError> {
+        let (record, name) = running.shared.open(name, filter).map_err(RecorderError::Rejected)?;
         Ok(Self { running: Arc::clone(running), record, name })
     }
 
@@ -101,6 +103,21 @@ impl RecordHandle {
     ) -> Result<(), RecorderError> {
         let offered = self.running.shared.prepare(value, Some(stored_at));
         self.running.shared.try_record(Target::Id(self.record), offered)
+    }
+
+    /// Tells the record's filter what is stored already: a value that has not changed since is then
+    /// not recorded again after a restart. It counts as the last one that passed, at `stored_at`
+    /// (Unix milliseconds), unless there has been another. Without a filter nothing happens.
+    ///
+    /// # Errors
+    /// [`Rejected`](RecorderError::Rejected) if the value does not serialize; nothing is counted.
+    pub fn resume<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        stored_at: u64,
+    ) -> Result<(), RecorderError> {
+        let resumed = self.running.shared.resume(self.record, value, stored_at);
+        resumed.map_err(RecorderError::Rejected)
     }
 
     /// Counts values that the source lost before they reached the recorder.

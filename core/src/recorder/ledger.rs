@@ -1,10 +1,14 @@
-//! The account of every value, per record and in total.
+//! The account of every value, per record and in total, with the filter of each record.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::filter::{Facts, Filters, Gate, Judgement, Reason, Rules};
+use super::slice::Origin;
 use super::stats::RecordStats;
+use crate::batch::Row;
 use crate::error::PersistenceError;
+use crate::json::JsonText;
 use crate::name::RecordName;
 
 /// Where a record's account is in the ledger. Accounts are never closed, so it stays good.
@@ -32,28 +36,116 @@ pub(super) struct Ledger {
 struct Account {
     name: RecordName,
     stats: RecordStats,
+    /// `None` if every value is recorded.
+    filter: Option<(Arc<Rules>, Gate)>,
 }
 
 impl Ledger {
     /// The record's account, opened if it is new.
-    pub(super) fn open(&mut self, name: &str) -> Result<RecordId, PersistenceError> {
+    pub(super) fn open(
+        &mut self,
+        name: &str,
+        filters: &Filters,
+    ) -> Result<RecordId, PersistenceError> {
         if let Some(id) = self.by_name.get(name) {
             return Ok(*id);
         }
         let name = RecordName::new(name)?;
         let id = self.accounts.len();
+        let filter = filters.of(name.as_str()).map(|rules| (rules, Gate::default()));
         self.by_name.insert(name.clone(), id);
-        self.accounts.push(Account { name, stats: RecordStats::default() });
+        self.accounts.push(Account { name, stats: RecordStats::default(), filter });
         Ok(id)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<RecordId> {
+        self.by_name.get(name).copied()
     }
 
     pub(super) fn name(&self, id: RecordId) -> RecordName {
         self.accounts[id].name.clone()
     }
 
-    /// A value was taken into the queue.
-    pub(super) fn accept(&mut self, id: RecordId) {
+    pub(super) fn rules(&self, id: RecordId) -> Option<Arc<Rules>> {
+        self.accounts[id].filter.as_ref().map(|(rules, _)| Arc::clone(rules))
+    }
+
+    /// Filters the record by `rules` from here on. A value that is held is released.
+    pub(super) fn set_rules(&mut self, id: RecordId, rules: Arc<Rules>) -> Option<Row> {
+        let held = self.release(id);
+        self.accounts[id].filter = Some((rules, Gate::default()));
+        held
+    }
+
+    pub(super) fn gate(&mut self, id: RecordId) -> Option<&mut Gate> {
+        self.accounts[id].filter.as_mut().map(|(_, gate)| gate)
+    }
+
+    /// Judges a value of a filtered record, and releases the value that was held before it if that is
+    /// due.
+    pub(super) fn judge(
+        &mut self,
+        id: RecordId,
+        facts: &Facts,
+        at: u64,
+    ) -> (Judgement, Option<Row>) {
+        let Some(gate) = self.gate(id) else { return (Judgement::Pass, None) };
+        let judgement = gate.judge(facts, at);
+        let held = gate.release(judgement, facts, at);
+        (judgement, held.map(|held| self.released(id, held)))
+    }
+
+    /// A judgement was carried out; `value` is the one to hold, if it is.
+    pub(super) fn judged(
+        &mut self,
+        id: RecordId,
+        (judgement, facts): (Judgement, Facts),
+        at: u64,
+        value: Option<JsonText>,
+    ) {
+        let Some(gate) = self.gate(id) else { return };
+        let implausible = u64::from(facts.implausible());
+        let replaced = gate.commit(judgement, facts, at, value);
         self.change(Some(id), |stats| {
+            stats.implausible += implausible;
+            if replaced {
+                stats.held -= 1;
+                stats.filtered.count(Reason::Interval);
+            }
+            match judgement {
+                Judgement::Hold => stats.held += 1,
+                Judgement::Filter(reason) => stats.filtered.count(reason),
+                Judgement::Pass | Judgement::Late => {}
+            }
+        });
+    }
+
+    /// The record's held value, to be queued.
+    fn release(&mut self, id: RecordId) -> Option<Row> {
+        let held = self.gate(id)?.release_now()?;
+        Some(self.released(id, held))
+    }
+
+    fn released(&mut self, id: RecordId, (value, stored_at): (JsonText, u64)) -> Row {
+        self.change(Some(id), |stats| stats.held -= 1);
+        Row { record: self.name(id), value, stored_at }
+    }
+
+    /// All held values, to be queued.
+    pub(super) fn release_all(&mut self) -> Vec<(Row, RecordId)> {
+        if self.total.held == 0 {
+            return Vec::new();
+        }
+        let ids = 0..self.accounts.len();
+        ids.filter_map(|id| self.release(id).map(|row| (row, id))).collect()
+    }
+
+    /// A value was taken into the queue.
+    pub(super) fn accept(&mut self, origin: Origin) {
+        if let Some(gate) = self.gate(origin.record) {
+            gate.last_seq = Some(origin.seq);
+        }
+        self.change(Some(origin.record), |stats| {
             stats.recorded += 1;
             stats.pending += 1;
         });
@@ -68,21 +160,24 @@ impl Ledger {
     }
 
     /// A pending value came to its end.
-    pub(super) fn settle(&mut self, id: RecordId, fate: Fate) {
-        self.change(Some(id), |stats| {
+    pub(super) fn settle(&mut self, origin: Origin, fate: Fate) {
+        if fate != Fate::Stored
+            && let Some(gate) = self.gate(origin.record)
+        {
+            gate.forget(Some(origin.seq));
+        }
+        self.change(Some(origin.record), |stats| {
             stats.pending -= 1;
             *counter(stats, fate) += 1;
         });
     }
 
-    /// All that is pending counts as dropped; returns how many.
+    /// All that is pending or held counts as dropped; returns how many.
     pub(super) fn abandon(&mut self) -> u64 {
         for account in &mut self.accounts {
-            account.stats.dropped += std::mem::take(&mut account.stats.pending);
+            account.stats.abandon();
         }
-        let pending = std::mem::take(&mut self.total.pending);
-        self.total.dropped += pending;
-        pending
+        self.total.abandon()
     }
 
     pub(super) fn lose(&mut self, id: Option<RecordId>, values: u64) {

@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+mod filter;
 mod handle;
 mod ledger;
 mod retry;
@@ -29,8 +30,9 @@ use start::Running;
 
 pub use config::{Overflow, RecorderConfig, RetryPolicy};
 pub use error::RecorderError;
+pub use filter::Filter;
 pub use handle::RecordHandle;
-pub use stats::{RecordStats, RecorderStats};
+pub use stats::{FilteredStats, RecordStats, RecorderStats};
 
 /// The write pipeline in front of a backend.
 ///
@@ -179,7 +181,17 @@ impl Recorder {
     /// # Errors
     /// [`Rejected`](RecorderError::Rejected) when the name is not allowed; nothing is counted.
     pub fn handle(&self, name: &str) -> Result<RecordHandle, RecorderError> {
-        RecordHandle::new(&self.running, name)
+        RecordHandle::new(&self.running, name, None)
+    }
+
+    /// The record `name`, filtered by `filter` from here on, in place of the filter that the
+    /// configuration has for it.
+    ///
+    /// # Errors
+    /// [`Rejected`](RecorderError::Rejected) when the name is not allowed or a rule of the filter
+    /// cannot work; nothing is counted.
+    pub fn handle_with(&self, name: &str, filter: &Filter) -> Result<RecordHandle, RecorderError> {
+        RecordHandle::new(&self.running, name, Some(filter))
     }
 
     /// Counts `values` of `name` that their source lost before they reached the recorder. A name

@@ -1,6 +1,7 @@
 //! What the handles and the worker have in common.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -9,6 +10,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::config::RecorderConfig;
 use super::error::RecorderError;
+use super::filter::{Facts, Filter, Rules};
 use super::ledger::{Fate, RecordId};
 use super::slice::Origin;
 use super::state::{Answers, Next, Offer, Phase, State};
@@ -16,6 +18,7 @@ use super::stats::RecorderStats;
 use crate::batch::{Row, check_timestamp};
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
 use crate::json::JsonText;
+use crate::name::RecordName;
 use crate::query::MAX_TIMESTAMP;
 
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Shared {
     pub(super) config: RecorderConfig,
     /// The greatest time of a value captured so far.
     captured: AtomicU64,
+    /// Whether any record has a filter.
+    filters: AtomicBool,
     state: Mutex<State>,
     /// Wakes the worker.
     pub(super) wake: Notify,
@@ -64,6 +69,7 @@ struct FlushGuard<'a> {
 impl Shared {
     pub(super) fn new(config: RecorderConfig) -> Self {
         Self {
+            filters: AtomicBool::new(!config.filters.0.is_empty()),
             config,
             captured: AtomicU64::new(0),
             state: Mutex::default(),
@@ -102,12 +108,15 @@ impl Shared {
         target: Target<'_>,
         offered: Offered,
     ) -> Result<(), RecorderError> {
-        let (answer, told) = oneshot::channel();
-        let ticket = {
+        let facts = self.facts(target, &offered);
+        let (told, ticket) = {
             let mut state = self.state();
-            let (row, record) = admit(&mut state, target, offered)?;
-            match state.offer(row, record, &self.config) {
-                Offer::NoRoom(row) => state.wait_for_room(row, record, answer),
+            let (row, record) = self.admit(&mut state, target, offered)?;
+            match state.filter(row, record, facts, &self.config) {
+                Offer::NoRoom(row, judged) => {
+                    let (answer, told) = oneshot::channel();
+                    (told, state.wait_for_room(row, record, judged, answer))
+                }
                 offer => return self.offered(state, offer),
             }
         };
@@ -121,10 +130,90 @@ impl Shared {
         target: Target<'_>,
         offered: Offered,
     ) -> Result<(), RecorderError> {
+        let facts = self.facts(target, &offered);
         let mut state = self.state();
-        let (row, record) = admit(&mut state, target, offered)?;
-        let offer = state.offer(row, record, &self.config);
+        let (row, record) = self.admit(&mut state, target, offered)?;
+        let offer = state.filter(row, record, facts, &self.config);
         self.offered(state, offer)
+    }
+
+    /// Opens a record; with a filter, if one is given, in place of the configured one.
+    pub(super) fn open(
+        &self,
+        name: &str,
+        filter: Option<&Filter>,
+    ) -> Result<(RecordId, RecordName), PersistenceError> {
+        let rules = filter.map(Rules::new).transpose()?;
+        let mut state = self.state();
+        let record = state.ledger.open(name, &self.config.filters)?;
+        if let Some(rules) = rules {
+            self.filters.store(true, Ordering::Relaxed);
+            if let Some(held) = state.ledger.set_rules(record, Arc::new(rules)) {
+                state.push(held, record);
+            }
+        }
+        Ok((record, state.ledger.name(record)))
+    }
+
+    /// Takes a stored value for the last one that passed the record's filter.
+    pub(super) fn resume<T: Serialize + ?Sized>(
+        &self,
+        record: RecordId,
+        value: &T,
+        stored_at: u64,
+    ) -> Result<(), PersistenceError> {
+        let Some(rules) = self.state().ledger.rules(record) else { return Ok(()) };
+        let value = JsonText::from_serialize(value, self.config.max_value_bytes)?;
+        let facts = Facts::of(&rules, value.as_str());
+        if let Some(gate) = self.state().ledger.gate(record) {
+            gate.resume(facts, stored_at);
+        }
+        Ok(())
+    }
+
+    /// What the record's filter needs to know of a value, found before the lock is taken.
+    fn facts(&self, target: Target<'_>, offered: &Offered) -> Option<Facts> {
+        if !self.filters.load(Ordering::Relaxed) {
+            return None;
+        }
+        let value = offered.value.as_ref().ok()?;
+        let state = self.state();
+        let record = match target {
+            Target::Id(id) => Some(id),
+            Target::Name(name) => state.ledger.find(name),
+        };
+        let rules = state.ledger.rules(record?)?;
+        drop(state);
+        Some(Facts::of(&rules, value.as_str()))
+    }
+
+    /// Checks an offered value and finds its account; what can never be stored is counted here.
+    fn admit(
+        &self,
+        state: &mut State,
+        target: Target<'_>,
+        offered: Offered,
+    ) -> Result<(Row, RecordId), RecorderError> {
+        state.accepting()?;
+        let record = match target {
+            Target::Id(id) => Ok(id),
+            Target::Name(name) => state.ledger.open(name, &self.config.filters),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(refusal) => {
+                state.ledger.refuse(None, Fate::Rejected);
+                return Err(RecorderError::Rejected(refusal));
+            }
+        };
+        let Offered { value, stored_at } = offered;
+        match value.and_then(|value| check_timestamp(stored_at).map(|()| value)) {
+            Ok(value) => Ok((Row { record: state.ledger.name(record), value, stored_at }, record)),
+            Err(refusal) => {
+                state.ledger.refuse(Some(record), Fate::Rejected);
+                Err(RecorderError::Rejected(refusal))
+            }
+        }
     }
 
     fn offered(&self, mut state: MutexGuard<'_, State>, offer: Offer) -> Result<(), RecorderError> {
@@ -135,19 +224,23 @@ impl Shared {
         }
         match offer {
             Offer::Taken => Ok(()),
-            Offer::NoRoom(_) => Err(RecorderError::Full),
-            Offer::Overflowed(warning, answers) => {
-                give(answers);
-                if let Some(dropped) = warning {
-                    let policy = self.config.overflow;
-                    tracing::warn!(
-                        dropped,
-                        ?policy,
-                        "the recorder's queue is full: values dropped"
-                    );
-                }
+            Offer::NoRoom(..) => Err(RecorderError::Full),
+            Offer::Refused(warning) => {
+                self.warn_of_overflow(warning);
                 Ok(())
             }
+            Offer::Overflowed(warning, answers) => {
+                give(answers);
+                self.warn_of_overflow(warning);
+                Ok(())
+            }
+        }
+    }
+
+    fn warn_of_overflow(&self, dropped: Option<u64>) {
+        let policy = self.config.overflow;
+        if let Some(dropped) = dropped {
+            tracing::warn!(dropped, ?policy, "the recorder's queue is full: values dropped");
         }
     }
 
@@ -271,7 +364,7 @@ impl Shared {
         let mut state = self.state();
         let id = match target {
             Target::Id(id) => Some(id),
-            Target::Name(name) => state.ledger.open(name).ok(),
+            Target::Name(name) => state.ledger.open(name, &self.config.filters).ok(),
         };
         state.ledger.lose(id, values);
     }
@@ -296,34 +389,6 @@ impl Shared {
         drop(state);
         stats.records = accounts.into_iter().collect();
         stats
-    }
-}
-
-/// Checks an offered value and finds its account; what can never be stored is counted here.
-fn admit(
-    state: &mut State,
-    target: Target<'_>,
-    offered: Offered,
-) -> Result<(Row, RecordId), RecorderError> {
-    state.accepting()?;
-    let record = match target {
-        Target::Id(id) => Ok(id),
-        Target::Name(name) => state.ledger.open(name),
-    };
-    let record = match record {
-        Ok(record) => record,
-        Err(refusal) => {
-            state.ledger.refuse(None, Fate::Rejected);
-            return Err(RecorderError::Rejected(refusal));
-        }
-    };
-    let Offered { value, stored_at } = offered;
-    match value.and_then(|value| check_timestamp(stored_at).map(|()| value)) {
-        Ok(value) => Ok((Row { record: state.ledger.name(record), value, stored_at }, record)),
-        Err(refusal) => {
-            state.ledger.refuse(Some(record), Fate::Rejected);
-            Err(RecorderError::Rejected(refusal))
-        }
     }
 }
 

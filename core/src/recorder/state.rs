@@ -1,12 +1,14 @@
 //! What the lock guards: the account, the bounded queue, and who waits for what.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::config::{Overflow, RecorderConfig};
 use super::error::RecorderError;
+use super::filter::{Facts, Judgement};
 use super::ledger::{Fate, Ledger, RecordId};
 use super::slice::{Entry, Origin};
 use crate::batch::Row;
@@ -101,11 +103,13 @@ pub(super) struct Unstored {
 /// What became of a row that was offered.
 pub(super) enum Offer {
     Taken,
-    /// The row is in, and older ones were pushed out; or it was dropped itself. The number is what
-    /// there is to warn of now; a flush may have waited for no more than what was pushed out.
+    /// The row is in, and older ones were pushed out. The number is what there is to warn of now; a
+    /// flush may have waited for no more than what was pushed out.
     Overflowed(Option<u64>, Answers),
+    /// It was dropped itself.
+    Refused(Option<u64>),
     /// There is no room, and the policy is to wait.
-    NoRoom(Row),
+    NoRoom(Row, Option<(Judgement, Facts)>),
 }
 
 /// What the worker finds in the queue.
@@ -135,7 +139,45 @@ impl State {
         self.queued_bytes
     }
 
-    pub(super) fn offer(&mut self, row: Row, record: RecordId, config: &RecorderConfig) -> Offer {
+    /// Puts a value through its record's filter, and into the queue if it passes.
+    pub(super) fn filter(
+        &mut self,
+        row: Row,
+        record: RecordId,
+        facts: Option<Facts>,
+        config: &RecorderConfig,
+    ) -> Offer {
+        let Some(rules) = self.ledger.rules(record) else {
+            return self.offer(row, record, config);
+        };
+        // The record may have been new, or have got another filter, when the facts were found.
+        let facts = facts
+            .filter(|facts| Arc::ptr_eq(&facts.rules, &rules))
+            .unwrap_or_else(|| Facts::of(&rules, row.value.as_str()));
+        let at = row.stored_at;
+        let (judgement, held) = self.ledger.judge(record, &facts, at);
+        // Whether or not there is room: there is at most one of each record.
+        if let Some(held) = held {
+            self.push(held, record);
+        }
+        let judged = (judgement, facts);
+        match judgement {
+            Judgement::Filter(_) => self.ledger.judged(record, judged, at, None),
+            Judgement::Hold => self.ledger.judged(record, judged, at, Some(row.value)),
+            Judgement::Pass | Judgement::Late => match self.offer(row, record, config) {
+                Offer::NoRoom(row, _) => return Offer::NoRoom(row, Some(judged)),
+                Offer::Refused(warning) => return Offer::Refused(warning),
+                offer => {
+                    self.ledger.judged(record, judged, at, None);
+                    return offer;
+                }
+            },
+        }
+        Offer::Taken
+    }
+
+    /// Puts a row into the queue.
+    fn offer(&mut self, row: Row, record: RecordId, config: &RecorderConfig) -> Offer {
         let bytes = row.value.len();
         if self.waiting.is_empty() && self.has_room(bytes, config) {
             self.push(row, record);
@@ -143,10 +185,10 @@ impl State {
         }
         let now = Instant::now();
         match config.overflow {
-            Overflow::Wait => Offer::NoRoom(row),
+            Overflow::Wait => Offer::NoRoom(row, None),
             Overflow::DropNewest => {
                 self.ledger.refuse(Some(record), Fate::Dropped);
-                Offer::Overflowed(self.overflowed.count(1, now), Answers::new())
+                Offer::Refused(self.overflowed.count(1, now))
             }
             Overflow::DropOldest => {
                 let mut dropped = 0;
@@ -163,15 +205,28 @@ impl State {
     }
 
     /// Queues up for room; the ticket is for [`give_up_waiting`](Self::give_up_waiting).
-    pub(super) fn wait_for_room(&mut self, row: Row, record: RecordId, answer: Answer) -> u64 {
+    pub(super) fn wait_for_room(
+        &mut self,
+        row: Row,
+        record: RecordId,
+        judged: Option<(Judgement, Facts)>,
+        answer: Answer,
+    ) -> u64 {
         let ticket = self.ticket();
+        if let Some(judged) = judged {
+            self.ledger.judged(record, judged, row.stored_at, None);
+        }
         self.waiting.insert(ticket, Waiting { row, record, answer });
         ticket
     }
 
     /// Leaves the queue for room, if the value has not come in yet. Those behind may fit now.
     pub(super) fn give_up_waiting(&mut self, ticket: u64, config: &RecorderConfig) -> Answers {
-        if self.waiting.remove(&ticket).is_some() { self.admit(config) } else { Answers::new() }
+        let Some(waiting) = self.waiting.remove(&ticket) else { return Answers::new() };
+        if let Some(gate) = self.ledger.gate(waiting.record) {
+            gate.forget(None);
+        }
+        self.admit(config)
     }
 
     /// Takes a batch, unless it is not full and is to linger; those that wait for room move up.
@@ -231,6 +286,7 @@ impl State {
     /// Waits until the fate of everything accepted so far is known. The ticket is for
     /// [`give_up_flush`](Self::give_up_flush); it is `None` if there is nothing to wait for.
     pub(super) fn flush(&mut self, answer: Answer) -> Result<Option<u64>, RecorderError> {
+        self.release_held();
         let unstored = std::mem::take(&mut self.unreported);
         if self.oldest_pending() >= self.next_seq {
             return unstored.into_result().map(|()| None);
@@ -262,6 +318,7 @@ impl State {
         if !matches!(self.phase, Phase::Open) {
             return Answers::new();
         }
+        self.release_held();
         self.phase = Phase::Closing;
         self.send_back(&RecorderError::Closed)
     }
@@ -317,10 +374,17 @@ impl State {
             || self.queued_bytes >= config.max_batch_bytes.min(config.capacity_bytes)
     }
 
-    fn push(&mut self, row: Row, record: RecordId) {
-        self.ledger.accept(record);
-        self.queued_bytes += row.value.len();
+    /// Queues the values that wait for a minimum interval to end.
+    fn release_held(&mut self) {
+        for (row, record) in self.ledger.release_all() {
+            self.push(row, record);
+        }
+    }
+
+    pub(super) fn push(&mut self, row: Row, record: RecordId) {
         let origin = Origin { record, seq: self.next_seq };
+        self.ledger.accept(origin);
+        self.queued_bytes += row.value.len();
         self.next_seq += 1;
         self.queue.push_back(Entry { row, origin });
     }
@@ -351,7 +415,7 @@ impl State {
     }
 
     fn settle_one(&mut self, origin: Origin, fate: Fate, why: Option<&PersistenceError>) {
-        self.ledger.settle(origin.record, fate);
+        self.ledger.settle(origin, fate);
         if fate == Fate::Stored {
             return;
         }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::filter::Reason;
 use crate::error::PersistenceError;
 
 /// What became of the values of one record, or of all.
 ///
 /// At every moment `recorded = stored + rejected + dropped + pending`; each is counted for itself.
+/// What a [`Filter`](crate::Filter) keeps out is counted beside it: `recorded + filtered + held`
+/// values were given to the recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[non_exhaustive]
 pub struct RecordStats {
@@ -28,12 +31,70 @@ pub struct RecordStats {
     pub pending: u64,
     /// Values a source says it lost before they reached the recorder. Not part of `recorded`.
     pub lost: u64,
+    /// Values that the record's filter kept out, by reason. Not part of `recorded`.
+    pub filtered: FilteredStats,
+    /// Values that wait for a minimum interval to end, at most one per record. They become recorded
+    /// or filtered.
+    pub held: u64,
+    /// Values outside the range of [`count_outside`](crate::Filter::count_outside), whatever the
+    /// other rules made of them.
+    pub implausible: u64,
+}
+
+/// The values that a filter kept out, by the rule that did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[non_exhaustive]
+pub struct FilteredStats {
+    /// Outside the range of [`within`](crate::Filter::within).
+    pub implausible: u64,
+    /// Equal to the last value that passed.
+    pub unchanged: u64,
+    /// Within the dead band of the last value that passed.
+    pub dead_band: u64,
+    /// Replaced by a later value within the minimum interval.
+    pub interval: u64,
+}
+
+impl FilteredStats {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.implausible + self.unchanged + self.dead_band + self.interval
+    }
+
+    pub(super) fn count(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Implausible => &mut self.implausible,
+            Reason::Unchanged => &mut self.unchanged,
+            Reason::DeadBand => &mut self.dead_band,
+            Reason::Interval => &mut self.interval,
+        } += 1;
+    }
+}
+
+impl AddAssign for FilteredStats {
+    fn add_assign(&mut self, other: Self) {
+        self.implausible += other.implausible;
+        self.unchanged += other.unchanged;
+        self.dead_band += other.dead_band;
+        self.interval += other.interval;
+    }
 }
 
 impl RecordStats {
     /// Whether the account balances: `recorded = stored + rejected + dropped + pending`.
     pub fn balances(&self) -> bool {
         self.recorded == self.stored + self.rejected + self.dropped + self.pending
+    }
+}
+
+impl RecordStats {
+    /// Counts what is pending or held as dropped; returns how many.
+    pub(super) fn abandon(&mut self) -> u64 {
+        let held = std::mem::take(&mut self.held);
+        self.recorded += held;
+        let dropped = held + std::mem::take(&mut self.pending);
+        self.dropped += dropped;
+        dropped
     }
 }
 
@@ -45,6 +106,9 @@ impl AddAssign for RecordStats {
         self.dropped += other.dropped;
         self.pending += other.pending;
         self.lost += other.lost;
+        self.filtered += other.filtered;
+        self.held += other.held;
+        self.implausible += other.implausible;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cleanup::{CleanupPlan, CleanupRule};
+use crate::clock::millis;
 use crate::error::PersistenceError;
 use crate::pattern::{Grammar, Pattern};
 
@@ -97,10 +98,6 @@ impl RetentionPolicy {
         });
         CleanupPlan { rules: rules.collect(), keep_newest: self.keep_newest }
     }
-}
-
-fn millis(window: Duration) -> u64 {
-    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,54 +1,52 @@
-//! `cloud-service`: see `--help` and `docs/cloud.md`.
+//! A service of your own with its history at `/history`: what `annals_server` needs of it.
+//!
+//! ```text
+//! ANNALS_BACKEND=sqlite:history.db cargo run -p annals-example-cloud-service
+//! curl -d '{"record":"temperature::attic","value":21.5}' -H 'content-type: application/json' \
+//!     localhost:8080/history/v1/rows
+//! curl 'localhost:8080/history/v1/history?pattern=temperature::*'
+//! ```
+//!
+//! `annals serve` is the same without a service around it; see `docs/serve.md`.
 
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::error::Error;
+use std::time::Duration;
 
-use annals::postgres::PostgresBackend;
-use annals_example_cloud_service::{Config, Ending, run};
+use annals::{PersistenceBackend, RetentionPolicy};
+use annals_server::{Access, Config, Server, Tokens};
+use axum::Router;
+use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
-/// Some rows that were answered with 202 are not stored.
-const ROWS_LEFT: i32 = 3;
-
-fn main() -> ExitCode {
-    // Exit code 2 after an invalid setting.
-    let config = Config::from_env().unwrap_or_else(|error| error.exit());
-    tracing_subscriber::fmt().with_max_level(config.log).with_ansi(false).init();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "the runtime could not start");
-            return ExitCode::FAILURE;
-        }
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::var("ANNALS_BACKEND").unwrap_or_else(|_| "memory:".to_owned());
+    let history = annals::connect(&url).await?;
+    // Without tokens, only this machine is served.
+    let access = match std::env::var_os("ANNALS_TOKENS") {
+        Some(file) => Access::Tokens(Tokens::open(file)?),
+        None => Access::Loopback,
     };
-    match runtime.block_on(serve(config)) {
-        // Do not wait for tasks that still run: nothing depends on them.
-        Ok(Ending::AllStored) => std::process::exit(0),
-        Ok(Ending::RowsLeft { .. }) => std::process::exit(ROWS_LEFT),
-        Err(error) => {
-            tracing::error!(%error, "the service could not start");
-            ExitCode::FAILURE
-        }
+    let keep = RetentionPolicy::new().keep_all(Duration::from_secs(90 * 86_400));
+    let config = Config::default().with_access(access).with_retention(Some(keep));
+    let server = Server::new(history.clone(), config)?;
+    let sweeps = server.retention().cloned().map(|retention| retention.spawn());
+
+    let service = Router::new()
+        .route("/", get(async || "a service with a history\n"))
+        .nest("/history", server.router());
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let stop = async {
+        // Without signals it runs until it is killed.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    axum::serve(listener, service).with_graceful_shutdown(stop).await?;
+
+    if let Some(sweeps) = sweeps {
+        sweeps.stop().await;
     }
-}
-
-async fn serve(config: Config) -> Result<Ending, Box<dyn std::error::Error>> {
-    // From now on these signals do not end the process by themselves.
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    // It connects when it is first used: the service may start before its database, and is not
-    // ready until the database is.
-    let history = PostgresBackend::new(config.database()?);
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(run(listener, Arc::new(history.clone()), Some(history), &config, stop).await?)
+    // First the rows that were answered with 202.
+    server.recorder().close().await?;
+    history.close().await?;
+    Ok(())
 }

@@ -33,25 +33,38 @@ macro_rules! buffers {
         struct RecordingBuffer<T: Clone + Send + Sync + 'static> {
             inner: $adapter::TokioBuffer<T>,
             capture: Capture,
+            restored: Arc<Slot<T>>,
+            delivery: Delivery,
             _alive: Arc<()>,
         }
 
         impl<T: Serialize + Clone + Send + Sync + 'static> RecordingBuffer<T> {
             fn new(cfg: &BufferCfg, persistence: &Persistence, record: RecordHandle) -> Self {
                 let inner = $core::buffer::Buffer::new(cfg);
-                let _alive = persistence.push_buffer(&record);
-                Self { inner, capture: Capture::new(record), _alive }
+                let restored = Slot::new();
+                let delivery = match cfg {
+                    BufferCfg::SpmcRing { .. } => Delivery::First,
+                    BufferCfg::SingleLatest => Delivery::Latest,
+                    BufferCfg::Mailbox => Delivery::Once,
+                };
+                let _alive = persistence.push_buffer(&record, &restored);
+                Self { inner, capture: Capture::new(record), restored, delivery, _alive }
             }
         }
 
         impl<T: Serialize + Clone + Send + Sync + 'static> DynBuffer<T> for RecordingBuffer<T> {
             fn push(&self, value: T) {
                 self.capture.record(&value);
+                self.restored.clear();
                 $core::buffer::Buffer::push(&self.inner, value);
             }
 
             fn subscribe_boxed(&self) -> Box<dyn BufferReader<T> + Send> {
-                self.inner.subscribe_boxed()
+                let inner = || self.inner.subscribe_boxed();
+                match Restored::subscribe(&self.restored, self.delivery, inner) {
+                    (Restored::None, inner) => inner,
+                    (restored, inner) => Box::new(RestoredReader { restored, inner }),
+                }
             }
 
             /// The inner buffer, so that a downcast finds AimDB's own type.
@@ -70,6 +83,12 @@ macro_rules! buffers {
             fn reset_metrics(&self) {
                 DynBuffer::reset_metrics(&self.inner);
             }
+        }
+
+        /// A subscription that begins with the restored value.
+        struct RestoredReader<T: Clone + Send> {
+            restored: Restored<T>,
+            inner: Box<dyn BufferReader<T> + Send>,
         }
     };
 }

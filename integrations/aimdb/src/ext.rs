@@ -1,13 +1,14 @@
 //! The extension traits for AimDB's builder, registrar and live handle. Each line's module
 //! implements them for its own types.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{
-    Aggregate, Bucket, PersistenceBackend, PersistenceError, QueryExt, QueryParams, RecorderStats,
-    RowStream, StoredValue, TypedStream,
+    Aggregate, Bucket, Filter, PersistenceBackend, PersistenceError, QueryExt, QueryParams, RawRow,
+    RecorderStats, RowStream, StoredValue, TypedRows, TypedStream,
 };
 use serde::de::DeserializeOwned;
 
@@ -89,7 +90,27 @@ pub trait RecordRegistrarPersistExt<'r> {
     /// # Panics in values
     /// A value that panics while it is serialized counts as lost. A value that panics while the
     /// buffer clones it ends the persistence of its record, which is logged as an error.
-    fn persist(&'r mut self, record_name: impl Into<String>) -> &'r mut Self;
+    #[track_caller]
+    fn persist(&'r mut self, record_name: impl Into<String>) -> &'r mut Self {
+        self.persist_filtered(record_name.into(), None)
+    }
+
+    /// Like [`persist`](Self::persist), with the values that pass `filter`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use annals_aimdb::Filter;
+    ///
+    /// let filter = Filter::new().dead_band("celsius", 0.2).heartbeat(Duration::from_secs(600));
+    /// # let _ = stringify!(
+    /// reg.buffer(cfg).source(thermometer).persist_with("temperature::attic", filter);
+    /// # );
+    /// # let _ = filter;
+    /// ```
+    #[track_caller]
+    fn persist_with(&'r mut self, record_name: impl Into<String>, filter: Filter) -> &'r mut Self {
+        self.persist_filtered(record_name.into(), Some(filter))
+    }
 
     /// Sets the buffer, as `.buffer(cfg)` does, and persists every value that is pushed into it
     /// under `record_name`: from the first one on, at any rate, for every kind of buffer. A
@@ -102,11 +123,70 @@ pub trait RecordRegistrarPersistExt<'r> {
     ///
     /// With several producers at once, the history has their values in the order in which the
     /// recorder received them, which may differ from the order in the buffer.
+    #[track_caller]
     fn persist_buffer(
         &'r mut self,
         cfg: Self::BufferCfg,
         record_name: impl Into<String>,
+    ) -> &'r mut Self {
+        self.persist_buffer_filtered(cfg, record_name.into(), None)
+    }
+
+    /// Like [`persist_buffer`](Self::persist_buffer), with the values that pass `filter`. The buffer
+    /// gets every value.
+    #[track_caller]
+    fn persist_buffer_with(
+        &'r mut self,
+        cfg: Self::BufferCfg,
+        record_name: impl Into<String>,
+        filter: Filter,
+    ) -> &'r mut Self {
+        self.persist_buffer_filtered(cfg, record_name.into(), Some(filter))
+    }
+
+    /// [`persist`](Self::persist) or [`persist_with`](Self::persist_with).
+    fn persist_filtered(&'r mut self, record_name: String, filter: Option<Filter>) -> &'r mut Self;
+
+    /// [`persist_buffer`](Self::persist_buffer) or
+    /// [`persist_buffer_with`](Self::persist_buffer_with).
+    fn persist_buffer_filtered(
+        &'r mut self,
+        cfg: Self::BufferCfg,
+        record_name: String,
+        filter: Option<Filter>,
     ) -> &'r mut Self;
+}
+
+/// Records that start with their newest stored value: for `RecordRegistrar` of either AimDB line,
+/// where the value also implements `DeserializeOwned`.
+pub trait RecordRegistrarRestoreExt<'r>: Sized {
+    /// Puts the newest stored value into the record's buffer, before any producer runs. Call it
+    /// after [`persist_buffer`](RecordRegistrarPersistExt::persist_buffer) for the same record.
+    ///
+    /// The buffer has the value until the first push. A subscription made before that begins with
+    /// it: of a ring always, of a `SingleLatest` if it reads before the first push; of a `Mailbox`
+    /// the first one that reads gets it. `AimDb`'s `latest` and `record.get` return it on 2.x, except
+    /// for rings, which have no latest value there; on 1.x they know what was produced only.
+    ///
+    /// It is not stored again, and the record's filter takes it for the last value that passed. A
+    /// record that is derived from this one may be derived again.
+    ///
+    /// The query blocks the calling thread until the backend has answered, at most ten seconds. It
+    /// runs on a thread of annals, so that it works in any runtime. If there is no value, the
+    /// record starts empty. It also does, and an error is logged, if the newest value does not
+    /// deserialize or the backend fails.
+    ///
+    /// # Configuration errors
+    /// No `persist_buffer` before it, or `persist`: AimDB gives no access to a buffer that was set
+    /// with `.buffer(cfg)`. They are reported in the same way as those of
+    /// [`persist`](RecordRegistrarPersistExt::persist).
+    #[track_caller]
+    fn restore(&'r mut self) -> &'r mut Self {
+        self.restore_younger_than(Duration::MAX)
+    }
+
+    /// Like [`restore`](Self::restore), unless the value is older than `max_age`.
+    fn restore_younger_than(&'r mut self, max_age: Duration) -> &'r mut Self;
 }
 
 /// The number in the values of a record type that aggregates compute with.
@@ -174,6 +254,33 @@ pub trait AimDbQueryExt {
         end: u64,
     ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
         values(self.persistence(), pattern, QueryParams::range(start, end))
+    }
+
+    /// Like [`query_latest`](Self::query_latest), with values that `read` makes of the stored text:
+    /// for rows of an older shape. A row for which it fails is skipped with a warning.
+    fn query_latest_with<T: Send, E: Display>(
+        &self,
+        pattern: &str,
+        n: usize,
+        read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<Vec<T>, PersistenceError>> + Send {
+        let typed = self.query_typed_with(pattern, QueryParams::latest(n), read);
+        async move { Ok(typed.await?.into()) }
+    }
+
+    /// Like [`query_latest_with`](Self::query_latest_with) for any rows, with their record and time,
+    /// and the number of rows that were skipped.
+    fn query_typed_with<T: Send, E: Display>(
+        &self,
+        pattern: &str,
+        params: QueryParams,
+        read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<TypedRows<T>, PersistenceError>> + Send {
+        let persistence = self.persistence();
+        async move {
+            let (backend, params) = reading(&persistence?, pattern, params);
+            backend.query_typed_with(pattern, params, read).await
+        }
     }
 
     /// Rows with their record and time, as JSON.

@@ -1,11 +1,13 @@
 //! History for [AimDB](https://aimdb.dev), the live in-memory record database: persistence that
 //! accounts for every value, queries on the live handle, and `record.query` over AimX.
 //!
-//! Three traits extend AimDB's own types:
+//! Four traits extend AimDB's own types:
 //!
 //! * [`AimDbBuilderPersistExt`]: `with_persistence(backend, retention)` on the builder,
 //! * [`RecordRegistrarPersistExt`]: `.persist(name)` and the lossless `.persist_buffer(cfg, name)`
 //!   on a record,
+//! * [`RecordRegistrarRestoreExt`]: `.restore()` after `.persist_buffer`, to start with the newest
+//!   stored value,
 //! * [`AimDbQueryExt`]: `query_latest`, `query_range`, `aggregate` and more on the live handle.
 //!
 //! # AimDB 1.x
@@ -158,16 +160,23 @@ mod options;
 mod persistence;
 mod record_query;
 mod redact;
+mod restore;
 #[cfg(feature = "aimdb-2")]
 mod server;
 mod tap;
 mod worker;
 
-pub use ext::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, Signal};
+pub use ext::{
+    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, RecordRegistrarRestoreExt,
+    Signal,
+};
 pub use options::PersistenceOptions;
 pub use persistence::Persistence;
 #[cfg(feature = "aimdb-2")]
 pub use server::AimxServer;
+
+/// Which values are recorded: for `.persist_with(name, filter)`.
+pub use annals_core::Filter;
 
 /// What aggregates need.
 pub use annals_core::{Aggregate, Bucket, Fill, Function, Interpolation, Width};

@@ -3,23 +3,29 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aimdb_core_2::buffer::{BufferCfg, BufferReader, DynBuffer, Reader as Subscription};
 use aimdb_core_2::remote::{QueryHandlerFn, QueryHandlerParams, QueryRecord};
 use aimdb_core_2::{AimDb, AimDbBuilder, DbError, RecordRegistrar};
-use annals_core::{Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle, log};
+use annals_core::{
+    Filter, Grammar, Order, PersistenceBackend, PersistenceError, RecordHandle, log,
+};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::buffers::buffers;
 use crate::capture::Capture;
 use crate::ext::{
-    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, TWICE, not_configured,
-    without_persistence,
+    AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, RecordRegistrarRestoreExt,
+    TWICE, not_configured, without_persistence,
 };
 use crate::options::PersistenceOptions;
 use crate::persistence::Persistence;
 use crate::record_query::Request;
+use crate::restore::{Delivery, Restored, Slot};
 use crate::tap::{Read, Source};
 
 impl AimDbBuilderPersistExt for AimDbBuilder {
@@ -54,8 +60,8 @@ where
 {
     type BufferCfg = BufferCfg;
 
-    fn persist(&'r mut self, record_name: impl Into<String>) -> &'r mut Self {
-        let Some((persistence, record)) = configured(self, &record_name.into()) else {
+    fn persist_filtered(&'r mut self, record_name: String, filter: Option<Filter>) -> &'r mut Self {
+        let Some((persistence, record)) = configured(self, &record_name, filter) else {
             return self;
         };
         self.tap(move |_runtime, consumer| {
@@ -67,15 +73,32 @@ where
         })
     }
 
-    fn persist_buffer(
+    fn persist_buffer_filtered(
         &'r mut self,
         cfg: BufferCfg,
-        record_name: impl Into<String>,
+        record_name: String,
+        filter: Option<Filter>,
     ) -> &'r mut Self {
-        let Some((persistence, record)) = configured(self, &record_name.into()) else {
+        let Some((persistence, record)) = configured(self, &record_name, filter) else {
             return self;
         };
         self.buffer_with_cfg(Box::new(RecordingBuffer::new(&cfg, &persistence, record)), cfg)
+    }
+}
+
+impl<'r, 'a: 'r, T> RecordRegistrarRestoreExt<'r> for RecordRegistrar<'a, T>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + Clone + Debug + 'static,
+{
+    fn restore_younger_than(&'r mut self, max_age: Duration) -> &'r mut Self {
+        let restored = match self.extensions().get::<Persistence>() {
+            Some(persistence) => persistence.restore::<T>(max_age),
+            None => Err(not_configured().to_string()),
+        };
+        if let Err(mistake) = restored {
+            misconfigured(self, &format!(".restore: {mistake}"));
+        }
+        self
     }
 }
 
@@ -83,6 +106,7 @@ where
 fn configured<T>(
     reg: &mut RecordRegistrar<'_, T>,
     name: &str,
+    filter: Option<Filter>,
 ) -> Option<(Persistence, RecordHandle)>
 where
     T: Send + Sync + Clone + Debug + 'static,
@@ -91,7 +115,7 @@ where
         misconfigured(reg, &without_persistence(name));
         return None;
     };
-    match persistence.record(name) {
+    match persistence.record(name, filter.as_ref()) {
         Ok(record) => Some((persistence, record)),
         Err(error) => {
             misconfigured(reg, &format!(".persist: {error}"));
@@ -122,9 +146,24 @@ impl AimDbQueryExt for AimDb {
 
 buffers!(aimdb_core_2, aimdb_tokio_adapter_2, "observability", {
     fn peek(&self) -> Option<T> {
-        self.inner.peek()
+        // As AimDB's own: a ring has no latest value.
+        let restored = self.restored.get().filter(|_| self.delivery != Delivery::First);
+        restored.or_else(|| self.inner.peek())
     }
 });
+
+impl<T: Clone + Send> BufferReader<T> for RestoredReader<T> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, DbError>> {
+        match self.restored.take() {
+            Some(value) => Poll::Ready(Ok(value)),
+            None => self.inner.poll_recv(cx),
+        }
+    }
+
+    fn try_recv(&mut self) -> Result<T, DbError> {
+        self.restored.take().map_or_else(|| self.inner.try_recv(), Ok)
+    }
+}
 
 /// Answers `record.query` as AimDB 2.x does: rows of all records by time, oldest first.
 fn query_handler(persistence: &Persistence) -> QueryHandlerFn {

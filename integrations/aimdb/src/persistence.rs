@@ -1,28 +1,36 @@
 //! The persistence of one database. Buffers and pushes feed its recorder; queries on the live
 //! handle and `record.query` read its backend. No task of AimDB's ever waits for the backend.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use annals_core::{
-    Grammar, Pattern, PersistenceBackend, PersistenceError, RecordHandle, Recorder, RecorderError,
-    RecorderStats, Retention, RetentionStats, log,
+    Clock, Filter, Grammar, Pattern, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+    RecordHandle, Recorder, RecorderError, RecorderStats, Retention, RetentionStats, log,
 };
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 use tokio::task::unconstrained;
 
 use crate::inline;
 use crate::options::PersistenceOptions;
 use crate::record_query::{AnswerFuture, Request, answer};
+use crate::restore::Slot;
 use crate::tap::{Source, Taps};
 use crate::worker::Worker;
 
 /// How long dropping the last handle waits for the thread that runs sweeps and queries. Only a
 /// backend that blocks its caller makes it wait at all.
 const CALLER_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a record waits for its stored value while it is configured.
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The persistence of one database: statistics, flush and close.
 ///
@@ -55,6 +63,9 @@ struct Inner {
     grammar: Grammar,
     taps: Taps,
     buffers: Mutex<Vec<PushBuffer>>,
+    /// The record persisted last: the one that `restore` is about.
+    persisted: Mutex<Option<Persisted>>,
+    clock: Arc<dyn Clock>,
     closed: watch::Sender<bool>,
 }
 
@@ -62,6 +73,12 @@ struct Inner {
 struct PushBuffer {
     record: Arc<str>,
     alive: Weak<()>,
+}
+
+struct Persisted {
+    record: RecordHandle,
+    /// The `Arc<Slot<T>>` of its buffer; `None` for `.persist`.
+    slot: Option<Box<dyn Any + Send>>,
 }
 
 impl Drop for Inner {
@@ -81,6 +98,7 @@ impl Persistence {
         let retention = Retention::new(Arc::clone(&backend), options.retention)?
             .with_interval(options.sweep_interval)
             .with_clock(Arc::clone(&options.clock));
+        let clock = Arc::clone(&options.clock);
         let config = options.recorder.with_clock(options.clock);
         let drain_timeout = config.drain_timeout;
         let taps = Taps::new();
@@ -93,6 +111,8 @@ impl Persistence {
             caller: Worker::start("annals-call", CALLER_STOP_TIMEOUT, std::future::ready(())),
             taps,
             buffers: Mutex::default(),
+            persisted: Mutex::default(),
+            clock,
             closed: watch::Sender::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -112,17 +132,91 @@ impl Persistence {
 
     /// The recorder's handle for `name`. One name can be taken once per database: two records under
     /// one name would be mixed, and one record persisted twice would be stored twice.
-    pub(crate) fn record(&self, name: &str) -> Result<RecordHandle, PersistenceError> {
+    pub(crate) fn record(
+        &self,
+        name: &str,
+        filter: Option<&Filter>,
+    ) -> Result<RecordHandle, PersistenceError> {
         if self.inner.recorder.stats().records.contains_key(name) {
             return Err(PersistenceError::InvalidRecordName {
                 name: name.escape_debug().to_string(),
                 reason: "something is persisted under it already",
             });
         }
-        self.inner.recorder.handle(name).map_err(|refused| match refused {
+        let handle = match filter {
+            Some(filter) => self.inner.recorder.handle_with(name, filter),
+            None => self.inner.recorder.handle(name),
+        };
+        let record = handle.map_err(|refused| match refused {
             RecorderError::Rejected(error) | RecorderError::Stopped(error) => error,
             _ => PersistenceError::BackendShutdown,
-        })
+        })?;
+        *self.inner.persisted.lock() = Some(Persisted { record: record.clone(), slot: None });
+        Ok(record)
+    }
+
+    /// Puts the newest stored value of the record persisted last into its buffer, unless it is older
+    /// than `max_age`. Blocks until the backend has answered, on a thread of its own.
+    ///
+    /// An error is a mistake in the configuration. A value that cannot be restored is logged.
+    pub(crate) fn restore<T>(&self, max_age: Duration) -> Result<(), String>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let Some(Persisted { record, slot }) = self.inner.persisted.lock().take() else {
+            return Err("it belongs after .persist_buffer(cfg, name), once".to_owned());
+        };
+        let name = record.name().clone();
+        let Some(slot) = slot else {
+            return Err(format!(
+                "{name}: AimDB gives no access to a buffer set with .buffer(cfg): use \
+                 .persist_buffer(cfg, name)"
+            ));
+        };
+        let Ok(slot) = slot.downcast::<Arc<Slot<T>>>() else {
+            return Err(format!("{name} is another record: persist this one before"));
+        };
+        match self.newest::<T>(name.as_str(), max_age) {
+            Ok(Some((value, stored_at))) => {
+                // The filter is a comparison less if this fails, no more.
+                if let Err(error) = record.resume(&value, stored_at) {
+                    log::warn(format_args!("{name}: its filter does not know the value: {error}"));
+                }
+                slot.fill(value);
+            }
+            Ok(None) => {}
+            Err(error) => log::error(format_args!("{name} is not restored: {error}")),
+        }
+        Ok(())
+    }
+
+    /// The newest stored value of a record, with its time.
+    fn newest<T>(&self, name: &str, max_age: Duration) -> Result<Option<(T, u64)>, String>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let max_age = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        let since = self.inner.clock.now_ms().saturating_sub(max_age);
+        let params = QueryParams::latest(1).with_start_time(since);
+        let (backend, name) = (Arc::clone(&self.inner.backend), name.to_owned());
+        let (answer, answered) = mpsc::sync_channel(1);
+        let running = self.inner.caller.run(async move {
+            // The receiver is gone after the timeout.
+            let _ = answer.send(backend.query_typed::<T>(&name, params).await);
+        });
+        // The thread runs it, whether or not it is awaited.
+        drop(running);
+        let typed = match answered.recv_timeout(RESTORE_TIMEOUT) {
+            Ok(typed) => typed.map_err(|error| error.to_string())?,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("the backend did not answer within {RESTORE_TIMEOUT:?}"));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err("the query was cut short".to_owned()),
+        };
+        if typed.skipped > 0 {
+            return Err("its newest value does not deserialize as the record's type".to_owned());
+        }
+        Ok(typed.rows.into_iter().next().map(|row| (row.value, row.stored_at)))
     }
 
     /// Reads `source` into `record` until the buffer is closed, within each push. The future that
@@ -150,7 +244,13 @@ impl Persistence {
 
     /// Registers a buffer that records what is pushed into it. The buffer holds what this returns
     /// for as long as it exists.
-    pub(crate) fn push_buffer(&self, record: &RecordHandle) -> Arc<()> {
+    pub(crate) fn push_buffer<T: Send + 'static>(
+        &self,
+        record: &RecordHandle,
+        restored: &Arc<Slot<T>>,
+    ) -> Arc<()> {
+        let slot: Box<dyn Any + Send> = Box::new(Arc::clone(restored));
+        *self.inner.persisted.lock() = Some(Persisted { record: record.clone(), slot: Some(slot) });
         let alive = Arc::new(());
         let buffer =
             PushBuffer { record: record.name().as_str().into(), alive: Arc::downgrade(&alive) };

@@ -13,7 +13,7 @@ enum State {
     Lapsed,
     /// There with all others of its batch, or absent with them.
     Undecided,
-    /// There or absent: a cleanup failed half-way.
+    /// There or absent: a cleanup failed half-way, or nobody knows of an erase.
     Either,
 }
 
@@ -109,9 +109,31 @@ impl Ledger {
         older_than: u64,
         answer: &Result<u64, PersistenceError>,
     ) -> Result<(), String> {
+        self.removed("a cleanup", |entry| entry.stored_at < older_than, answer)
+    }
+
+    /// Records an erase of the rows of a record between two times, inclusive, and its answer.
+    ///
+    /// # Errors
+    /// When it removed another number of rows than it can have.
+    pub(crate) fn erased(
+        &mut self,
+        record: &str,
+        (from, to): (u64, u64),
+        answer: &Result<u64, PersistenceError>,
+    ) -> Result<(), String> {
+        let goes = |entry: &Entry| entry.record == record && (from..=to).contains(&entry.stored_at);
+        self.removed("an erase", goes, answer)
+    }
+
+    fn removed(
+        &mut self,
+        what: &str,
+        goes: impl Fn(&Entry) -> bool,
+        answer: &Result<u64, PersistenceError>,
+    ) -> Result<(), String> {
         let (mut least, mut most) = (0, 0);
-        let expired = self.rows.values_mut().filter(|entry| entry.stored_at < older_than);
-        for entry in expired {
+        for entry in self.rows.values_mut().filter(|entry| goes(entry)) {
             if !matches!(entry.state, State::Absent | State::Lapsed) {
                 most += 1;
                 least += u64::from(entry.state == State::There);
@@ -125,7 +147,7 @@ impl Ledger {
         }
         match answer {
             Ok(removed) if !(least..=most).contains(removed) => {
-                Err(format!("a cleanup removed {removed} rows instead of {least} to {most}"))
+                Err(format!("{what} removed {removed} rows instead of {least} to {most}"))
             }
             _ => Ok(()),
         }

@@ -1,10 +1,10 @@
-//! A store's life: it is opened, written, flushed, merged, cleaned up and closed.
+//! A store's life: it is opened, written, flushed, merged, erased from, corrected, cleaned up and closed.
 
 use std::sync::Arc;
 
 use annals_core::{
-    Batch, BatchId, Grammar, Order, Outcome, PersistenceBackend, PersistenceError, QueryParams,
-    Row, StoredValue,
+    Batch, BatchId, Erasure, Grammar, Order, Outcome, Pattern, PersistenceBackend,
+    PersistenceError, QueryParams, Row, StoredValue,
 };
 use annals_embedded::Tuning;
 use annals_embedded::format::Layout;
@@ -35,7 +35,16 @@ pub fn tiny() -> Tuning {
         tier_bytes: [2 << 10, 6 << 10, 15 << 10],
         merged_runs: 3,
         split_rows: 20,
-        layout: Layout { block_rows: 6, block_text: 200, fresh_rows: 2, fresh_from: 3 },
+        layout: Layout {
+            block_rows: 6,
+            block_text: 200,
+            fresh_rows: 2,
+            fresh_from: 3,
+            rest_rows: 12,
+            rest_text: 400,
+            // So small a block gains nothing, and is to be torn as well.
+            rest_percent: usize::MAX,
+        },
         ..Tuning::default()
     }
 }
@@ -71,6 +80,9 @@ impl<'a> Life<'a> {
                 }
             }
             if !self.medium.is_down() {
+                self.erase_and_correct(&*store, 1_000 + opening * 60).await?;
+            }
+            if !self.medium.is_down() {
                 let older_than = [1_010, 1_060, 1_100][opening as usize];
                 let cleaned = store.cleanup(older_than).await;
                 self.ledger.cleaned(older_than, &cleaned)?;
@@ -97,6 +109,30 @@ impl<'a> Life<'a> {
             self.medium.disarm();
         }
         Err(format!("it does not open: {last}"))
+    }
+
+    /// Erases some rows, most of which are in runs, and corrects the newest row of another record: it
+    /// keeps its number.
+    async fn erase_and_correct(
+        &mut self,
+        store: &dyn PersistenceBackend,
+        from: u64,
+    ) -> Result<(), String> {
+        let (record, window) = (RECORDS[1], (from, from + 40));
+        let Ok(pattern) = Pattern::new(record, Grammar::Glob) else { return Ok(()) };
+        let erasure = Erasure::new(pattern).with_start_time(window.0).with_end_time(window.1);
+        let erased = store.erase(&erasure).await;
+        self.ledger.erased(record, window, &erased)?;
+        if let Ok(newest) = store.query(RECORDS[2], QueryParams::latest(1)).await
+            && let Some(StoredValue { value, stored_at, .. }) = newest.first()
+        {
+            let right = json!([value[0], "corrected"]);
+            match store.correct(RECORDS[2], &right, *stored_at).await {
+                Ok(true) | Err(_) => {}
+                Ok(false) => return Err(format!("{value} was not there to be corrected")),
+            }
+        }
+        Ok(())
     }
 
     async fn step(&mut self, store: &dyn PersistenceBackend, step: u64) {

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use annals_core::{BackendError, ErrorKind, Result};
 
-use super::{in_order, ranks};
+use super::in_order;
+use crate::Map;
 use crate::engine::{RecordId, Transaction};
-use crate::error::{corrupt, format_error};
-use crate::format::{Block, flush};
+use crate::error::format_error;
+use crate::format::{Block, Place, content_size, flush, seal};
 use crate::tuning::Tuning;
-use crate::write::add_run;
+use crate::write::{add_name, add_run};
 
 /// Takes the rows of an older format and writes runs, within a transaction.
 ///
@@ -33,13 +34,12 @@ impl<'a> Conversion<'a> {
         Self { engine, transaction, tuning, rows: Block::new() }
     }
 
-    /// Finds or allocates a record's id.
+    /// Adds a name, which is not there.
     ///
     /// # Errors
     /// The engine's error.
-    pub fn intern(&mut self, name: &str) -> Result<RecordId> {
-        let ids = self.transaction.intern(&[name])?;
-        ids.first().copied().ok_or_else(|| corrupt(self.engine, "a name got no id"))
+    pub fn add_name(&mut self, name: &str) -> Result<RecordId> {
+        add_name(self.engine, self.transaction, name)
     }
 
     /// Adds a row. Text that is not UTF-8 is damaged. It is kept in a form that is not JSON, so that
@@ -73,7 +73,12 @@ impl<'a> Conversion<'a> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let ranks = ranks(self.transaction.tables())?;
+        let mut ranks = Map::default();
+        self.transaction.tables().names(&mut |_, record| {
+            let rank = ranks.len() as u32;
+            ranks.insert(record, rank);
+            Ok(())
+        })?;
         if let Some(record) = self.rows.records().iter().find(|id| !ranks.contains_key(id)) {
             let message = format!("there are rows of record {record}, which has no name");
             return Err(
@@ -85,11 +90,51 @@ impl<'a> Conversion<'a> {
             .map_err(|error| format_error(self.engine, error))?;
         self.rows.clear();
         // Runs are ordered by blocks of the head, so this one gets the number of a block.
-        let head = self.transaction.append(&[])?;
-        self.transaction.remove_head(head)?;
+        let state = self.transaction.state();
+        let head = state.allocate_block();
+        state.head = state.next_block;
         for (order, run) in in_order(head, runs) {
             add_run(self.engine, self.transaction, order, &run)?;
         }
         Ok(())
     }
+}
+
+/// Takes over the tables of schema version 3, within a transaction: counts the names, runs and writers,
+/// and seals the blocks of the head. Blocks of runs stay as they are until the compactor rewrites them.
+///
+/// The state must have the next ids. Numbers that version 3 left out of the head are closed up.
+///
+/// # Errors
+/// The engine's error.
+pub fn adopt(transaction: &mut dyn Transaction) -> Result<()> {
+    let mut state = *transaction.state();
+    let tables = transaction.tables();
+    tables.names(&mut |name, record| {
+        state.names.add_name(name, record);
+        Ok(())
+    })?;
+    tables.runs()?.iter().for_each(|run| state.runs.add_run(run));
+    for (writer, last) in tables.writers()? {
+        state.writers.add_writer(writer, last);
+    }
+    let mut blocks = Vec::new();
+    // The engine may keep the state at the greatest number.
+    tables.head(0..=i64::MAX as u64 - 1, &mut |number, block| {
+        blocks.push((number, block.to_vec()));
+        Ok(())
+    })?;
+    let last = blocks.last().map(|(number, _)| *number);
+    state.next_block = state.next_block.max(last.map_or(0, |last| last + 1));
+    state.head = state.next_block - blocks.len() as u64;
+    let largest = blocks.iter().filter_map(|(_, block)| content_size(block)).max();
+    state.largest_block = largest.unwrap_or_default();
+    *transaction.state() = state;
+    if let Some(last) = last {
+        transaction.remove_head(last)?;
+    }
+    for (number, (_, block)) in (state.head..).zip(&blocks) {
+        transaction.put_head(number, &seal(Place::Head(number), block))?;
+    }
+    Ok(())
 }

@@ -7,25 +7,27 @@
 //! the runs meanwhile, the edit is refused and the work is planned again.
 
 mod convert;
+mod rest;
 mod retention;
 
 use std::sync::Arc;
 
-use annals_core::{
-    BackendError, CleanupPlan, ErrorKind, Outcome, Pattern, PersistenceError, Result,
-};
+use annals_core::{BackendError, CleanupPlan, ErrorKind, Outcome, PersistenceError, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Map;
 use crate::coordination::{Coordination, Reply, Task};
-use crate::engine::{Engine, RecordId, Run, RunOrder, Snapshot, Tables, Writer};
+use crate::engine::{Engine, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Writer};
 use crate::error::{corrupt, format_error, log_failure};
-use crate::format::{self, Block, FormatError, MergeInput, NewRun, NewRuns};
-use crate::read::{Caches, View, runs_in_order};
+use crate::format::{self, Block, Form, FormatError, MergeInput, NewRun, NewRuns};
+use crate::read::{Caches, NameList, View};
+use crate::state::State;
+use crate::survey::contain;
 use crate::tuning::{HeadSize, Tuning};
 use crate::write::{Job, Store, VersionEdit};
+use crate::{Map, Set};
 
-pub use convert::Conversion;
+pub use convert::{Conversion, adopt};
+pub use rest::Compacted;
 use retention::Sweep;
 
 /// The compactor's thread.
@@ -41,6 +43,8 @@ pub(crate) struct Compactor<E: Engine> {
     ranks: Arc<Map<RecordId, u32>>,
     /// There may be runs to merge.
     may_merge: bool,
+    /// Runs of an older version, or not at rest, that could not be rewritten.
+    unreadable: Set<RunId>,
 }
 
 /// Why a merge stopped.
@@ -72,8 +76,17 @@ impl<E: Engine> Compactor<E> {
         tuning: Tuning,
     ) -> Self {
         let name = caches.engine;
-        let ranks = Arc::default();
-        Self { engine, name, caches, coordination, jobs, tuning, ranks, may_merge: true }
+        Self {
+            engine,
+            name,
+            caches,
+            coordination,
+            jobs,
+            tuning,
+            ranks: Arc::default(),
+            may_merge: true,
+            unreadable: Set::default(),
+        }
     }
 
     /// Runs until the store is closed and has done what was accepted. The writer closes afterwards.
@@ -84,7 +97,10 @@ impl<E: Engine> Compactor<E> {
             match self.coordination.next(!self.may_merge) {
                 Task::Flush => self.flush_if_due(),
                 Task::Cleanup(plan, reply) => self.clean_up(&plan, reply),
-                Task::Idle => match self.merge() {
+                Task::Compact(end, reply) => {
+                    drop(reply.send(contain(self.name, "compact", || self.compact_step(end))));
+                }
+                Task::Idle => match contain(self.name, "compact", || self.merge_or_rest()) {
                     Ok(merged) => self.may_merge = merged,
                     Err(error) => {
                         self.may_merge = false;
@@ -131,7 +147,7 @@ impl<E: Engine> Compactor<E> {
     }
 
     fn flush_if_due(&mut self) {
-        let flushed = self.flush(false);
+        let flushed = contain(self.name, "compact", || self.flush(false));
         if let Err(error) = &flushed {
             log_failure(self.name, "flushing the head", error);
         }
@@ -152,7 +168,8 @@ impl<E: Engine> Compactor<E> {
             let snapshot = self.engine.snapshot()?;
             let tables = snapshot.tables()?;
             let writer_waits = self.coordination.writer_waits();
-            let Some((first, last)) = tables.head_bounds()? else {
+            let state = State::of(self.name, tables)?;
+            let Some((first, last)) = state.head_bounds() else {
                 drop(snapshot);
                 // The writer may not know that another process has flushed the head.
                 return if writer_waits {
@@ -161,14 +178,14 @@ impl<E: Engine> Compactor<E> {
                     Ok(())
                 };
             };
-            let blocks = self.caches.head.blocks(tables, first..=last)?;
+            let blocks = self.caches.head.blocks(tables, &state, first..=last)?;
             let mut size = HeadSize::default();
             blocks.iter().for_each(|(_, block)| size.add(HeadSize::of(block)));
             if !(forced || writer_waits || self.tuning.flush_is_due(size)) {
                 return Ok(());
             }
             for (_, block) in &blocks {
-                self.rank_all(tables, block.records().iter().copied())?;
+                self.rank_all(tables, &state, block.records().iter().copied())?;
             }
             // SQLite's log cannot start over while a snapshot is held.
             drop(snapshot);
@@ -190,21 +207,51 @@ impl<E: Engine> Compactor<E> {
         }
     }
 
+    /// Does what may be done while nobody waits. Returns whether there was anything.
+    fn merge_or_rest(&mut self) -> Result<bool> {
+        Ok(self.merge()? || self.rest_one()?)
+    }
+
     /// Merges what is due. Returns whether anything was.
     fn merge(&mut self) -> Result<bool> {
         let opening = self.caches.opening();
-        let runs = runs_in_order(self.engine.snapshot()?.tables()?)?;
-        let Some(due) = self.tuning.due_merge(&runs) else { return Ok(false) };
+        let runs = {
+            let snapshot = self.engine.snapshot()?;
+            let tables = snapshot.tables()?;
+            self.caches.runs(tables, &State::of(self.name, tables)?)?
+        };
+        let Some(due) = self.tuning.due_merge(&runs) else { return self.seal(&runs, opening) };
         let Some(last) = due.last() else { return Ok(false) };
-        let rows: u64 = due.iter().map(|run| run.rows).sum();
         // If another process is faster, other runs may be due.
-        if let Some(merged) = self.merge_runs(due, &|_| 0, rows >= self.tuning.split_rows)? {
+        if let Some(merged) = self.merge_runs(due, &|_| 0, self.tuning.form(due))? {
             self.install(VersionEdit {
                 opening,
                 flushed: None,
                 removed: due.iter().map(|run| run.id).collect(),
                 added: in_order(last.order.head, merged),
             })?;
+        }
+        Ok(true)
+    }
+
+    /// Rewrites the first run of an older version, if there is one: its blocks do not say where they
+    /// belong. Returns whether there was one.
+    fn seal(&mut self, runs: &[Run], opening: u64) -> Result<bool> {
+        let old = |run: &&Run| !run.sealed && !self.unreadable.contains(&run.id);
+        let Some(run) = runs.iter().find(old).copied() else { return Ok(false) };
+        let form = Form { split: false, ..self.tuning.form(&[run]) };
+        match self.merge_runs(&[run], &|_| 0, form) {
+            Ok(Some(same)) => {
+                let added = same.main.map(|same| (run.order, same)).into_iter().collect();
+                let removed = vec![run.id];
+                self.install(VersionEdit { opening, flushed: None, removed, added })?;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // The others are rewritten all the same.
+                self.unreadable.insert(run.id);
+                log_failure(self.name, "rewriting a run of an older version", &error);
+            }
         }
         Ok(true)
     }
@@ -217,18 +264,19 @@ impl<E: Engine> Compactor<E> {
         &mut self,
         runs: &[Run],
         dropped: &dyn Fn(RecordId) -> u32,
-        split: bool,
+        form: Form,
     ) -> Result<Option<NewRuns>> {
         let mut indexes = Vec::with_capacity(runs.len());
         {
             let snapshot = self.engine.snapshot()?;
             let tables = snapshot.tables()?;
+            let state = State::of(self.name, tables)?;
             for run in runs {
                 if tables.run_index(run.id)?.is_none() {
                     return Ok(None);
                 }
                 let index = self.caches.run_index(tables, run)?;
-                self.rank_all(tables, index.iter().map(|extent| extent.record))?;
+                self.rank_all(tables, &state, index.iter().map(|extent| extent.record))?;
                 indexes.push(index);
             }
         }
@@ -239,16 +287,16 @@ impl<E: Engine> Compactor<E> {
         let layout = self.tuning.layout.clone();
         let mut fetch = |input: usize, number: u32| -> Result<Block, MergeError> {
             self.pause();
-            let run = runs[input].id;
+            let run = &runs[input];
             let snapshot = self.engine.snapshot()?;
             let tables = snapshot.tables()?;
             let block = self.caches.read_block(tables, run, &indexes[input], number);
-            if block.is_err() && tables.run_index(run)?.is_none() {
+            if block.is_err() && tables.run_index(run.id)?.is_none() {
                 return Err(MergeError::Vanished);
             }
             Ok(block?)
         };
-        match format::merge(&inputs, &mut fetch, &rank, &layout, split) {
+        match format::merge(&inputs, &mut fetch, &rank, &layout, form) {
             Ok(merged) => Ok(Some(merged)),
             Err(MergeError::Vanished) => Ok(None),
             Err(MergeError::Format(error)) => Err(format_error(self.name, error)),
@@ -260,6 +308,7 @@ impl<E: Engine> Compactor<E> {
     fn rank_all(
         &mut self,
         tables: &dyn Tables,
+        state: &State,
         records: impl Iterator<Item = RecordId>,
     ) -> Result<()> {
         let mut read = false;
@@ -268,7 +317,8 @@ impl<E: Engine> Compactor<E> {
                 continue;
             }
             if !read {
-                self.ranks = Arc::new(ranks(tables)?);
+                let names = self.caches.names.list(tables, state)?;
+                self.ranks = Arc::new(ranks(&names));
                 read = true;
             }
             if !self.ranks.contains_key(&record) {
@@ -280,7 +330,8 @@ impl<E: Engine> Compactor<E> {
 
     fn clean_up(&mut self, plan: &CleanupPlan, reply: Reply<u64>) {
         let mut sweep = Sweep::new(plan);
-        let answer = match sweep.run(self, &|| reply.is_closed()) {
+        let answer = match contain(self.name, "cleanup", || sweep.run(self, &|| reply.is_closed()))
+        {
             Err(error) => Err(error.after_removing(sweep.removed())),
             Ok(()) => Ok(sweep.removed()),
         };
@@ -289,9 +340,8 @@ impl<E: Engine> Compactor<E> {
 }
 
 /// The positions of all names in byte order.
-fn ranks(tables: &dyn Tables) -> Result<Map<RecordId, u32>> {
-    let names = tables.records(&Pattern::all())?;
-    Ok((0..).zip(names).map(|(rank, (record, _))| (record, rank)).collect())
+fn ranks(names: &NameList) -> Map<RecordId, u32> {
+    (0..).zip(names.iter()).map(|(rank, (_, record))| (record, rank)).collect()
 }
 
 /// New runs with the order of the blocks or runs they were made of.

@@ -9,7 +9,7 @@ use super::Compactor;
 use crate::Map;
 use crate::engine::{Engine, RecordId, Run, RunId, Snapshot, Writer};
 use crate::error::is_corrupt;
-use crate::format::RunIndex;
+use crate::format::{Form, RunIndex};
 use crate::read::{RecordMerge, View};
 use crate::write::{OrphanedNames, VersionEdit};
 
@@ -76,7 +76,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn cut_offs<S: Snapshot>(&self, view: &View<S>) -> Result<CutOffs> {
-        let names = view.tables()?.records(&Pattern::all())?;
+        let names = view.records(&Pattern::all())?;
         let cut_off =
             |(record, name): (RecordId, Arc<str>)| Some((record, self.plan.last_removed(&name)?));
         Ok(names.into_iter().filter_map(cut_off).collect())
@@ -95,7 +95,7 @@ impl<'a> Sweep<'a> {
         let kept = self.kept(compactor, &view, &cut_offs)?;
         let runs = view.runs.clone();
         drop(view);
-        for run in runs.into_iter().filter(|run| run.first <= latest) {
+        for run in runs.iter().copied().filter(|run| run.first <= latest) {
             compactor.pause();
             if canceled() {
                 return Ok(true);
@@ -134,7 +134,8 @@ impl<'a> Sweep<'a> {
         }
         if expired.rows < run.rows {
             let dropped = |record| expired.by_record.get(&record).copied().unwrap_or(0);
-            let merged = compactor.merge_runs(&[run], &dropped, false)?;
+            let form = Form { split: false, rest: index.is_at_rest() };
+            let merged = compactor.merge_runs(&[run], &dropped, form)?;
             let Some(merged) = merged else { return Ok(false) };
             edit.added.extend(merged.main.map(|rest| (run.order, rest)));
         }
@@ -176,7 +177,7 @@ impl<'a> Sweep<'a> {
     fn forget_names<E: Engine>(&self, compactor: &mut Compactor<E>) -> Result<()> {
         let opening = compactor.caches.opening();
         let view = compactor.view()?;
-        let names = view.tables()?.records(&Pattern::all())?;
+        let names = view.records(&Pattern::all())?;
         let mut records: Map<RecordId, Arc<str>> =
             names.into_iter().filter(|(_, name)| self.plan.last_removed(name).is_some()).collect();
         for run in 0..view.runs.len() {
@@ -194,7 +195,7 @@ impl<'a> Sweep<'a> {
             opening,
             records,
             runs: view.runs.iter().map(|run| run.id).collect(),
-            last_block: view.tables()?.head_bounds()?.map(|(_, last)| last),
+            last_block: view.state.head_bounds().map(|(_, last)| last),
         };
         drop(view);
         compactor.ask(move |store| store.forget(orphans))

@@ -1,5 +1,8 @@
-//! A block: rows, column by column.
+//! A block: rows, column by column, and their text.
 
+use annals_core::aggregate::Member;
+
+use super::columns::{self, Columns, Numbers, Packed};
 use super::varint::{Reader, put, put_step};
 use super::{FormatError, frame};
 use crate::engine::RecordId;
@@ -18,14 +21,36 @@ const LEAST_ROW_BYTES: usize = 3;
 /// assert_eq!((read.len(), read.record(1), read.json(0)), (2, 7, "21.5"));
 /// # Ok::<(), annals_embedded::format::FormatError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Block {
     records: Vec<RecordId>,
     times: Vec<u64>,
-    /// Where each row's text ends.
-    ends: Vec<usize>,
-    text: String,
+    values: Values,
 }
+
+/// The values of the rows.
+#[derive(Debug, Clone)]
+enum Values {
+    /// All texts, and where each ends.
+    Text { ends: Vec<usize>, text: String },
+    /// Columns that print the text when it is asked for.
+    Columns(Box<Columns>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::Text { ends: Vec::new(), text: String::new() }
+    }
+}
+
+/// Blocks with the same rows are equal, whatever their form.
+impl PartialEq for Block {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Block {}
 
 impl Block {
     /// No rows.
@@ -36,10 +61,26 @@ impl Block {
     /// Appends a row.
     #[inline]
     pub fn push(&mut self, record: RecordId, stored_at: u64, json: &str) {
+        if let Values::Columns(_) = self.values {
+            self.values = self.as_text();
+        }
+        if let Values::Text { ends, text } = &mut self.values {
+            text.push_str(json);
+            ends.push(text.len());
+        }
         self.records.push(record);
         self.times.push(stored_at);
-        self.text.push_str(json);
-        self.ends.push(self.text.len());
+    }
+
+    /// All values as text.
+    #[cold]
+    fn as_text(&self) -> Values {
+        let (mut ends, mut text) = (Vec::with_capacity(self.len()), String::new());
+        for (_, _, json) in self.iter() {
+            text.push_str(json);
+            ends.push(text.len());
+        }
+        Values::Text { ends, text }
     }
 
     /// The number of rows.
@@ -56,8 +97,13 @@ impl Block {
     pub fn clear(&mut self) {
         self.records.clear();
         self.times.clear();
-        self.ends.clear();
-        self.text.clear();
+        match &mut self.values {
+            Values::Text { ends, text } => {
+                ends.clear();
+                text.clear();
+            }
+            values => *values = Values::default(),
+        }
     }
 
     /// A row's record.
@@ -78,8 +124,13 @@ impl Block {
     /// A row's value, as JSON text.
     #[inline]
     pub fn json(&self, row: usize) -> &str {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        &self.text[start..self.ends[row]]
+        match &self.values {
+            Values::Text { ends, text } => {
+                let start = if row == 0 { 0 } else { ends[row - 1] };
+                &text[start..ends[row]]
+            }
+            Values::Columns(columns) => columns.json(row),
+        }
     }
 
     /// All rows' records.
@@ -99,24 +150,30 @@ impl Block {
 
     /// The bytes of text of all values.
     pub fn text_bytes(&self) -> usize {
-        self.text.len()
+        match &self.values {
+            Values::Text { text, .. } => text.len(),
+            Values::Columns(columns) => columns.text_bytes(),
+        }
     }
 
     /// Their memory in bytes.
     pub fn memory(&self) -> usize {
+        let values = match &self.values {
+            Values::Text { ends, text } => ends.capacity() * size_of::<usize>() + text.capacity(),
+            Values::Columns(columns) => columns.memory(),
+        };
         self.records.capacity() * size_of::<RecordId>()
             + self.times.capacity() * size_of::<u64>()
-            + self.ends.capacity() * size_of::<usize>()
-            + self.text.capacity()
+            + values
     }
 
-    /// Encodes and compresses the rows.
+    /// Encodes and compresses the rows as text.
     ///
     /// # Errors
     /// [`FormatError::Compressor`].
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         frame::compress(|out| {
-            out.reserve(self.text.len() + 8 * self.len() + 10);
+            out.reserve(self.text_bytes() + 8 * self.len() + 10);
             put(out, self.len() as u64);
             let mut previous = 0;
             for record in self.records.iter().map(|record| u64::from(*record)) {
@@ -128,20 +185,56 @@ impl Block {
                 put_step(out, previous, *time);
                 previous = *time;
             }
-            let mut start = 0;
-            for end in &self.ends {
-                put(out, (end - start) as u64);
-                start = *end;
+            (0..self.len()).for_each(|row| put(out, self.json(row).len() as u64));
+            match &self.values {
+                Values::Text { text, .. } => out.extend_from_slice(text.as_bytes()),
+                Values::Columns(_) => {
+                    self.iter().for_each(|(_, _, json)| out.extend_from_slice(json.as_bytes()));
+                }
             }
-            out.extend_from_slice(self.text.as_bytes());
         })
     }
 
-    /// Decodes what [`encode`](Self::encode) made.
+    /// Encodes the rows in columns. `None` if they are not suitable: few, large, or without any shape in
+    /// common.
+    ///
+    /// # Errors
+    /// [`FormatError::Compressor`].
+    pub fn encode_columns(&self) -> Result<Option<Vec<u8>>, FormatError> {
+        columns::encode(self)
+    }
+
+    /// The numbers of a member, if the rows are in columns.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`].
+    pub fn numbers(&self, member: &Member) -> Result<Option<Numbers>, FormatError> {
+        match &self.values {
+            Values::Text { .. } => Ok(None),
+            Values::Columns(columns) => columns.numbers(&self.times, member).map(Some),
+        }
+    }
+
+    /// Reads the numbers of a member from an encoded block, if that is in columns, without its other columns.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`].
+    pub fn decode_numbers(block: &[u8], member: &Member) -> Result<Option<Numbers>, FormatError> {
+        if block.first() != Some(&columns::VERSION) {
+            return Ok(None);
+        }
+        Packed::read(block)?.numbers(member).map(Some)
+    }
+
+    /// Decodes what [`encode`](Self::encode) or [`encode_columns`](Self::encode_columns) made.
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if it is not a block.
     pub fn decode(block: &[u8]) -> Result<Self, FormatError> {
+        if block.first() == Some(&columns::VERSION) {
+            let (records, times, values) = Packed::read(block)?.decode()?;
+            return Ok(Self { records, times, values: Values::Columns(Box::new(values)) });
+        }
         frame::decompress(block, |content| {
             let mut reader = Reader(content);
             let count = reader.count(LEAST_ROW_BYTES)?;
@@ -167,7 +260,7 @@ impl Block {
                 ends.push(end);
             }
             let text = text(reader.0, &ends)?;
-            Ok(Self { records, times, ends, text })
+            Ok(Self { records, times, values: Values::Text { ends, text } })
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks of the head become a run.
 
 use super::run::SplitBuilder;
-use super::{Block, FormatError, Layout, NewRuns};
+use super::{Block, Form, FormatError, Layout, NewRuns};
 use crate::Map;
 use crate::engine::RecordId;
 
@@ -27,7 +27,8 @@ pub fn flush<'a>(
     }
     // Among equals, block and row are the order of arrival.
     rows.sort_unstable();
-    let mut runs = SplitBuilder::new(layout, split, rows.len() as u64, ranks.len());
+    let form = Form { split, rest: false };
+    let mut runs = SplitBuilder::new(layout, form, rows.len() as u64, ranks.len());
     for rows in rows.chunk_by(|one, next| one.1 == next.1) {
         for (done, (_, record, stored_at, number, row)) in rows.iter().enumerate() {
             let json = blocks[*number as usize].json(*row as usize);

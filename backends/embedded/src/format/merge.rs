@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::run::SplitBuilder;
-use super::{Block, FormatError, Layout, NewRuns, RunIndex};
+use super::{Block, Form, FormatError, Layout, NewRuns, RunIndex};
 use crate::Set;
 use crate::engine::RecordId;
 
@@ -17,7 +17,7 @@ pub struct MergeInput<'a> {
 }
 
 /// Merges runs, which come in their order of arrival, into one. Holds one block of each at a time.
-/// With `split`, the newest rows of each record go into a second run if the records have
+/// If it is to be split, the newest rows of each record go into a second run if the records have
 /// [enough rows](Layout::fresh_from) on average.
 ///
 /// `fetch` reads a block, by the position of its run in `sources` and its number there. `rank` is a
@@ -31,7 +31,7 @@ pub fn merge<E: From<FormatError>>(
     fetch: &mut dyn FnMut(usize, u32) -> Result<Block, E>,
     rank: &dyn Fn(RecordId) -> u32,
     layout: &Layout,
-    split: bool,
+    form: Form,
 ) -> Result<NewRuns, E> {
     let mut inputs: Vec<Input<'_>> =
         sources.iter().enumerate().map(|(place, source)| Input::new(place, *source)).collect();
@@ -39,7 +39,7 @@ pub fn merge<E: From<FormatError>>(
         input.next_extent(rank)?;
     }
     let (rows, records) = count(sources);
-    let mut runs = SplitBuilder::new(layout, split, rows, records);
+    let mut runs = SplitBuilder::new(layout, form, rows, records);
     while let Some(key) = inputs.iter().filter_map(|input| input.key).min() {
         let mut open: Vec<_> = inputs.iter_mut().filter(|input| input.key == Some(key)).collect();
         let mut left = open.iter().map(|input| u64::from(input.left())).sum::<u64>();

@@ -14,12 +14,36 @@ pub struct Layout {
     pub fresh_rows: u32,
     /// A run is split only if its records have this many rows on average.
     pub fresh_from: u32,
+    /// The most rows of a block at rest, which is kept in columns.
+    pub rest_rows: usize,
+    /// The most bytes of text of a block at rest.
+    pub rest_text: usize,
+    /// Columns are written if they take at most this many percent of the bytes of text.
+    pub rest_percent: usize,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { block_rows: 2048, block_text: 128 << 10, fresh_rows: 8, fresh_from: 32 }
+        Self {
+            block_rows: 2048,
+            block_text: 128 << 10,
+            fresh_rows: 8,
+            fresh_from: 32,
+            rest_rows: 8192,
+            rest_text: 1 << 20,
+            rest_percent: 100,
+        }
     }
+}
+
+/// How a run is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Form {
+    /// The newest rows of each record go into a run of their own.
+    pub split: bool,
+    /// The rows come to rest: they are kept in columns where that is smaller. Those of the second run,
+    /// if it is split, are not at rest.
+    pub rest: bool,
 }
 
 /// An encoded run.
@@ -31,6 +55,13 @@ pub struct NewRun {
     pub blocks: Vec<Vec<u8>>,
     /// The bytes of text of its rows.
     pub text_bytes: u64,
+}
+
+impl NewRun {
+    /// No rows.
+    fn new(rest: bool) -> Self {
+        Self { index: RunIndex::new(rest), ..Self::default() }
+    }
 }
 
 /// The result of a flush or a merge.
@@ -48,14 +79,15 @@ pub struct NewRuns {
 #[derive(Debug)]
 pub struct RunBuilder<'a> {
     layout: &'a Layout,
+    rest: bool,
     block: Block,
     run: NewRun,
 }
 
 impl<'a> RunBuilder<'a> {
     /// A run without rows.
-    pub fn new(layout: &'a Layout) -> Self {
-        Self { layout, block: Block::new(), run: NewRun::default() }
+    pub fn new(layout: &'a Layout, rest: bool) -> Self {
+        Self { layout, rest, block: Block::new(), run: NewRun::new(rest) }
     }
 
     /// Appends a row.
@@ -70,7 +102,10 @@ impl<'a> RunBuilder<'a> {
         json: &str,
     ) -> Result<(), FormatError> {
         let text = self.block.text_bytes() + json.len();
-        if self.block.len() >= self.layout.block_rows || text > self.layout.block_text {
+        let Layout { block_rows, block_text, rest_rows, rest_text, .. } = *self.layout;
+        let (most_rows, most_text) =
+            if self.rest { (rest_rows, rest_text) } else { (block_rows, block_text) };
+        if self.block.len() >= most_rows || text > most_text {
             self.end_block()?;
         }
         self.block.push(record, stored_at, json);
@@ -79,10 +114,40 @@ impl<'a> RunBuilder<'a> {
     }
 
     fn end_block(&mut self) -> Result<(), FormatError> {
+        if !self.rest {
+            return self.end_text_block();
+        }
+        // The text form of the same rows: what is not smaller than this stays like this.
+        let mut text = Self::new(self.layout, false);
+        let columns = self.block.encode_columns()?;
+        for (record, stored_at, json) in self.block.iter() {
+            text.push(record, stored_at, json)?;
+        }
+        text.end_block()?;
+        let text_bytes: usize = text.run.blocks.iter().map(Vec::len).sum();
+        let most_bytes = text_bytes.saturating_mul(self.layout.rest_percent) / 100;
+        match columns.filter(|columns| columns.len() <= most_bytes) {
+            Some(columns) => {
+                self.run.blocks.push(columns);
+                self.run.index.end_block(self.block.len());
+            }
+            None => {
+                self.run.blocks.append(&mut text.run.blocks);
+                (0..text.run.index.blocks()).for_each(|block| {
+                    self.run.index.end_block(text.run.index.block_rows(block).len())
+                });
+            }
+        }
+        self.run.text_bytes += self.block.text_bytes() as u64;
+        self.block.clear();
+        Ok(())
+    }
+
+    fn end_text_block(&mut self) -> Result<(), FormatError> {
         if !self.block.is_empty() {
             self.run.blocks.push(self.block.encode()?);
             self.run.text_bytes += self.block.text_bytes() as u64;
-            self.run.index.end_block();
+            self.run.index.end_block(self.block.len());
             self.block.clear();
         }
         Ok(())
@@ -108,10 +173,11 @@ pub(super) struct SplitBuilder<'a> {
 
 impl<'a> SplitBuilder<'a> {
     /// Splits if that is `wanted` and this many rows of this many records are worth it.
-    pub(super) fn new(layout: &'a Layout, wanted: bool, rows: u64, records: usize) -> Self {
+    pub(super) fn new(layout: &'a Layout, form: Form, rows: u64, records: usize) -> Self {
         let many = rows >= records as u64 * u64::from(layout.fresh_from);
-        let fresh_rows = if wanted && many { layout.fresh_rows } else { 0 };
-        Self { main: RunBuilder::new(layout), fresh: RunBuilder::new(layout), fresh_rows }
+        let fresh_rows = if form.split && many { layout.fresh_rows } else { 0 };
+        let (main, fresh) = (RunBuilder::new(layout, form.rest), RunBuilder::new(layout, false));
+        Self { main, fresh, fresh_rows }
     }
 
     /// Appends a row, as [`RunBuilder::push`] does. `left` counts the record's remaining rows,

@@ -9,6 +9,9 @@ use crate::engine::RecordId;
 /// The smallest encoding of an extent: record, rows, first, and the distance to last.
 const LEAST_EXTENT_BYTES: usize = 4;
 
+/// Follows the index of a run whose rows are at rest.
+const AT_REST: u8 = 1;
+
 /// The rows of one record in a run. They are adjacent, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
@@ -37,9 +40,21 @@ pub struct RunIndex {
     blocks: Vec<u32>,
     /// The extents in order of their records' ids.
     by_id: Vec<u32>,
+    /// Whether the rows are at rest.
+    rest: bool,
 }
 
 impl RunIndex {
+    /// An empty index.
+    pub(super) fn new(rest: bool) -> Self {
+        Self { rest, ..Self::default() }
+    }
+
+    /// Whether the rows are at rest: in columns, as far as that makes them smaller.
+    pub fn is_at_rest(&self) -> bool {
+        self.rest
+    }
+
     /// The number of records.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -136,9 +151,10 @@ impl RunIndex {
         }
     }
 
-    /// Ends a block after the last row.
-    pub(super) fn end_block(&mut self) {
-        self.blocks.push(self.rows());
+    /// Ends a block after this many more rows.
+    pub(super) fn end_block(&mut self, rows: usize) {
+        let start = self.blocks.last().copied().unwrap_or(0);
+        self.blocks.push(start + rows as u32);
     }
 
     /// Prepares [`find`](Self::find) once all rows are added.
@@ -177,6 +193,10 @@ impl RunIndex {
             }
             put(out, self.blocks.len() as u64);
             put_ends(out, &self.blocks);
+            // Without it, the bytes are those of older files.
+            if self.rest {
+                out.push(AT_REST);
+            }
         })
     }
 
@@ -209,10 +229,15 @@ impl RunIndex {
             }
             let count = reader.count(1)?;
             let blocks = self::ends(&mut reader, count)?;
-            if !reader.0.is_empty() || blocks.last() != ends.last() {
+            let rest = match reader.0 {
+                [] => false,
+                [AT_REST] => true,
+                _ => return Err(FormatError::Damaged("something follows it")),
+            };
+            if blocks.last() != ends.last() {
                 return Err(FormatError::Damaged("its blocks do not add up"));
             }
-            let mut index = Self { records, ends, firsts, lasts, blocks, by_id: Vec::new() };
+            let mut index = Self { records, ends, firsts, lasts, blocks, by_id: Vec::new(), rest };
             index.sort_by_id()?;
             Ok(index)
         })

@@ -12,7 +12,15 @@ use crate::engine::RecordId;
 type Row = (RecordId, u64, String);
 
 /// Small numbers, so that runs have many blocks and are split.
-const TINY: Layout = Layout { block_rows: 5, block_text: 40, fresh_rows: 2, fresh_from: 4 };
+const TINY: Layout = Layout {
+    block_rows: 5,
+    block_text: 40,
+    fresh_rows: 2,
+    fresh_from: 4,
+    rest_rows: 20,
+    rest_text: 160,
+    rest_percent: usize::MAX,
+};
 
 /// Names sort otherwise than ids do.
 fn rank(record: RecordId) -> u32 {
@@ -57,8 +65,11 @@ fn read(run: &NewRun) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (number, block) in (0..).zip(&run.blocks) {
         let block = Block::decode(block).unwrap();
-        assert!(!block.is_empty() && block.len() <= TINY.block_rows);
-        assert!(block.len() == 1 || block.text_bytes() <= TINY.block_text);
+        let Layout { block_rows, block_text, rest_rows, rest_text, .. } = TINY;
+        let (most_rows, most_text) =
+            if index.is_at_rest() { (rest_rows, rest_text) } else { (block_rows, block_text) };
+        assert!(!block.is_empty() && block.len() <= most_rows);
+        assert!(block.len() == 1 || block.text_bytes() <= most_text);
         let start = rows.len() as u32;
         assert_eq!(index.block_rows(number), start..start + block.len() as u32);
         assert!(index.block_rows(number).all(|row| index.block_of(row) == number));
@@ -94,7 +105,7 @@ fn flush_rows(rows: &[Row]) -> NewRun {
 fn merge_runs(
     runs: &[NewRun],
     dropped: &[BTreeMap<RecordId, u32>],
-    split: bool,
+    form: Form,
 ) -> Result<NewRuns, FormatError> {
     let look_up =
         |at: usize| move |record: RecordId| dropped[at].get(&record).copied().unwrap_or_default();
@@ -105,7 +116,7 @@ fn merge_runs(
         .map(|(run, dropped)| MergeInput { index: &run.index, dropped })
         .collect();
     let mut fetch = |source: usize, block: u32| Block::decode(&runs[source].blocks[block as usize]);
-    merge(&sources, &mut fetch, &rank, &TINY, split)
+    merge(&sources, &mut fetch, &rank, &TINY, form)
 }
 
 fn rows_of(run: &Option<NewRun>) -> Vec<Row> {
@@ -191,6 +202,7 @@ proptest! {
         pieces in vec(rows(0..60), 1..6),
         dropped in vec((1u32..6, 0u32..9), 0..12),
         split: bool,
+        rest: bool,
     ) {
         let runs: Vec<NewRun> = pieces.iter().map(|rows| flush_rows(rows)).collect();
         let mut left_out = vec![BTreeMap::new(); runs.len()];
@@ -204,8 +216,10 @@ proptest! {
                 kept.extend_from_slice(&record[dropped.min(record.len())..]);
             }
         }
-        let merged = merge_runs(&runs, &left_out, split).unwrap();
+        let merged = merge_runs(&runs, &left_out, Form { split, rest }).unwrap();
         let (main, fresh) = parts(sorted(kept), split);
+        prop_assert!(merged.main.as_ref().is_none_or(|run| run.index.is_at_rest() == rest));
+        prop_assert!(merged.fresh.as_ref().is_none_or(|run| !run.index.is_at_rest()));
         prop_assert_eq!(rows_of(&merged.main), main);
         prop_assert_eq!(rows_of(&merged.fresh), fresh);
         let runs = [&merged.main, &merged.fresh];
@@ -215,11 +229,12 @@ proptest! {
     /// Both parts of a split run are sources like any other.
     #[test]
     fn a_split_run_merges_back(old in rows(40..80), new in rows(0..40)) {
-        let split = flush_split(&old, true);
+        let split = merge_runs(&[flush_rows(&old)], &[BTreeMap::new()], Form { split: true, rest: true });
+        let split = split.unwrap();
         let mut runs: Vec<NewRun> = [split.main, split.fresh].into_iter().flatten().collect();
         prop_assert!(runs.len() == 2);
         runs.push(flush_rows(&new));
-        let merged = merge_runs(&runs, &vec![BTreeMap::new(); 3], false).unwrap();
+        let merged = merge_runs(&runs, &vec![BTreeMap::new(); 3], Form::default()).unwrap();
         prop_assert_eq!(rows_of(&merged.main), sorted([old, new].concat()));
         prop_assert!(merged.fresh.is_none());
     }
@@ -227,10 +242,10 @@ proptest! {
 
 #[test]
 fn a_merge_of_nothing_is_nothing() {
-    assert_eq!(merge_runs(&[], &[], true).unwrap(), NewRuns::default());
+    assert_eq!(merge_runs(&[], &[], Form { split: true, rest: true }).unwrap(), NewRuns::default());
     let run = flush_rows(&[(1, 2, "3".to_owned())]);
     let all = [BTreeMap::from([(1, u32::MAX)])];
-    assert_eq!(merge_runs(&[run], &all, false).unwrap(), NewRuns::default());
+    assert_eq!(merge_runs(&[run], &all, Form::default()).unwrap(), NewRuns::default());
 }
 
 #[test]
@@ -243,7 +258,7 @@ fn a_merge_reads_only_the_blocks_that_it_needs() {
         read.push(block);
         Block::decode(&run.blocks[block as usize])
     };
-    let merged = merge(&sources, &mut fetch, &rank, &TINY, false).unwrap();
+    let merged = merge(&sources, &mut fetch, &rank, &TINY, Form::default()).unwrap();
     assert_eq!(rows_of(&merged.main), rows[42..]);
     assert_eq!(read, [8, 9]);
 }
@@ -253,7 +268,7 @@ fn a_merge_ends_with_the_first_error() {
     let run = flush_rows(&[(1, 1, "1".to_owned())]);
     let sources = [MergeInput { index: &run.index, dropped: &|_| 0 }];
     let stopped = || FormatError::Damaged("on purpose");
-    let merged = merge(&sources, &mut |_, _| Err(stopped()), &rank, &TINY, false);
+    let merged = merge(&sources, &mut |_, _| Err(stopped()), &rank, &TINY, Form::default());
     assert_eq!(merged.unwrap_err(), stopped());
 }
 
@@ -269,7 +284,7 @@ fn blocks_that_are_not_the_directorys_are_damaged() {
         vec![row(1, 5), row(1, 10)],
     ] {
         let other = NewRun { blocks: flush_rows(&others).blocks, ..run.clone() };
-        let merged = merge_runs(&[other], &[BTreeMap::new()], false);
+        let merged = merge_runs(&[other], &[BTreeMap::new()], Form::default());
         assert!(matches!(merged, Err(FormatError::Damaged(_))), "{others:?}");
     }
 }
@@ -281,13 +296,13 @@ fn a_run_in_another_order_is_damaged() {
     let sources = [MergeInput { index: &run.index, dropped: &|_| 0 }];
     let mut fetch = |_: usize, block: u32| Block::decode(&run.blocks[block as usize]);
     let reversed = |record| u32::MAX - rank(record);
-    let merged = merge(&sources, &mut fetch, &reversed, &TINY, false);
+    let merged = merge(&sources, &mut fetch, &reversed, &TINY, Form::default());
     assert!(matches!(merged, Err(FormatError::Damaged(_))), "{merged:?}");
 }
 
 #[test]
 fn a_record_that_comes_twice_is_refused() {
-    let mut run = RunBuilder::new(&TINY);
+    let mut run = RunBuilder::new(&TINY, false);
     for record in [1, 2, 1] {
         run.push(record, 5, "0").unwrap();
     }

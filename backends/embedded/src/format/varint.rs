@@ -73,6 +73,22 @@ impl<'a> Reader<'a> {
         T::try_from(self.number()?).map_err(|_| FormatError::Damaged("a number is out of range"))
     }
 
+    /// The next byte.
+    pub(super) fn byte(&mut self) -> Result<u8, FormatError> {
+        let (byte, rest) = self.0.split_first().ok_or(FormatError::Damaged("it ends too early"))?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    /// The next text, after its length.
+    pub(super) fn text(&mut self) -> Result<&'a str, FormatError> {
+        let length: usize = self.small()?;
+        let (text, rest) =
+            self.0.split_at_checked(length).ok_or(FormatError::Damaged("it ends too early"))?;
+        self.0 = rest;
+        std::str::from_utf8(text).map_err(|_| FormatError::Damaged("it is not UTF-8"))
+    }
+
     /// The number of entries that follow, each of at least `bytes` bytes. A damaged count therefore
     /// allocates no memory.
     pub(super) fn count(&mut self, bytes: usize) -> Result<usize, FormatError> {

@@ -15,8 +15,9 @@ use annals_core::Result;
 use parking_lot::Mutex;
 
 use crate::engine::Tables;
-use crate::error::format_error;
-use crate::format::Block;
+use crate::error::{corrupt, format_error};
+use crate::format::{Block, FRAME_BYTES, Place, check_size, unseal};
+use crate::state::State;
 
 pub(crate) use segment::Segment;
 
@@ -69,10 +70,11 @@ impl Head {
         index.clear();
     }
 
-    /// Those blocks with these numbers that exist, in order.
+    /// The blocks with these numbers, in order. The head must have all of them.
     pub(crate) fn blocks(
         &self,
         tables: &dyn Tables,
+        state: &State,
         numbers: RangeInclusive<u64>,
     ) -> Result<Vec<Numbered>> {
         let mut found: Vec<Numbered> = self
@@ -96,8 +98,7 @@ impl Head {
         let cached = found.len();
         for numbers in missing {
             tables.head(numbers, &mut |number, encoded| {
-                let block =
-                    Block::decode(encoded).map_err(|error| format_error(self.engine, error))?;
+                let block = decode(self.engine, state, number, encoded)?;
                 found.push((number, Arc::new(block)));
                 Ok(())
             })?;
@@ -106,12 +107,15 @@ impl Head {
             self.insert(*number, block.clone());
         }
         found.sort_unstable_by_key(|(number, _)| *number);
+        if !found.iter().map(|(number, _)| *number).eq(numbers) {
+            return Err(corrupt(self.engine, "a block of the head is missing"));
+        }
         Ok(found)
     }
 
     /// The head of a snapshot, as segments in order of arrival.
-    pub(crate) fn segments(&self, tables: &dyn Tables) -> Result<Vec<Arc<Segment>>> {
-        let Some((first, last)) = tables.head_bounds()? else { return Ok(Vec::new()) };
+    pub(crate) fn segments(&self, tables: &dyn Tables, state: &State) -> Result<Vec<Arc<Segment>>> {
+        let Some((first, last)) = state.head_bounds() else { return Ok(Vec::new()) };
         if let Some(flushed) = first.checked_sub(1) {
             // Possibly by another process.
             self.flushed(flushed);
@@ -120,7 +124,7 @@ impl Head {
         let begin = self.blocks.lock().begin;
         index.retain(|segment| *segment.numbers().end() >= begin);
         if first >= begin {
-            self.extend(&mut index, tables, first, last)?;
+            self.extend(&mut index, tables, state, (first, last))?;
         }
         let known: Vec<Arc<Segment>> = index.clone();
         drop(index);
@@ -133,20 +137,25 @@ impl Head {
                 continue;
             }
             if next < start {
-                segments.push(self.segment(tables, next..=start - 1)?);
+                segments.push(self.segment(tables, state, next..=start - 1)?);
             }
             next = end.saturating_add(1);
             let whole = start >= first && end <= last;
             segments.push(if whole { segment } else { Arc::new(segment.cut(&numbers)) });
         }
         if next <= last {
-            segments.push(self.segment(tables, next..=last)?);
+            segments.push(self.segment(tables, state, next..=last)?);
         }
         Ok(segments)
     }
 
-    fn segment(&self, tables: &dyn Tables, numbers: RangeInclusive<u64>) -> Result<Arc<Segment>> {
-        Ok(Arc::new(Segment::new(numbers.clone(), self.blocks(tables, numbers)?)))
+    fn segment(
+        &self,
+        tables: &dyn Tables,
+        state: &State,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<Arc<Segment>> {
+        Ok(Arc::new(Segment::new(numbers.clone(), self.blocks(tables, state, numbers)?)))
     }
 
     /// Indexes new blocks. Each segment is at least twice as large as the next, so there are few
@@ -155,14 +164,14 @@ impl Head {
         &self,
         index: &mut Vec<Arc<Segment>>,
         tables: &dyn Tables,
-        first: u64,
-        last: u64,
+        state: &State,
+        (first, last): (u64, u64),
     ) -> Result<()> {
         let next = index.last().map_or(first, |segment| segment.numbers().end().saturating_add(1));
         if next > last {
             return Ok(());
         }
-        index.push(self.segment(tables, next..=last)?);
+        index.push(self.segment(tables, state, next..=last)?);
         while let [.., earlier, later] = &index[..]
             && earlier.rows() < 2 * later.rows()
         {
@@ -172,4 +181,17 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// Decodes a block of the head of this state.
+pub(crate) fn decode(
+    engine: &'static str,
+    state: &State,
+    number: u64,
+    stored: &[u8],
+) -> Result<Block> {
+    let most = state.largest_block.saturating_add(FRAME_BYTES);
+    let frame = unseal(Place::Head(number), stored);
+    let frame = frame.and_then(|frame| check_size(frame, most).map(|()| frame));
+    frame.and_then(Block::decode).map_err(|error| format_error(engine, error))
 }

@@ -12,10 +12,10 @@ use annals_core::aggregate::{Bucket, Plan, Series};
 use tokio::sync::Semaphore;
 
 use super::fold::{Decoded, Encoded, Fold, Source, Work};
-use super::stretch::{Place, Rows, feed_before};
+use super::stretch::{Place, Rows, feed_before, has_any};
 use super::{Steps, View};
 use crate::Map;
-use crate::engine::{RecordId, RunId, Snapshot};
+use crate::engine::{RecordId, Run, RunId, Snapshot};
 use crate::format::RunIndex;
 use crate::tuning::Tuning;
 
@@ -104,7 +104,7 @@ impl Aggregation {
         plan: Arc<Plan>,
         tuning: &Tuning,
     ) -> Result<Self> {
-        let records = view.tables()?.records(plan.pattern())?;
+        let records = view.records(plan.pattern())?;
         Ok(Self {
             step_rows: tuning.step_rows.max(1),
             divided_rows: tuning.divided_rows.max(2),
@@ -138,6 +138,12 @@ impl Aggregation {
     ) -> Result<Option<Current>> {
         let plan = &self.plan;
         let mut series = Series::new(plan.clone(), name.clone());
+        if plan.predicate().is_some() && plan.needs_all_records() {
+            if !has_any(view, record, plan)? {
+                return Ok(None);
+            }
+            series.exists();
+        }
         let has_before = plan.needs_before() && feed_before(view, record, plan, &mut series)?;
         let rows = Rows::new(view, record, plan.window())?;
         let has_rows = !matches!(&rows, Rows::Stretches(none) if none.is_empty());
@@ -157,21 +163,23 @@ impl Aggregation {
         view: &View<S>,
         fetched: &mut Map<(RunId, u32), Source>,
         index: Arc<RunIndex>,
-        (run, number): (RunId, u32),
+        (run, number): (Run, u32),
         cached: bool,
     ) -> Result<Source> {
-        if let Some(source) = fetched.get(&(run, number)) {
+        if let Some(source) = fetched.get(&(run.id, number)) {
             return Ok(source.clone());
         }
-        let source = match self.decoded.get(&run) {
-            Some((last, block)) if *last == number => Source::Block(block.clone()),
-            _ if cached => Source::Block(view.caches.block(view.tables()?, run, &index, number)?),
+        let source = match self.decoded.get(&run.id) {
+            Some((last, ready)) if *last == number => Source::Ready(ready.clone()),
+            _ if cached => {
+                Source::Block(view.caches.block(view.tables()?, &run, &index, number)?)
+            }
             _ => {
-                let bytes = view.caches.encoded_block(view.tables()?, run, number)?;
-                Source::Encoded(Arc::new(Encoded { run, number, index, bytes }))
+                let bytes = view.caches.encoded_block(view.tables()?, &run, &index, number)?;
+                Source::Encoded(Arc::new(Encoded { run: run.id, number, index, bytes }))
             }
         };
-        fetched.insert((run, number), source.clone());
+        fetched.insert((run.id, number), source.clone());
         Ok(source)
     }
 

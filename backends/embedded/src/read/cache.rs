@@ -5,15 +5,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use annals_core::aggregate::Member;
 use annals_core::{PersistenceError, Result};
 use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
+use super::names::Names;
 use crate::engine::{Run, RunId, Tables};
 use crate::error::{corrupt, format_error};
-use crate::format::{Block, RunIndex};
+use crate::format::{
+    Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, check_size, unseal,
+};
 use crate::head::Head;
+use crate::state::{State, Sum};
 
 /// Bytes of run indexes and of blocks that are kept: enough for the indexes of some hundred million
 /// rows, and for the newest rows of a few thousand records.
@@ -24,6 +29,9 @@ const BLOCK_BYTES: u64 = 6 << 20;
 pub(crate) struct Caches {
     pub(crate) engine: &'static str,
     pub(crate) head: Head,
+    pub(crate) names: Names,
+    /// The runs that have this sum, in order of arrival.
+    runs: Mutex<Option<(Sum, Arc<Vec<Run>>)>>,
     /// How often everything was cleared.
     opening: AtomicU64,
     indexes: Cached<RunId, RunIndex>,
@@ -52,6 +60,8 @@ impl Caches {
         Self {
             engine,
             head: Head::new(engine),
+            names: Names::new(engine),
+            runs: Mutex::default(),
             opening: AtomicU64::new(0),
             indexes: Mutex::new(Cache::with_weighter(256, INDEX_BYTES, Weight)),
             blocks: Mutex::new(Cache::with_weighter(64, BLOCK_BYTES, Weight)),
@@ -62,6 +72,8 @@ impl Caches {
     pub(crate) fn clear(&self) {
         self.opening.fetch_add(1, Ordering::SeqCst);
         self.head.clear();
+        self.names.clear();
+        *self.runs.lock() = None;
         self.indexes.lock().clear();
         self.blocks.lock().clear();
     }
@@ -72,34 +84,58 @@ impl Caches {
         self.opening.load(Ordering::SeqCst)
     }
 
+    /// The runs of a state, in order of arrival.
+    pub(crate) fn runs(&self, tables: &dyn Tables, state: &State) -> Result<Arc<Vec<Run>>> {
+        if let Some((sum, runs)) = &*self.runs.lock()
+            && *sum == state.runs
+        {
+            return Ok(runs.clone());
+        }
+        let (mut runs, mut sum) = (tables.runs()?, Sum::default());
+        runs.iter().for_each(|run| sum.add_run(run));
+        if sum != state.runs {
+            return Err(corrupt(self.engine, "the runs are not those that were stored"));
+        }
+        runs.sort_unstable_by_key(|run| run.order);
+        let runs = Arc::new(runs);
+        *self.runs.lock() = Some((sum, runs.clone()));
+        Ok(runs)
+    }
+
     pub(crate) fn run_index(&self, tables: &dyn Tables, run: &Run) -> Result<Arc<RunIndex>> {
         if let Some(index) = self.indexes.lock().get(&run.id) {
             return Ok(index.clone());
         }
+        let index = Arc::new(self.read_index(tables, run)?);
+        self.indexes.lock().insert(run.id, index.clone());
+        Ok(index)
+    }
+
+    /// Reads an index without caching it.
+    pub(crate) fn read_index(&self, tables: &dyn Tables, run: &Run) -> Result<RunIndex> {
         let encoded = tables.run_index(run.id)?.ok_or_else(|| missing(self.engine))?;
-        let index = RunIndex::decode(&encoded).map_err(|error| format_error(self.engine, error))?;
-        // The table of runs has no checksum, and a cleanup relies on it.
+        let most = FRAME_BYTES.saturating_add(EXTENT_BYTES.saturating_mul(run.rows));
+        let index = checked(run, Place::Index(run.id), &encoded, most).and_then(RunIndex::decode);
+        let index = index.map_err(|error| format_error(self.engine, error))?;
         if (u64::from(index.rows()), index.first(), index.last()) != (run.rows, run.first, run.last)
         {
             return Err(corrupt(self.engine, "the table of runs contradicts the index of a run"));
         }
-        let index = Arc::new(index);
-        self.indexes.lock().insert(run.id, index.clone());
         Ok(index)
     }
 
     pub(crate) fn block(
         &self,
         tables: &dyn Tables,
-        run: RunId,
+        run: &Run,
         index: &RunIndex,
         number: u32,
     ) -> Result<Arc<Block>> {
-        if let Some(block) = self.blocks.lock().get(&(run, number)) {
+        if let Some(block) = self.blocks.lock().get(&(run.id, number)) {
             return Ok(block.clone());
         }
         let block = Arc::new(self.read_block(tables, run, index, number)?);
-        self.blocks.lock().insert((run, number), block.clone());
+        self.blocks.lock().insert((run.id, number), block.clone());
         Ok(block)
     }
 
@@ -107,20 +143,42 @@ impl Caches {
     pub(crate) fn read_block(
         &self,
         tables: &dyn Tables,
-        run: RunId,
+        run: &Run,
         index: &RunIndex,
         number: u32,
     ) -> Result<Block> {
-        self.decode_block(index, number, &self.encoded_block(tables, run, number)?)
+        self.decode_block(index, number, &self.encoded_block(tables, run, index, number)?)
     }
 
+    /// Reads a block as it is encoded, and checks that it is the one that was stored there.
     pub(super) fn encoded_block(
         &self,
         tables: &dyn Tables,
-        run: RunId,
+        run: &Run,
+        index: &RunIndex,
         number: u32,
     ) -> Result<Vec<u8>> {
-        tables.block(run, number)?.ok_or_else(|| missing(self.engine))
+        let mut stored = tables.block(run.id, number)?.ok_or_else(|| missing(self.engine))?;
+        let rows = index.block_rows(number).len() as u64;
+        let most =
+            ROW_BYTES.saturating_mul(rows).saturating_add(FRAME_BYTES.saturating_add(run.bytes));
+        let length = checked(run, Place::Block(run.id, number), &stored, most).map(<[u8]>::len);
+        stored.truncate(length.map_err(|error| format_error(self.engine, error))?);
+        Ok(stored)
+    }
+
+    /// Reads a block of a run whose index is lost, if there is such a block.
+    pub(crate) fn read_block_without_index(
+        &self,
+        tables: &dyn Tables,
+        run: &Run,
+        number: u32,
+    ) -> Result<Option<Block>> {
+        let Some(stored) = tables.block(run.id, number)? else { return Ok(None) };
+        let most = run.bytes.saturating_add(FRAME_BYTES << 10);
+        let frame = checked(run, Place::Block(run.id, number), &stored, most);
+        let block = frame.and_then(Block::decode);
+        block.map(Some).map_err(|error| format_error(self.engine, error))
     }
 
     pub(super) fn decode_block(
@@ -130,11 +188,47 @@ impl Caches {
         encoded: &[u8],
     ) -> Result<Block> {
         let block = Block::decode(encoded).map_err(|error| format_error(self.engine, error))?;
-        if block.len() != index.block_rows(number).len() {
-            return Err(corrupt(self.engine, "a block contradicts the index of its run"));
-        }
+        self.check_rows(index, number, block.len())?;
         Ok(block)
     }
+
+    /// Reads the numbers of a member from an encoded block, if it is in columns.
+    pub(super) fn decode_numbers(
+        &self,
+        index: &RunIndex,
+        number: u32,
+        encoded: &[u8],
+        member: &Member,
+    ) -> Result<Option<Numbers>> {
+        let numbers = Block::decode_numbers(encoded, member);
+        let Some(numbers) = numbers.map_err(|error| format_error(self.engine, error))? else {
+            return Ok(None);
+        };
+        self.check_rows(index, number, numbers.len())?;
+        Ok(Some(numbers))
+    }
+
+    fn check_rows(&self, index: &RunIndex, number: u32, rows: usize) -> Result<()> {
+        if rows != index.block_rows(number).len() {
+            return Err(corrupt(self.engine, "a block contradicts the index of its run"));
+        }
+        Ok(())
+    }
+}
+
+/// The most that an extent in an index and a row without its text take before compression.
+const EXTENT_BYTES: u64 = 64;
+const ROW_BYTES: u64 = 64;
+
+/// A frame of a run, if it is the one that belongs there and is no larger than it can be.
+fn checked<'a>(
+    run: &Run,
+    place: Place,
+    stored: &'a [u8],
+    most: u64,
+) -> Result<&'a [u8], FormatError> {
+    let frame = if run.sealed { unseal(place, stored)? } else { stored };
+    check_size(frame, most).map(|()| frame)
 }
 
 fn missing(engine: &'static str) -> PersistenceError {

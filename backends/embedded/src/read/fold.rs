@@ -9,7 +9,8 @@ use annals_core::aggregate::{Plan, Series};
 use super::Caches;
 use crate::Map;
 use crate::engine::RunId;
-use crate::format::{Block, RunIndex};
+use crate::error::format_error;
+use crate::format::{Block, Numbers, RunIndex, Stretch};
 use crate::head::Segment;
 
 /// Rows of one record.
@@ -24,6 +25,7 @@ pub(super) struct Work {
 #[derive(Clone)]
 pub(super) enum Source {
     Block(Arc<Block>),
+    Ready(Ready),
     Encoded(Arc<Encoded>),
     Head(Arc<Segment>),
 }
@@ -36,8 +38,15 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
 }
 
+/// What a question needs of a block: all of it, or only the numbers of the member.
+#[derive(Clone)]
+pub(super) enum Ready {
+    Block(Arc<Block>),
+    Numbers(Arc<Numbers>),
+}
+
 /// The block decoded last of each run, with its number.
-pub(super) type Decoded = Map<RunId, (u32, Arc<Block>)>;
+pub(super) type Decoded = Map<RunId, (u32, Ready)>;
 
 /// What a thread needs.
 #[derive(Clone, Copy)]
@@ -58,29 +67,56 @@ impl Fold<'_> {
         let mut samples = Samples::default();
         for Work { series: at, source, rows } in work {
             let series = &mut *series[at - offset];
-            let block = match source {
+            let ready = match source {
                 Source::Head(segment) => {
                     self.feed(series, &*segment, rows, &mut samples)?;
                     continue;
                 }
-                Source::Block(block) => block,
+                Source::Block(block) => self.ready(block)?,
+                Source::Ready(ready) => ready,
                 Source::Encoded(encoded) => self.decode(&mut decoded, &encoded)?,
             };
-            self.feed(series, &*block, rows, &mut samples)?;
+            match ready {
+                Ready::Block(block) => self.feed(series, &*block, rows, &mut samples)?,
+                Ready::Numbers(numbers) => feed_numbers(series, &numbers, rows)?,
+            }
         }
         Ok(decoded)
     }
 
-    fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Arc<Block>> {
-        let Encoded { run, number, index, bytes } = encoded;
-        match decoded.get(run) {
-            Some((last, block)) if last == number => Ok(block.clone()),
-            _ => {
-                let block = Arc::new(self.caches.decode_block(index, *number, bytes)?);
-                decoded.insert(*run, (*number, block.clone()));
-                Ok(block)
-            }
+    /// Whether a member's numbers are not enough: states and predicates read the values.
+    fn needs_text(self) -> bool {
+        self.plan.needs().states || self.plan.predicate().is_some()
+    }
+
+    /// The numbers of a block that is in columns.
+    fn ready(self, block: Arc<Block>) -> Result<Ready> {
+        if self.needs_text() {
+            return Ok(Ready::Block(block));
         }
+        let numbers = block.numbers(self.plan.member());
+        let numbers = numbers.map_err(|error| format_error(self.caches.engine, error))?;
+        Ok(numbers.map_or(Ready::Block(block), |numbers| Ready::Numbers(Arc::new(numbers))))
+    }
+
+    fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Ready> {
+        let Encoded { run, number, index, bytes } = encoded;
+        if let Some((last, ready)) = decoded.get(run)
+            && last == number
+        {
+            return Ok(ready.clone());
+        }
+        let numbers = if self.needs_text() {
+            None
+        } else {
+            self.caches.decode_numbers(index, *number, bytes, self.plan.member())?
+        };
+        let ready = match numbers {
+            Some(numbers) => Ready::Numbers(Arc::new(numbers)),
+            None => Ready::Block(Arc::new(self.caches.decode_block(index, *number, bytes)?)),
+        };
+        decoded.insert(*run, (*number, ready.clone()));
+        Ok(ready)
     }
 
     /// Feeds adjacent rows to a series: their samples together, and others one by one.
@@ -113,6 +149,21 @@ impl Fold<'_> {
     }
 }
 
+/// Feeds adjacent rows of a block in columns to a series.
+fn feed_numbers(series: &mut Series, numbers: &Numbers, mut rows: Range<usize>) -> Result<()> {
+    while !rows.is_empty() {
+        let (stretch, length) = numbers.stretch(rows.clone());
+        match stretch {
+            Stretch::Samples(times, values) => series.samples(times, values)?,
+            Stretch::NoSamples(times) => times.iter().try_for_each(|time| series.skip(*time))?,
+            // The series reports it.
+            Stretch::Unreadable(time, text) => series.row(time, text)?,
+        }
+        rows.start += length;
+    }
+    Ok(())
+}
+
 /// Samples and their times.
 #[derive(Default)]
 pub(super) struct Samples {
@@ -127,17 +178,22 @@ impl Samples {
     }
 }
 
-/// Rows that have samples. Text is searched for them here; a column would have them ready.
+/// Rows whose text is searched for samples.
 trait Samplable {
     /// A row's time and text.
     fn row(&self, row: usize) -> (u64, &str);
 
-    /// Appends the samples of adjacent rows up to the first row without one, and returns that row or the
-    /// end.
+    /// Appends the samples of adjacent rows that satisfy the predicate, up to the first of them without
+    /// one, and returns that row or the end.
     fn samples(&self, plan: &Plan, rows: Range<usize>, samples: &mut Samples) -> usize {
         let end = rows.end;
         for row in rows {
             let (stored_at, json) = self.row(row);
+            match plan.predicate().map(|predicate| predicate.test(json)) {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => continue,
+                Some(Err(_)) => return row,
+            }
             let Ok(Some(value)) = plan.member().read(json) else { return row };
             samples.times.push(stored_at);
             samples.values.push(value);

@@ -12,6 +12,7 @@ mod cache;
 mod fold;
 mod leases;
 mod merge;
+mod names;
 mod scan;
 mod stretch;
 mod view;
@@ -25,8 +26,9 @@ pub(crate) use aggregate::Aggregation;
 pub(crate) use cache::Caches;
 pub(crate) use leases::{Lease, Leases};
 pub(crate) use merge::RecordMerge;
+pub(crate) use names::NameList;
 pub(crate) use scan::Scan;
-pub(crate) use view::{View, runs_in_order};
+pub(crate) use view::View;
 
 /// Work that a stream does step by step.
 pub(crate) trait Steps<S>: Send + 'static {

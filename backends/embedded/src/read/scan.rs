@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_core::{Order, Query, RawRow, Result};
+use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
 use super::{RecordMerge, Steps, View};
@@ -15,6 +15,9 @@ const FIRST_PAGE_ROWS: usize = 1 << 10;
 const MOST_PAGE_ROWS: usize = 1 << 13;
 const PAGE_BYTES: usize = 512 << 10;
 
+/// A step ends, with an empty page if need be, when this many rows did not satisfy the predicate.
+const TESTED_ROWS: usize = 1 << 16;
+
 /// The rows that are fetched at once.
 type Page = Vec<RawRow>;
 
@@ -22,6 +25,7 @@ type Page = Vec<RawRow>;
 pub(crate) struct Scan {
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     query: Query,
+    selector: Option<Selector>,
     current: Option<Current>,
     /// The size of the next page.
     page_rows: usize,
@@ -41,26 +45,34 @@ impl<S: Snapshot> Steps<S> for Scan {
     /// Fetches the next page.
     fn step(&mut self, view: &View<S>, _readers: &Arc<Semaphore>) -> Result<Option<Page>> {
         let mut page = Page::new();
-        let mut bytes = 0;
-        while page.len() < self.page_rows && bytes < PAGE_BYTES {
+        let (mut bytes, mut tested, mut ended) = (0, 0, false);
+        while page.len() < self.page_rows && bytes < PAGE_BYTES && tested < TESTED_ROWS {
             let begun = match self.current.take() {
                 Some(current) => Some(current),
                 None => self.next_record(view)?,
             };
-            let Some(mut current) = begun else { break };
-            if self.fill(view, &mut page, &mut bytes, &mut current)? {
+            let Some(mut current) = begun else {
+                ended = true;
+                break;
+            };
+            if self.fill(view, &mut page, (&mut bytes, &mut tested), &mut current)? {
                 self.current = Some(current);
             }
         }
         self.page_rows = (2 * self.page_rows).min(MOST_PAGE_ROWS);
-        Ok((!page.is_empty()).then_some(page))
+        Ok((!page.is_empty() || !ended).then_some(page))
     }
 }
 
 impl Scan {
-    pub(crate) fn new<S: Snapshot>(view: &View<S>, query: Query) -> Result<Self> {
-        let records = view.tables()?.records(&query.pattern)?.into_iter();
-        Ok(Self { records, query, current: None, page_rows: FIRST_PAGE_ROWS })
+    pub(crate) fn new<S: Snapshot>(
+        view: &View<S>,
+        query: Query,
+        predicate: Option<Predicate>,
+    ) -> Result<Self> {
+        let records = view.records(&query.pattern)?.into_iter();
+        let selector = predicate.map(Selector::new);
+        Ok(Self { records, query, selector, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 
     fn next_record<S: Snapshot>(&mut self, view: &View<S>) -> Result<Option<Current>> {
@@ -72,7 +84,10 @@ impl Scan {
                 // that of a page.
                 let newest = RecordMerge::new(view, id, (from, to), Order::NewestFirst)?;
                 let mut newest = newest.keep_exhausted();
-                newest.skip(view, limit)?;
+                match &mut self.selector {
+                    None => newest.skip(view, limit)?,
+                    Some(selector) => skip_where(view, &mut newest, limit, selector, &name)?,
+                }
                 RecordMerge::reversed(newest, view)?
             }
             _ => RecordMerge::new(view, id, (from, to), order)?,
@@ -82,19 +97,26 @@ impl Scan {
 
     /// Appends rows of one record until the page is full. Returns whether the record may have more.
     fn fill<S: Snapshot>(
-        &self,
+        &mut self,
         view: &View<S>,
         page: &mut Page,
-        bytes: &mut usize,
+        (bytes, tested): (&mut usize, &mut usize),
         current: &mut Current,
     ) -> Result<bool> {
         let Current { name, rows, limit } = current;
         while *limit > 0 {
-            if page.len() >= self.page_rows || *bytes >= PAGE_BYTES {
+            if page.len() >= self.page_rows || *bytes >= PAGE_BYTES || *tested >= TESTED_ROWS {
                 return Ok(true);
             }
             let Some(next) = rows.next(view)? else { break };
             let (stored_at, json) = rows.row(&next);
+            if let Some(selector) = &mut self.selector
+                && !selector.takes(name, stored_at, json)
+            {
+                *tested += 1;
+                rows.advance(view, next)?;
+                continue;
+            }
             *bytes += json.len();
             page.push(RawRow::new(name.clone(), json.into(), stored_at));
             *limit -= 1;
@@ -104,4 +126,22 @@ impl Scan {
         }
         Ok(false)
     }
+}
+
+/// Consumes rows until so many of them satisfied the predicate, or all.
+fn skip_where<S: Snapshot>(
+    view: &View<S>,
+    rows: &mut RecordMerge,
+    mut wanted: u64,
+    selector: &mut Selector,
+    name: &str,
+) -> Result<()> {
+    while wanted > 0
+        && let Some(next) = rows.next(view)?
+    {
+        let (stored_at, json) = rows.row(&next);
+        wanted -= u64::from(selector.takes(name, stored_at, json));
+        rows.advance(view, next)?;
+    }
+    Ok(())
 }

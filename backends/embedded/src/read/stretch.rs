@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annals_core::aggregate::{Plan, Series};
-use annals_core::{Order, Result};
+use annals_core::{MAX_TIMESTAMP, Order, Result};
 
 use super::{RecordMerge, View};
-use crate::engine::{RecordId, RunId, Snapshot};
+use crate::engine::{RecordId, Run, Snapshot};
 use crate::format::RunIndex;
 use crate::head::Segment;
 
@@ -27,7 +27,7 @@ pub(super) struct Stretch {
 }
 
 pub(super) enum Place {
-    Block { index: Arc<RunIndex>, run: RunId, number: u32 },
+    Block { index: Arc<RunIndex>, run: Run, number: u32 },
     Head(Arc<Segment>),
 }
 
@@ -111,7 +111,7 @@ fn stretches<S: Snapshot>(view: &View<S>, parts: Vec<Part>) -> VecDeque<Stretch>
             stretches.push_back(Stretch { place: Place::Head(segment), rows });
             continue;
         };
-        let (mut next, run) = (rows.start as u32, view.runs[arrival].id);
+        let (mut next, run) = (rows.start as u32, view.runs[arrival]);
         while (next as usize) < rows.end {
             let number = index.block_of(next);
             let block = index.block_rows(number);
@@ -125,8 +125,25 @@ fn stretches<S: Snapshot>(view: &View<S>, parts: Vec<Part>) -> VecDeque<Stretch>
     stretches
 }
 
+/// Whether a row counts. Text that is no longer JSON satisfies no predicate.
+fn satisfies(plan: &Plan, json: &str) -> bool {
+    plan.predicate().is_none_or(|predicate| predicate.test(json).unwrap_or(false))
+}
+
+/// Whether any row of a record counts, in the window or not.
+pub(super) fn has_any<S: Snapshot>(view: &View<S>, record: RecordId, plan: &Plan) -> Result<bool> {
+    let mut rows = RecordMerge::new(view, record, (0, MAX_TIMESTAMP), Order::NewestFirst)?;
+    while let Some(next) = rows.next(view)? {
+        if satisfies(plan, rows.row(&next).1) {
+            return Ok(true);
+        }
+        rows.advance(view, next)?;
+    }
+    Ok(false)
+}
+
 /// Feeds the last sample and the last state before the window, as far as they are needed. Returns whether
-/// there are any rows before it.
+/// any rows before it count.
 pub(super) fn feed_before<S: Snapshot>(
     view: &View<S>,
     record: RecordId,
@@ -143,8 +160,12 @@ pub(super) fn feed_before<S: Snapshot>(
     while (needs_sample || needs_state || !has_rows)
         && let Some(next) = rows.next(view)?
     {
-        has_rows = true;
         let (stored_at, json) = rows.row(&next);
+        if !satisfies(plan, json) {
+            rows.advance(view, next)?;
+            continue;
+        }
+        has_rows = true;
         let is_sample = needs_sample && matches!(plan.member().read(json), Ok(Some(_)));
         let is_state = needs_state && matches!(plan.member().is_present(json), Ok(true));
         if is_sample || is_state {

@@ -3,20 +3,22 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use annals_core::Result;
+use annals_core::{Pattern, Result};
 
-use super::Caches;
+use super::{Caches, NameList};
 use crate::engine::{RecordId, Run, Snapshot, Tables};
 use crate::error::corrupt;
 use crate::format::{Block, Extent, RunIndex};
 use crate::head::Segment;
+use crate::state::State;
 
 /// A snapshot with its runs and its head.
 pub(crate) struct View<S> {
     snapshot: S,
+    pub(crate) state: State,
     pub(crate) caches: Arc<Caches>,
     /// In order of arrival.
-    pub(crate) runs: Vec<Run>,
+    pub(crate) runs: Arc<Vec<Run>>,
     /// In order of arrival.
     pub(crate) head: Vec<Arc<Segment>>,
     /// Positions in `runs`, by the greatest and by the smallest time.
@@ -35,17 +37,28 @@ pub(crate) struct Summary {
 impl<S: Snapshot> View<S> {
     pub(crate) fn new(snapshot: S, caches: Arc<Caches>) -> Result<Self> {
         let tables = snapshot.tables()?;
-        let runs = runs_in_order(tables)?;
-        let head = caches.head.segments(tables)?;
+        let state = State::of(caches.engine, tables)?;
+        let runs = caches.runs(tables, &state)?;
+        let head = caches.head.segments(tables, &state)?;
         let mut by_last: Vec<usize> = (0..runs.len()).collect();
         let mut by_first = by_last.clone();
         by_last.sort_unstable_by_key(|run| Reverse((runs[*run].last, *run)));
         by_first.sort_unstable_by_key(|run| (runs[*run].first, *run));
-        Ok(Self { snapshot, caches, runs, head, by_last, by_first })
+        Ok(Self { snapshot, state, caches, runs, head, by_last, by_first })
     }
 
     pub(crate) fn tables(&self) -> Result<&dyn Tables> {
         self.snapshot.tables()
+    }
+
+    /// The names of records, in byte order. Some may have no rows.
+    pub(crate) fn names(&self) -> Result<Arc<NameList>> {
+        self.caches.names.list(self.tables()?, &self.state)
+    }
+
+    /// The records that match, in byte order of their names. Some may have no rows.
+    pub(crate) fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>> {
+        Ok(self.names()?.matching(pattern))
     }
 
     /// The runs with the greatest times first, or those with the smallest.
@@ -58,7 +71,7 @@ impl<S: Snapshot> View<S> {
     }
 
     pub(crate) fn block(&self, run: usize, index: &RunIndex, number: u32) -> Result<Arc<Block>> {
-        self.caches.block(self.tables()?, self.runs[run].id, index, number)
+        self.caches.block(self.tables()?, &self.runs[run], index, number)
     }
 
     /// How many rows of an extent have this time or an earlier one. A binary search, which reads only
@@ -122,10 +135,4 @@ impl<S: Snapshot> View<S> {
         }
         Ok(summary)
     }
-}
-
-pub(crate) fn runs_in_order(tables: &dyn Tables) -> Result<Vec<Run>> {
-    let mut runs = tables.runs()?;
-    runs.sort_unstable_by_key(|run| run.order);
-    Ok(runs)
 }

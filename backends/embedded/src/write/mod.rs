@@ -5,20 +5,24 @@
 //! whatever waits in its queue becomes one transaction and one block of the head. Batches of a group
 //! are applied in the order of their arrival.
 
+mod changes;
+mod edit;
 mod store;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_core::{BackendError, Batch, ErrorKind, PersistenceError, Result};
+use annals_core::{BackendError, Batch, Erasure, ErrorKind, PersistenceError, Result, Row};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
 use crate::coordination::{Awaited, Coordination, Reply};
 use crate::engine::Writer;
+use crate::survey::contain;
 use crate::tuning::Tuning;
 
-pub(crate) use store::{OrphanedNames, Store, VersionEdit, add_run};
+pub(crate) use changes::{add_name, add_run, check_writers};
+pub(crate) use store::{OrphanedNames, Store, VersionEdit};
 
 /// The size of a group: no caller waits forever, and memory is bounded.
 const GROUP_ROWS: usize = 16_384;
@@ -31,6 +35,8 @@ const POLL: Duration = Duration::from_micros(100);
 /// What the writer's queue carries.
 pub(crate) enum Job {
     Store(Batch, Reply<()>),
+    Erase(Erasure, Reply<u64>),
+    Correct(Row, Reply<bool>),
     Health(Reply<()>),
     /// The compactor has left a task.
     Wake,
@@ -55,7 +61,8 @@ impl<W: Writer> WriterThread<W> {
         // However this ends, the compactor must not wait for it.
         let _end = EndOfWriter(self.coordination.clone());
         self.work();
-        let closed = self.store.writer.close();
+        let (engine, writer) = (self.engine, self.store.writer);
+        let closed = contain(engine, "close", || writer.close());
         if let Err(error) = &closed {
             tracing::error!(%error, "closing the store failed");
         }
@@ -101,11 +108,32 @@ impl<W: Writer> WriterThread<W> {
     fn take(&mut self, job: Job, group: &mut Group) -> bool {
         match job {
             Job::Store(batch, reply) => group.push(batch, reply),
+            Job::Erase(erasure, reply) => {
+                self.edit(group, reply, |store, tuning| store.erase(&erasure, &tuning.layout));
+            }
+            Job::Correct(row, reply) => {
+                self.edit(group, reply, |store, tuning| store.correct(&row, &tuning.layout));
+            }
             Job::Health(reply) => drop(reply.send(self.store.writer.health())),
             Job::Wake => {}
             Job::Close => return true,
         }
         false
+    }
+
+    /// Changes rows after all that was accepted before, unless the caller has left.
+    fn edit<T>(
+        &mut self,
+        group: &mut Group,
+        reply: Reply<T>,
+        edit: impl FnOnce(&mut Store<W>, &Tuning) -> Result<T>,
+    ) {
+        self.commit(group);
+        if !reply.is_closed() {
+            let edited = edit(&mut self.store, &self.tuning);
+            self.store.writer.checkpoint(true);
+            drop(reply.send(edited));
+        }
     }
 
     fn commit(&mut self, group: &mut Group) {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use annals_core::{Batch, RecordName, Result, Row};
 
-use crate::engine::{
-    ExternalChange, RecordId, Run, RunId, RunOrder, RunToWrite, Tables, Transaction, Writer,
-};
+use super::changes::{self, AddedNames};
+use crate::engine::{ExternalChange, RecordId, Run, RunId, RunOrder, Tables, Transaction, Writer};
 use crate::error::{corrupt, format_error};
-use crate::format::{Block, NewRun, RunIndex};
+use crate::format::{Block, NewRun};
+use crate::head;
 use crate::read::Caches;
+use crate::state::{State, Sum};
+use crate::survey::contain;
 use crate::tuning::HeadSize;
 use crate::{Map, Set};
 
 /// Ids by name.
-type Names = Map<RecordName, RecordId>;
+pub(super) type Names = Map<RecordName, RecordId>;
 
 /// A block of the head exceeds this by at most one value: SQLite refuses blobs of a gigabyte.
 const HEAD_BLOCK_BYTES: usize = 64 << 20;
@@ -23,13 +25,15 @@ const HEAD_BLOCK_BYTES: usize = 64 << 20;
 /// The engine's writer, and what it remembers between transactions.
 pub(crate) struct Store<W> {
     pub(crate) writer: W,
-    caches: Arc<Caches>,
+    pub(super) caches: Arc<Caches>,
     /// Ids by name. Cleared whenever a transaction fails or another process has written.
-    names: Names,
+    pub(super) names: Names,
     /// Numbers and sizes of the blocks that were appended here and are not flushed yet.
     appended: VecDeque<(u64, HeadSize)>,
     /// The sum of these sizes.
     pub(crate) head: HeadSize,
+    /// The writers of the file were checked.
+    checked: bool,
 }
 
 /// The result of a flush, a merge or a step of a cleanup. It is applied whole or not at all.
@@ -63,31 +67,39 @@ impl<W: Writer> Store<W> {
             names: Names::default(),
             appended: VecDeque::new(),
             head: HeadSize::default(),
+            checked: false,
         }
     }
 
     /// Commits `work`, which gets names that are valid in its transaction.
-    fn commit<T>(
+    pub(super) fn commit<T>(
         &mut self,
         operation: &'static str,
         work: impl FnOnce(&mut dyn Transaction, &mut Names) -> Result<T>,
     ) -> Result<T> {
-        let Self { writer, caches, names, appended, head } = self;
+        let Self { writer, caches, names, appended, head, checked } = self;
         let mut begin = None;
-        let done = writer.commit(operation, |transaction| {
-            let change = transaction.external_change();
-            if change == ExternalChange::Reopened {
-                caches.clear();
-                // Some of it is lost, and its numbers are allocated again.
-                appended.clear();
-                *head = HeadSize::default();
-            }
-            if change != ExternalChange::None {
-                names.clear();
-                let bounds = transaction.tables().head_bounds()?;
-                begin = Some(bounds.map_or(u64::MAX, |(first, _)| first));
-            }
-            work(transaction, names)
+        let done = contain(caches.engine, operation, || {
+            writer.commit(operation, |transaction| {
+                let change = transaction.external_change();
+                if change == ExternalChange::Reopened {
+                    caches.clear();
+                    // Some of it is lost, and its numbers are allocated again.
+                    appended.clear();
+                    *head = HeadSize::default();
+                }
+                if change != ExternalChange::None {
+                    names.clear();
+                    begin = Some(transaction.state().head);
+                }
+                if change == ExternalChange::Reopened || !*checked {
+                    // Names and runs are checked whenever they have changed. Writers are many.
+                    let state = *transaction.state();
+                    changes::check_writers(caches.engine, transaction.tables(), &state)?;
+                    *checked = true;
+                }
+                work(transaction, names)
+            })
         });
         if done.is_err() {
             self.names.clear();
@@ -100,53 +112,64 @@ impl<W: Writer> Store<W> {
 
     /// Stores all batches, in order, in one transaction.
     pub(crate) fn store(&mut self, batches: &[Batch]) -> Result<()> {
-        let engine = self.caches.engine;
-        let appended = self.commit("store", |transaction, names| {
+        let caches = self.caches.clone();
+        let engine = caches.engine;
+        let (appended, added) = self.commit("store", |transaction, names| {
             let mut rows: Vec<&[Row]> = Vec::with_capacity(batches.len());
             for batch in batches {
-                if batch.id().map_or(Ok(true), |id| transaction.claim(id))? {
+                if batch.id().map_or(Ok(true), |id| changes::claim(transaction, id))? {
                     rows.push(batch.rows());
                 }
             }
-            let records = intern(engine, transaction, names, &rows)?;
-            let mut appended = Vec::new();
-            let mut block = Block::new();
-            for (row, record) in rows.iter().copied().flatten().zip(records) {
-                block.push(record, row.stored_at, row.value.as_str());
-                if block.text_bytes() >= HEAD_BLOCK_BYTES {
-                    let full = std::mem::take(&mut block);
-                    appended.push(append(engine, transaction, full)?);
-                }
-            }
-            if !block.is_empty() {
-                appended.push(append(engine, transaction, block)?);
-            }
-            Ok(appended)
+            let before = transaction.state().names;
+            let (records, added) = intern(&caches, transaction, names, &rows)?;
+            let added = Added { before, after: transaction.state().names, names: added };
+            let rows = rows.iter().copied().flatten().zip(records);
+            let rows = rows.map(|(row, record)| (record, row.stored_at, row.value.as_str()));
+            Ok((append_all(engine, transaction, rows)?, added))
         })?;
-        for (number, block) in appended {
+        if !added.names.is_empty() {
+            self.caches.names.added(added.before, added.after, added.names);
+        }
+        self.appended(appended);
+        Ok(())
+    }
+
+    fn appended(&mut self, blocks: Vec<(u64, Arc<Block>)>) {
+        for (number, block) in blocks {
             let size = HeadSize::of(&block);
             self.head.add(size);
             self.appended.push_back((number, size));
             self.caches.head.insert(number, block);
         }
-        Ok(())
+    }
+
+    /// The blocks up to `last` were replaced by these.
+    pub(super) fn head_replaced(&mut self, last: u64, blocks: Vec<(u64, Arc<Block>)>) {
+        self.flushed_below(last.saturating_add(1));
+        self.caches.head.flushed(last);
+        self.appended(blocks);
     }
 
     /// Applies an edit. Returns false, without an effect, if another process was faster.
     pub(crate) fn install(&mut self, edit: &VersionEdit) -> Result<bool> {
         let caches = self.caches.clone();
         let done = self.commit("compact", |transaction, _| {
-            if edit.opening != caches.opening() || !still_fits(transaction.tables(), edit)? {
+            if edit.opening != caches.opening() {
                 return Ok(false);
             }
+            let state = *transaction.state();
+            let Some(removed) = still_fits(&caches, transaction.tables(), &state, edit)? else {
+                return Ok(false);
+            };
             if let Some((_, last)) = edit.flushed {
-                transaction.remove_head(last)?;
+                changes::remove_head(transaction, last)?;
             }
-            for run in &edit.removed {
-                transaction.remove_run(*run)?;
+            for run in &removed {
+                changes::remove_run(transaction, run)?;
             }
             for (order, run) in &edit.added {
-                add_run(caches.engine, transaction, *order, run)?;
+                changes::add_run(caches.engine, transaction, *order, run)?;
             }
             Ok(true)
         })?;
@@ -161,17 +184,23 @@ impl<W: Writer> Store<W> {
     pub(crate) fn forget(&mut self, orphans: OrphanedNames) -> Result<()> {
         let caches = self.caches.clone();
         let forgotten = self.commit("cleanup", |transaction, _| {
-            transaction.forget_writers()?;
+            changes::forget_writers(transaction)?;
             if orphans.opening != caches.opening() {
                 return Ok(Map::default());
             }
-            let records = still_without_rows(caches.engine, transaction.tables(), orphans)?;
+            let state = *transaction.state();
+            let tables = transaction.tables();
+            let names = caches.names.exact_list(tables, &state)?;
+            let mut records = still_without_rows(&caches, tables, &state, orphans)?;
+            // Another process may have removed the name and allocated a new id for it.
+            records.retain(|record, name| names.find(name) == Some(*record));
             for (record, name) in &records {
-                transaction.remove_name(name, *record)?;
+                changes::remove_name(transaction, name, *record)?;
             }
             Ok(records)
         })?;
         if !forgotten.is_empty() {
+            self.caches.names.clear();
             self.names.retain(|_, record| !forgotten.contains_key(record));
         }
         Ok(())
@@ -188,14 +217,20 @@ impl<W: Writer> Store<W> {
     }
 }
 
-/// The id of each row's record. Unknown names are looked up together, in the order of the engine's
-/// index.
+/// Names that a transaction has added, and the sums before and after it.
+struct Added {
+    before: Sum,
+    after: Sum,
+    names: AddedNames,
+}
+
+/// The id of each row's record, and the names that are new. Unknown names are looked up together.
 fn intern(
-    engine: &'static str,
+    caches: &Caches,
     transaction: &mut dyn Transaction,
     names: &mut Names,
     rows: &[&[Row]],
-) -> Result<Vec<RecordId>> {
+) -> Result<(Vec<RecordId>, AddedNames)> {
     let rows = || rows.iter().copied().flatten();
     let mut unknown = BTreeSet::new();
     let mut records: Vec<Option<RecordId>> = Vec::with_capacity(rows().count());
@@ -206,17 +241,51 @@ fn intern(
         }
         records.push(record);
     }
+    let mut added = AddedNames::new();
     if !unknown.is_empty() {
         let texts: Vec<&str> = unknown.iter().map(|name| name.as_str()).collect();
-        let ids = transaction.intern(&texts)?;
-        names.extend(unknown.into_iter().cloned().zip(ids));
+        let state = *transaction.state();
+        let found = caches.names.find(transaction.tables(), &state, &texts)?;
+        for (name, found) in unknown.into_iter().zip(found) {
+            let record = match found {
+                Some(record) => record,
+                None => {
+                    let record = changes::add_name(caches.engine, transaction, name.as_str())?;
+                    added.push((name.as_str().into(), record));
+                    record
+                }
+            };
+            names.insert(name.clone(), record);
+        }
         for (row, record) in rows().zip(&mut records) {
             *record = record.or_else(|| names.get(&row.record).copied());
         }
     }
     // A row without an id would be lost silently.
-    let no_id = || corrupt(engine, "a name got no id");
-    records.into_iter().map(|record| record.ok_or_else(no_id)).collect()
+    let no_id = || corrupt(caches.engine, "a name got no id");
+    let records = records.into_iter().map(|record| record.ok_or_else(no_id));
+    Ok((records.collect::<Result<_>>()?, added))
+}
+
+/// Appends rows to the head, in order, and returns its new blocks.
+pub(super) fn append_all<'a>(
+    engine: &'static str,
+    transaction: &mut dyn Transaction,
+    rows: impl IntoIterator<Item = (RecordId, u64, &'a str)>,
+) -> Result<Vec<(u64, Arc<Block>)>> {
+    let mut appended = Vec::new();
+    let mut block = Block::new();
+    for (record, stored_at, json) in rows {
+        block.push(record, stored_at, json);
+        if block.text_bytes() >= HEAD_BLOCK_BYTES {
+            let full = std::mem::take(&mut block);
+            appended.push(append(engine, transaction, full)?);
+        }
+    }
+    if !block.is_empty() {
+        appended.push(append(engine, transaction, block)?);
+    }
+    Ok(appended)
 }
 
 fn append(
@@ -225,69 +294,51 @@ fn append(
     block: Block,
 ) -> Result<(u64, Arc<Block>)> {
     let encoded = block.encode().map_err(|error| format_error(engine, error))?;
-    Ok((transaction.append(&encoded)?, Arc::new(block)))
+    Ok((changes::append(transaction, &encoded)?, Arc::new(block)))
 }
 
-/// Encodes and writes a run.
-pub(crate) fn add_run(
-    engine: &'static str,
-    transaction: &mut dyn Transaction,
-    order: RunOrder,
-    run: &NewRun,
-) -> Result<()> {
-    let NewRun { index, blocks, text_bytes } = run;
-    let encoded = index.encode().map_err(|error| format_error(engine, error))?;
-    let run = Run {
-        id: 0,
-        order,
-        rows: u64::from(index.rows()),
-        first: index.first(),
-        last: index.last(),
-        bytes: *text_bytes,
-    };
-    transaction.add_run(&RunToWrite { run, index: &encoded, blocks })
-}
-
-/// Whether everything that an edit removes is there, and the head begins as it did.
-fn still_fits(tables: &dyn Tables, edit: &VersionEdit) -> Result<bool> {
+/// The runs that an edit removes, if all of them are there and the head begins as it did.
+fn still_fits(
+    caches: &Caches,
+    tables: &dyn Tables,
+    state: &State,
+    edit: &VersionEdit,
+) -> Result<Option<Vec<Run>>> {
     if let Some((first, last)) = edit.flushed {
         // Numbers only grow, and blocks are removed from the beginning.
-        let fits = tables.head_bounds()?.is_some_and(|(begin, end)| begin == first && end >= last);
+        let fits = state.head_bounds().is_some_and(|(begin, end)| begin == first && end >= last);
         if !fits {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    if edit.removed.is_empty() {
-        return Ok(true);
-    }
-    let there: Set<RunId> = tables.runs()?.iter().map(|run| run.id).collect();
-    Ok(edit.removed.iter().all(|run| there.contains(run)))
+    let runs = caches.runs(tables, state)?;
+    let find = |id: &RunId| runs.iter().find(|run| run.id == *id).copied();
+    Ok(edit.removed.iter().map(find).collect())
 }
 
 /// Holds the write lock, therefore reads only what was written since.
 fn still_without_rows(
-    engine: &'static str,
+    caches: &Caches,
     tables: &dyn Tables,
+    state: &State,
     orphans: OrphanedNames,
 ) -> Result<Map<RecordId, Arc<str>>> {
     let OrphanedNames { mut records, runs, last_block, .. } = orphans;
     if records.is_empty() {
         return Ok(records);
     }
-    let next = last_block.map_or(0, |last| last.saturating_add(1));
-    tables.head(next..=u64::MAX, &mut |_, encoded| {
-        let block = Block::decode(encoded).map_err(|error| format_error(engine, error))?;
-        for record in block.records() {
-            records.remove(record);
-        }
-        Ok(())
-    })?;
-    for run in tables.runs()?.iter().filter(|run| !runs.contains(&run.id)) {
-        if let Some(encoded) = tables.run_index(run.id)? {
-            let index = RunIndex::decode(&encoded).map_err(|error| format_error(engine, error))?;
-            for extent in index.iter() {
-                records.remove(&extent.record);
+    let next = last_block.map_or(0, |last| last.saturating_add(1)).max(state.head);
+    if next < state.next_block {
+        tables.head(next..=state.next_block - 1, &mut |number, stored| {
+            for record in head::decode(caches.engine, state, number, stored)?.records() {
+                records.remove(record);
             }
+            Ok(())
+        })?;
+    }
+    for run in caches.runs(tables, state)?.iter().filter(|run| !runs.contains(&run.id)) {
+        for extent in caches.run_index(tables, run)?.iter() {
+            records.remove(&extent.record);
         }
     }
     Ok(records)

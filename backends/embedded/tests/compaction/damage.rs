@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use annals_core::{ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryParams};
+use annals_core::{
+    Batch, BatchId, ErrorKind, Grammar, PersistenceBackend, PersistenceError, QueryParams, Row,
+};
 use annals_embedded::{Run, Tuning};
 use serde_json::json;
 
@@ -103,4 +105,45 @@ async fn a_head_that_cannot_be_folded_stops_growing() {
     assert!(is_corrupt(&error), "{error}");
     assert!(stored >= 10, "{stored}");
     store.close().await.unwrap();
+}
+
+/// Each of these gave fewer rows, or rows of another record, without an error.
+#[tokio::test]
+async fn what_was_lost_or_exchanged_is_an_error_for_whoever_needs_it() {
+    let disk = Disk::default();
+    filled(&disk, 300).await;
+    let store = disk.open(still());
+    let batch = |record, number| {
+        let row = Row::new(record, &json!(number), 5_000_000 + number).unwrap();
+        Batch::new([row]).with_id(BatchId { writer: 7, number })
+    };
+    for (record, number) in [("a", 1), ("b", 2), ("c", 3)] {
+        store.store_batch(&batch(record, number)).await.unwrap();
+    }
+    let all = store.query("*", QueryParams::default()).await.unwrap();
+    store.close().await.unwrap();
+    let data = disk.data();
+    let last = |numbers: &[u64]| numbers[numbers.len() - 1];
+    for (what, damaged) in [
+        ("a name", data.without_a_name()),
+        ("two names", data.with_names_exchanged()),
+        ("the first block", data.without_a_head_block(|numbers| numbers[0])),
+        ("a block", data.without_a_head_block(|numbers| numbers[1])),
+        ("the last block", data.without_a_head_block(last)),
+        ("blocks of the head", data.with_head_blocks_exchanged()),
+        ("blocks", data.with_blocks_exchanged()),
+        ("a run", data.without_a_run()),
+    ] {
+        let store = Disk::with(Arc::new(damaged)).open(still());
+        let error = store.query("*", QueryParams::default()).await.expect_err(what);
+        assert!(is_corrupt(&error), "{what}: {error}");
+    }
+    let store = Disk::with(Arc::new(data.without_a_writer())).open(still());
+    assert_eq!(store.query("*", QueryParams::default()).await.unwrap(), all);
+    for error in [
+        store.has_batch(BatchId { writer: 7, number: 3 }).await.unwrap_err(),
+        store.store_batch(&batch("a", 3)).await.unwrap_err(),
+    ] {
+        assert!(is_corrupt(&error), "{error}");
+    }
 }

@@ -6,32 +6,59 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals_core::{
-    BackendError, BatchId, Durability, ErrorKind, Guarantees, Pattern, PersistenceError,
-};
+use annals_core::{BackendError, Durability, ErrorKind, Guarantees, PersistenceError};
+use annals_embedded::format::{Place, RunIndex, unseal};
 use annals_embedded::{
-    Embedded, EmbeddedConfig, Engine, ExternalChange, RecordId, Run, RunId, RunToWrite, Snapshot,
-    Tables, Transaction, Tuning, Visit, Writer,
+    Embedded, EmbeddedConfig, Engine, ExternalChange, LastBatch, RecordId, Run, RunId, Snapshot,
+    State, Tables, Transaction, Tuning, Visit, VisitName, Writer,
 };
 
 type Bytes = Arc<[u8]>;
 
 /// One committed state.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Data {
     records: BTreeMap<Arc<str>, RecordId>,
     head: BTreeMap<u64, Bytes>,
     runs: BTreeMap<RunId, (Run, Bytes)>,
     blocks: BTreeMap<(RunId, u32), Bytes>,
-    writers: BTreeMap<u128, u64>,
-    next_record: RecordId,
-    next_block: u64,
-    next_run: RunId,
+    writers: BTreeMap<u128, LastBatch>,
+    state: State,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            head: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            writers: BTreeMap::new(),
+            state: State::FIRST,
+        }
+    }
 }
 
 impl Data {
     pub(crate) fn runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// The rows of the runs, and how many of them are at rest; those of the newest rows of another run are not.
+    pub(crate) fn rows_at_rest(&self) -> (u64, u64) {
+        let (mut all, mut at_rest) = (0, 0);
+        for (run, index) in self.runs.values() {
+            all += run.rows;
+            let index = unseal(Place::Index(run.id), index).and_then(RunIndex::decode);
+            let is_at_rest = index.is_ok_and(|index| index.is_at_rest());
+            at_rest += if is_at_rest || run.order.part > 0 { run.rows } else { 0 };
+        }
+        (all, at_rest)
+    }
+
+    /// How many blocks are in columns.
+    pub(crate) fn blocks_in_columns(&self) -> usize {
+        self.blocks.values().filter(|block| block.first() == Some(&2)).count()
     }
 
     pub(crate) fn head_blocks(&self) -> usize {
@@ -46,6 +73,59 @@ impl Data {
     pub(crate) fn with_runs(&self, change: impl Fn(&mut Run)) -> Self {
         let mut data = self.clone();
         data.runs.values_mut().for_each(|(run, _)| change(run));
+        data
+    }
+
+    /// Exchanges two names' records.
+    pub(crate) fn with_names_exchanged(&self) -> Self {
+        let mut data = self.clone();
+        let ids: Vec<RecordId> = data.records.values().rev().copied().collect();
+        data.records.values_mut().zip(ids).for_each(|(id, other)| *id = other);
+        data
+    }
+
+    /// Loses a name.
+    pub(crate) fn without_a_name(&self) -> Self {
+        let mut data = self.clone();
+        data.records.pop_first().unwrap();
+        data
+    }
+
+    /// Loses the block of the head that `choose` takes.
+    pub(crate) fn without_a_head_block(&self, choose: fn(&[u64]) -> u64) -> Self {
+        let mut data = self.clone();
+        let numbers: Vec<u64> = data.head.keys().copied().collect();
+        data.head.remove(&choose(&numbers)).unwrap();
+        data
+    }
+
+    /// Exchanges two blocks of the head.
+    pub(crate) fn with_head_blocks_exchanged(&self) -> Self {
+        let mut data = self.clone();
+        let blocks: Vec<Bytes> = data.head.values().rev().cloned().collect();
+        data.head.values_mut().zip(blocks).for_each(|(block, other)| *block = other);
+        data
+    }
+
+    /// Exchanges blocks of runs.
+    pub(crate) fn with_blocks_exchanged(&self) -> Self {
+        let mut data = self.clone();
+        let blocks: Vec<Bytes> = data.blocks.values().rev().cloned().collect();
+        data.blocks.values_mut().zip(blocks).for_each(|(block, other)| *block = other);
+        data
+    }
+
+    /// Loses a run.
+    pub(crate) fn without_a_run(&self) -> Self {
+        let mut data = self.clone();
+        data.runs.pop_first().unwrap();
+        data
+    }
+
+    /// Loses a writer.
+    pub(crate) fn without_a_writer(&self) -> Self {
+        let mut data = self.clone();
+        data.writers.pop_first().unwrap();
         data
     }
 
@@ -147,6 +227,7 @@ impl Engine for Disk {
             .with_snapshot_queries(true)
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
+            .with_erasure(true)
             .with_many_processes(true)
     }
 }
@@ -164,22 +245,24 @@ impl Snapshot for View {
 }
 
 impl Tables for View {
-    fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>, PersistenceError> {
+    fn state(&self) -> Result<Option<Vec<u8>>, PersistenceError> {
         self.disk.call()?;
-        let records = self.data.records.iter().filter(|(name, _)| pattern.matches(name));
-        Ok(records.map(|(name, id)| (*id, name.clone())).collect())
+        Ok(Some(self.data.state.encode()))
     }
 
-    fn last_batch(&self, writer: u128) -> Result<Option<u64>, PersistenceError> {
+    fn names(&self, visit: &mut VisitName<'_>) -> Result<(), PersistenceError> {
+        self.disk.call()?;
+        self.data.records.iter().try_for_each(|(name, id)| visit(name, *id))
+    }
+
+    fn writer(&self, writer: u128) -> Result<Option<LastBatch>, PersistenceError> {
         self.disk.call()?;
         Ok(self.data.writers.get(&writer).copied())
     }
 
-    fn head_bounds(&self) -> Result<Option<(u64, u64)>, PersistenceError> {
+    fn writers(&self) -> Result<Vec<(u128, LastBatch)>, PersistenceError> {
         self.disk.call()?;
-        let mut numbers = self.data.head.keys().copied();
-        let first = numbers.next();
-        Ok(first.map(|first| (first, numbers.next_back().unwrap_or(first))))
+        Ok(self.data.writers.iter().map(|(writer, last)| (*writer, *last)).collect())
     }
 
     fn head(
@@ -228,9 +311,10 @@ impl Writer for DiskWriter {
             false => ExternalChange::Written,
         };
         let view = View { disk: self.disk.clone(), data: Data::clone(&data) };
-        let mut edit = Edit { view, change };
+        let mut edit = Edit { state: view.data.state, view, change };
         let done = work(&mut edit)?;
         self.disk.call()?;
+        edit.view.data.state = edit.state;
         let committed = Arc::new(edit.view.data);
         self.seen = Some(committed.clone());
         self.disk.events.lock().unwrap().push(Event::Committed(committed.clone()));
@@ -254,6 +338,7 @@ impl Writer for DiskWriter {
 struct Edit {
     view: View,
     change: ExternalChange,
+    state: State,
 }
 
 impl Edit {
@@ -272,29 +357,33 @@ impl Transaction for Edit {
         self.change
     }
 
-    fn claim(&mut self, batch: BatchId) -> Result<bool, PersistenceError> {
-        let last = self.data()?.writers.entry(batch.writer).or_default();
-        let is_new = batch.number > *last;
-        *last = batch.number.max(*last);
-        Ok(is_new)
+    fn state(&mut self) -> &mut State {
+        &mut self.state
     }
 
-    fn intern(&mut self, names: &[&str]) -> Result<Vec<RecordId>, PersistenceError> {
-        let Data { records, next_record, .. } = self.data()?;
-        let intern = |name: &&str| {
-            *records.entry((*name).into()).or_insert_with(|| {
-                *next_record += 1;
-                *next_record
-            })
-        };
-        Ok(names.iter().map(intern).collect())
+    fn put_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError> {
+        assert_eq!(self.data()?.records.insert(name.into(), record), None, "{name}");
+        Ok(())
     }
 
-    fn append(&mut self, block: &[u8]) -> Result<u64, PersistenceError> {
-        let data = self.data()?;
-        data.next_block += 1;
-        data.head.insert(data.next_block, block.into());
-        Ok(data.next_block)
+    fn remove_name(&mut self, name: &str) -> Result<(), PersistenceError> {
+        self.data()?.records.remove(name).unwrap();
+        Ok(())
+    }
+
+    fn put_writer(&mut self, writer: u128, last: LastBatch) -> Result<(), PersistenceError> {
+        self.data()?.writers.insert(writer, last);
+        Ok(())
+    }
+
+    fn remove_writer(&mut self, writer: u128) -> Result<(), PersistenceError> {
+        self.data()?.writers.remove(&writer).unwrap();
+        Ok(())
+    }
+
+    fn put_head(&mut self, number: u64, block: &[u8]) -> Result<(), PersistenceError> {
+        self.data()?.head.insert(number, block.into());
+        Ok(())
     }
 
     fn remove_head(&mut self, last: u64) -> Result<(), PersistenceError> {
@@ -302,13 +391,13 @@ impl Transaction for Edit {
         Ok(())
     }
 
-    fn add_run(&mut self, run: &RunToWrite<'_>) -> Result<(), PersistenceError> {
-        let data = self.data()?;
-        data.next_run += 1;
-        let id = data.next_run;
-        data.runs.insert(id, (Run { id, ..run.run }, run.index.into()));
-        let blocks = (0..).zip(run.blocks).map(|(at, block)| ((id, at), block.as_slice().into()));
-        data.blocks.extend(blocks);
+    fn put_run(&mut self, run: &Run, index: &[u8]) -> Result<(), PersistenceError> {
+        self.data()?.runs.insert(run.id, (*run, index.into()));
+        Ok(())
+    }
+
+    fn put_block(&mut self, run: RunId, number: u32, block: &[u8]) -> Result<(), PersistenceError> {
+        self.data()?.blocks.insert((run, number), block.into());
         Ok(())
     }
 
@@ -317,17 +406,5 @@ impl Transaction for Edit {
         data.runs.remove(&run).unwrap();
         data.blocks.retain(|(id, _), _| *id != run);
         Ok(())
-    }
-
-    fn remove_name(&mut self, name: &str, record: RecordId) -> Result<(), PersistenceError> {
-        let records = &mut self.data()?.records;
-        if records.get(name) == Some(&record) {
-            records.remove(name);
-        }
-        Ok(())
-    }
-
-    fn forget_writers(&mut self) -> Result<(), PersistenceError> {
-        self.data().map(drop)
     }
 }

@@ -6,6 +6,7 @@
 mod aggregates;
 mod damage;
 mod disk;
+mod rest;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +33,16 @@ fn tiny() -> Tuning {
         tier_bytes: [800, 2_400, 6_000],
         merged_runs: 3,
         split_rows: 8,
-        layout: Layout { block_rows: 4, block_text: 60, fresh_rows: 2, fresh_from: 3 },
+        layout: Layout {
+            block_rows: 4,
+            block_text: 60,
+            fresh_rows: 2,
+            fresh_from: 3,
+            rest_rows: 16,
+            rest_text: 240,
+            // Small blocks gain nothing.
+            rest_percent: usize::MAX,
+        },
         step_rows: 20,
         divided_rows: 8,
     }
@@ -54,6 +64,7 @@ enum Step {
     /// Removes older rows of the first records (a number), but keeps the newest rows (a number).
     Cleanup(u8, u64, u64),
     Query(Option<usize>, Option<u64>, Option<u64>, bool),
+    Compact,
 }
 
 const NAMES: [&str; 5] = ["a", "a::b", "B", "b", "ä"];
@@ -68,6 +79,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(records, time, kept)| Step::Cleanup(records, time, kept)),
         2 => (proptest::option::of(1_usize..12), bound(), bound(), any::<bool>())
             .prop_map(|(limit, from, to, forward)| Step::Query(limit, from, to, forward)),
+        1 => Just(Step::Compact),
     ];
     vec(step, 1..60)
 }
@@ -154,6 +166,10 @@ proptest! {
                     Step::Query(limit, from, to, forward) => {
                         same(&store, &reference, params(*limit, *from, *to, *forward)).await;
                     }
+                    Step::Compact => {
+                        store.compact(|_| {}).await.unwrap();
+                        assert_eq!(disk.data().head_blocks(), 0);
+                    }
                 }
                 states.push(everything(&reference).await);
             }
@@ -205,6 +221,7 @@ proptest! {
                     Step::Query(limit, from, to, forward) => {
                         same(store, &reference, params(*limit, *from, *to, *forward)).await;
                     }
+                    Step::Compact => store.compact(|_| {}).await.unwrap(),
                 }
             }
             for store in &stores {
@@ -240,6 +257,7 @@ proptest! {
                         let found = until_done(async || store.query("*", params).await, &disk).await;
                         assert_eq!(found, reference.query("*", params).await.unwrap());
                     }
+                    Step::Compact => until_done(async || store.compact(|_| {}).await, &disk).await,
                 }
             }
             disk.fail_every(0);

@@ -39,8 +39,11 @@ const MANY: u64 = 4_096;
 /// Begins an answer, unless the server cannot compute any of it. Its snapshot is taken when this
 /// returns.
 pub(crate) async fn open(worker: &Arc<Worker>, plan: Arc<Plan>) -> Result<Option<BucketStream>> {
-    // What a state needs of a row is more than its sample.
-    if plan.needs().states || Extract::new(plan.member(), true).is_none() {
+    // What a state or a predicate needs of a row is more than its sample.
+    if plan.needs().states
+        || plan.predicate().is_some()
+        || Extract::new(plan.member(), true).is_none()
+    {
         return Ok(None);
     }
     let (sender, records) = mpsc::channel(1);

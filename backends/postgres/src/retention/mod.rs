@@ -2,8 +2,9 @@
 //!
 //! Whole partitions and chunks go first ([`parts`]), then single rows ([`rows`]), then the names of
 //! records without rows and the oldest writers. Each step is a transaction, and one process makes one
-//! step at a time.
+//! step at a time. What must go at once is [erased](erase()) in one transaction.
 
+mod erase;
 mod parts;
 mod rows;
 
@@ -17,6 +18,7 @@ use crate::layout::Layout;
 use crate::net::{Session, first_column, int8s};
 use crate::read::{NamePages, Named};
 use crate::sql::Sql;
+pub(crate) use erase::{correct, erase};
 use parts::Which;
 
 const OPERATION: &str = "cleanup";

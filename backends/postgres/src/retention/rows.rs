@@ -48,7 +48,7 @@ struct Progress {
 const ATTEMPTS: usize = 10;
 
 /// Whether a step certainly did nothing and may succeed when it is repeated: a deadlock.
-fn is_transient(error: &PersistenceError) -> bool {
+pub(super) fn is_transient(error: &PersistenceError) -> bool {
     error::is_busy(error) && error.outcome() == Outcome::NotApplied
 }
 
@@ -164,7 +164,7 @@ impl Sweep<'_> {
 
     /// Deletes about `most` rows of a record; returns how many, and the time to continue at unless
     /// all are deleted.
-    async fn remove_some(
+    pub(super) async fn remove_some(
         &self,
         session: &Session,
         (id, from, last_time, last_seq): (i64, i64, i64, i64),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_embedded::Tuning;
+use annals_embedded::format::Place;
 use annals_redb::{RedbBackend, RedbConfig};
 use annals_test_faults::{Medium, replace_row};
 use redb::{Database, Key, ReadableTable, Table, TableDefinition};
@@ -60,9 +61,15 @@ impl Harness for Files {
         {
             let records = transaction.open_table(RECORDS)?;
             let id = records.get(record)?.ok_or("no such record")?.value();
-            let corrupt = |block: &[u8]| Ok(replace_row(block, (id, stored_at), text)?);
-            let changed = rewrite(&mut transaction.open_table(HEAD)?, corrupt)?
-                + rewrite(&mut transaction.open_table(BLOCKS)?, corrupt)?;
+            let corrupt = |place: Option<Place>, block: &[u8]| match place {
+                Some(place) => Ok(replace_row(place, block, (id, stored_at), text)?),
+                None => Ok((block.to_vec(), 0)),
+            };
+            // The last entry is the state.
+            let head = |number: u64| (number < u64::MAX).then_some(Place::Head(number));
+            let block = |(run, number)| Some(Place::Block(run, number));
+            let changed = rewrite(&mut transaction.open_table(HEAD)?, head, corrupt)?
+                + rewrite(&mut transaction.open_table(BLOCKS)?, block, corrupt)?;
             assert_eq!(changed, 1, "exactly one row to corrupt");
         }
         transaction.commit()?;
@@ -96,12 +103,13 @@ fn folder(location: &str) -> PathBuf {
 /// Changes every block of a table; answers how many rows were changed.
 fn rewrite<T: Copy, K: for<'a> Key<SelfType<'a> = T> + 'static>(
     table: &mut Table<'_, K, &'static [u8]>,
-    change: impl Fn(&[u8]) -> HarnessResult<(Vec<u8>, usize)>,
+    place: impl Fn(T) -> Option<Place>,
+    change: impl Fn(Option<Place>, &[u8]) -> HarnessResult<(Vec<u8>, usize)>,
 ) -> HarnessResult<usize> {
     let mut blocks = Vec::new();
     for entry in table.iter()? {
         let (key, block) = entry?;
-        blocks.push((key.value(), change(block.value())?));
+        blocks.push((key.value(), change(place(key.value()), block.value())?));
     }
     let mut sum = 0;
     for (key, (block, changed)) in blocks {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
 use annals_core::{PersistenceBackend, async_trait};
 use annals_embedded::Tuning;
+use annals_embedded::format::Place;
 use annals_sqlite::{SqliteBackend, SqliteConfig};
 use annals_test_faults::{Medium, replace_row};
 use rusqlite::{Connection, params};
@@ -57,15 +58,19 @@ impl Harness for Files {
             connection
                 .query_row("SELECT id FROM records WHERE name = ?1", [record], |row| row.get(0))?;
         let blocks: Vec<(Option<u64>, u64, Vec<u8>)> = connection
-            .prepare("SELECT NULL, number, content FROM head UNION ALL SELECT run, number, block FROM blocks")?
+            .prepare("SELECT NULL, number, frame FROM head WHERE number < 9223372036854775807 UNION ALL SELECT run, number, block FROM blocks")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         let mut changed = 0;
         for (run, number, block) in blocks {
-            let (damaged, count) = replace_row(&block, (id, stored_at), text)?;
+            let place = match run {
+                None => Place::Head(number),
+                Some(run) => Place::Block(run, number as u32),
+            };
+            let (damaged, count) = replace_row(place, &block, (id, stored_at), text)?;
             changed += count;
             let update = match run {
-                None => "UPDATE head SET content = ?1 WHERE number = ?2 AND ?3 IS NULL",
+                None => "UPDATE head SET frame = ?1 WHERE number = ?2 AND ?3 IS NULL",
                 Some(_) => "UPDATE blocks SET block = ?1 WHERE number = ?2 AND run = ?3",
             };
             connection.execute(update, params![damaged, number, run])?;

@@ -15,11 +15,13 @@ use libtest_mimic::{Arguments, Trial};
 
 use bed::Sqlite;
 
-const CONVERSIONS: [(OldFile, Fault); 5] = [
+const CONVERSIONS: [(OldFile, Fault); 7] = [
     (old::VERSION_1, Fault::Error),
     (old::VERSION_1, Fault::PowerCut),
     (old::VERSION_2, Fault::Error),
     (old::VERSION_2, Fault::PowerCut),
+    (old::VERSION_3, Fault::Error),
+    (old::VERSION_3, Fault::PowerCut),
     (old::AIMDB, Fault::Full(12)),
 ];
 

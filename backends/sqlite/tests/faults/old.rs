@@ -53,7 +53,45 @@ CREATE TABLE blocks (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO annals_meta (schema_version) VALUES (2);
 INSERT INTO records (id, name) VALUES (1, 'a'), (2, 'b');
-INSERT INTO writers VALUES (x'01', 1, 1), (x'02', 1, 2);
+INSERT INTO writers VALUES \
+    (x'00000000000000000000000000000001', 1, 1), (x'00000000000000000000000000000002', 1, 2);
+";
+
+const SCHEMA_3: &str = "
+PRAGMA journal_mode = WAL;
+CREATE TABLE annals_meta (
+    schema_version INTEGER NOT NULL,
+    next_record INTEGER NOT NULL,
+    next_block INTEGER NOT NULL,
+    next_run INTEGER NOT NULL
+) STRICT;
+CREATE TABLE records (name TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE writers (
+    writer BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    block INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE head (number INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    order_head INTEGER NOT NULL,
+    order_part INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    text_bytes INTEGER NOT NULL,
+    directory BLOB NOT NULL
+) STRICT;
+CREATE TABLE blocks (
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    block BLOB NOT NULL,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO annals_meta VALUES (3, 3, 2, 2);
+INSERT INTO records (id, name) VALUES (1, 'a'), (2, 'b');
+INSERT INTO writers VALUES (x'00000000000000000000000000000001', 1, 1), \
+    (x'00000000000000000000000000000002', 1, 1);
 ";
 
 const SCHEMA_AIMDB: &str = "
@@ -78,6 +116,12 @@ pub(crate) const VERSION_2: OldFile = OldFile {
     is_whole: |path| Old::Version2.is_whole(path),
 };
 
+/// A file of schema version 3.
+pub(crate) const VERSION_3: OldFile = OldFile {
+    make: |path| Old::Version3.make(path),
+    is_whole: |path| Old::Version3.is_whole(path),
+};
+
 /// A file of AimDB's own backend.
 pub(crate) const AIMDB: OldFile =
     OldFile { make: |path| Old::Aimdb.make(path), is_whole: |path| Old::Aimdb.is_whole(path) };
@@ -86,6 +130,7 @@ pub(crate) const AIMDB: OldFile =
 enum Old {
     Version1,
     Version2,
+    Version3,
     Aimdb,
 }
 
@@ -96,17 +141,18 @@ impl Old {
         let schema = match self {
             Self::Version1 => SCHEMA_1,
             Self::Version2 => SCHEMA_2,
+            Self::Version3 => SCHEMA_3,
             Self::Aimdb => SCHEMA_AIMDB,
         };
         connection.execute_batch(schema).unwrap();
         let transaction = connection.unchecked_transaction().unwrap();
-        if matches!(self, Self::Version2) {
+        if matches!(self, Self::Version2 | Self::Version3) {
             fill(&transaction);
         }
         for at in 0..ROWS {
             let (record, value) = (at % 2, json!([at, "x".repeat(40)]).to_string());
             match self {
-                Self::Version2 => break,
+                Self::Version2 | Self::Version3 => break,
                 Self::Version1 => transaction.execute(
                     "INSERT INTO history VALUES (?1, ?2, ?3, ?4)",
                     params![record + 1, at / 4, at % 4, value],
@@ -138,18 +184,19 @@ impl Old {
         let new = ["head", "runs", "blocks"].map(has);
         let old = match self {
             Self::Version1 => "history",
-            Self::Version2 => "writers",
+            Self::Version2 | Self::Version3 => "writers",
             Self::Aimdb => "record_history",
         };
         let integrity: String =
             connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         let version = "SELECT schema_version FROM annals_meta";
         let whole = match (has(old), new) {
-            (true, [true, true, true]) if matches!(self, Self::Version2) => {
+            (true, [true, true, true]) if matches!(self, Self::Version2 | Self::Version3) => {
                 let version = connection.query_row(version, [], |row| row.get::<_, i64>(0));
-                let content = "SELECT count(content) FROM head";
-                let is_new = connection.query_row(content, [], |row| row.get::<_, u64>(0)).is_ok();
-                version == Ok(if is_new { 3 } else { 2 }) && rows(old) == 2
+                let frames = "SELECT count(frame) FROM head";
+                let is_new = connection.query_row(frames, [], |row| row.get::<_, u64>(0)).is_ok();
+                let old_version = if matches!(self, Self::Version2) { 2 } else { 3 };
+                version == Ok(if is_new { 4 } else { old_version }) && rows(old) == 2
             }
             (true, [false, false, false]) => rows(old) == ROWS,
             (false, [true, true, true]) => true,

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use annals_test_faults::{OldFile, kill_trials};
 
-const OLD: [OldFile; 3] = [old::VERSION_1, old::VERSION_2, old::AIMDB];
+const OLD: [OldFile; 4] = [old::VERSION_1, old::VERSION_2, old::VERSION_3, old::AIMDB];
 
 fn main() -> ExitCode {
     kill_trials::<bed::Sqlite>(3, &OLD)

@@ -4,6 +4,7 @@ mod accounting;
 mod batching;
 mod ending;
 mod faults;
+mod filtering;
 mod order;
 mod overflow;
 mod scripted;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, PersistenceOptions};
 use annals_core::{
     Clock, Grammar, ManualClock, MemoryBackend, Order, PersistenceBackend, PersistenceError,
-    QueryParams, RetentionPolicy,
+    QueryParams, RawRow, RetentionPolicy,
 };
 use futures_util::StreamExt;
 use serde_json::json;
@@ -52,6 +52,20 @@ async fn all_forms_of_a_query_read_the_store() {
     let typed = db.stream_typed::<Reading>(graz, QueryParams::latest(1)).await.unwrap();
     let typed: Vec<_> = typed.map(|row| row.unwrap()).collect().await;
     assert_eq!((typed[0].value.n, typed[0].stored_at), (12, 1_002));
+
+    // Only even numbers can be read.
+    let half = |row: &RawRow| {
+        let reading: Reading =
+            serde_json::from_str(&row.json).map_err(|error| error.to_string())?;
+        if reading.n.is_multiple_of(2) {
+            Ok(reading.n / 2)
+        } else {
+            Err(format!("{} is odd", reading.n))
+        }
+    };
+    assert_eq!(db.query_latest_with(all, 2, half).await.unwrap(), [6, 1]);
+    let typed = db.query_typed_with(all, QueryParams::default(), half).await.unwrap();
+    assert_eq!((typed.rows.len(), typed.skipped), (4, 2));
 
     let stats = db.persistence_stats().unwrap();
     assert_eq!((stats.total.recorded, stats.total.stored), (6, 6));

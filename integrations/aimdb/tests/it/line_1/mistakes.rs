@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aimdb_tokio_adapter::TokioRecordRegistrarExt;
-use annals_aimdb::{AimDbBuilderPersistExt, PersistenceOptions, RecordRegistrarPersistExt};
+use annals_aimdb::{
+    AimDbBuilderPersistExt, Filter, PersistenceOptions, RecordRegistrarPersistExt,
+    RecordRegistrarRestoreExt,
+};
 use annals_core::{MemoryBackend, RetentionPolicy};
 use futures_util::FutureExt;
 
@@ -99,4 +102,31 @@ fn a_second_history_is_refused() {
         drop(persistent().with_persistence(Arc::new(MemoryBackend::new()), WEEK));
     });
     assert!(message.contains("twice on one builder"), "{message}");
+}
+
+#[test]
+fn a_restore_without_a_buffer_of_its_own_is_refused() {
+    let message = panics(|| {
+        persistent().configure::<Reading>("a", |reg| {
+            reg.buffer(Cfg::SingleLatest).persist("a").restore();
+        });
+    });
+    assert!(message.contains("a: AimDB gives no access to a buffer"), "{message}");
+    let message = panics(|| {
+        persistent().configure::<Reading>("a", |reg| {
+            reg.persist_buffer(Cfg::SingleLatest, "a").restore().restore();
+        });
+    });
+    assert!(message.contains("it belongs after .persist_buffer"), "{message}");
+}
+
+#[test]
+fn a_filter_that_cannot_work_is_refused() {
+    let message = panics(|| {
+        persistent().configure::<Reading>("a", |reg| {
+            let filter = Filter::new().dead_band("n", -1.0);
+            reg.buffer(Cfg::SingleLatest).persist_with("a", filter);
+        });
+    });
+    assert!(message.contains("invalid filter \"-1\""), "{message}");
 }

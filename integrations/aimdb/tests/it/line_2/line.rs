@@ -3,12 +3,14 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aimdb_core_2::{Producer, buffer::BufferCfg};
 use aimdb_tokio_adapter_2::{TokioAdapter, TokioRecordRegistrarExt};
-use annals_aimdb::RecordRegistrarPersistExt;
+use annals_aimdb::{Filter, RecordRegistrarPersistExt, RecordRegistrarRestoreExt};
 use annals_core::PersistenceBackend;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::fixture::{How, WEEK};
 
@@ -59,6 +61,26 @@ pub(crate) fn persist_source<T, F, Fut>(
     builder.configure::<T>(name, |reg| match how {
         How::Tap => drop(reg.buffer(cfg).source(source).persist(name)),
         How::Push => drop(reg.persist_buffer(cfg, name).source(source)),
+    });
+}
+
+/// A record with a `.source()` that starts with its newest stored value.
+pub(crate) fn restore<T, F, Fut>(
+    builder: &mut Builder,
+    name: &'static str,
+    cfg: BufferCfg,
+    max_age: Duration,
+    source: F,
+) where
+    T: Serialize + DeserializeOwned + Send + Sync + Clone + Debug + 'static,
+    F: FnOnce(Pusher<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let filter = Filter::new().on_change();
+    builder.configure::<T>(name, |reg| {
+        reg.persist_buffer_with(cfg, name, filter)
+            .source(|_ctx, producer| source(Pusher(producer)))
+            .restore_younger_than(max_age);
     });
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use aimdb_core_2::DbError;
 use aimdb_tokio_adapter_2::TokioRecordRegistrarExt;
-use annals_aimdb::{AimDbBuilderPersistExt, PersistenceOptions, RecordRegistrarPersistExt};
+use annals_aimdb::{
+    AimDbBuilderPersistExt, Filter, PersistenceOptions, RecordRegistrarPersistExt,
+    RecordRegistrarRestoreExt,
+};
 use annals_core::{MemoryBackend, RetentionPolicy};
 
 use super::line::{self, Builder, Cfg};
@@ -90,4 +93,25 @@ async fn a_name_that_is_taken_is_refused() {
 async fn a_second_history_is_refused() {
     let builder = persistent().with_persistence(Arc::new(MemoryBackend::new()), WEEK);
     assert!(mistake(builder).await.contains("twice on one builder"));
+}
+
+#[tokio::test]
+async fn a_restore_without_a_buffer_of_its_own_is_refused() {
+    let mut builder = persistent();
+    builder.configure::<Reading>("a", |reg| {
+        reg.buffer(Cfg::SingleLatest).persist("a").restore();
+    });
+    let message = mistake(builder).await;
+    assert!(message.contains("a: AimDB gives no access to a buffer"), "{message}");
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_work_is_refused() {
+    let mut builder = persistent();
+    builder.configure::<Reading>("a", |reg| {
+        let filter = Filter::new().dead_band("n", -1.0);
+        reg.buffer(Cfg::SingleLatest).persist_with("a", filter);
+    });
+    let message = mistake(builder).await;
+    assert!(message.contains("invalid filter \"-1\""), "{message}");
 }

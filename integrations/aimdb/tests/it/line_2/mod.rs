@@ -17,6 +17,8 @@ mod burst;
 mod end;
 #[path = "../cases/faults.rs"]
 mod faults;
+#[path = "../cases/filters.rs"]
+mod filters;
 #[path = "../cases/first_values.rs"]
 mod first_values;
 #[path = "../cases/kinds.rs"]

@@ -1,0 +1,51 @@
+//! A block in columns: the form of rows at rest.
+//!
+//! JSON values of one record nearly always have one *shape*: the text with its scalars cut out. A block
+//! keeps each shape once and a typed column for each place of a scalar: integers with a scale, floats, a
+//! dictionary, or text. Rows come back letter for letter. The encoder proves that for each block, and
+//! the text form is used for rows that gain nothing.
+//!
+//! Enters: sorted rows ([`Block`]). Leaves: bytes, and from these rows again, or the numbers of one
+//! member ([`Numbers`]), for which only that column and the times are read. The bytes are described in
+//! `docs/file-format.md`.
+
+mod choose;
+mod column;
+mod decode;
+mod encode;
+mod number;
+mod numbers;
+mod scan;
+mod segment;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use decode::{Columns, Packed};
+pub use numbers::{Numbers, Stretch};
+
+use super::{Block, FormatError};
+
+/// The first byte of a block in columns. A block of text begins with the first byte of a zstd frame.
+pub(super) const VERSION: u8 = 2;
+
+/// The most rows of a block.
+pub(super) const MOST_ROWS: usize = 1 << 16;
+
+/// The most scalars of all columns of a block together.
+const MOST_CELLS: usize = 1 << 22;
+
+/// The most bytes of text of a block.
+const MOST_TEXT: usize = 16 << 20;
+
+/// Encodes rows in columns. `None` if the text form suits them better.
+///
+/// # Errors
+/// [`FormatError::Compressor`].
+pub(super) fn encode(block: &Block) -> Result<Option<Vec<u8>>, FormatError> {
+    encode::encode(block)
+}
+
+fn decode(block: &[u8]) -> Result<Block, FormatError> {
+    Block::decode(block)
+}

@@ -1,0 +1,64 @@
+//! What is left of erased rows in the file.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::fs;
+use std::path::Path;
+
+use annals_core::{Erasure, Grammar, Pattern, PersistenceBackend};
+use annals_embedded::Tuning;
+use annals_embedded::format::Layout;
+use annals_sqlite::{SqliteBackend, SqliteConfig};
+use rusqlite::Connection;
+use serde_json::json;
+
+/// Blocks of one row: so little text is stored as it is.
+fn one_row_each() -> Tuning {
+    Tuning {
+        flush_rows: 4,
+        merged_runs: 3,
+        tier_rows: [20, 60, 150],
+        layout: Layout { block_rows: 1, ..Layout::default() },
+        ..Tuning::default()
+    }
+}
+
+/// How often any file of a folder has these bytes.
+fn occurrences(folder: &Path, text: &str) -> usize {
+    let files = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files
+        .map(|bytes| bytes.windows(text.len()).filter(|bytes| *bytes == text.as_bytes()).count())
+        .sum()
+}
+
+#[tokio::test]
+async fn a_vacuum_removes_the_last_bytes_of_erased_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let config = SqliteConfig::new(&path).with_tuning(one_row_each());
+    let history = SqliteBackend::open(config.clone()).unwrap();
+    for at in 0..40 {
+        history.store("badge::ada-7731", &json!(format!("door-{at}-k0ckpit")), at).await.unwrap();
+        history.store("meter", &json!({ "v": format!("wr0ng-{at}") }), at).await.unwrap();
+    }
+    let ada = Pattern::new("badge::*", Grammar::Glob).unwrap();
+    assert_eq!(history.erase(&Erasure::new(ada)).await.unwrap(), 40);
+    for at in 0..40 {
+        assert!(history.correct("meter", &json!({ "v": at }), at).await.unwrap());
+    }
+    let marks = ["k0ckpit", "badge::ada-7731", "wr0ng-"];
+    for mark in marks {
+        assert!(occurrences(folder.path(), mark) > 0, "{mark} would not be found");
+    }
+    history.close().await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    for mark in marks {
+        assert_eq!(occurrences(folder.path(), mark), 0, "{mark}");
+    }
+    drop(connection);
+    let history = SqliteBackend::open(config).unwrap();
+    let rows = history.query("*", Default::default()).await.unwrap();
+    assert_eq!(rows.len(), 40);
+    assert!(rows.iter().all(|row| row.value == json!({ "v": row.stored_at })));
+}

@@ -1,0 +1,50 @@
+//! `annals check`: tells whether a file is sound.
+
+use std::io::{self, Write};
+
+use clap::Parser;
+
+use crate::failure::Failure;
+use crate::file_store::FileStore;
+use crate::output::counted;
+use crate::stderr::print_note;
+
+/// Tell whether a SQLite or redb file is sound
+///
+/// Compares names, runs, counts and the newest rows with their checksums. With --deep, all rows are
+/// read as well, and the engine's own check runs. Prints what is damaged and how much is lost; the
+/// exit code is 1 then.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Read every row and every page
+    #[arg(long)]
+    deep: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals check --deep
+  annals --backend redb:history.redb check";
+
+pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    let otherwise = "PostgreSQL has pg_amcheck";
+    let store = FileStore::open_damaged(backend, otherwise).await?;
+    let report = store.check(args.deep).await;
+    let closed = store.close().await;
+    let report = report?;
+    report.damage.iter().for_each(|damage| print_note(&damage.to_string()));
+    if !report.is_sound() {
+        let lost = report.lost_rows();
+        let known =
+            if lost > 0 { format!(", {} lost", counted(lost, "row")) } else { String::new() };
+        return Err(Failure::Failed(format!(
+            "{} damaged{known}; `annals salvage` copies everything that is readable",
+            counted(report.damage.len() as u64, "place")
+        )));
+    }
+    closed?;
+    let (rows, records) = (counted(report.rows, "row"), counted(report.records, "record"));
+    let mut out = io::stdout().lock();
+    writeln!(out, "sound: {rows} of {records}").and_then(|()| out.flush()).map_err(Failure::Output)
+}

@@ -1,0 +1,118 @@
+//! What the commands for operators need of a history in a file.
+
+use std::path::Path;
+
+#[cfg(not(feature = "sqlite"))]
+use annals::redb::Report;
+#[cfg(feature = "redb")]
+use annals::redb::{RedbBackend, RedbConfig};
+#[cfg(feature = "sqlite")]
+use annals::sqlite::Report;
+#[cfg(feature = "sqlite")]
+use annals::sqlite::{SqliteBackend, SqliteConfig};
+use annals::{PersistenceBackend, PersistenceError, RawRow};
+
+use crate::failure::Failure;
+use crate::store;
+
+/// An open file, which may be damaged.
+pub(crate) enum FileStore {
+    #[cfg(feature = "sqlite")]
+    Sqlite(Box<SqliteBackend>),
+    #[cfg(feature = "redb")]
+    Redb(RedbBackend),
+}
+
+/// Does the same on either engine.
+macro_rules! on_either {
+    ($store:expr, $open:ident => $work:expr) => {
+        match $store {
+            #[cfg(feature = "sqlite")]
+            FileStore::Sqlite($open) => $work,
+            #[cfg(feature = "redb")]
+            FileStore::Redb($open) => $work,
+        }
+    };
+}
+
+impl FileStore {
+    /// Opens the file that a URL names. `otherwise` says what to do with other histories.
+    pub(crate) async fn open(url: &str, otherwise: &str) -> Result<Self, Failure> {
+        Self::open_with(url, otherwise, true).await
+    }
+
+    /// Opens a file that may be damaged, without verifying it first.
+    pub(crate) async fn open_damaged(url: &str, otherwise: &str) -> Result<Self, Failure> {
+        Self::open_with(url, otherwise, false).await
+    }
+
+    #[cfg_attr(not(feature = "redb"), expect(unused_variables, reason = "redb has a choice"))]
+    async fn open_with(url: &str, otherwise: &str, verify: bool) -> Result<Self, Failure> {
+        store::must_exist(url)?;
+        let url = url.to_owned();
+        let opened = match url.split_once(':').map(|(scheme, _)| scheme) {
+            #[cfg(feature = "sqlite")]
+            Some("sqlite") => {
+                let config = SqliteConfig::from_url(&url)?.with_create(false);
+                tokio::task::spawn_blocking(|| {
+                    SqliteBackend::open(config).map(|store| Self::Sqlite(Box::new(store)))
+                })
+                .await
+            }
+            #[cfg(feature = "redb")]
+            Some("redb") => {
+                let config = RedbConfig::from_url(&url)?.with_create(false);
+                let config = if verify { config } else { config.with_verify(false) };
+                tokio::task::spawn_blocking(|| RedbBackend::open(config).map(Self::Redb)).await
+            }
+            _ => return Err(not_a_file(otherwise)),
+        };
+        let opened = opened.map_err(|error| Failure::Failed(format!("opening failed: {error}")))?;
+        Ok(opened?)
+    }
+
+    /// Copies a backup to the file that a URL names.
+    pub(crate) async fn restore(
+        source: &Path,
+        url: &str,
+        otherwise: &str,
+    ) -> Result<Report, Failure> {
+        match (url.split_once(':').map(|(scheme, _)| scheme), store::file(url)?) {
+            #[cfg(feature = "sqlite")]
+            (Some("sqlite"), Some(place)) => Ok(SqliteBackend::restore(source, place).await?),
+            #[cfg(feature = "redb")]
+            (Some("redb"), Some(place)) => Ok(RedbBackend::restore(source, place).await?),
+            _ => Err(not_a_file(otherwise)),
+        }
+    }
+
+    pub(crate) async fn check(&self, deep: bool) -> Result<Report, PersistenceError> {
+        on_either!(self, store => store.check(deep).await)
+    }
+
+    pub(crate) async fn salvage(
+        &self,
+        visit: impl FnMut(Vec<RawRow>) -> Result<(), PersistenceError> + Send + 'static,
+    ) -> Result<Report, PersistenceError> {
+        on_either!(self, store => store.salvage(visit).await)
+    }
+
+    pub(crate) async fn compact(&self) -> Result<(), PersistenceError> {
+        on_either!(self, store => {
+            store.bring_to_rest(|_| {}).await?;
+            store.compact().await
+        })
+    }
+
+    pub(crate) async fn backup(&self, path: &Path) -> Result<Report, PersistenceError> {
+        on_either!(self, store => store.backup(path).await)
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), PersistenceError> {
+        on_either!(self, store => store.close().await)
+    }
+}
+
+fn not_a_file(otherwise: &str) -> Failure {
+    Failure::Usage(format!("only a SQLite or redb file can be named here; {otherwise}"))
+}

@@ -1,0 +1,138 @@
+//! Reads a JSON document element by element: an array, nested arrays, or a sequence of values.
+
+use std::fmt;
+use std::io::{self, BufRead};
+
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Passes to `each` the objects of an array, of nested arrays, or of a sequence of values, until
+/// `each` returns false.
+///
+/// # Errors
+/// What cannot be read, and where.
+pub(super) fn objects(
+    mut input: impl BufRead,
+    each: &mut dyn FnMut(&str) -> bool,
+) -> Result<(), String> {
+    let first = first_byte(&mut input).map_err(|error| error.to_string())?;
+    if first == Some(b'[') {
+        let mut deserializer = serde_json::Deserializer::from_reader(input);
+        let mut stopped = false;
+        // One array, or one after the other.
+        loop {
+            let elements = Elements { each: &mut *each, stopped: &mut stopped };
+            match deserializer.deserialize_seq(elements) {
+                Err(_) if stopped => return Ok(()),
+                Err(error) => return Err(place_of(&error)),
+                Ok(()) => {}
+            }
+            match deserializer.end() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_io() => return Err(place_of(&error)),
+                Err(_more) => {}
+            }
+        }
+    }
+    let deserializer = serde_json::Deserializer::from_reader(input);
+    for object in deserializer.into_iter::<Box<RawValue>>() {
+        let object = object.map_err(|error| place_of(&error))?;
+        if !flatten(&object, each) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The first byte that is neither a blank nor the byte order mark, which stays in the input.
+fn first_byte(input: &mut impl BufRead) -> io::Result<Option<u8>> {
+    loop {
+        let available = input.fill_buf()?;
+        let Some(first) = available.first().copied() else { return Ok(None) };
+        match first {
+            b' ' | b'\t' | b'\r' | b'\n' => input.consume(1),
+            0xef if available.starts_with(b"\xef\xbb\xbf") => input.consume(3),
+            first => return Ok(Some(first)),
+        }
+    }
+}
+
+fn place_of(error: &serde_json::Error) -> String {
+    if error.is_io() {
+        return error.to_string();
+    }
+    let why = match error.is_eof() {
+        true => "the JSON ends before it is complete",
+        false => "it is not JSON",
+    };
+    format!("{why} at line {} column {}", error.line(), error.column())
+}
+
+/// Passes on an object, or each object of an array.
+fn flatten(raw: &RawValue, each: &mut dyn FnMut(&str) -> bool) -> bool {
+    match raw.get().starts_with('[') {
+        true => match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+            Ok(elements) => elements.into_iter().all(|element| flatten(element, each)),
+            Err(_) => each(raw.get()),
+        },
+        false => each(raw.get()),
+    }
+}
+
+/// Visits an array element by element: only one of them is in memory.
+struct Elements<'f, 's> {
+    each: &'f mut dyn FnMut(&str) -> bool,
+    stopped: &'s mut bool,
+}
+
+impl<'de> Visitor<'de> for Elements<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(element) = elements.next_element::<Box<RawValue>>()? {
+            if !flatten(&element, self.each) {
+                *self.stopped = true;
+                return Err(serde::de::Error::custom("nobody wants the rest"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_and_objects_in_a_row_are_read_one_by_one() {
+        let all = |text: &str| {
+            let mut found = Vec::new();
+            let read = objects(text.as_bytes(), &mut |object| {
+                found.push(object.to_owned());
+                true
+            });
+            (found, read)
+        };
+        assert_eq!(all("\u{feff} [ {\"a\":1} , [{\"b\":2}] ]\n").0, ["{\"a\":1}", "{\"b\":2}"]);
+        assert_eq!(all("{\"a\":1}\n{\"b\":2}").0, ["{\"a\":1}", "{\"b\":2}"]);
+        assert_eq!(all(""), (Vec::new(), Ok(())));
+        assert_eq!(all("[]"), (Vec::new(), Ok(())));
+        assert_eq!(all("[{\"a\":1}]\n[{\"b\":2}]\n").0, ["{\"a\":1}", "{\"b\":2}"]);
+        let (found, read) = all("[{\"a\":1},\n{\"b\"");
+        assert_eq!(found, ["{\"a\":1}"]);
+        assert!(read.unwrap_err().contains("ends before it is complete at line 2"));
+        assert!(all("[1] x").1.unwrap_err().contains("not JSON"));
+        let mut seen = 0;
+        objects("[1,2,3]".as_bytes(), &mut |_| {
+            seen += 1;
+            seen < 2
+        })
+        .unwrap();
+        assert_eq!(seen, 2);
+    }
+}

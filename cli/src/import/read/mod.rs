@@ -1,0 +1,264 @@
+//! Reads the input into batches of rows, on a separate thread: reading never delays Ctrl-C, and goes
+//! on while the previous batch is stored.
+//!
+//! The batches of a file depend on its content alone, and each has a digest of everything that was
+//! read up to its end. The same file gives the same batches, so a store recognizes those it has.
+
+mod formats;
+
+use annals::Row;
+use tokio::sync::mpsc;
+use twox_hash::XxHash3_128;
+
+use super::columns::Layout;
+use super::entry::{Converter, Entry};
+use super::input::{Format, Input};
+use super::json::Pointers;
+use crate::failure::Failure;
+use crate::moment::now_ms;
+
+/// The size of a batch, in rows and in bytes of the input.
+const BATCH_ROWS: usize = 4096;
+const BATCH_BYTES: usize = 4 << 20;
+/// The number of batches read ahead.
+const BATCHES_AHEAD: usize = 2;
+/// The number of lines that decide how times are read.
+const FIRST_BLOCK: usize = 4096;
+
+/// A row and the number of its line.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) line: u64,
+    pub(super) row: Row,
+}
+
+/// A line that is not a row, and why.
+#[derive(Debug)]
+pub(super) struct BadLine {
+    pub(super) line: u64,
+    pub(super) why: String,
+}
+
+/// Rows that are stored together.
+#[derive(Debug, Default)]
+pub(super) struct RowBatch {
+    pub(super) rows: Vec<Numbered>,
+    /// For each line: the number of rows up to its end, and the digest of the input up to there.
+    pub(super) marks: Vec<(usize, u128)>,
+    /// Lines that are not rows, each with the number of rows before it.
+    pub(super) bad: Vec<(usize, BadLine)>,
+    /// The number of empty cells.
+    pub(super) empty: u64,
+}
+
+/// What the thread sends, in the order of the input.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Batch(RowBatch),
+    /// A description of the input.
+    Found(String),
+    /// Notes on the input, at its end.
+    Remarks(Vec<String>),
+    /// The rest of the input cannot be read.
+    Broken(String),
+}
+
+/// How an input is read.
+pub(super) struct Plan {
+    pub(super) pointers: Pointers,
+    pub(super) layout: Layout,
+    pub(super) converter: Converter,
+    /// The options that rows depend on.
+    pub(super) fingerprint: String,
+    /// Whether batches depend on the content alone. Otherwise a batch also ends where the next line
+    /// has not arrived yet: rows from a slow pipe are stored as they come.
+    pub(super) repeatable: bool,
+    /// Whether to accept a last line without a line end that may be cut off.
+    pub(super) accept_last_line: bool,
+}
+
+/// Starts the thread. It ends with the input, or when the receiver is gone.
+pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, Failure> {
+    let (pieces, received) = mpsc::channel(BATCHES_AHEAD);
+    let mut digest = XxHash3_128::new();
+    digest.write(plan.fingerprint.as_bytes());
+    let cutter = Cutter {
+        pieces,
+        digest,
+        plan,
+        found: input.describe(),
+        first_block: Some(Vec::new()),
+        item: Vec::new(),
+        batch: RowBatch::default(),
+        batch_bytes: 0,
+        is_first: true,
+        now: 0,
+    };
+    match std::thread::Builder::new().name("import".to_owned()).spawn(move || cutter.run(input)) {
+        Ok(_detached) => Ok(received),
+        Err(error) => Err(Failure::Failed(format!("a thread cannot be started: {error}"))),
+    }
+}
+
+/// The receiver is gone.
+struct Gone;
+
+/// A line of the first block, until the format of times is decided.
+struct Waiting {
+    line: u64,
+    entries: Result<Vec<Entry<'static>>, String>,
+    digest: u128,
+    empty: u64,
+    bytes: usize,
+}
+
+/// Cuts what is read into batches.
+struct Cutter {
+    pieces: mpsc::Sender<Piece>,
+    digest: XxHash3_128,
+    plan: Plan,
+    /// A description of the input.
+    found: String,
+    first_block: Option<Vec<Waiting>>,
+    /// The rows, or entries in the first block, of the current line.
+    item: Vec<Result<Row, Entry<'static>>>,
+    batch: RowBatch,
+    batch_bytes: usize,
+    is_first: bool,
+    now: u64,
+}
+
+impl Cutter {
+    fn run(mut self, input: Input) {
+        let read = match input.format {
+            Format::Ndjson | Format::Influx => self.read_lines(input),
+            Format::Csv | Format::Tsv => self.read_table(input),
+            Format::Json => self.read_json(input),
+            Format::Parquet => self.read_parquet(input),
+        };
+        // The rows before an unreadable place are stored.
+        let ended = match read {
+            Ok(None) => self.end().map(|()| None),
+            // Before the first row there is nothing to describe.
+            Ok(Some(broken)) if self.first_block.as_ref().is_some_and(Vec::is_empty) => {
+                Ok(Some(broken))
+            }
+            Ok(Some(broken)) => self.end().map(|()| Some(broken)),
+            Err(Gone) => Err(Gone),
+        };
+        if let Ok(Some(broken)) = ended {
+            let _nobody_listens = self.pieces.blocking_send(Piece::Broken(broken));
+        }
+    }
+
+    /// Adds an entry of the current line.
+    fn entry(&mut self, entry: Entry<'_>) -> Result<(), String> {
+        if self.first_block.is_some() {
+            self.item.push(Err(entry.into_owned()));
+            return Ok(());
+        }
+        let row = self.plan.converter.row(&entry, self.now)?;
+        self.item.push(Ok(row));
+        Ok(())
+    }
+
+    fn end_of_item(
+        &mut self,
+        line: u64,
+        bad: Option<String>,
+        empty: u64,
+        bytes: usize,
+        at_hand: bool,
+    ) -> Result<(), Gone> {
+        // Rows without a time keep their order if the wall clock steps back.
+        self.now = now_ms().max(self.now);
+        let item = std::mem::take(&mut self.item);
+        let digest = self.digest.finish_128();
+        let hold = !at_hand && !self.plan.repeatable;
+        if let Some(block) = &mut self.first_block {
+            let entries = bad.map_or(Ok(item.into_iter().filter_map(Result::err).collect()), Err);
+            block.push(Waiting { line, entries, digest, empty, bytes });
+            if block.len() < FIRST_BLOCK && !hold {
+                return Ok(());
+            }
+            self.decide_times()?;
+        } else {
+            let rows = match bad {
+                Some(why) => Err(why),
+                None => Ok(item.into_iter().filter_map(Result::ok).collect()),
+            };
+            self.add(line, rows, digest, empty, bytes)?;
+        }
+        if hold { self.send() } else { Ok(()) }
+    }
+
+    /// Decides the format of times and converts the first block.
+    fn decide_times(&mut self) -> Result<(), Gone> {
+        let Some(block) = self.first_block.take() else { return Ok(()) };
+        let entries = block.iter().filter_map(|waiting| waiting.entries.as_ref().ok()).flatten();
+        let times = entries.filter_map(|entry| entry.time.as_deref());
+        if let Err(why) = self.plan.converter.times.decide(times) {
+            let _nobody_listens = self.pieces.blocking_send(Piece::Broken(why));
+            return Err(Gone);
+        }
+        let times = self.plan.converter.times.describe();
+        let found = Piece::Found(format!("{}, times: {times}", self.found));
+        self.pieces.blocking_send(found).map_err(|_| Gone)?;
+        for Waiting { line, entries, digest, empty, bytes } in block {
+            let converter = &mut self.plan.converter;
+            let rows = entries.and_then(|entries| {
+                entries.iter().map(|entry| converter.row(entry, self.now)).collect()
+            });
+            self.add(line, rows, digest, empty, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        line: u64,
+        rows: Result<Vec<Row>, String>,
+        digest: u128,
+        empty: u64,
+        bytes: usize,
+    ) -> Result<(), Gone> {
+        match rows {
+            Ok(rows) => {
+                self.batch.rows.extend(rows.into_iter().map(|row| Numbered { line, row }));
+                self.batch.empty += empty;
+            }
+            Err(why) => {
+                self.batch.bad.push((self.batch.rows.len(), BadLine { line, why }));
+            }
+        }
+        self.batch.marks.push((self.batch.rows.len(), digest));
+        self.batch_bytes += bytes;
+        // The first row is a batch by itself, so that one lookup tells whether a file was imported.
+        let whole = self.is_first && self.plan.repeatable && !self.batch.rows.is_empty();
+        if whole
+            || self.batch.marks.len() >= BATCH_ROWS
+            || self.batch.rows.len() >= BATCH_ROWS
+            || self.batch_bytes >= BATCH_BYTES
+        {
+            self.is_first = false;
+            return self.send();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Gone> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        if batch.marks.is_empty() {
+            return Ok(());
+        }
+        self.pieces.blocking_send(Piece::Batch(batch)).map_err(|_| Gone)
+    }
+
+    fn end(&mut self) -> Result<(), Gone> {
+        self.decide_times()?;
+        self.send()?;
+        let remarks = Piece::Remarks(self.plan.converter.times.remarks());
+        self.pieces.blocking_send(remarks).map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,212 @@
+//! Times in files: numbers in some unit, ISO 8601 with or without an offset, or a strftime pattern.
+//! The format is decided once for an input, from its first block.
+
+mod civil;
+mod format;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::text::shown;
+use civil::{by_pattern, guess, iso, ms_of};
+pub(super) use format::TimeFormat;
+use format::{Decimal, Unit};
+
+/// Reads the times of one input.
+#[derive(Debug)]
+pub(super) struct Times {
+    decided: Option<TimeFormat>,
+    /// Whether the times are annals' own, where numbers are milliseconds.
+    own: bool,
+    zone: Option<TimeZone>,
+    /// The number of times outside 1990 to 2100, and the note on the first.
+    strange: u64,
+    remark: Option<String>,
+    /// Whether a time without an offset was read as UTC by default.
+    assumed_utc: bool,
+}
+
+impl Times {
+    pub(super) fn new(format: Option<TimeFormat>, own: bool, zone: Option<TimeZone>) -> Self {
+        let decided = format.clone().filter(|format| *format != TimeFormat::Auto);
+        let own = own && format.is_none();
+        Self { decided, own, zone, strange: 0, remark: None, assumed_utc: false }
+    }
+
+    /// The times are Unix milliseconds by their type.
+    #[cfg(feature = "parquet")]
+    pub(super) fn are_milliseconds(&mut self) {
+        self.decided = Some(TimeFormat::Number(Unit::Milliseconds));
+    }
+
+    /// Whether the format is still to be decided.
+    pub(super) fn is_open(&self) -> bool {
+        self.decided.is_none()
+    }
+
+    /// Decides the format from all times of the first block.
+    ///
+    /// # Errors
+    /// Why it cannot be decided, and the option that decides it.
+    pub(super) fn decide<'a>(
+        &mut self,
+        block: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<(), String> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let mut block = block.filter(|text| !text.is_empty()).peekable();
+        let Some(first) = block.peek().copied() else {
+            return Ok(());
+        };
+        let numbers = block.clone().filter(|text| Decimal::parse(text).is_some()).count();
+        let all = block.clone().count();
+        let format = if numbers == 0 {
+            TimeFormat::Iso
+        } else if self.own {
+            TimeFormat::Number(Unit::Milliseconds)
+        } else if numbers < all {
+            let text = block.find(|text| Decimal::parse(text).is_none()).unwrap_or(first);
+            return Err(format!(
+                "some times are numbers and some are text such as \"{}\"; say how they are read \
+                 with --time-format",
+                shown(text)
+            ));
+        } else {
+            let fits = |unit: &Unit| {
+                let mut numbers = block.clone().filter_map(Decimal::parse);
+                numbers.all(|number| unit.is_plausible(&number))
+            };
+            let unit = Unit::ALL.into_iter().find(fits).ok_or_else(|| {
+                format!(
+                    "the times (the first is {}) are no numbers of one unit between 1990 and 2100; \
+                     say what they count with --time-format s, ms, us or ns",
+                    shown(first)
+                )
+            })?;
+            TimeFormat::Number(unit)
+        };
+        self.decided = Some(format);
+        Ok(())
+    }
+
+    /// Unix milliseconds, rounded down.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(super) fn read(&mut self, text: &str) -> Result<u64, String> {
+        let ms = match &self.decided {
+            None | Some(TimeFormat::Auto) => return Err(self.misfit(text)),
+            Some(TimeFormat::Number(unit)) => {
+                let unit = *unit;
+                let number = Decimal::parse(text).ok_or_else(|| self.misfit(text))?;
+                if !unit.is_plausible(&number) {
+                    self.note_strange(text, &number, unit);
+                }
+                number.to_ms(unit)
+            }
+            Some(TimeFormat::Iso) => match iso(text, self.zone.as_ref()) {
+                Some((at, sure)) => {
+                    self.assumed_utc |= !sure;
+                    ms_of(at)
+                }
+                None => return Err(self.misfit(text)),
+            },
+            Some(TimeFormat::Pattern(pattern)) => {
+                match by_pattern(pattern, text, self.zone.as_ref()) {
+                    Ok((at, sure)) => {
+                        self.assumed_utc |= !sure;
+                        ms_of(at)
+                    }
+                    Err(why) => {
+                        return Err(format!(
+                            "\"{}\" is not a time of the form {pattern}: {why}",
+                            shown(text)
+                        ));
+                    }
+                }
+            }
+        };
+        match u64::try_from(ms) {
+            Ok(ms) => Ok(ms),
+            Err(_) if ms < 0 => {
+                Err(format!("the time {} lies before 1970, where nothing is stored", shown(text)))
+            }
+            Err(_) => Err(format!("the time {} is out of range", shown(text))),
+        }
+    }
+
+    fn misfit(&self, text: &str) -> String {
+        let text_shown = shown(text);
+        match &self.decided {
+            _ if text.is_empty() => "the time is empty".to_owned(),
+            Some(TimeFormat::Number(unit)) => {
+                let (_, unit) = unit.names();
+                let hint =
+                    if iso(text, None).is_some() { "; --time-format rfc3339 reads it" } else { "" };
+                format!("\"{text_shown}\" is no time in Unix {unit}{hint}")
+            }
+            _ => {
+                let hint = match guess(text) {
+                    Some(pattern) => format!("--time-format '{pattern}' reads it, perhaps"),
+                    None if Decimal::parse(text).is_some() => {
+                        "--time-format s, ms, us or ns reads numbers".to_owned()
+                    }
+                    None => "give its pattern: --time-format '%d.%m.%Y %H:%M:%S', say".to_owned(),
+                };
+                format!("\"{text_shown}\" is no time as in 2026-05-17T08:30:00Z; {hint}")
+            }
+        }
+    }
+
+    fn note_strange(&mut self, text: &str, number: &Decimal, unit: Unit) {
+        self.strange += 1;
+        if self.remark.is_some() {
+            return;
+        }
+        let (_, counts) = unit.names();
+        let at = i64::try_from(number.to_ms(unit)).map(Timestamp::from_millisecond);
+        let at = match at {
+            Ok(Ok(at)) => at.strftime("%Y-%m-%d").to_string(),
+            _ => "far beyond the year 9999".to_owned(),
+        };
+        let meant = Unit::ALL.into_iter().find(|other| other.is_plausible(number));
+        let hint = meant.map_or(String::new(), |meant| {
+            let (option, counts) = meant.names();
+            format!("; if it counts {counts}, use --time-format {option}")
+        });
+        self.remark =
+            Some(format!("note: the time {} in Unix {counts} is {at}{hint}", shown(text)));
+    }
+
+    /// Notes on the times that were read.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if let Some(remark) = &self.remark {
+            let more = match self.strange {
+                1 => String::new(),
+                strange => format!(" ({strange} times lie outside 1990 to 2100)"),
+            };
+            remarks.push(format!("{remark}{more}"));
+        }
+        if self.assumed_utc {
+            remarks.push(
+                "note: times without an offset are read as UTC; --time-zone names another zone"
+                    .to_owned(),
+            );
+        }
+        remarks
+    }
+
+    /// The format, for messages.
+    pub(super) fn describe(&self) -> String {
+        match &self.decided {
+            Some(TimeFormat::Number(unit)) => format!("Unix {}", unit.names().1),
+            Some(TimeFormat::Pattern(pattern)) => pattern.clone(),
+            Some(TimeFormat::Iso) => "ISO 8601".to_owned(),
+            _ => "the time of the import".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Tests of reading times.
+
+use super::*;
+
+fn read_all(times: &mut Times, texts: &[&str]) -> Result<Vec<u64>, String> {
+    times.decide(texts.iter().copied())?;
+    texts.iter().map(|text| times.read(text)).collect()
+}
+
+fn auto(texts: &[&str]) -> Result<Vec<u64>, String> {
+    read_all(&mut Times::new(Some(TimeFormat::Auto), false, None), texts)
+}
+
+#[test]
+fn auto_finds_the_unit_of_a_block() {
+    const MS: u64 = 1_740_081_234_567;
+    assert_eq!(auto(&["1740081234567"]).unwrap(), [MS]);
+    assert_eq!(auto(&["1740081234.567"]).unwrap(), [MS]);
+    assert_eq!(auto(&["1740081234567999"]).unwrap(), [MS]);
+    assert_eq!(auto(&["1740081234567999999"]).unwrap(), [MS]);
+    assert_eq!(auto(&["1740081234", "1740081235"]).unwrap(), [MS - 567, MS + 433]);
+    assert_eq!(auto(&["1.740081234e9"]).unwrap(), [MS - 567]);
+    // One unit for all, or none.
+    assert!(auto(&["1740081234", "1740081234567"]).unwrap_err().contains("--time-format s"));
+    assert!(auto(&["5"]).unwrap_err().contains("--time-format"));
+    assert!(auto(&["1740081234", "yesterday"]).unwrap_err().contains("\"yesterday\""));
+}
+
+#[test]
+fn iso_times_come_in_all_their_forms() {
+    let vienna = TimeZone::get("Europe/Vienna").unwrap();
+    let at = |text: &str, zone: Option<&TimeZone>| {
+        let mut times = Times::new(None, false, zone.cloned());
+        read_all(&mut times, &[text]).unwrap()[0]
+    };
+    for text in [
+        "2025-02-20T19:53:54Z",
+        "2025-02-20 19:53:54Z",
+        "2025-02-20T20:53:54+01:00",
+        "2025-02-20 20:53:54+01",
+        "2025-02-20T20:53:54+0100",
+        "2025-02-20 19:53:54 UTC",
+        "2025-02-20T19:53:54",
+        "2025-02-20 19:53:54.000000",
+    ] {
+        assert_eq!(at(text, None), 1_740_081_234_000, "{text}");
+    }
+    assert_eq!(at("2025-02-20 20:53:54", Some(&vienna)), 1_740_081_234_000);
+    assert_eq!(at("2025-02-20 20:53", Some(&vienna)), 1_740_081_180_000);
+    assert_eq!(at("2025-02-20", Some(&vienna)), 1_740_006_000_000);
+    // Clocks showed 02:30 twice, and never on the day of the other change.
+    assert_eq!(at("2025-10-26 02:30:00", Some(&vienna)), 1_761_438_600_000);
+    assert_eq!(at("2025-03-30 02:30:00", Some(&vienna)), 1_743_298_200_000);
+    assert_eq!(at("2025-02-20T19:53:54.5679Z", None), 1_740_081_234_567);
+}
+
+#[test]
+fn patterns_are_those_of_strftime() {
+    let format: TimeFormat = "%d.%m.%Y %H:%M".parse().unwrap();
+    let vienna = TimeZone::get("Europe/Vienna").ok();
+    let mut times = Times::new(Some(format), false, vienna);
+    assert_eq!(times.read("20.02.2025 20:53").unwrap(), 1_740_081_180_000);
+    assert!(times.read("2025-02-20").unwrap_err().contains("%d.%m.%Y %H:%M"));
+    assert!(times.remarks().is_empty());
+    assert!("yyyy".parse::<TimeFormat>().unwrap_err().contains("%d.%m.%Y"));
+}
+
+#[test]
+fn what_does_not_fit_names_the_option_that_helps() {
+    let mut times = Times::new(None, false, None);
+    times.decide(["20.02.2025 20:53"].into_iter()).unwrap();
+    assert!(times.read("20.02.2025 20:53").unwrap_err().contains("'%d.%m.%Y %H:%M'"));
+    assert!(times.read("").unwrap_err().contains("empty"));
+    let mut times = Times::new(None, true, None);
+    times.decide(["5"].into_iter()).unwrap();
+    assert!(times.read("2025-02-20T19:53:54Z").unwrap_err().contains("rfc3339"));
+    assert!(times.read("-5").unwrap_err().contains("before 1970"));
+    assert!(times.read("99999999999999999999").unwrap_err().contains("out of range"));
+}
+
+#[test]
+fn an_implausible_number_is_stored_and_noted() {
+    let mut times = Times::new(None, true, None);
+    assert_eq!(read_all(&mut times, &["1740081234", "1740081235"]).unwrap()[0], 1_740_081_234);
+    let remarks = times.remarks();
+    assert!(remarks[0].contains("1970-01-21") && remarks[0].contains("--time-format s"));
+    assert!(remarks[0].contains("2 times"), "{remarks:?}");
+}

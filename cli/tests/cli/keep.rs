@@ -1,0 +1,96 @@
+//! `annals backup`, `restore`, `check`, `salvage` and `compact`.
+
+use crate::support::{FILES, Place};
+
+fn filled(backend: &str) -> Place {
+    let place = Place::new();
+    let rows: Vec<_> =
+        (0..300).map(|n| (format!("record::{}", n % 3), 1_740_081_234_000 + n)).collect();
+    let rows: Vec<_> =
+        rows.iter().map(|(record, at)| (&**record, r#"{"celsius":20.5}"#, *at)).collect();
+    place.import(backend, &rows);
+    place
+}
+
+#[test]
+fn a_backup_is_a_history_and_comes_back() {
+    for backend in FILES {
+        let (place, scheme) = (filled(backend), backend.split_once(':').unwrap().0);
+        let rows = place.rows(backend);
+        let backup = place.run(&["--backend", backend, "backup", "copy"]).ok();
+        assert_eq!(backup.out, "copy: 300 rows of 3 records, verified\n");
+        place.run(&["--backend", backend, "backup", "copy"]).refused(2, "copy exists");
+        let copy = format!("{scheme}:copy");
+        assert_eq!(place.rows(&copy), rows);
+
+        place.run(&["--backend", &copy, "erase", "record::1", "--yes"]).ok();
+        let restored = format!("{scheme}:restored");
+        place.run(&["--backend", &restored, "restore", "copy"]).ok();
+        assert_eq!(place.rows(&restored).len(), 200);
+        // What is there stays as it is.
+        place.run(&["--backend", backend, "restore", "copy"]).refused(2, "exists");
+        assert_eq!(place.rows(backend), rows);
+    }
+}
+
+#[test]
+fn a_log_of_another_file_is_no_part_of_what_is_restored() {
+    let place = filled("sqlite:history.db");
+    place.run(&["backup", "copy.db"]).ok();
+    place.write("restored.db-wal", [7; 5_000]);
+    place.write("restored.db-shm", [7; 32_768]);
+    place.run(&["--backend", "sqlite:restored.db", "restore", "copy.db"]).ok();
+    assert_eq!(place.rows("sqlite:restored.db").len(), 300);
+}
+
+#[test]
+fn a_sound_file_is_called_sound() {
+    for backend in FILES {
+        let place = filled(backend);
+        for args in [&["check"][..], &["check", "--deep"]] {
+            let run = place.run(&[&["--backend", backend], args].concat()).ok();
+            assert_eq!(run.out, "sound: 300 rows of 3 records\n");
+        }
+        let rows = place.rows(backend);
+        place.run(&["--backend", backend, "compact"]).ok();
+        place.run(&["--backend", backend, "check", "--deep"]).ok();
+        assert_eq!(place.rows(backend), rows);
+    }
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_file_is_copied() {
+    let place = filled("sqlite:history.db");
+    place.run(&["compact"]).ok();
+    let file = rusqlite::Connection::open(place.path("history.db")).unwrap();
+    let damaged = file.execute("UPDATE blocks SET block = zeroblob(length(block))", []).unwrap();
+    assert!(damaged > 0);
+    drop(file);
+    let check = place.run(&["check", "--deep"]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.err.contains("damaged"), "{check:?}");
+    assert!(check.err.contains("annals salvage"), "{check:?}");
+    let salvage = place.run(&["salvage", "sqlite:salvaged.db"]);
+    assert_eq!(salvage.code, Some(1), "{salvage:?}");
+    let copied = place.rows("sqlite:salvaged.db").len();
+    assert!(copied < 300);
+    assert!(salvage.out.starts_with(&format!("{copied} rows copied")), "{salvage:?}");
+}
+
+#[test]
+fn what_these_commands_cannot_do_is_said() {
+    let place = Place::new();
+    let server = ["--backend", "postgres://me@127.0.0.1:1/plant"];
+    for (args, text) in [
+        (&["check"][..], "pg_amcheck"),
+        (&["backup", "copy"], "pg_dump"),
+        (&["restore", "copy"], "pg_restore"),
+        (&["compact"], "VACUUM FULL"),
+    ] {
+        place.run(&[&server[..], args].concat()).refused(2, text);
+    }
+    for args in [&["check"][..], &["compact"], &["backup", "copy"], &["salvage", "sqlite:new.db"]] {
+        place.run(args).refused(1, "there is no history");
+    }
+    assert_eq!(place.names(), Vec::<String>::new());
+}

@@ -1,0 +1,161 @@
+//! A running `annals serve` under attack: its memory and its file descriptors stay bounded.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+struct Server {
+    child: Child,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_annals"));
+        program.arg("--backend").arg(format!("sqlite:{}/h.db", folder.path().display()));
+        program.args(["serve", "--listen", "127.0.0.1:0"]).args(options);
+        let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let address = first.split_once("http://").unwrap().1.to_owned();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                assert!(!line.contains("panicked"), "{line}");
+            }
+        });
+        Self { child, address, _folder: folder }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = self.connect();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.child.id())
+    }
+
+    /// A line of /proc/PID/status, in KiB.
+    fn memory(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(self.file("status")).unwrap();
+        let line = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(self.file("fd")).unwrap().count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Bodies of 100,000 names each took 788 MB together.
+#[test]
+fn bodies_of_many_rows_take_no_more_memory_than_is_set() {
+    const MEMORY_MIB: u64 = 48;
+    let server =
+        Server::start(&["--memory", "48", "--request-timeout", "60s", "--grace-period", "90s"]);
+    let before = server.memory("VmRSS");
+    let clients = (0..24).map(|client| {
+        let mut stream = server.connect();
+        thread::spawn(move || {
+            let rows: Vec<String> = (0..30_000)
+                .map(|row| format!(r#"{{"record":"r{}","value":{row}}}"#, (client * 7 + row) % 500))
+                .collect();
+            let body = format!("[{}]", rows.join(","));
+            let head = format!(
+                "POST /v1/rows HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                 connection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let sent =
+                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+            let mut answer = String::new();
+            // A refused body is not read to its end, which resets the connection.
+            let read = stream.read_to_string(&mut answer);
+            match sent.and(read) {
+                Ok(_) => answer.get(9..12).unwrap_or_default().to_owned(),
+                Err(_) => "503".to_owned(),
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let answers: Vec<String> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(answers.iter().all(|status| status == "200" || status == "503"), "{answers:?}");
+    let stored = answers.iter().filter(|status| *status == "200").count();
+    assert!(stored > 0, "{answers:?}");
+    let grown = (server.memory("VmHWM") - before) / 1024;
+    // What the engine takes for its own: its head, its caches and its own queue.
+    const ENGINE_MIB: u64 = 100;
+    assert!(grown < MEMORY_MIB + ENGINE_MIB, "{grown} MiB for {stored} of {}", answers.len());
+    assert!(server.get("/metrics").contains("annals_body_bytes 0"));
+}
+
+#[test]
+fn two_thousand_idle_connections_leave_nothing() {
+    let options = ["--max-connections", "200", "--request-timeout", "3s", "--grace-period", "5s"];
+    let server = Server::start(&options);
+    assert!(server.get("/livez").contains("alive"));
+    let (before, memory) = (server.descriptors(), server.memory("VmRSS"));
+    let mut most = 0;
+    let mut idle = Vec::new();
+    for number in 0..2_000 {
+        if number % 100 == 0 {
+            most = most.max(server.descriptors());
+        }
+        let stream = server.connect();
+        // The test has a limit of descriptors, too; the server has closed the others.
+        if number < 800 {
+            idle.push(stream);
+        }
+    }
+    most = most.max(server.descriptors());
+    assert!(most <= before + 201, "{before} grew to {most}");
+    let since = Instant::now();
+    while server.descriptors() > before {
+        assert!(since.elapsed() < Duration::from_secs(60), "{before}: {}", server.descriptors());
+        thread::sleep(Duration::from_millis(50));
+    }
+    drop(idle);
+    assert!(server.get("/livez").contains("alive"));
+    let grown = server.memory("VmRSS").saturating_sub(memory) / 1024;
+    assert!(grown < 50, "{grown} MiB");
+}
+
+/// The first values are there within ten seconds of the start, without any setting.
+#[test]
+fn one_process_records_and_serves() {
+    let start = Instant::now();
+    let server = Server::start(&["--collect", "host"]);
+    while !server.get("/v1/records").contains("host::cpu::total") {
+        assert!(start.elapsed() < Duration::from_secs(10), "nothing is recorded");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let answer = server.get("/v1/aggregate?pattern=host::memory&member=used_bytes&show=max");
+    assert!(answer.contains("host::memory"), "{answer}");
+}

@@ -1,0 +1,100 @@
+//! What the headers of a write say: the type of its body, its batch, and when to answer.
+
+use annals_core::BatchId;
+use axum::http::{HeaderMap, StatusCode, header};
+
+use crate::problem::Problem;
+
+const WRITER: &str = "annals-writer";
+const BATCH: &str = "annals-batch";
+/// RFC 7240.
+const PREFER: &str = "prefer";
+
+/// Refuses a body that does not say that it is JSON: that is what keeps pages of other origins from
+/// sending one without being asked.
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    match kind.trim().eq_ignore_ascii_case("application/json") {
+        true => Ok(()),
+        false => {
+            let detail = "the content type must be application/json";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+        }
+    }
+}
+
+/// The client's id of the batch, with which a retry is recognized.
+pub(super) fn batch_id(headers: &HeaderMap) -> Result<Option<BatchId>, Problem> {
+    let text = |name| match headers.get(name) {
+        None => Ok(None),
+        Some(value) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Problem::bad_request(format!("{name} must be visible ASCII"))),
+    };
+    match (text(WRITER)?, text(BATCH)?) {
+        (None, None) => Ok(None),
+        (Some(writer), Some(number)) => {
+            let writer = parse_writer(writer).ok_or_else(|| {
+                Problem::bad_request("annals-writer must be a UUID or 32 hexadecimal digits")
+            })?;
+            let number =
+                number.parse().ok().filter(|number| *number > 0 && *number <= i64::MAX as u64);
+            let number = number.ok_or_else(|| {
+                Problem::bad_request(format!(
+                    "annals-batch must be a number from 1 to {}",
+                    i64::MAX
+                ))
+            })?;
+            Ok(Some(BatchId { writer, number }))
+        }
+        _ => Err(Problem::bad_request("annals-writer and annals-batch must be sent together")),
+    }
+}
+
+fn parse_writer(text: &str) -> Option<u128> {
+    let digits: String = match text.len() {
+        36 => {
+            let groups: Vec<&str> = text.split('-').collect();
+            let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+            (lengths == [8, 4, 4, 4, 12]).then(|| groups.concat())?
+        }
+        32 => text.to_owned(),
+        _ => return None,
+    };
+    // `from_str_radix` accepts a sign.
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
+    u128::from_str_radix(&digits, 16).ok()
+}
+
+pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    preferences
+        .flat_map(|value| value.split(','))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_a_uuid_with_or_without_dashes() {
+        let same = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+        assert_eq!(parse_writer("0123456789abcdef0123456789ABCDEF"), Some(same));
+        assert_eq!(parse_writer("01234567-89ab-cdef-0123-456789abcdef"), Some(same));
+        for text in [
+            "",
+            "1",
+            "+123456789abcdef0123456789abcdef0",
+            "0123456789abcdef0123456789abcdeg",
+            "0123-456789ab-cdef-0123-456789abcdef",
+            "------------------------------------",
+            "0123456789abcdef0123456789abcdef0",
+            "éééééééééééééééé",
+        ] {
+            assert_eq!(parse_writer(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The interface under `/v1`: rows in, history out, and its description as OpenAPI.
+
+mod aggregate;
+mod batches;
+mod body;
+mod counted;
+mod headers;
+mod history;
+mod ndjson;
+mod openapi;
+mod params;
+mod records;
+mod rows;
+mod status;
+mod time;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) use batches::Batches;
+pub(crate) use counted::Counted;
+pub(crate) use openapi::documented;
+
+use crate::server::Server;
+
+/// The paths whose answers are made before they are sent.
+pub(crate) fn lookups() -> OpenApiRouter<Server> {
+    OpenApiRouter::new().routes(routes!(records::records)).routes(routes!(status::status))
+}
+
+/// The paths whose answers are read from the store while they are sent.
+pub(crate) fn streams() -> OpenApiRouter<Server> {
+    OpenApiRouter::new()
+        .routes(routes!(history::history))
+        .routes(routes!(history::value_at))
+        .routes(routes!(aggregate::aggregate))
+}
+
+/// The paths that change history.
+pub(crate) fn writing() -> OpenApiRouter<Server> {
+    OpenApiRouter::new().routes(routes!(rows::rows))
+}

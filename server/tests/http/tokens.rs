@@ -1,0 +1,237 @@
+//! Who may do what, and how much.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use annals_server::{Access, Config, GrammarName, Grant, Right, TokenLimits, Tokens};
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::backend::Controlled;
+use crate::running::{Running, problem};
+
+struct Guarded {
+    service: Running,
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+fn grant(rights: &[Right], pattern: &str) -> Grant {
+    Grant { rights: rights.to_vec(), pattern: pattern.to_owned(), grammar: GrammarName::Glob }
+}
+
+impl Guarded {
+    /// A server with rows of two plants, and the tokens of these names, grants and limits.
+    async fn new(tokens: Vec<(&str, Vec<Grant>, TokenLimits)>) -> (Self, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens.json");
+        let mut secrets = Vec::new();
+        for (name, grants, limits) in tokens {
+            secrets.push(Tokens::add(&file, name, grants, limits).unwrap().reveal().to_owned());
+        }
+        let backend = Arc::new(Controlled::default());
+        for (name, at) in [("plant1::a", 1), ("plant1::b", 2), ("plant2::a", 3)] {
+            annals_core::PersistenceBackend::store(&backend.memory, name, &at.into(), at)
+                .await
+                .unwrap();
+        }
+        let access = Access::Tokens(Tokens::open(&file).unwrap());
+        let service = Running::start(Config::default().with_access(access), None, backend).await;
+        (Self { service, file, _folder: folder }, secrets)
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Response {
+        self.service.get(path).bearer_auth(token).send().await.unwrap()
+    }
+
+    async fn names(&self, path: &str, token: &str) -> (Vec<String>, bool) {
+        let answer = self.get(path, token).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let restricted = answer.headers().contains_key("annals-restricted");
+        let text = answer.text().await.unwrap();
+        let name = |value: &Value| value["record"].as_str().unwrap().to_owned();
+        let names = match text.starts_with('[') {
+            true => serde_json::from_str::<Vec<Value>>(&text).unwrap().iter().map(name).collect(),
+            false => text.lines().map(|line| name(&serde_json::from_str(line).unwrap())).collect(),
+        };
+        (names, restricted)
+    }
+
+    fn write(&self, record: &str, token: &str) -> RequestBuilder {
+        self.service.post(format!(r#"{{"record":"{record}","value":1}}"#)).bearer_auth(token)
+    }
+}
+
+fn unlimited() -> TokenLimits {
+    TokenLimits::default()
+}
+
+#[tokio::test]
+async fn an_answer_has_what_the_token_may_read_and_says_if_there_may_be_more() {
+    let (guarded, tokens) = Guarded::new(vec![
+        ("one", vec![grant(&[Right::Read], "plant1::*")], unlimited()),
+        ("all", vec![grant(&[Right::Read], "*")], unlimited()),
+        (
+            "two",
+            vec![grant(&[Right::Read], "plant1::b"), grant(&[Right::Read], "*::a")],
+            unlimited(),
+        ),
+    ])
+    .await;
+    for path in [
+        "/v1/records?pattern=",
+        "/v1/history?pattern=",
+        "/v1/value-at?at=9&pattern=",
+        "/v1/aggregate?every=1h&pattern=",
+    ] {
+        for (pattern, token, expected, restricted) in [
+            ("*", 0, &["plant1::a", "plant1::b"][..], true),
+            ("plant1::*", 0, &["plant1::a", "plant1::b"], false),
+            ("plant1::a", 0, &["plant1::a"], false),
+            ("plant2::a", 0, &[], true),
+            ("plant2::*", 0, &[], true),
+            ("*::a", 0, &["plant1::a"], true),
+            ("*", 1, &["plant1::a", "plant1::b", "plant2::a"], false),
+            ("*", 2, &["plant1::a", "plant1::b", "plant2::a"], true),
+            ("*::b", 2, &["plant1::b"], true),
+        ] {
+            let seen = guarded.names(&format!("{path}{pattern}"), &tokens[token]).await;
+            let expected = expected.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(seen, (expected, restricted), "{path}{pattern} {token}");
+        }
+    }
+    let merged = guarded.get("/v1/aggregate?pattern=*&merge=true", &tokens[0]).await;
+    let merged: Value = serde_json::from_str(&merged.text().await.unwrap()).unwrap();
+    assert_eq!((&merged["count"], &merged["max"]), (&2.into(), &2.0.into()));
+    guarded.service.end().await;
+}
+
+#[tokio::test]
+async fn a_right_is_for_what_it_names() {
+    let (guarded, tokens) = Guarded::new(vec![
+        ("reader", vec![grant(&[Right::Read], "*")], unlimited()),
+        ("writer", vec![grant(&[Right::Write], "plant1::*")], unlimited()),
+        ("admin", vec![grant(&[Right::Admin], "*")], unlimited()),
+    ])
+    .await;
+    let (reader, writer, admin) = (&*tokens[0], &*tokens[1], &*tokens[2]);
+    let status = async |request: RequestBuilder| request.send().await.unwrap().status().as_u16();
+    assert_eq!(status(guarded.write("plant1::a", writer)).await, 200);
+    assert_eq!(status(guarded.write("plant2::a", writer)).await, 403);
+    assert_eq!(status(guarded.write("plant1::a", reader)).await, 403);
+    for (path, token, expected) in [
+        ("/v1/history?pattern=*", reader, 200),
+        ("/v1/history?pattern=*", writer, 403),
+        ("/v1/records", admin, 403),
+        ("/v1/status", admin, 200),
+        ("/v1/status", reader, 403),
+        ("/metrics", admin, 200),
+        ("/metrics", reader, 403),
+    ] {
+        assert_eq!(guarded.get(path, token).await.status(), expected, "{path}");
+    }
+    // Several rows are stored together or not at all.
+    let rows = r#"[{"record":"plant1::c","value":1},{"record":"plant2::c","value":1}]"#;
+    let answer = guarded.service.post(rows).bearer_auth(writer).send().await.unwrap();
+    let (code, problem) = problem(answer).await;
+    assert_eq!(
+        (code, &problem["row"], &problem["outcome"]),
+        (403, &1.into(), &"not-applied".into())
+    );
+    assert_eq!(guarded.names("/v1/records?pattern=*::c", reader).await.0, [""; 0]);
+    guarded.service.end().await;
+}
+
+#[tokio::test]
+async fn without_a_token_there_are_probes_only_and_a_thousand_guesses_find_nothing() {
+    let all = [Right::Read, Right::Write, Right::Erase, Right::Admin];
+    let (guarded, tokens) = Guarded::new(vec![("all", vec![grant(&all, "*")], unlimited())]).await;
+    let service = &guarded.service;
+    for (path, expected) in
+        [("/livez", 200), ("/readyz", 200), ("/v1/records", 401), ("/metrics", 401), ("/v1/x", 401)]
+    {
+        assert_eq!(service.get(path).send().await.unwrap().status(), expected, "{path}");
+    }
+    let answer = service.get("/v1/records").send().await.unwrap();
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    for guess in 0..1_000 {
+        let guess = format!("annals_{guess:064x}");
+        assert_eq!(guarded.get("/v1/records", &guess).await.status(), 401);
+    }
+    for nearly in [&tokens[0][..tokens[0].len() - 1], "", "annals_"] {
+        assert_eq!(guarded.get("/v1/records", nearly).await.status(), 401);
+    }
+    let metrics = guarded.get("/metrics", &tokens[0]).await.text().await.unwrap();
+    let refused = r#"annals_refusals_total{reason="unauthorized"} 1007"#;
+    assert!(metrics.contains(refused), "{metrics}");
+    guarded.service.end().await;
+}
+
+#[tokio::test]
+async fn the_file_is_read_again_and_a_broken_one_changes_nothing() {
+    let all = vec![grant(&[Right::Read], "*")];
+    let (guarded, tokens) = Guarded::new(vec![("old", all.clone(), unlimited())]).await;
+    let new = Tokens::add(&guarded.file, "new", all, unlimited()).unwrap();
+    assert_eq!(guarded.get("/v1/records", new.reveal()).await.status(), 200);
+    std::fs::write(&guarded.file, "{").unwrap();
+    assert_eq!(guarded.get("/v1/records", &tokens[0]).await.status(), 200);
+    std::fs::write(&guarded.file, r#"{"tokens": []}"#).unwrap();
+    assert_eq!(guarded.get("/v1/records", &tokens[0]).await.status(), 401);
+    let text = std::fs::read_to_string(&guarded.file).unwrap();
+    assert!(!text.contains(&tokens[0]));
+    guarded.service.end().await;
+}
+
+#[tokio::test]
+async fn a_token_has_limits_and_is_told_when_to_come_again() {
+    let limits = TokenLimits {
+        rows_per_second: Some(0.001),
+        rows_per_answer: Some(2),
+        concurrent_queries: Some(0),
+    };
+    let rights = [Right::Read, Right::Write];
+    let two = TokenLimits { concurrent_queries: None, ..limits };
+    let (guarded, tokens) = Guarded::new(vec![
+        ("limited", vec![grant(&rights, "*")], limits),
+        ("two", vec![grant(&rights, "*")], two),
+    ])
+    .await;
+    assert_eq!(guarded.write("plant1::a", &tokens[0]).send().await.unwrap().status(), 200);
+    let answer = guarded.write("plant1::a", &tokens[0]).send().await.unwrap();
+    assert_eq!(answer.headers()["retry-after"], "999");
+    assert_eq!(problem(answer).await.0, 429);
+    let answer = guarded.get("/v1/records", &tokens[0]).await;
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(problem(answer).await.0, 429);
+    for path in ["/v1/history?pattern=*", "/v1/history?pattern=*&limit=7"] {
+        let answer = guarded.get(path, &tokens[1]).await;
+        assert_eq!(answer.headers()["annals-limit"], "2");
+        assert_eq!(answer.text().await.unwrap().lines().count(), 2);
+    }
+    assert_eq!(guarded.names("/v1/records", &tokens[1]).await.0.len(), 2);
+    guarded.service.end().await;
+}
+
+#[test]
+fn a_file_without_meaning_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.json");
+    let entry = |rest: &str| format!(r#"{{"name":"a","sha256":"{}",{rest}}}"#, "0".repeat(64));
+    let tokens = |entries: &[String]| format!(r#"{{"tokens":[{}]}}"#, entries.join(","));
+    let read = r#""grants":[{"rights":["read"],"pattern":"*"}]"#;
+    for (text, says) in [
+        (String::new(), "EOF"),
+        (tokens(&[entry(read), entry(read)]), "two tokens"),
+        (tokens(&[entry(r#""grants":[{"rights":["fly"]}]"#)]), "fly"),
+        (tokens(&[entry(r#""grants":[{"rights":["read"],"pattern":""}]"#)]), "pattern"),
+        (tokens(&[entry(&format!(r#"{read},"limits":{{"rows_per_second":-1}}"#))]), "above 0"),
+        (tokens(&[entry(read).replace("000", "xyz")]), "hexadecimal"),
+        (tokens(&[entry(read).replace(r#""a""#, r#""""#)]), "name"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = Tokens::open(&file).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("tokens.json"), "{error}");
+    }
+    assert!(Tokens::open(folder.path().join("none.json")).is_err());
+}
