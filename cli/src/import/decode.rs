@@ -4,6 +4,9 @@ use std::io::{self, BufRead, Read};
 
 use encoding_rs::{Decoder, DecoderResult, Encoding};
 
+/// So much text is decoded at a time.
+const TEXT_BYTES: usize = 32 << 10;
+
 /// Reads text as UTF-8. Bytes that the encoding does not have are an error: nothing is replaced.
 pub(super) struct Decoding<R> {
     input: R,
@@ -12,41 +15,51 @@ pub(super) struct Decoding<R> {
     /// The number of bytes decoded.
     read: u64,
     ended: bool,
+    /// Decoded text of which `given` bytes were handed out: a caller's buffer may be smaller than a
+    /// character.
+    text: Vec<u8>,
+    given: usize,
 }
 
 impl<R: BufRead> Decoding<R> {
     /// Without the byte order mark, if there is one.
     pub(super) fn new(input: R, encoding: &'static Encoding) -> Self {
         let decoder = encoding.new_decoder_with_bom_removal();
-        Self { input, decoder, encoding, read: 0, ended: false }
+        Self { input, decoder, encoding, read: 0, ended: false, text: Vec::new(), given: 0 }
+    }
+
+    fn decode(&mut self) -> io::Result<()> {
+        let available = self.input.fill_buf()?;
+        let last = available.is_empty();
+        self.text.resize(TEXT_BYTES, 0);
+        self.given = 0;
+        let (result, read, written) =
+            self.decoder.decode_to_utf8_without_replacement(available, &mut self.text, last);
+        self.text.truncate(written);
+        self.input.consume(read);
+        self.read += read as u64;
+        self.ended = last && result == DecoderResult::InputEmpty;
+        match result {
+            DecoderResult::Malformed(..) => {
+                let (name, read) = (self.encoding.name(), self.read);
+                let message = format!("it is not {name} before byte {read}");
+                Err(io::Error::new(io::ErrorKind::InvalidData, message))
+            }
+            DecoderResult::OutputFull | DecoderResult::InputEmpty => Ok(()),
+        }
     }
 }
 
 impl<R: BufRead> Read for Decoding<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.ended {
-            let available = self.input.fill_buf()?;
-            let last = available.is_empty();
-            let (result, read, written) =
-                self.decoder.decode_to_utf8_without_replacement(available, buffer, last);
-            self.input.consume(read);
-            self.read += read as u64;
-            self.ended = last && result == DecoderResult::InputEmpty;
-            match result {
-                DecoderResult::Malformed(..) => {
-                    let (name, read) = (self.encoding.name(), self.read);
-                    let message = format!("it is not {name} before byte {read}");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-                }
-                _ if written > 0 => return Ok(written),
-                DecoderResult::OutputFull => {
-                    let message = "the buffer is too small for a character";
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-                }
-                DecoderResult::InputEmpty => {}
-            }
+        while self.given == self.text.len() && !self.ended {
+            self.decode()?;
         }
-        Ok(0)
+        let rest = &self.text[self.given..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.given += length;
+        Ok(length)
     }
 }
 
