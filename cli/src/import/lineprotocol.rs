@@ -57,9 +57,12 @@ pub(super) fn parse(line: &str) -> Result<Option<Entry<'static>>, String> {
         };
         fields.insert(key.to_string(), value);
     }
+    let mut value = Value::Object(fields);
+    // One order, whichever a line has.
+    value.sort_all_objects();
     Ok(Some(Entry {
         record: record.into(),
-        value: Value::Object(fields).to_string().into(),
+        value: value.to_string().into(),
         time: line.timestamp.map(|time| time.to_string().into()),
     }))
 }

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     tokens: Option<PathBuf>,
 
     /// Let everybody who can connect read and write, for example behind a gateway that decides who can
-    #[arg(long, env = "ANNALS_NO_AUTHENTICATION", hide_env = true, conflicts_with = "tokens")]
+    #[arg(long, env = "ANNALS_NO_AUTHENTICATION", conflicts_with = "tokens")]
     no_authentication: bool,
 
     /// The certificate for TLS with its chain, as a PEM file, read again when it changes

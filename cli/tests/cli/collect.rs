@@ -53,7 +53,7 @@ fn only_what_passes_the_filter_is_recorded() {
         "collect",
         "host",
         "--backend",
-        "sqlite:",
+        "sqlite:history.db",
         "--for",
         "400ms",
         "--every",
@@ -67,7 +67,7 @@ fn only_what_passes_the_filter_is_recorded() {
         "interval:1h",
     ]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    let rows = place.rows("sqlite:");
+    let rows = place.rows("sqlite:history.db");
     let of = |record: &str| rows.iter().filter(|row| row["record"] == record).count();
     assert_eq!((of("host::memory"), of("host::cpu::total")), (1, 1), "{run:?}");
     // The first, and the one held last.
