@@ -14,6 +14,7 @@ use crate::mcp;
 #[cfg(feature = "postgres")]
 use crate::migrate;
 #[cfg(not(all(
+    any(feature = "sqlite", feature = "redb"),
     feature = "sql",
     feature = "postgres",
     feature = "mcp",
@@ -119,6 +120,16 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         // The suite brings its own runtimes.
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => conformance::run(backend, args),
+        #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+        Command::Backup(_) => Err(not_built_in::failure("annals backup", "sqlite")),
+        #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+        Command::Restore(_) => Err(not_built_in::failure("annals restore", "sqlite")),
+        #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+        Command::Check(_) => Err(not_built_in::failure("annals check", "sqlite")),
+        #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+        Command::Salvage(_) => Err(not_built_in::failure("annals salvage", "sqlite")),
+        #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+        Command::Compact(_) => Err(not_built_in::failure("annals compact", "sqlite")),
         #[cfg(not(feature = "sql"))]
         Command::Sql(_) => Err(not_built_in::failure("annals sql", "sql")),
         #[cfg(not(feature = "postgres"))]

@@ -9,6 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, Value
 
 use crate::failure::Failure;
 #[cfg(not(all(
+    any(feature = "sqlite", feature = "redb"),
     feature = "sql",
     feature = "postgres",
     feature = "mcp",
@@ -136,6 +137,21 @@ pub(crate) enum Command {
     Token(crate::token::Args),
     #[cfg(feature = "conformance")]
     Conformance(crate::conformance::Args),
+    /// Back up a file (not built in: needs the feature sqlite or redb)
+    #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+    Backup(NotBuiltIn),
+    /// Make a file of a backup (not built in: needs the feature sqlite or redb)
+    #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+    Restore(NotBuiltIn),
+    /// Check a file for damage (not built in: needs the feature sqlite or redb)
+    #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+    Check(NotBuiltIn),
+    /// Get what is readable out of a damaged file (not built in: needs the feature sqlite or redb)
+    #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+    Salvage(NotBuiltIn),
+    /// Give unused space of a file back (not built in: needs the feature sqlite or redb)
+    #[cfg(not(any(feature = "sqlite", feature = "redb")))]
+    Compact(NotBuiltIn),
     /// Query a history in SQL (not built in: needs the feature sql)
     #[cfg(not(feature = "sql"))]
     Sql(NotBuiltIn),

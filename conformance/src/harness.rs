@@ -1,4 +1,4 @@
-//! What the suite needs from whoever has a backend to test.
+//! What the suite needs to know of a backend.
 
 use std::any::Any;
 use std::error::Error;

@@ -232,7 +232,7 @@ pub trait PersistenceBackend: Send + Sync {
         Ok(records.into_values().collect())
     }
 
-    /// Removes what `plan` lets go and returns exactly how many rows.
+    /// Removes the rows that `plan` says are expired and returns exactly how many.
     ///
     /// The default takes a plain cut-off for all records alike and hands it to
     /// [`cleanup`](Self::cleanup).

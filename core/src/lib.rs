@@ -1,19 +1,33 @@
-//! The heart of annals: one small trait for keeping the history of live records, and everything
-//! that needs no storage engine.
+//! A small trait for backends that keep the history of live records, and all of annals that needs no
+//! storage engine.
+//!
+//! ```
+//! use annals_core::{MemoryBackend, PersistenceBackend, QueryParams};
+//! use serde_json::json;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> annals_core::Result<()> {
+//! let backend = MemoryBackend::new();
+//! backend.store("accuracy::vienna", &json!({"value": 0.93}), 1_779_006_600_000).await?;
+//! let rows = backend.query("accuracy::*", QueryParams::latest(5)).await?;
+//! assert_eq!(rows[0].value, json!({"value": 0.93}));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! * [`PersistenceBackend`]: three required methods, `store`, `query` and `cleanup`; the rest has
 //!   defaults that are right for any backend with those three.
 //! * [`QueryExt`]: typed reads, aggregates and the value at a time, over any backend.
-//! * [`aggregate`]: what is computed of the rows of a window, and what backends that compute it
-//!   themselves need.
+//! * [`aggregate`]: sums, extremes, percentiles and time-weighted values of the rows of a window, and
+//!   what a backend needs to compute them itself.
 //! * [`Predicate`]: a filter on the members of values.
 //! * [`Recorder`]: the write pipeline in front of a backend. It takes values without waiting for
-//!   the engine and keeps exact account of every one of them.
-//! * [`Retention`]: sweeps what the policy lets go.
+//!   the engine and counts exactly what became of each.
+//! * [`Retention`]: removes expired rows in the background.
 //! * [`MemoryBackend`]: the reference that the storage engines are compared with.
 //!
 //! What every backend promises is written down in `docs/contract.md` of the project, clause by
-//! clause, and `annals-conformance` holds a backend to it.
+//! clause, and `annals-conformance` tests a backend against it.
 
 pub mod aggregate;
 mod backend;
@@ -59,7 +73,7 @@ pub use pattern::{Grammar, Pattern};
 pub use predicate::{Comparison, Condition, Predicate, Selector};
 pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
 pub use recorder::{
-    Filter, FilteredStats, Overflow, RecordHandle, RecordStats, Recorder, RecorderConfig,
+    Filter, FilteredStats, Overflow, RecordHandle, RecordSink, RecordStats, Recorder, RecorderConfig,
     RecorderError, RecorderStats, RetryPolicy,
 };
 pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};

@@ -124,7 +124,7 @@ impl RecordSummary {
     }
 }
 
-/// A query with its pattern parsed and its bounds settled: what a backend works from.
+/// A query with its pattern parsed and its bounds resolved: what a backend works from.
 #[derive(Debug, Clone)]
 pub struct Query {
     /// Which records.
@@ -141,7 +141,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Parses the pattern and settles the bounds.
+    /// Parses the pattern and resolves the bounds.
     ///
     /// # Errors
     /// [`InvalidPattern`](PersistenceError::InvalidPattern).

@@ -23,8 +23,8 @@ const WARNINGS_PER_QUERY: u64 = 100;
 
 pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send>>;
 
-/// A row as the store has it. The text is what lies there: it was valid JSON when it was stored,
-/// and whoever reads it checks whether it still is.
+/// A row as the store has it. The text was valid JSON when it was stored. It is not checked again here;
+/// what parses it does that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RawRow {

@@ -22,6 +22,8 @@ struct Abandoned {
     rows: usize,
     /// The batches whose commit was sent and not answered.
     unknown: usize,
+    /// What the last of them was told.
+    last_error: String,
 }
 
 impl Closing {
@@ -49,17 +51,20 @@ impl Closing {
         abandoned.batches += 1;
         abandoned.rows += batch.rows().len();
         abandoned.unknown += usize::from(error.outcome() == Outcome::Unknown);
+        abandoned.last_error = error.to_string();
     }
 
     /// The result of `close`, when everything has ended.
     pub(crate) fn result(&self) -> Result<()> {
-        let Abandoned { batches, rows, unknown } = *self.abandoned.lock();
+        let abandoned = self.abandoned.lock();
+        let Abandoned { batches, rows, unknown, ref last_error } = *abandoned;
         if batches == 0 {
             return Ok(());
         }
         let message = format!(
             "the server did not store everything within `close_timeout`: of {batches} batches \
-             ({rows} rows), {} were certainly not stored, and the outcome of {unknown} is unknown",
+             ({rows} rows), {} were certainly not stored, and the outcome of {unknown} is unknown; the last error: \
+             {last_error}",
             batches - unknown
         );
         let outcome = if unknown > 0 { Outcome::Unknown } else { Outcome::NotApplied };

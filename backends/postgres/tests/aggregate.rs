@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use annals_core::aggregate::by_rows;
 use annals_core::{
-    Aggregate, Batch, Bucket, Fill, Function, JsonText, MemoryBackend, Order, PersistenceBackend,
+    Aggregate, Batch, Bucket, Fill, Function, Interpolation, JsonText, MemoryBackend, Order, PersistenceBackend,
     PersistenceError, Result, Row, Width,
 };
 use annals_test_postgres::Extension;
@@ -150,11 +150,26 @@ fn questions() -> Vec<(&'static str, Aggregate)> {
         ));
     }
     let ranks = Function::parse_list("median,p0,p25,p99.9,p100,sum").unwrap();
-    let paths = "stddev,increase,rate,time_weighted_mean,integral,covered_ms";
-    let paths = Function::parse_list(paths).unwrap();
-    let groups = [by_statistics(), ranks, paths, all()];
+    let paths = "increase,rate,time_weighted_mean,integral,covered_ms";
+    let paths = || Function::parse_list(paths).unwrap();
+    for (name, interpolation, max_gap) in [
+        ("lines", Interpolation::Linear, None),
+        ("gaps", Interpolation::Step, Some(5 * 60_000)),
+        ("lines with gaps", Interpolation::Linear, Some(5 * 60_000)),
+        ("no time", Interpolation::Step, Some(0)),
+    ] {
+        let mut question = hourly().member("v").functions(paths()).interpolation(interpolation);
+        // In the middle of the rows: what comes later is held by nobody.
+        question = question.now(1_700_000_000_000 + 10 * HOUR + 3);
+        if let Some(max_gap) = max_gap {
+            question = question.max_gap(Duration::from_millis(max_gap));
+        }
+        questions.push((name, question));
+    }
+    let deviations = Function::parse_list("stddev,mean").unwrap();
+    let groups = [by_statistics(), ranks, paths(), deviations, all()];
     for (name, functions) in
-        ["by statistics", "percentiles", "paths", "all"].into_iter().zip(groups)
+        ["by statistics", "percentiles", "paths", "deviations", "all"].into_iter().zip(groups)
     {
         if name == "all" {
             // A state needs the rows: this is the fold of any backend.

@@ -62,8 +62,8 @@ impl SqliteBackend {
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
                 .map_err(failed)?;
             if busy {
-                let message = "somebody still reads the old content; the file shrinks at the next \
-                               compaction, or when it is closed";
+                let message = "a reader still uses the old content; the file shrinks at the next compaction, \
+                               or when the history is closed";
                 return Err(BackendError::new(ENGINE, "compact", ErrorKind::Busy, message).into());
             }
             Ok(())

@@ -82,7 +82,7 @@ Examples:
   annals collect host --for 10s
   annals collect host --every 1s --keep 7d
   annals collect host --backend redb:host.redb
-  annals collect host --filter 'host::cpu::*=band:percent:5,heartbeat:1m' --filter change
+  annals collect host --filter 'host::cpu::*=band:percent:5' --filter change
 
 A duration is a number with a unit: 250ms, 30s, 5m, 1h30m, 7d. At Ctrl-C (or SIGTERM) the program \
 stores what is recorded, prints the totals and ends. A second Ctrl-C ends it at once. The exit code \

@@ -35,7 +35,7 @@ fn a_backup_is_a_history_and_comes_back() {
 
 #[test]
 fn a_log_of_another_file_is_no_part_of_what_is_restored() {
-    let place = filled("sqlite:history.db");
+    let place = filled("sqlite:annals.db");
     place.run(&["backup", "copy.db"]).ok();
     place.write("restored.db-wal", [7; 5_000]);
     place.write("restored.db-shm", [7; 32_768]);
@@ -60,9 +60,9 @@ fn a_sound_file_is_called_sound() {
 
 #[test]
 fn what_can_be_read_of_a_damaged_file_is_copied() {
-    let place = filled("sqlite:history.db");
+    let place = filled("sqlite:annals.db");
     place.run(&["compact"]).ok();
-    let file = rusqlite::Connection::open(place.path("history.db")).unwrap();
+    let file = rusqlite::Connection::open(place.path("annals.db")).unwrap();
     let damaged = file.execute("UPDATE blocks SET block = zeroblob(length(block))", []).unwrap();
     assert!(damaged > 0);
     drop(file);

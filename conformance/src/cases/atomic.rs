@@ -1,4 +1,4 @@
-//! BATCH-1 and DURABLE-4 with batches of thousands of rows: whoever commits a batch in steps is
+//! BATCH-1 and DURABLE-4 with batches of thousands of rows: a store that commits a batch in steps is
 //! found by readers in between, or by `kill -9` in between.
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::locator::{Grid, Locator};
 use super::member::{Member, State};
 use super::path::Rules;
 use super::percentile::Percentile;
-use super::spec::{Aggregate, Fill};
+use super::spec::{Aggregate, Fill, Interpolation};
 use super::width::{Kind, Width};
 use crate::clock::{Clock, SystemClock};
 use crate::error::PersistenceError;
@@ -166,6 +166,16 @@ impl Plan {
     /// What time it is, in Unix milliseconds.
     pub fn now(&self) -> u64 {
         self.rules.now
+    }
+
+    /// How a sample goes on until the next one.
+    pub fn interpolation(&self) -> Interpolation {
+        self.rules.interpolation
+    }
+
+    /// For how many milliseconds a sample holds at most.
+    pub fn max_gap(&self) -> Option<u64> {
+        self.rules.max_gap
     }
 
     /// The functions, each once.

@@ -131,8 +131,8 @@ pub struct RecorderConfig {
     pub max_value_bytes: usize,
     /// How failed batches are retried.
     pub retry: RetryPolicy,
-    /// When the recorder closes and the backend settles nothing for so long, the rest is dropped.
-    /// Default: 30 s.
+    /// For how long a closing recorder waits for a backend that neither stores nor refuses a row.
+    /// What is left then is dropped. Default: 30 s.
     pub drain_timeout: Duration,
     /// What time it is when a value comes without one. Default: [`SystemClock`].
     pub clock: Arc<dyn Clock>,
@@ -216,7 +216,7 @@ impl RecorderConfig {
         self
     }
 
-    /// Sets how long a closing recorder bears with a backend that settles nothing.
+    /// Sets how long a closing recorder waits for a backend that neither stores nor refuses a row.
     #[must_use]
     pub fn with_drain_timeout(mut self, drain_timeout: Duration) -> Self {
         self.drain_timeout = drain_timeout;

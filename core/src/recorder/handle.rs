@@ -10,6 +10,7 @@ use super::error::RecorderError;
 use super::filter::Filter;
 use super::ledger::RecordId;
 use super::shared::Target;
+use super::sink::RecordSink;
 use super::start::Running;
 use super::stats::RecordStats;
 use crate::name::RecordName;
@@ -103,6 +104,31 @@ impl RecordHandle {
     ) -> Result<(), RecorderError> {
         let offered = self.running.shared.prepare(value, Some(stored_at));
         self.running.shared.try_record(Target::Id(self.record), offered)
+    }
+
+    /// This record as a sink of values, for streams to be forwarded to.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use annals_core::{MemoryBackend, Recorder, RecorderConfig};
+    /// use futures_util::{StreamExt, stream};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), annals_core::RecorderError> {
+    /// let recorder = Recorder::new(Arc::new(MemoryBackend::new()), RecorderConfig::default());
+    /// let readings = stream::iter([21.5, 21.7, 22.0]);
+    /// // Ends when the readings do, and all of them are stored.
+    /// readings.map(Ok).forward(recorder.handle("temperature")?.sink()).await?;
+    /// assert_eq!(recorder.stats().total.stored, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sink<T: Serialize + Send + 'static>(&self) -> RecordSink<T> {
+        RecordSink::new(self.clone())
+    }
+
+    pub(super) async fn flush(&self) -> Result<(), RecorderError> {
+        self.running.shared.flush().await
     }
 
     /// Tells the record's filter what is stored already: a value that has not changed since is then

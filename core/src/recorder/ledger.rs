@@ -160,7 +160,7 @@ impl Ledger {
     }
 
     /// A pending value came to its end.
-    pub(super) fn settle(&mut self, origin: Origin, fate: Fate) {
+    pub(super) fn resolve(&mut self, origin: Origin, fate: Fate) {
         if fate != Fate::Stored
             && let Some(gate) = self.gate(origin.record)
         {
@@ -196,7 +196,7 @@ impl Ledger {
         self.accounts[id].stats
     }
 
-    /// All accounts, unsorted: sorting is for whoever does not hold the lock.
+    /// All accounts, unsorted: the caller sorts them without the lock.
     pub(super) fn accounts(&self) -> Vec<(Arc<str>, RecordStats)> {
         let shared = |account: &Account| (account.name.clone().into_shared(), account.stats);
         self.accounts.iter().map(shared).collect()

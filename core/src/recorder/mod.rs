@@ -8,6 +8,7 @@ mod handle;
 mod ledger;
 mod retry;
 mod shared;
+mod sink;
 mod slice;
 mod start;
 mod state;
@@ -32,6 +33,7 @@ pub use config::{Overflow, RecorderConfig, RetryPolicy};
 pub use error::RecorderError;
 pub use filter::Filter;
 pub use handle::RecordHandle;
+pub use sink::RecordSink;
 pub use stats::{FilteredStats, RecordStats, RecorderStats};
 
 /// The write pipeline in front of a backend.
@@ -219,7 +221,7 @@ impl Recorder {
     /// backend.
     ///
     /// Values that wait for room go back to their callers with [`Closed`](RecorderError::Closed).
-    /// The wait ends when the backend has settled nothing for
+    /// The wait ends when the backend has neither stored nor refused a row for
     /// [`drain_timeout`](RecorderConfig::drain_timeout); a backend that is slow but works is given
     /// all the time it needs. Closing again, from any clone, gives the same answer.
     ///

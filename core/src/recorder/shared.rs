@@ -305,19 +305,19 @@ impl Shared {
         let mut state = self.state();
         state.batches += 1;
         state.last_stored_ms = Some(now_ms);
-        let answers = state.settle(origins, Fate::Stored, None, in_flight);
+        let answers = state.resolve(origins, Fate::Stored, None, in_flight);
         drop(state);
         give(answers);
     }
 
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &self,
         origins: &[Origin],
         fate: Fate,
         why: &PersistenceError,
         in_flight: Option<u64>,
     ) {
-        let answers = self.state().settle(origins, fate, Some(why), in_flight);
+        let answers = self.state().resolve(origins, fate, Some(why), in_flight);
         give(answers);
     }
 

@@ -26,7 +26,7 @@ pub(super) struct State {
     queue: VecDeque<Entry>,
     queued_bytes: usize,
     next_seq: u64,
-    /// The place of the oldest row that was taken from the queue and is not settled.
+    /// The place of the oldest row that was taken from the queue and is not resolved.
     in_flight: Option<u64>,
     /// Values that wait for room, in order of arrival. Not accepted yet, hence in no count.
     /// Whenever there are any, the first does not fit.
@@ -55,7 +55,7 @@ pub(super) enum Phase {
     Ended {
         /// What no flush has reported, and the rows that it left.
         unstored: Unstored,
-        /// Why it went before everything was settled.
+        /// Why it went before everything was resolved.
         reason: Option<PersistenceError>,
         /// Whether it was asked to.
         closed: bool,
@@ -83,7 +83,7 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Flush {
-    /// Everything before this place is to be settled.
+    /// Everything before this place is to be resolved.
     until: u64,
     unstored: Unstored,
     answer: Answer,
@@ -195,7 +195,7 @@ impl State {
                 while !self.has_room(bytes, config)
                     && let Some(oldest) = self.pop()
                 {
-                    self.settle_one(oldest.origin, Fate::Dropped, None);
+                    self.resolve_one(oldest.origin, Fate::Dropped, None);
                     dropped += 1;
                 }
                 self.push(row, record);
@@ -269,7 +269,7 @@ impl State {
     }
 
     /// Rows in flight came to their end; `in_flight` is the oldest that did not.
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &mut self,
         origins: &[Origin],
         fate: Fate,
@@ -277,7 +277,7 @@ impl State {
         in_flight: Option<u64>,
     ) -> Answers {
         for origin in origins {
-            self.settle_one(*origin, fate, why);
+            self.resolve_one(*origin, fate, why);
         }
         self.in_flight = in_flight;
         self.flushed()
@@ -414,8 +414,8 @@ impl State {
         waiting.map(|waiting| (waiting.answer, Err(refusal.clone()))).collect()
     }
 
-    fn settle_one(&mut self, origin: Origin, fate: Fate, why: Option<&PersistenceError>) {
-        self.ledger.settle(origin, fate);
+    fn resolve_one(&mut self, origin: Origin, fate: Fate, why: Option<&PersistenceError>) {
+        self.ledger.resolve(origin, fate);
         if fate == Fate::Stored {
             return;
         }
@@ -430,7 +430,7 @@ impl State {
         }
     }
 
-    /// The place before which everything is settled.
+    /// The place before which everything is resolved.
     fn oldest_pending(&self) -> u64 {
         let queued = self.queue.front().map(|entry| entry.origin.seq);
         self.in_flight.or(queued).unwrap_or(self.next_seq)

@@ -45,7 +45,7 @@ pub(super) struct Worker {
     outage: Option<Outage>,
     /// When the last batch was begun.
     begun: Option<Instant>,
-    /// While closing: since when nothing was settled.
+    /// While closing: since when nothing was resolved.
     draining: Option<Instant>,
     refused: RateLimitedLog,
     failing: RateLimitedLog,
@@ -326,7 +326,7 @@ impl Worker {
         retry.give_up_after.is_some_and(|limit| now.duration_since(outage.since) >= limit)
     }
 
-    /// Something was settled: a closing recorder waits anew.
+    /// A row was resolved: a closing recorder waits anew.
     fn progressed(&mut self) {
         if self.draining.is_some() {
             self.draining = Some(Instant::now());
@@ -358,7 +358,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Runs `work` to its end, or until the recorder is closing and nothing was settled for as
+    /// Runs `work` to its end, or until the recorder is closing and nothing was resolved for as
     /// long as it may take.
     async fn unless_drained<F: Future>(&mut self, work: F) -> Result<F::Output, Fatal> {
         let mut work = std::pin::pin!(work);
@@ -404,7 +404,7 @@ impl Worker {
             );
         }
         self.progressed();
-        self.shared.settle(&slice.origins()[index..=index], Fate::Rejected, error, in_flight);
+        self.shared.resolve(&slice.origins()[index..=index], Fate::Rejected, error, in_flight);
     }
 
     fn give_up(&self, pending: Vec<BatchSlice>, error: &PersistenceError) {
@@ -414,7 +414,7 @@ impl Worker {
             %error,
             "the backend has failed for too long: a batch is given up, its values dropped"
         );
-        self.shared.settle(&origins, Fate::Dropped, error, None);
+        self.shared.resolve(&origins, Fate::Dropped, error, None);
     }
 }
 

@@ -88,9 +88,9 @@ pub struct Retention {
 
 /// What to do when another process is sweeping.
 #[derive(Clone, Copy)]
-enum Turn {
-    Left,
-    Awaited,
+enum Contention {
+    Skip,
+    Wait,
 }
 
 struct Shared {
@@ -171,7 +171,7 @@ impl Retention {
             .without_max_times();
         let mut delays = retries.build();
         loop {
-            let delay = match self.sweep(Turn::Left).await {
+            let delay = match self.sweep(Contention::Skip).await {
                 Ok(Swept { finished: true, .. }) => {
                     delays = retries.build();
                     self.interval
@@ -197,10 +197,10 @@ impl Retention {
     /// # Cancel safety
     /// Dropping the future may stop the sweep half-way; the next one does the rest.
     pub async fn sweep_now(&self) -> Result<u64, PersistenceError> {
-        self.sweep(Turn::Awaited).await.map(|swept| swept.removed)
+        self.sweep(Contention::Wait).await.map(|swept| swept.removed)
     }
 
-    async fn sweep(&self, turn: Turn) -> Result<Swept, PersistenceError> {
+    async fn sweep(&self, contention: Contention) -> Result<Swept, PersistenceError> {
         let _sweeping = self.shared.sweeping.lock().await;
         let swept = if self.shared.policy.keeps_everything() {
             Ok(Swept { removed: 0, finished: true })
@@ -208,9 +208,9 @@ impl Retention {
             let plan = self.shared.policy.plan(self.clock.now_ms());
             let backend = &self.shared.backend;
             let swept = async {
-                match turn {
-                    Turn::Left => backend.sweep(&plan).await,
-                    Turn::Awaited => {
+                match contention {
+                    Contention::Skip => backend.sweep(&plan).await,
+                    Contention::Wait => {
                         let removed = backend.cleanup_plan(&plan).await?;
                         Ok(Swept { removed, finished: true })
                     }

@@ -15,7 +15,7 @@ pub(crate) struct Admin;
 /// The client that `admit` found.
 pub(super) fn client(parts: &Parts) -> Result<&Client, Problem> {
     let client = parts.extensions.get::<Client>();
-    client.ok_or_else(|| Problem::forbidden("nobody is known who sent this request"))
+    client.ok_or_else(|| Problem::forbidden("the sender of this request is not known"))
 }
 
 impl<S: Sync> FromRequestParts<S> for Writer {

@@ -20,7 +20,7 @@ pub(crate) async fn limited(
 ) -> Response {
     let deadline = Instant::now() + server.config().request_timeout;
     let Some(client) = request.extensions().get::<Client>() else {
-        return Problem::forbidden("nobody is known who sent this request").into_response();
+        return Problem::forbidden("the sender of this request is not known").into_response();
     };
     let Some(of_token) = client.known.quota.take_query() else {
         let detail = "this token has as many queries running as it may";

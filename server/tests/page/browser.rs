@@ -4,15 +4,18 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use thirtyfour::prelude::*;
+use fantoccini::actions::{InputSource, MouseActions, PointerAction};
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
 
 /// How long anything on the page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A browser. It ends with this.
 pub(crate) struct Browser {
-    pub(crate) driver: WebDriver,
+    pub(crate) driver: Client,
     process: Child,
 }
 
@@ -29,21 +32,39 @@ impl Browser {
             .spawn()
             .unwrap_or_else(|error| missing(error.kind()));
         let port = port(&mut process);
-        let mut wanted = DesiredCapabilities::chrome();
-        for argument in
-            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        {
-            wanted.add_arg(argument).unwrap();
-        }
-        wanted.add_arg(&format!("--window-size={width},{height}")).unwrap();
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.unwrap();
+        let size = format!("--window-size={width},{height}");
+        let arguments =
+            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &size];
+        let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
+        let driver = ClientBuilder::new(HttpConnector::new())
+            .capabilities(wanted.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .unwrap();
         Self { driver, process }
     }
 
     /// Runs a script that returns a value.
     pub(crate) async fn run(&self, script: &str) -> Value {
-        let result = self.driver.execute(script, Vec::<Value>::new()).await;
-        result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+        let result = self.driver.execute(script, Vec::new()).await;
+        result.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// The first element that a CSS selector finds.
+    pub(crate) async fn find(&self, selector: &str) -> Element {
+        self.driver.find(Locator::Css(selector)).await.unwrap()
+    }
+
+    /// Drags the mouse by so many pixels, from a place relative to the middle of an element.
+    pub(crate) async fn drag(&self, element: Element, from: (i64, i64), by: (i64, i64)) {
+        let ((x, y), (right, down)) = (from, by);
+        let duration = Some(Duration::from_millis(100));
+        let actions = MouseActions::new("mouse".to_owned())
+            .then(PointerAction::MoveToElement { element, duration, x: x as f64, y: y as f64 })
+            .then(PointerAction::Down { button: 0 })
+            .then(PointerAction::MoveBy { duration, x: right as f64, y: down as f64 })
+            .then(PointerAction::Up { button: 0 });
+        self.driver.perform_actions(actions).await.unwrap();
     }
 
     /// Waits until a JavaScript expression is true.
@@ -61,7 +82,7 @@ impl Browser {
     /// Ends the browser.
     pub(crate) async fn stop(self) {
         // The driver's end is the browser's as well.
-        let _quit = self.driver.clone().quit().await;
+        let _closed = self.driver.clone().close().await;
     }
 }
 

@@ -6,15 +6,15 @@ mod headers;
 mod site;
 
 use annals_core::{Batch, MemoryBackend, PersistenceBackend, Row, StoreExt};
+use fantoccini::key::Key;
 use serde_json::json;
-use thirtyfour::prelude::*;
 
 use crate::browser::Browser;
 use crate::site::{HOSTILE, Site, hour, now};
 
 /// Chooses the record whose name is shown in full in the list.
 async fn choose(browser: &Browser, name: &str) {
-    let search = browser.driver.find(By::Id("search")).await.unwrap();
+    let search = browser.find("#search").await;
     search.clear().await.unwrap();
     search.send_keys(name).await.unwrap();
     let quoted = json!(name);
@@ -39,7 +39,7 @@ const INK: &str = "(() => { const c = document.querySelector('canvas.chart'); if
 async fn records_are_found_drawn_zoomed_and_shared_by_url() {
     let site = Site::start(hour().await).await;
     let browser = Browser::start(1200, 900).await;
-    browser.driver.goto(site.url("")).await.unwrap();
+    browser.driver.goto(&site.url("")).await.unwrap();
     browser.until("document.querySelectorAll('.row').length > 0").await;
     assert_eq!(browser.run("return document.getElementById('count').innerText").await, "4 records");
 
@@ -53,9 +53,8 @@ async fn records_are_found_drawn_zoomed_and_shared_by_url() {
 
     // Dragging over the middle half of the chart zooms in.
     let hash = browser.run("return location.hash").await;
-    let chart = browser.driver.find(By::Css("canvas.chart")).await.unwrap();
-    let drag = browser.driver.action_chain().move_to_element_with_offset(&chart, -200, 0);
-    drag.click_and_hold().move_by_offset(300, 5).release().perform().await.unwrap();
+    let chart = browser.find("canvas.chart").await;
+    browser.drag(chart, (-200, 0), (300, 5)).await;
     browser.until("location.hash.includes('from=')").await;
     let span = "(p => Number(p.get('to')) - Number(p.get('from')))(new URLSearchParams(location.hash.slice(1)))";
     let span = browser.run(&format!("return {span}")).await.as_f64().unwrap();
@@ -71,9 +70,9 @@ async fn records_are_found_drawn_zoomed_and_shared_by_url() {
     browser.until(&format!("{INK} > 500 && {LEGEND}.length === 2")).await;
 
     // The value at the cursor, with the keyboard alone.
-    let chart = browser.driver.find(By::Css("canvas.chart")).await.unwrap();
-    chart.focus().await.unwrap();
-    chart.send_keys(Key::Home).await.unwrap();
+    let chart = browser.find("canvas.chart").await;
+    browser.run("document.querySelector('canvas.chart').focus()").await;
+    chart.send_keys(&char::from(Key::Home).to_string()).await.unwrap();
     browser.until("document.getElementById('at').innerText !== 'Last'").await;
     browser.until(&format!("{LEGEND}.every(([, value]) => Number(value) > 0)")).await;
     chart.send_keys("+").await.unwrap();
@@ -89,7 +88,7 @@ async fn records_are_found_drawn_zoomed_and_shared_by_url() {
 async fn states_are_a_band_and_new_values_come_into_view() {
     let site = Site::start(hour().await).await;
     let browser = Browser::start(1200, 900).await;
-    browser.driver.goto(site.url("")).await.unwrap();
+    browser.driver.goto(&site.url("")).await.unwrap();
     choose(&browser, "door::front").await;
     browser.until(&format!("JSON.stringify({LEGEND}).includes('closed')")).await;
     assert_eq!(browser.run("return document.querySelectorAll('canvas.band').length").await, 1);
@@ -109,7 +108,7 @@ async fn states_are_a_band_and_new_values_come_into_view() {
 async fn hostile_names_and_values_are_text() {
     let site = Site::start(hour().await).await;
     let browser = Browser::start(1200, 900).await;
-    browser.driver.goto(site.url("")).await.unwrap();
+    browser.driver.goto(&site.url("")).await.unwrap();
     browser.until("document.querySelectorAll('.row').length > 0").await;
     choose(&browser, HOSTILE).await;
     let quoted = json!(HOSTILE).to_string();
@@ -135,11 +134,11 @@ async fn ten_thousand_records_are_searched_with_few_elements() {
     history.store_batch(&Batch::new(rows)).await.unwrap();
     let site = Site::start(history).await;
     let browser = Browser::start(1200, 900).await;
-    browser.driver.goto(site.url("")).await.unwrap();
+    browser.driver.goto(&site.url("")).await.unwrap();
     browser.until("document.getElementById('count').innerText === '10,000 records'").await;
     browser.until("document.querySelectorAll('.row').length === 10").await;
 
-    let search = browser.driver.find(By::Id("search")).await.unwrap();
+    let search = browser.find("#search").await;
     search.send_keys("plant").await.unwrap();
     browser
         .until("document.getElementById('count').innerText === '10,000 of 10,000 records'")
@@ -147,9 +146,9 @@ async fn ten_thousand_records_are_searched_with_few_elements() {
     let rows = "return document.querySelectorAll('.row').length";
     assert!(browser.run(rows).await.as_u64().unwrap() < 100, "all rows are in the document");
     // To the end of the tree with the keyboard.
-    let tree = browser.driver.find(By::Id("tree")).await.unwrap();
-    tree.focus().await.unwrap();
-    tree.send_keys(Key::End).await.unwrap();
+    let tree = browser.find("#tree").await;
+    browser.run("document.getElementById('tree').focus()").await;
+    tree.send_keys(&char::from(Key::End).to_string()).await.unwrap();
     browser
         .until("document.querySelector('.row.active')?.title === 'plant9::line9::sensor9909'")
         .await;
@@ -170,7 +169,7 @@ async fn ten_thousand_records_are_searched_with_few_elements() {
 async fn a_server_that_goes_away_is_said_and_found_again() {
     let mut site = Site::start(hour().await).await;
     let browser = Browser::start(1200, 900).await;
-    browser.driver.goto(site.url("")).await.unwrap();
+    browser.driver.goto(&site.url("")).await.unwrap();
     choose(&browser, "host::cpu0").await;
     browser.until(&format!("{INK} > 500")).await;
     site.go_away().await;
@@ -194,7 +193,7 @@ async fn the_page_fits_small_and_large_screens() {
     let series = "#range=1h&s=n:percent:host::cpu0&s=n:percent:host::cpu1&s=t:state:door::front";
     for (width, height) in [(500, 700), (3840, 2160)] {
         let browser = Browser::start(width, height).await;
-        browser.driver.goto(site.url(series)).await.unwrap();
+        browser.driver.goto(&site.url(series)).await.unwrap();
         browser.until(&format!("{INK} > 300 && {LEGEND}.length === 3")).await;
         // Nothing is wider than the screen.
         let wide =

@@ -1,10 +1,10 @@
 //! Buckets computed by the server: the statement, and what its rows mean.
 //!
 //! The server groups by intervals that are buckets or parts of buckets. Its sums of doubles are not
-//! compensated, so each group comes with a bound of the error of its sum.
+//! compensated, so each group comes with a bound of the error of each sum.
 
 use annals_core::aggregate::{Partial, Plan, Sample};
-use annals_core::{Function, PersistenceError, Result};
+use annals_core::{Function, Interpolation, PersistenceError, Result};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -75,7 +75,7 @@ impl Grid {
 pub(super) fn can_group(plan: &Plan) -> bool {
     let needs = plan.needs();
     // Percentiles of several records cannot be put together.
-    !(needs.stddev || needs.path || needs.states || (needs.samples && plan.merges()))
+    !(needs.stddev || needs.states || (needs.samples && plan.merges()))
 }
 
 /// What a statement computes besides counts, times and percentiles.
@@ -87,6 +87,8 @@ pub(super) struct Wanted {
     times: bool,
     /// The first and the last sample.
     ends: bool,
+    /// The area under the samples, the time they cover, and their rises.
+    path: bool,
 }
 
 impl Wanted {
@@ -98,6 +100,7 @@ impl Wanted {
             extremes: needs.extremes || needs.sum,
             times: plan.functions().iter().any(times),
             ends: plan.needs_ends(),
+            path: needs.path,
         }
     }
 
@@ -114,7 +117,11 @@ impl Wanted {
         let from =
             format!("{}.history WHERE {records} stored_at >= $2 AND stored_at <= $3", sql.schema);
         let columns = if self.ends { "record_id, stored_at, seq" } else { "record_id, stored_at" };
-        let samples = extract.samples(columns, &from);
+        let samples = format!("({}) AS samples", extract.samples(columns, &from));
+        let (piece, samples) = match self.path {
+            true => ("piece", segments(plan, grid, &samples)),
+            false => (grid.expression(), samples),
+        };
         // Arrays are compared element by element, which finds the time of an extreme and the value at
         // an end.
         let columns = [
@@ -131,6 +138,10 @@ impl Wanted {
                 "min(ARRAY[stored_at, seq, sample]) FILTER (WHERE sample IS NOT NULL), \
                  max(ARRAY[stored_at, seq, sample]) FILTER (WHERE sample IS NOT NULL), max(seq)",
             ),
+            (
+                self.path,
+                "sum(area), sum(terms), sum(held)::bigint, sum(rise), sum(abs(rise))",
+            ),
         ];
         let columns = columns.iter().filter(|(wanted, _)| *wanted);
         let mut columns: Vec<String> = columns.map(|(_, column)| (*column).to_owned()).collect();
@@ -145,11 +156,70 @@ impl Wanted {
             }));
         }
         format!(
-            "SELECT record_id, {} AS piece, {} FROM ({samples}) AS samples GROUP BY record_id, piece",
-            grid.expression(),
+            "SELECT record_id, {piece} AS piece, {} FROM {samples} GROUP BY record_id, piece",
             columns.join(", ")
         )
     }
+}
+
+/// Adds to each sample what lies between it and the next one of its group: for how long it `held`, the
+/// `area` under it, the sum of the absolute `terms` of that, and the `rise` to the next one.
+fn segments(plan: &Plan, grid: &Grid, samples: &str) -> String {
+    let longest = plan.max_gap().and_then(|gap| i64::try_from(gap).ok()).unwrap_or(i64::MAX);
+    let now = i64::try_from(plan.now()).unwrap_or(i64::MAX);
+    let (area, terms) = match plan.interpolation() {
+        Interpolation::Linear => {
+            ("(sample + reached) / 2 * held", "(abs(sample) + abs(reached)) / 2 * held")
+        }
+        _ => ("sample * held", "abs(sample) * held"),
+    };
+    let grouped = format!("SELECT *, {} AS piece FROM {samples}", grid.expression());
+    // Rows without a sample are a partition of their own, which nobody looks at.
+    let paired = format!(
+        "SELECT *, lead(sample) OVER path AS next, lead(stored_at) OVER path - stored_at AS distance \
+         FROM ({grouped}) AS grouped WINDOW path AS \
+         (PARTITION BY record_id, piece, sample IS NULL ORDER BY stored_at, seq)"
+    );
+    let held = format!(
+        "SELECT *, CASE WHEN next IS NOT NULL \
+         THEN greatest(least(distance, {longest}, {now} - stored_at), 0) END AS held \
+         FROM ({paired}) AS paired"
+    );
+    // Where a line to the next sample has got to when the sample no longer holds.
+    let reached = format!(
+        "SELECT *, CASE WHEN held < distance \
+         THEN sample + (next - sample) * (held::float8 / distance) ELSE next END AS reached \
+         FROM ({held}) AS held"
+    );
+    format!(
+        "(SELECT *, {area} AS area, {terms} AS terms, \
+         CASE WHEN next >= sample THEN next - sample ELSE next END AS rise \
+         FROM ({reached}) AS reached) AS segments"
+    )
+}
+
+/// A sum of doubles, and the greatest possible error of it.
+#[derive(Clone, Copy, Default)]
+struct Total {
+    sum: f64,
+    error: f64,
+}
+
+impl Total {
+    /// Of `count` numbers whose absolute values add up to `absolute`, each with so many roundings of
+    /// its own: (n - 1 + roundings) · u · Σ|x|.
+    fn new(sum: f64, absolute: f64, count: i64, roundings: i64) -> Self {
+        let steps = (count - 1).max(0) + roundings;
+        Self { sum, error: steps as f64 * f64::EPSILON / 2.0 * absolute }
+    }
+}
+
+/// What lies between the first and the last sample of a group.
+#[derive(Clone, Copy, Default)]
+struct Path {
+    area: Total,
+    rises: Total,
+    covered_ms: u64,
 }
 
 /// The statistics of one group.
@@ -159,9 +229,10 @@ pub(super) struct Group {
     skipped: u64,
     /// The first and the last row.
     pub(super) rows: (u64, u64),
-    sum: f64,
-    /// The greatest possible error of the sum; infinite if something else is not exact.
-    error: f64,
+    sum: Total,
+    path: Option<Path>,
+    /// Whether all times and sequence numbers are exact as doubles.
+    is_exact: bool,
     extremes: Option<(Sample, Sample)>,
     ends: Option<(Sample, Sample)>,
     percentiles: Vec<f64>,
@@ -185,14 +256,14 @@ impl Group {
             let pair = row.get::<_, Option<f64>>(next()).zip(row.get(next()));
             extremes = pair.map(|(min, max)| (sample(min), sample(max)));
         }
-        // The bound of a sum of n numbers: (n - 1) · u · Σ|x|, where Σ|x| is |Σx| if all have one sign.
+        // Σ|x| is |Σx| if all have one sign.
         let absolute = match extremes {
             Some((min, max)) if min.value < 0.0 && max.value > 0.0 => {
                 count as f64 * max.value.max(-min.value)
             }
             _ => sum.abs(),
         };
-        let mut error = (count - 1).max(0) as f64 * f64::EPSILON / 2.0 * absolute;
+        let sum = Total::new(sum, absolute, count, 0);
         if wanted.times {
             let pair = array(next()).zip(array(next()));
             extremes = pair.map(|(min, max)| (at(min[1], min[0]), at(-max[1], max[0])));
@@ -204,8 +275,15 @@ impl Group {
             ends = pair.map(|(first, last)| (at(first[0], first[2]), at(last[0], last[2])));
             greatest = last.max(row.get(next()));
         }
-        if (wanted.times || wanted.ends) && greatest >= EXACT {
-            error = f64::INFINITY;
+        let is_exact = !(wanted.times || wanted.ends) || greatest < EXACT;
+        let mut path = None;
+        if wanted.path {
+            let number = |column: usize| row.get::<_, Option<f64>>(column).unwrap_or(0.0);
+            // One rounding of a product, and up to six on the way to the end of a line.
+            let area = Total::new(number(next()), number(next()), count, 7);
+            let covered_ms = row.get::<_, Option<i64>>(next()).unwrap_or(0).cast_unsigned();
+            let rises = Total::new(number(next()), number(next()), count, 1);
+            path = Some(Path { area, rises, covered_ms });
         }
         let percentiles = plan.percentiles().iter().filter_map(|percentile| {
             let (low, high): (Option<f64>, Option<f64>) = (row.get(next()), row.get(next()));
@@ -218,7 +296,8 @@ impl Group {
             skipped: (all - count).cast_unsigned(),
             rows: (first.cast_unsigned(), last.cast_unsigned()),
             sum,
-            error,
+            path,
+            is_exact,
             extremes,
             ends,
             percentiles,
@@ -227,9 +306,12 @@ impl Group {
 
     pub(super) fn partial(&self) -> Partial {
         let mut partial = Partial::default().with_count(self.count).with_skipped(self.skipped);
-        partial = partial.with_sum(self.sum, 0.0).with_percentiles(self.percentiles.clone());
+        partial = partial.with_sum(self.sum.sum, 0.0).with_percentiles(self.percentiles.clone());
         if let Some((min, max)) = self.extremes {
             partial = partial.with_min(min).with_max(max);
+        }
+        if let Some(Path { area, rises, covered_ms }) = self.path {
+            partial = partial.with_path((area.sum, 0.0), covered_ms, (rises.sum, 0.0));
         }
         match self.ends {
             Some((first, last)) => partial.with_first(first).with_last(last),
@@ -243,7 +325,13 @@ const TOLERANCE: f64 = 0.9e-12;
 
 /// Whether the groups of a bucket may be used.
 pub(super) fn are_exact(groups: &[Group]) -> bool {
-    let error: f64 = groups.iter().map(|group| group.error).sum();
-    let sum: f64 = groups.iter().map(|group| group.sum).sum();
-    error <= TOLERANCE * sum.abs()
+    let is_near = |total: fn(&Group) -> Total| {
+        let error: f64 = groups.iter().map(|group| total(group).error).sum();
+        let sum: f64 = groups.iter().map(|group| total(group).sum).sum();
+        error <= TOLERANCE * sum.abs()
+    };
+    groups.iter().all(|group| group.is_exact)
+        && is_near(|group| group.sum)
+        && is_near(|group| group.path.unwrap_or_default().area)
+        && is_near(|group| group.path.unwrap_or_default().rises)
 }

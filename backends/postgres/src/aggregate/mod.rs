@@ -1,8 +1,8 @@
 //! Aggregates: the server computes buckets, in one snapshot; what it cannot compute is folded here.
 //!
-//! Records are visited in chunks, in order of name. For counts, sums, extremes, ends and percentiles the
-//! server [groups](groups) the rows of a chunk, and no row travels. For other functions, and for buckets
-//! whose sum is not exact enough, it sends times and samples. If it cannot [find](extract) a sample, the
+//! Records are visited in chunks, in order of name. For counts, sums, extremes, ends, percentiles and
+//! what is weighted by time the server [groups](groups) the rows of a chunk, and no row travels. For
+//! standard deviations, and for buckets whose sums are not exact enough, it sends times and samples. If it cannot [find](extract) a sample, the
 //! rows of that record are sent and folded as any backend's rows are.
 
 mod extract;

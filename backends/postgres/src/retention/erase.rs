@@ -1,6 +1,6 @@
 //! Erases and corrects rows, each in one transaction.
 //!
-//! Both hold the lock of the sweeps, so that a row is counted once, whoever removes it. Stores continue.
+//! Both hold the lock of the sweeps, so that no row is counted twice. Stores continue.
 
 use std::sync::Arc;
 
