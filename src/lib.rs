@@ -47,11 +47,11 @@ pub use annals_core::{
     ErrorKind, Fill, Filter, FilteredStats, Function, Grammar, Guarantees, Interpolation, JsonText,
     MAX_NAME_BYTES, MAX_TIMESTAMP, MAX_VALUE_DEPTH, ManualClock, MemoryBackend, Metered, Order,
     Outcome, Overflow, Pattern, PersistenceBackend, PersistenceError, Predicate, Query, QueryExt,
-    QueryParams, REMEMBERED_WRITERS, RawRow, RecordHandle, RecordName, RecordSink, RecordStats, RecordSummary,
-    Recorder, RecorderConfig, RecorderError, RecorderStats, Result, Retention, RetentionHandle,
-    RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar, StoreExt, StoredValue,
-    Swept, SystemClock, TypedRow, TypedRows, TypedStream, Value, Width, aggregate, async_trait,
-    duration, forward_backend,
+    QueryParams, REMEMBERED_WRITERS, RawRow, RecordHandle, RecordName, RecordSink, RecordStats,
+    RecordSummary, Recorder, RecorderConfig, RecorderError, RecorderStats, Result, Retention,
+    RetentionHandle, RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar,
+    StoreExt, StoredValue, Swept, SystemClock, TypedRow, TypedRows, TypedStream, Value, Width,
+    aggregate, async_trait, duration, forward_backend,
 };
 pub use connect::{connect, connect_lazy};
 pub use scheme::{register, register_with_guarantees};

@@ -65,8 +65,7 @@ were erased.";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     if !args.yes && !args.dry_run && !io::stdin().is_terminal() {
-        let message =
-            "there is no terminal to ask on: say --yes, or --dry-run to count the values";
+        let message = "there is no terminal to ask on: say --yes, or --dry-run to count the values";
         return Err(Failure::Usage(message.to_owned()));
     }
     let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());

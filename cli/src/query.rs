@@ -60,7 +60,7 @@ pub(crate) struct Args {
     )]
     at: Option<Moment>,
 
-    /// The IANA time zone of --times local, such as Europe/Vienna [default: this machine's]
+    /// The IANA time zone of --times local [default: this machine's] and of --plot [default: UTC]
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     time_zone: Option<TimeZone>,
 
@@ -140,7 +140,10 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
             }
         }
         #[cfg(feature = "plot")]
-        Destination::Plot(form) => plot(rows, &args.member).await?.print(form)?,
+        Destination::Plot(form) => {
+            let zone = args.time_zone.clone().unwrap_or(TimeZone::UTC);
+            plot(rows, &args.member, zone).await?.print(form)?
+        }
     }
     store.close().await?;
     Ok(())
@@ -167,9 +170,9 @@ impl Args {
 
 /// The numbers at `member` as a chart, one series per record.
 #[cfg(feature = "plot")]
-async fn plot(mut rows: RowStream, member: &str) -> Result<Chart, Failure> {
+async fn plot(mut rows: RowStream, member: &str, zone: TimeZone) -> Result<Chart, Failure> {
     let member = Member::parse(member)?;
-    let mut chart = Chart::new(TimeZone::UTC);
+    let mut chart = Chart::new(zone);
     while let Some(row) = rows.next().await.transpose()? {
         if let Ok(Some(value)) = member.read(&row.json) {
             let at = i64::try_from(row.stored_at).unwrap_or(i64::MAX);

@@ -73,8 +73,8 @@ pub use pattern::{Grammar, Pattern};
 pub use predicate::{Comparison, Condition, Predicate, Selector};
 pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
 pub use recorder::{
-    Filter, FilteredStats, Overflow, RecordHandle, RecordSink, RecordStats, Recorder, RecorderConfig,
-    RecorderError, RecorderStats, RetryPolicy,
+    Filter, FilteredStats, Overflow, RecordHandle, RecordSink, RecordStats, Recorder,
+    RecorderConfig, RecorderError, RecorderStats, RetryPolicy,
 };
 pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};
 pub use scalar::Scalar;

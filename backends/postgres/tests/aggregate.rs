@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use annals_core::aggregate::by_rows;
 use annals_core::{
-    Aggregate, Batch, Bucket, Fill, Function, Interpolation, JsonText, MemoryBackend, Order, PersistenceBackend,
-    PersistenceError, Result, Row, Width,
+    Aggregate, Batch, Bucket, Fill, Function, Interpolation, JsonText, MemoryBackend, Order,
+    PersistenceBackend, PersistenceError, Result, Row, Width,
 };
 use annals_test_postgres::Extension;
 use common::Place;

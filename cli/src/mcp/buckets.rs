@@ -22,6 +22,8 @@ pub(super) struct Question {
     /// The zone of the times in the answer; `None` is UTC.
     pub(super) zone: Option<TimeZone>,
     pub(super) order: Order,
+    /// Whether all matching records are one series.
+    pub(super) merge: bool,
 }
 
 /// The last bucket of a page.
@@ -42,16 +44,22 @@ pub(super) async fn read(
     limit: usize,
     (window, now): ((Option<u64>, Option<u64>), u64),
 ) -> Result<(BucketPage, Option<BucketPosition>), PersistenceError> {
-    let Question { selection, aggregate, zone, order } = question;
+    let Question { selection, aggregate, zone, order, merge } = question;
     // A wrong question is refused even if there is no record.
     Plan::new(&selection.pattern, aggregate)?;
     let first = after.as_ref().map(|after| after.record.clone());
     let newest = QueryParams::latest(1);
-    let names = selection.records(store, newest, None, first.as_deref(), usize::MAX).await?;
+    // Names are literal in the glob grammar. A merged series is named like its pattern.
+    let (names, grammar) = match merge {
+        true => (vec![selection.pattern.clone()], selection.grammar),
+        false => {
+            let all = selection.records(store, newest, None, first.as_deref(), usize::MAX);
+            (all.await?, Grammar::Glob)
+        }
+    };
     let (mut page, mut bytes) = (BucketPage::default(), 0);
     for name in names {
-        // Names are literal in this grammar.
-        let one = aggregate.clone().grammar(Grammar::Glob);
+        let one = aggregate.clone().grammar(grammar);
         let mut buckets = store.aggregate_stream(&name, &one).await?;
         while let Some(bucket) = buckets.next().await.transpose()? {
             let is_done = after.as_ref().is_some_and(|after| {

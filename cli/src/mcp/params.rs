@@ -137,6 +137,10 @@ pub(super) struct AggregateRecords {
     pub(super) fill: Option<Fill>,
     /// Whether the newest bucket of each record comes first. If left out, the oldest does.
     pub(super) newest_first: Option<bool>,
+    /// Whether all matching records are one series. If left out, each is a series of its own.
+    pub(super) merge: Option<bool>,
+    /// How a held value goes on until the next one. It stays the same if this is left out.
+    pub(super) interpolation: Option<Interpolation>,
     /// The longest time for which a value holds, such as `5m`, in the functions of held values.
     pub(super) max_gap: Option<String>,
     /// The most buckets in one answer: 1 to 500, 100 if left out.
@@ -145,6 +149,16 @@ pub(super) struct AggregateRecords {
     /// To get the next page: `next_cursor` of the previous answer, with all other parameters as they
     /// were.
     pub(super) cursor: Option<String>,
+}
+
+/// How a held value goes on until the next one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Interpolation {
+    /// It stays the same.
+    Step,
+    /// In a straight line to the next value.
+    Linear,
 }
 
 /// What to do with intervals without values.
@@ -171,7 +185,10 @@ impl AggregateRecords {
         let mut aggregate = width.map_or_else(Aggregate::new, Aggregate::every).now(now);
         aggregate = aggregate.member(self.member.as_deref().unwrap_or_default());
         aggregate = aggregate.time_zone(self.time_zone.as_deref().unwrap_or("UTC"));
-        aggregate = aggregate.order(self.order());
+        aggregate = aggregate.order(self.order()).merge(self.merge == Some(true));
+        if let Some(Interpolation::Linear) = self.interpolation {
+            aggregate = aggregate.interpolation(annals::Interpolation::Linear);
+        }
         if let Some(start_time) = start_time {
             aggregate = aggregate.start_time(start_time);
         }
@@ -251,21 +268,32 @@ pub(super) enum Time {
     Text(String),
 }
 
+impl Time {
+    /// `name` is the parameter's.
+    fn moment(&self, name: &str) -> Result<Moment, String> {
+        match self {
+            Self::UnixMs(ms) => Ok(Moment::UnixMs(*ms)),
+            Self::Text(text) => {
+                text.parse().map_err(|error| format!("`{name}` is not a time: {error}"))
+            }
+        }
+    }
+}
+
 /// The window between two times, in Unix milliseconds, with the same now for both.
 pub(super) fn window(
     from: Option<&Time>,
     to: Option<&Time>,
 ) -> Result<(Option<u64>, Option<u64>), String> {
     let now = now_ms();
-    let moment = |name, time: &Time| match time {
-        Time::UnixMs(ms) => Ok(Moment::UnixMs(*ms)),
-        Time::Text(text) => {
-            text.parse().map_err(|error| format!("`{name}` is not a time: {error}"))
-        }
-    };
-    let from = from.map(|time| moment("from", time)).transpose()?;
-    let to = to.map(|time| moment("to", time)).transpose()?;
-    Ok((from.map(|from| from.at_or_after(now)), to.map(|to| to.at_or_before(now))))
+    let from = from.map(|time| time.moment("from")).transpose()?;
+    let to = to.map(|time| moment("to", time, now)).transpose()?;
+    Ok((from.map(|from| from.at_or_after(now)), to))
+}
+
+/// The last millisecond that is not after a time.
+pub(super) fn moment(name: &str, time: &Time, now: u64) -> Result<u64, String> {
+    Ok(time.moment(name)?.at_or_before(now))
 }
 
 /// The filter of a question.

@@ -145,12 +145,12 @@ impl History {
 
     async fn value_at(&self, asked: ValueAt) -> Result<ValuePage, String> {
         let limit = params::page_size(asked.limit, 50, 500)?;
-        let (_, end_time) = params::window(None, Some(&asked.time))?;
+        let end_time = params::moment("time", &asked.time, now_ms())?;
         let question = ValueAt { limit: None, cursor: None, ..asked };
         let rows = Question {
             selection: self.selection(&question.pattern, question.grammar)?,
             filter: params::filter(question.filter.as_deref())?,
-            window: (None, end_time),
+            window: (None, Some(end_time)),
             latest: Some(1),
             order: Order::NewestFirst,
         };
@@ -172,6 +172,7 @@ impl History {
             // The aggregate refuses an unknown zone.
             zone: question.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok()),
             order: question.order(),
+            merge: question.merge == Some(true),
         };
         let read = buckets::read(&*self.store, &buckets, after, limit, (window, now)).await;
         let (mut page, ended) = read.map_err(sentence)?;

@@ -164,6 +164,23 @@ async fn aggregate_answers_with_statistics_per_interval() {
         assert_eq!((&buckets[0]["filled"], &buckets[0]["p50"]), (&json!(true), &json!(20.0)));
         assert_eq!(buckets[1]["increase"], 10.0, "{name}");
         assert_eq!(buckets[1]["time"], "1970-01-01T05:30:02+05:30", "{name}");
+
+        let merged = json!({"pattern": "*", "member": "celsius", "merge": true,
+                            "functions": ["count", "skipped", "max"]});
+        let page = client.ask("aggregate", merged).await;
+        let bucket = json!({"record": "*", "start": 5, "end": 3_001, "count": 2, "skipped": 4,
+                            "max": 4.0, "time": "1970-01-01T00:00:00.005Z"});
+        assert_eq!(page, json!({"buckets": [bucket]}), "{name}");
+
+        // Between -1.5 and 4, a second later, a line has 2.75 more below it than a step.
+        let mut areas = Vec::new();
+        for interpolation in ["step", "linear"] {
+            let asked = json!({"pattern": "city::graz", "member": "celsius",
+                               "functions": ["integral"], "interpolation": interpolation});
+            let page = client.ask("aggregate", asked).await;
+            areas.push(page["buckets"][0]["integral"].as_f64().unwrap());
+        }
+        assert!((areas[1] - areas[0] - 2.75).abs() < 1e-9, "{name}: {areas:?}");
     }
 }
 
@@ -199,7 +216,7 @@ async fn wrong_parameters_are_the_tools_own_errors_and_say_what_is_wrong() {
         ("summarise_record", json!({"record": "city::*"}), "invalid record name"),
         ("summarise_record", json!({"record": "a", "member": "/~2"}), "invalid member"),
         ("value_at", json!({"pattern": "a"}), "missing field `time`"),
-        ("value_at", json!({"pattern": "a", "time": "noon"}), "`to` is not a time"),
+        ("value_at", json!({"pattern": "a", "time": "noon"}), "`time` is not a time"),
         ("aggregate", json!({"pattern": "a", "every": "5"}), "15m, 1h or 24h"),
         ("aggregate", json!({"pattern": "a", "functions": ["average"]}), "time_weighted_mean"),
         ("aggregate", json!({"pattern": "a", "time_zone": "Vienna"}), "Europe/Vienna"),

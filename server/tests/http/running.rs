@@ -41,9 +41,7 @@ impl Running {
             };
             serve(listener, server, tls, stopped).await.unwrap()
         });
-        // Where a test shortens its patience, the server closes idle connections while they are used anew.
-        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { backend, base, client, stop: Some(stop), ending }
+        Self { backend, base, client: Client::new(), stop: Some(stop), ending }
     }
 
     pub fn address(&self) -> &str {

@@ -35,7 +35,8 @@ impl Browser {
         let size = format!("--window-size={width},{height}");
         let arguments =
             ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &size];
-        let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
+        let wanted =
+            json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
         let driver = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted.as_object().unwrap().clone())
             .connect(&format!("http://127.0.0.1:{port}"))

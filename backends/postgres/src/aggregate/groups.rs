@@ -138,10 +138,7 @@ impl Wanted {
                 "min(ARRAY[stored_at, seq, sample]) FILTER (WHERE sample IS NOT NULL), \
                  max(ARRAY[stored_at, seq, sample]) FILTER (WHERE sample IS NOT NULL), max(seq)",
             ),
-            (
-                self.path,
-                "sum(area), sum(terms), sum(held)::bigint, sum(rise), sum(abs(rise))",
-            ),
+            (self.path, "sum(area), sum(terms), sum(held)::bigint, sum(rise), sum(abs(rise))"),
         ];
         let columns = columns.iter().filter(|(wanted, _)| *wanted);
         let mut columns: Vec<String> = columns.map(|(_, column)| (*column).to_owned()).collect();
