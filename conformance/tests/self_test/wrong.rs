@@ -210,6 +210,9 @@ fn wrong_aggregates() -> Vec<Subject> {
         twisted("last_of_equals_is_first", || Rows(equals_reversed), &["FUNCTION-1"]),
         twisted("sums_are_rounded", || Partials(rounded_sum), &["FUNCTION-2", "FILTER-4"])
             .perhaps_by_random(),
+        twisted("stddev_from_squares", || Partials(from_squares), &["FUNCTION-2", "FILTER-4"])
+            .perhaps_by_random(),
+        twisted("nothing_is_skipped", || Partials(nothing_skipped), &["SAMPLE-1", "FILTER-4"]),
         twisted("nearest_rank", || Partials(nearest_rank), &["FUNCTION-3", "FILTER-4"]),
         twisted("increase_within_the_bucket", || ForgetsBefore(increases), &["FUNCTION-4"])
             .perhaps_by_random(),

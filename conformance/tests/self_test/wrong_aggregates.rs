@@ -359,3 +359,19 @@ pub(crate) fn nearest_rank(plan: &Plan, partial: Partial, values: &[f64]) -> Par
     });
     partial.with_percentiles(nearest.collect())
 }
+
+/// The mean of the squares less the square of the mean.
+pub(crate) fn from_squares(plan: &Plan, partial: Partial, values: &[f64]) -> Partial {
+    let n = values.len() as f64;
+    if !plan.needs().stddev || values.len() < 2 {
+        return partial;
+    }
+    let sum: f64 = values.iter().sum();
+    let squares: f64 = values.iter().map(|value| value * value).sum();
+    partial.with_stddev(((squares - sum * sum / n) / (n - 1.0)).max(0.0).sqrt())
+}
+
+/// Rows without a sample are not counted.
+pub(crate) fn nothing_skipped(_: &Plan, partial: Partial, _: &[f64]) -> Partial {
+    partial.with_skipped(0)
+}

@@ -15,6 +15,7 @@ mod calendar;
 mod exact;
 mod held;
 mod members;
+mod moments;
 
 /// A store with rows of one record, `r`.
 async fn store(rows: &[(u64, Value)]) -> MemoryBackend {
