@@ -31,6 +31,19 @@ impl Layout {
             && self.time.is_none()
             && self.wide.is_none()
     }
+
+    /// Which cells become which parts of rows: the same text for options with the same meaning.
+    pub(super) fn fingerprint(&self) -> String {
+        let lower = |name: &Option<String>, own: &str| {
+            name.as_ref().map_or(own.to_owned(), |name| name.trim().to_lowercase())
+        };
+        let record: Vec<_> = match &self.record[..] {
+            [] => vec!["record".to_owned()],
+            names => names.iter().map(|name| name.trim().to_lowercase()).collect(),
+        };
+        let (value, time) = (lower(&self.value, "value"), lower(&self.time, "stored_at"));
+        format!("{:?} {record:?} {value:?} {time:?} {:?}", self.constant, self.wide)
+    }
 }
 
 /// The positions of the columns.

@@ -1,7 +1,7 @@
 //! Opens a file or stdin, decompresses it, and detects its format from the first lines.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, Cursor, IsTerminal, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,24 +74,28 @@ impl Input {
         format: Option<Format>,
         encoding: Option<&'static Encoding>,
     ) -> Result<Self, Failure> {
-        let (raw, size, again): (Box<dyn Read + Send>, _, _) = if path == Path::new("-") {
-            if io::stdin().is_terminal() {
-                print_note("reading rows from the terminal; Ctrl-D ends");
-            }
-            (Box::new(io::stdin()), None, None)
-        } else {
-            let open = || {
-                let file = File::open(path)?;
-                let metadata = file.metadata()?;
-                if metadata.is_dir() {
-                    return Err(io::ErrorKind::IsADirectory.into());
-                }
-                let size = metadata.is_file().then_some(metadata.len());
-                let again = file.try_clone().ok().filter(|_| size.is_some());
-                Ok((Box::new(file) as Box<_>, size, again))
+        if path == Path::new("-") && io::stdin().is_terminal() {
+            print_note("reading rows from the terminal; Ctrl-D ends");
+        }
+        let open = || {
+            let mut file = match path == Path::new("-") {
+                true => stdin()?,
+                false => File::open(path)?,
             };
-            open().map_err(|error: io::Error| cannot_read(path, &error))?
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if !metadata.is_file() {
+                return Ok((Box::new(file) as Box<_>, None, None));
+            }
+            // A shell may have read the beginning of stdin.
+            let begin = file.stream_position()?;
+            let again = file.try_clone().ok().filter(|_| begin == 0);
+            Ok((Box::new(file) as Box<_>, Some(metadata.len().saturating_sub(begin)), again))
         };
+        let (raw, size, again): (Box<dyn Read + Send>, _, _) =
+            open().map_err(|error: io::Error| cannot_read(path, &error))?;
         let input = Self::look_at(raw, path, size, (format, encoding))
             .map(|input| Self { file: again.filter(|_| input.compression.is_none()), ..input });
         input.map_err(|refusal| match refusal {
@@ -154,6 +158,15 @@ impl Input {
             false => b'\r',
         }
     }
+}
+
+/// Stdin as a file: `annals import < FILE` is an import of a file.
+fn stdin() -> io::Result<File> {
+    #[cfg(unix)]
+    let own = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let own = std::os::windows::io::AsHandle::as_handle(&io::stdin()).try_clone_to_owned()?;
+    Ok(File::from(own))
 }
 
 enum Refusal {

@@ -47,6 +47,11 @@ impl Pointers {
         Ok(Self { record, value, time: steps(time.unwrap_or("/stored_at"))?, own })
     }
 
+    /// Which members become which parts of rows: the same text for pointers with the same target.
+    pub(super) fn fingerprint(&self) -> String {
+        format!("{:?} {:?} {:?}", self.record, self.value, self.time)
+    }
+
     pub(super) fn is_own(&self) -> bool {
         self.own
     }

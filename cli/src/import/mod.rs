@@ -19,20 +19,19 @@ mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod read;
+mod report;
 mod sink;
 mod text;
 mod time;
 mod value;
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::{Outcome, PersistenceBackend, PersistenceError};
+use annals::PersistenceBackend;
 use tokio::sync::mpsc;
 
 use crate::failure::{Failure, stop_at_once};
-use crate::output::counted;
 use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::stderr::{print_error, print_note};
@@ -40,11 +39,10 @@ use crate::store;
 use dry::Dry;
 use input::Input;
 pub(crate) use options::Args;
-use read::{BadLine, Numbered, Piece, RowBatch};
+use read::{Numbered, Piece, RowBatch};
+use report::Unsure;
 use sink::{Ids, Refusal, Sink};
 
-/// The number of left-out lines that are reported one by one.
-const LINES_SAID: u64 = 10;
 /// The most rows, and bytes of values, of `--atomic`.
 const ATOMIC_ROWS: usize = 1_000_000;
 const ATOMIC_BYTES: usize = 256 << 20;
@@ -56,7 +54,6 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let plan = args.plan(&input)?;
     let ids = args.ids(&input);
     let unit = args.unit(&input);
-    let announce = args.announces(&input);
     let mut signals = Signals::listen()?;
     let pieces = read::start(input, plan)?;
     let mut import = Import {
@@ -64,8 +61,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         progress: Progress::new(size),
         consumed,
         unit,
-        is_file: size.is_some(),
-        announce,
+        atomic: args.atomic,
         skip_invalid: args.skip_invalid,
         left_out: 0,
         empty: 0,
@@ -76,6 +72,9 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         import.target = Target::Dry(Dry::default());
         let result = import.pump(pieces, &mut signals).await;
         import.progress.clear();
+        if result.is_err() {
+            import.print_remarks();
+        }
         return result.and_then(|()| import.sum_up());
     }
     let store = store::open(backend).await?;
@@ -96,7 +95,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     };
     let sink = Sink::new(store.clone(), ids, args.skip_invalid);
     import.target = match args.atomic {
-        true => Target::Whole(sink, RowBatch::default(), 0),
+        true => Target::Whole(sink, Whole::default()),
         false => Target::Store(sink),
     };
     let mut result = import.pump(pieces, &mut signals).await;
@@ -105,6 +104,9 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     }
     import.progress.clear();
     let closed = store.close().await;
+    if result.is_err() {
+        import.print_remarks();
+    }
     result?;
     closed?;
     import.sum_up()
@@ -114,9 +116,17 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
 enum Target {
     Nothing,
     Store(Sink),
-    /// All rows in one batch at the end, and the bytes of their values.
-    Whole(Sink, RowBatch, usize),
+    /// All rows at once, at the end.
+    Whole(Sink, Whole),
     Dry(Dry),
+}
+
+/// The batches of an input, until they are stored as one.
+#[derive(Default)]
+struct Whole {
+    batches: Vec<RowBatch>,
+    rows: usize,
+    bytes: usize,
 }
 
 /// A running import.
@@ -126,9 +136,7 @@ struct Import {
     consumed: Arc<AtomicU64>,
     /// `line`, `object` or `row`.
     unit: &'static str,
-    is_file: bool,
-    /// Whether to describe the input.
-    announce: bool,
+    atomic: bool,
     skip_invalid: bool,
     left_out: u64,
     empty: u64,
@@ -151,21 +159,8 @@ impl Import {
             match piece {
                 None => return Ok(()),
                 Some(Piece::Batch(batch)) => self.take(batch, signals).await?,
-                Some(Piece::Found(found)) if self.announce => {
-                    print_note(&format!("reading {found}"))
-                }
-                Some(Piece::Found(_)) => {}
-                Some(Piece::Remarks(remarks)) => self.remarks = remarks,
-                Some(Piece::Broken(error)) => {
-                    let go_on = match (self.is_file, self.rows()) {
-                        (true, 1..) => "; mend it and run the same command with --resume",
-                        _ => "",
-                    };
-                    return Err(Failure::Failed(format!(
-                        "the input cannot be read: {error}; {}{go_on}",
-                        self.so_far()
-                    )));
-                }
+                Some(Piece::Found(found)) => print_note(&format!("reading {found}")),
+                Some(Piece::Broken(error)) => return Err(self.broken(&error)),
             }
             self.progress.at(self.consumed.load(Ordering::Relaxed), self.rows());
             if self.interrupted {
@@ -174,56 +169,46 @@ impl Import {
         }
     }
 
-    async fn take(&mut self, batch: RowBatch, signals: &mut Signals) -> Result<(), Failure> {
+    async fn take(&mut self, mut batch: RowBatch, signals: &mut Signals) -> Result<(), Failure> {
         self.empty += batch.empty;
+        self.remarks = std::mem::take(&mut batch.remarks);
         match &mut self.target {
             Target::Nothing => Ok(()),
             Target::Dry(dry) => {
-                let RowBatch { rows, bad, .. } = batch;
-                for Numbered { row, .. } in rows {
+                for Numbered { row, .. } in batch.rows {
                     dry.see(&row)?;
                 }
-                match bad.into_iter().map(|(_, bad)| bad) {
-                    mut bad if !self.skip_invalid => {
-                        bad.next().map_or(Ok(()), |bad| Err(self.refused(&bad)))
-                    }
-                    bad => {
-                        bad.for_each(|bad| self.leave_out(&bad));
-                        Ok(())
-                    }
-                }
+                batch.bad.iter().for_each(|(_, bad)| self.leave_out(bad));
+                Ok(())
             }
-            Target::Whole(_, whole, bytes) => {
-                *bytes += batch.rows.iter().map(|row| row.row.value.len()).sum::<usize>();
-                let before = whole.rows.len();
-                whole.rows.extend(batch.rows);
-                whole.marks = batch.marks.into_iter().map(|(end, d)| (before + end, d)).collect();
-                whole.bad.extend(batch.bad.into_iter().map(|(end, bad)| (before + end, bad)));
-                if whole.rows.len() > ATOMIC_ROWS || *bytes > ATOMIC_BYTES {
+            Target::Whole(_, whole) => {
+                whole.rows += batch.rows.len();
+                whole.bytes += batch.rows.iter().map(|row| row.row.value.len()).sum::<usize>();
+                if whole.rows > ATOMIC_ROWS || whole.bytes > ATOMIC_BYTES {
                     return Err(Failure::Failed(format!(
                         "the input is too large for --atomic, which takes {ATOMIC_ROWS} rows and \
                          {} MiB of values; nothing is stored",
                         ATOMIC_BYTES >> 20
                     )));
                 }
-                match whole.bad.first() {
-                    Some((_, bad)) if !self.skip_invalid => Err(Failure::Failed(format!(
-                        "{} {} cannot be stored: {}; nothing is stored",
-                        self.unit, bad.line, bad.why
-                    ))),
-                    _ => Ok(()),
+                if !self.skip_invalid
+                    && let Some((_, bad)) = batch.bad.first()
+                {
+                    return Err(self.refused(bad));
                 }
+                whole.batches.push(batch);
+                Ok(())
             }
-            Target::Store(_) => self.store(batch, signals).await,
+            Target::Store(_) => self.store(vec![batch], signals).await,
         }
     }
 
     /// Stores the rows collected for `--atomic`.
     async fn store_whole(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         match std::mem::replace(&mut self.target, Target::Nothing) {
-            Target::Whole(sink, whole, _) => {
+            Target::Whole(sink, whole) => {
                 self.target = Target::Store(sink);
-                self.store(whole, signals).await
+                self.store(whole.batches, signals).await
             }
             other => {
                 self.target = other;
@@ -232,22 +217,36 @@ impl Import {
         }
     }
 
-    /// Stores a batch. A first Ctrl-C waits for it, to keep the count right; a second one does not.
-    async fn store(&mut self, batch: RowBatch, signals: &mut Signals) -> Result<(), Failure> {
+    /// Stores a batch, or all of them as one. A first Ctrl-C waits for it, to keep the count right; a
+    /// second one does not.
+    async fn store(
+        &mut self,
+        mut batches: Vec<RowBatch>,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
         let Target::Store(sink) = &mut self.target else { return Ok(()) };
-        let (stored_before, rows) = (sink.stored, batch.rows.len());
+        let unsure = Unsure {
+            stored: sink.stored,
+            rows: batches.iter().map(|batch| batch.rows.len()).sum(),
+            first_line: sink.next_line,
+            last_line: batches.last().map_or(0, |batch| batch.last_line),
+            resumable: sink.is_resumable(),
+        };
         let result = {
-            let mut storing = std::pin::pin!(sink.store(batch));
+            let storing = async {
+                match batches.pop() {
+                    Some(batch) if !self.atomic => sink.store(batch).await,
+                    last => sink.store_whole(batches.into_iter().chain(last).collect()).await,
+                }
+            };
+            let mut storing = std::pin::pin!(storing);
             loop {
                 tokio::select! {
                     biased;
                     result = &mut storing => break result,
                     () = signals.next() => {
                         if self.interrupted {
-                            stop_at_once(&format!(
-                                "stopped at once; {} stored for certain, the next {rows} perhaps",
-                                counted(stored_before, "row"),
-                            ));
+                            stop_at_once(&unsure.describe("stopped at once"));
                         }
                         print_error("waiting for the batch on its way; Ctrl-C again does not wait");
                         self.interrupted = true;
@@ -266,108 +265,7 @@ impl Import {
                  stores its rows a second time; nothing is stored"
                     .to_owned(),
             )),
-            Err(Refusal::Store(error)) => Err(self.failed(&error)),
-        }
-    }
-
-    fn refused(&self, BadLine { line, why }: &BadLine) -> Failure {
-        let unit = self.unit;
-        let go_on = match (&self.target, self.is_file) {
-            (Target::Dry(_), _) => format!("correct the {unit}"),
-            (_, true) => format!(
-                "correct the {unit} and run the same command with --resume, or skip such {unit}s \
-                 with --resume --skip-invalid"
-            ),
-            (_, false) => format!(
-                "correct the {unit} and go on from {unit} {line} (of CSV, keep the header), or \
-                 skip such {unit}s with --skip-invalid"
-            ),
-        };
-        Failure::Failed(format!(
-            "{unit} {line} cannot be stored: {why}; {}; {go_on}",
-            self.so_far()
-        ))
-    }
-
-    fn leave_out(&mut self, BadLine { line, why }: &BadLine) {
-        self.left_out += 1;
-        let unit = self.unit;
-        if self.left_out <= LINES_SAID {
-            print_error(&format!("{unit} {line} is skipped: {why}"));
-        }
-        if self.left_out == LINES_SAID {
-            print_error(&format!("further skipped {unit}s are counted, not listed"));
-        }
-    }
-
-    /// The number of rows stored, or seen by a dry run.
-    fn rows(&self) -> u64 {
-        match &self.target {
-            Target::Nothing => 0,
-            Target::Store(sink) => sink.stored + sink.there,
-            Target::Whole(_, whole, _) => whole.rows.len() as u64,
-            Target::Dry(dry) => dry.rows,
-        }
-    }
-
-    fn so_far(&self) -> String {
-        match (&self.target, self.rows()) {
-            (Target::Dry(_) | Target::Whole(..) | Target::Nothing, _) | (_, 0) => {
-                "nothing is stored".to_owned()
-            }
-            (_, 1) => "the 1 row before it is stored".to_owned(),
-            (_, rows) => format!("the {rows} rows before it are stored"),
-        }
-    }
-
-    fn failed(&self, error: &PersistenceError) -> Failure {
-        let stored = counted(self.rows(), "row");
-        let go_on = match self.is_file {
-            true => "; run the same command with --resume to go on",
-            false => "",
-        };
-        Failure::Failed(match error.outcome() {
-            Outcome::NotApplied => format!("{error}; {stored} stored before it failed{go_on}"),
-            _ => {
-                format!("{error}; {stored} stored for certain, the batch after them perhaps{go_on}")
-            }
-        })
-    }
-
-    fn stopped(&self) -> Failure {
-        let go_on = match self.is_file {
-            true => "; run the same command with --resume to go on",
-            false => "",
-        };
-        Failure::Interrupted(format!("stopped; {} stored{go_on}", counted(self.rows(), "row")))
-    }
-
-    fn sum_up(&self) -> Result<(), Failure> {
-        self.remarks.iter().for_each(|remark| print_note(remark));
-        let mut parts = Vec::new();
-        match &self.target {
-            Target::Store(sink) => {
-                parts.push(format!("{} stored", counted(sink.stored, "row")));
-                if sink.there > 0 {
-                    parts.push(format!("{} already there", sink.there));
-                }
-            }
-            Target::Dry(dry) => parts.push(dry.describe()),
-            Target::Nothing | Target::Whole(..) => {}
-        }
-        if self.left_out > 0 {
-            parts.push(format!("{} skipped", counted(self.left_out, self.unit)));
-        }
-        if self.empty > 0 {
-            parts.push(format!("{} skipped", counted(self.empty, "empty cell")));
-        }
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", parts.join(", "))
-            .and_then(|()| out.flush())
-            .map_err(Failure::Output)?;
-        match (self.rows(), self.left_out) {
-            (0, 1..) => Err(Failure::Failed(format!("no {} was stored", self.unit))),
-            _ => Ok(()),
+            Err(Refusal::Store(error)) => Err(self.failed(&error, &unsure)),
         }
     }
 }

@@ -42,10 +42,10 @@ pub(crate) struct Args {
 
     /// How times are read: auto, ms, s, us, ns, rfc3339 or a pattern of strftime
     ///
-    /// auto decides from the first 4,096 lines whether numbers count seconds, milliseconds, micro-
-    /// or nanoseconds; it is the default for times that an option names. Numbers in stored_at are
+    /// auto decides from the first 4,096 lines (16 MiB at most; from a slow pipe, those that have
+    /// arrived) whether numbers count seconds, milliseconds, micro- or nanoseconds; it is the default for times that an option names. Numbers in stored_at are
     /// milliseconds unless this says otherwise.
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", overrides_with = "time_format")]
     time_format: Option<TimeFormat>,
 
     /// The zone of times without an offset, such as Europe/Vienna [default: UTC]
@@ -89,7 +89,7 @@ pub(crate) struct Args {
     /// CSV: text that is not JSON becomes a JSON string; on when a column is named
     ///
     /// Empty cells are then skipped and counted.
-    #[arg(long, help_heading = "Tables")]
+    #[arg(long, overrides_with = "text", help_heading = "Tables")]
     text: bool,
 
     /// CSV: cells with this text are skipped as if they were empty, as NaN or NULL
@@ -113,12 +113,17 @@ pub(crate) struct Args {
     time_pointer: Option<String>,
 
     /// Skip lines that cannot be stored, and report their number
-    #[arg(long)]
+    #[arg(long, overrides_with = "skip_invalid")]
     pub(super) skip_invalid: bool,
 
     /// Continue an import that was stopped, without storing its rows again
-    #[arg(long)]
+    #[arg(long, overrides_with = "resume")]
     pub(super) resume: bool,
+
+    /// Pass over what stands before this line, or this object of JSON; of CSV not over the header
+    #[arg(long, value_name = "LINE", overrides_with = "start_at")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    start_at: Option<u64>,
 
     /// Store a file again that was imported before
     #[arg(long, conflicts_with = "resume")]
@@ -129,7 +134,7 @@ pub(crate) struct Args {
     pub(super) dry_run: bool,
 
     /// Store all rows or none: up to 1,000,000 rows and 256 MiB of values
-    #[arg(long)]
+    #[arg(long, overrides_with = "atomic")]
     pub(super) atomic: bool,
 }
 
@@ -153,8 +158,8 @@ Examples:
   echo '{\"record\":\"door\",\"value\":\"open\"}' | annals import
 
 A line that cannot be stored ends the import with its number, the reason and exit code 1; the rows \
-before it are stored, nothing after it is. Correct it and run the same command with --resume. \
-With --skip-invalid the exit code is 1 only when no line could be stored.
+before it are stored, nothing after it is. Correct it and run the same command with --resume, or \
+from a pipe with --start-at LINE; the message says which. With --skip-invalid the exit code is 1 only when no line could be stored.
 
 A file that was imported before is refused; --again stores its rows a second time.";
 
@@ -186,20 +191,19 @@ impl Args {
             true => "; --text stores it as a string",
             false => "",
         };
-        // Rows depend on the content and on these options.
-        let fingerprint = format!(
-            "{:?} {:?} {layout:?} {pointers:?} {:?} {:?}",
-            input.format,
-            self.encoding.map(Encoding::name),
-            self.time_format,
-            self.time_zone.as_ref().and_then(TimeZone::iana_name)
-        );
+        // What is taken out of the input. How its text is read (times, encoding, words that are not
+        // JSON) is left out: messages advise to change that, and to go on.
+        let fingerprint = match is_table {
+            true => layout.fingerprint(),
+            false => pointers.fingerprint(),
+        };
         Ok(Plan {
             pointers,
             layout,
             converter: Converter::new(times, help),
             fingerprint,
             repeatable: input.size.is_some() || self.resume || self.atomic,
+            start_at: self.start_at.unwrap_or(1),
             accept_last_line: self.accept_last_line,
         })
     }
@@ -237,19 +241,26 @@ impl Args {
             ("--text", self.text),
             ("--null", !self.null.is_empty()),
         ];
-        let json = [
+        let names_and_times = [
             ("--record-pointer", self.record_pointer.is_some()),
-            ("--value-pointer", self.value_pointer.is_some()),
             ("--time-pointer", self.time_pointer.is_some()),
         ];
-        let (others, kind, instead) = match is_table {
-            true => (&json[..], "JSON", "--record-column, --value-column and --time-column"),
-            false => (&tables[..], "CSV", "--record-pointer, --value-pointer and --time-pointer"),
+        let values = [("--value-pointer", self.value_pointer.is_some())];
+        let columns = "use --record-column, --value-column and --time-column";
+        let (others, instead) = match format {
+            _ if is_table => ([&names_and_times[..], &values[..]].concat(), columns),
+            Format::Influx => (
+                [&tables[..], &names_and_times[..]].concat(),
+                "there the measurement and its tags are the record, and each line has its time; use \
+                 --record and --value-pointer",
+            ),
+            _ => (tables.to_vec(), "use --record-pointer, --value-pointer and --time-pointer"),
         };
         if let Some((option, _)) = others.iter().find(|(_, given)| *given) {
+            let kind = if option.ends_with("pointer") { "JSON" } else { "CSV" };
             return Err(Failure::Usage(format!(
-                "{option} is for {kind}, and the input is {}; use {instead}, or say what it is \
-                 with --input",
+                "{option} is for {kind}, and the input is {}; {instead}, or say what it is with \
+                 --input",
                 format.name()
             )));
         }
@@ -286,11 +297,6 @@ impl Args {
             Format::Parquet => "row",
             _ => "line",
         }
-    }
-
-    /// Whether to describe the input: where no option says what it is, unless it is plain NDJSON.
-    pub(super) fn announces(&self, input: &Input) -> bool {
-        self.input.is_none() && (input.format != Format::Ndjson || input.compression.is_some())
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use jiff::Timestamp;
 use parquet::basic::ConvertedType;
+use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
@@ -20,7 +21,6 @@ pub(super) fn rows(
     layout: &Layout,
     row: &mut dyn FnMut(Event<'_>) -> bool,
 ) -> Result<(), String> {
-    let unreadable = |error: parquet::errors::ParquetError| format!("the Parquet file: {error}");
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     let schema = reader.metadata().file_metadata().schema();
     let header: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
@@ -55,6 +55,19 @@ pub(super) fn rows(
         }
     }
     Ok(())
+}
+
+const NOT_READ: &str = "the Parquet file uses an encoding or compression that is not read; write it \
+                        with zstd, snappy or gzip, or none";
+
+/// Says in plain words why a file cannot be read.
+fn unreadable(error: ParquetError) -> String {
+    match error {
+        ParquetError::External(error) if error.is::<std::io::Error>() => error.to_string(),
+        ParquetError::NYI(_) => NOT_READ.to_owned(),
+        ParquetError::General(why) if why.contains("Disabled feature") => NOT_READ.to_owned(),
+        _ => "the Parquet file is damaged or cut off".to_owned(),
+    }
 }
 
 /// What is read of a row.

@@ -14,6 +14,8 @@ mod export;
 mod formats;
 mod guides;
 mod import;
+mod import_advice;
+mod import_formats;
 mod import_kills;
 mod keep;
 mod kills;

@@ -81,7 +81,7 @@ fn a_filter_selects_by_members_and_latest_counts_what_satisfies_it() {
 #[test]
 fn an_age_counts_from_now() {
     let place = Place::new();
-    place.run_with_input(&["--backend", SQLITE, "import"], r#"{"record":"a","value":1}"#).ok();
+    place.run_with_input(&["--backend", SQLITE, "import"], r#"{"record":"a","value":1}"#).noted();
     assert_eq!(values(&query(&place, &["a", "--from", "1h30m"]).ok()), [1]);
     assert_eq!(values(&query(&place, &["a", "--to", "1h"]).ok()), [0; 0]);
 }

@@ -134,15 +134,15 @@ impl Run {
     /// It went well, with notes at the most: on times before 1990, say.
     pub(crate) fn noted(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
-        let is_note = |line: &str| line.starts_with("note: ") || line.starts_with("reading ");
         assert!(self.err.lines().all(is_note), "{self:?}");
         self
     }
 
-    /// It failed with this code and one sentence that has this text in it.
+    /// It failed with this code and one sentence, besides notes, that has this text in it.
     pub(crate) fn refused(self, code: i32, text: &str) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert!(self.err.starts_with("annals: "), "{self:?}");
+        let mut said = self.err.lines().filter(|line| !is_note(line)).peekable();
+        assert!(said.peek().is_some_and(|line| line.starts_with("annals: ")), "{self:?}");
         assert!(self.err.contains(text), "{text:?} is not in {self:?}");
         assert_eq!(self.out, "", "{self:?}");
         self
@@ -151,6 +151,11 @@ impl Run {
     pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// What an import says of its input.
+fn is_note(line: &str) -> bool {
+    line.starts_with("note: ") || line.starts_with("reading ")
 }
 
 /// A running program's stderr.

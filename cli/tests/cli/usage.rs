@@ -75,7 +75,7 @@ fn no_help_text_shows_a_password() {
 fn the_backend_comes_from_the_option_then_the_environment_then_the_default() {
     let place = Place::new();
     let row = r#"{"record":"a","value":1}"#;
-    place.run_with_input(&["import"], row).ok();
+    place.run_with_input(&["import"], row).noted();
     assert_eq!(place.names(), ["annals.db"]);
     place.write("row", row);
     for (option, expected) in [(None, "one.db"), (Some("sqlite:two.db"), "two.db")] {
@@ -93,7 +93,7 @@ fn an_empty_variable_counts_as_unset() {
     let place = Place::new();
     place.write("row", r#"{"record":"a","value":1}"#);
     let run = place.command(&["import", "row"]).env("ANNALS_BACKEND", "").output();
-    Run::from(run.unwrap()).ok();
+    Run::from(run.unwrap()).noted();
     assert_eq!(place.names(), ["annals.db", "row"]);
     place.run(&["records", "--backend", ""]).refused(2, "--backend");
 }

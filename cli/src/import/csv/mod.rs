@@ -29,6 +29,8 @@ pub(super) struct Table<R> {
     splitter: Splitter,
     columns: Option<Columns>,
     record: Vec<u8>,
+    /// The line on which the last record read begins.
+    first_line: u64,
     /// Whether the next record is the header of another table.
     at_header: bool,
 }
@@ -46,8 +48,16 @@ impl<R: BufRead> Table<R> {
             match next_record(&mut lines, &mut record)? {
                 Next::End => {
                     let splitter = Splitter::new(b',');
-                    let at_header = false;
-                    return Ok(Self { lines, layout, splitter, columns: None, record, at_header });
+                    let (columns, at_header, first_line) = (None, false, 0);
+                    return Ok(Self {
+                        lines,
+                        layout,
+                        splitter,
+                        columns,
+                        record,
+                        first_line,
+                        at_header,
+                    });
                 }
                 Next::Whole => {}
                 Next::TooLong | Next::Open => {
@@ -74,11 +84,17 @@ impl<R: BufRead> Table<R> {
         let header =
             splitter.split(&record).map_err(|why| invalid(format!("the header: {why}")))?;
         let columns = Columns::new(&header, &layout).map_err(invalid)?;
-        Ok(Self { lines, layout, splitter, columns: Some(columns), record, at_header: false })
+        let (columns, at_header, first_line) = (Some(columns), false, 0);
+        Ok(Self { lines, layout, splitter, columns, record, first_line, at_header })
     }
 
     pub(super) fn lines(&self) -> &Lines<R> {
         &self.lines
+    }
+
+    /// The line on which the last record read begins: where a quote was opened.
+    pub(super) fn first_line(&self) -> u64 {
+        self.first_line
     }
 
     /// The bytes of the last record read.
@@ -98,6 +114,7 @@ impl<R: BufRead> Table<R> {
 
     /// Reads the next record and passes its entries to `each`.
     pub(super) fn next(&mut self, each: &mut dyn FnMut(Entry<'_>)) -> io::Result<Read> {
+        self.first_line = self.lines.number() + 1;
         match next_record(&mut self.lines, &mut self.record)? {
             Next::End => return Ok(Read::End),
             Next::TooLong => return Ok(Read::Bad("it is longer than any row can be".to_owned())),

@@ -23,7 +23,7 @@ impl Cutter {
                 Ok(None) => return Ok(None),
                 Ok(Some(Line::TooLong)) => (Err("it is longer than any row can be".to_owned()), 0),
                 Ok(Some(Line::Whole(line))) => {
-                    self.digest.write(line);
+                    self.saw(line);
                     self.digest.write(b"\n");
                     let entry = match is_json {
                         true => self.json_line(line),
@@ -96,8 +96,8 @@ impl Cutter {
                 Ok(Read::Record { empty, .. }) => (refusal, empty),
                 Err(error) => return Ok(Some(error.to_string())),
             };
-            self.digest.write(table.raw());
-            let (line, at_hand) = (table.lines().number(), table.lines().has_line_at_hand());
+            self.saw(table.raw());
+            let (line, at_hand) = (table.first_line(), table.lines().has_line_at_hand());
             self.end_of_item(line, bad, empty, table.raw().len(), at_hand)?;
         }
     }

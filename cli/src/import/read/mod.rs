@@ -14,6 +14,7 @@ use super::columns::Layout;
 use super::entry::{Converter, Entry};
 use super::input::{Format, Input};
 use super::json::Pointers;
+use super::text::{MIXED, NOT_UTF8};
 use crate::failure::Failure;
 use crate::moment::now_ms;
 
@@ -22,8 +23,11 @@ const BATCH_ROWS: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
 /// The number of batches read ahead.
 const BATCHES_AHEAD: usize = 2;
-/// The number of lines that decide how times are read.
+/// The lines that decide how times are read, and the memory that they take at most.
 const FIRST_BLOCK: usize = 4096;
+const FIRST_BLOCK_BYTES: usize = 16 << 20;
+/// What an entry takes beside its text.
+const ENTRY_BYTES: usize = 128;
 
 /// A row and the number of its line.
 #[derive(Debug)]
@@ -49,6 +53,10 @@ pub(super) struct RowBatch {
     pub(super) bad: Vec<(usize, BadLine)>,
     /// The number of empty cells.
     pub(super) empty: u64,
+    /// The last line, stored or not.
+    pub(super) last_line: u64,
+    /// Notes on the input up to here.
+    pub(super) remarks: Vec<String>,
 }
 
 /// What the thread sends, in the order of the input.
@@ -57,8 +65,6 @@ pub(super) enum Piece {
     Batch(RowBatch),
     /// A description of the input.
     Found(String),
-    /// Notes on the input, at its end.
-    Remarks(Vec<String>),
     /// The rest of the input cannot be read.
     Broken(String),
 }
@@ -73,6 +79,8 @@ pub(super) struct Plan {
     /// Whether batches depend on the content alone. Otherwise a batch also ends where the next line
     /// has not arrived yet: rows from a slow pipe are stored as they come.
     pub(super) repeatable: bool,
+    /// The first line to store. What stands before it is read and left out.
+    pub(super) start_at: u64,
     /// Whether to accept a last line without a line end that may be cut off.
     pub(super) accept_last_line: bool,
 }
@@ -87,11 +95,15 @@ pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, F
         digest,
         plan,
         found: input.describe(),
-        first_block: Some(Vec::new()),
+        // Of an empty input there is nothing to say.
+        described: input.head.is_empty(),
+        first_block: Some(Block::default()),
         item: Vec::new(),
         batch: RowBatch::default(),
         batch_bytes: 0,
         is_first: true,
+        beyond_ascii: false,
+        beyond_ascii_before: false,
         now: 0,
     };
     match std::thread::Builder::new().name("import".to_owned()).spawn(move || cutter.run(input)) {
@@ -102,6 +114,13 @@ pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, F
 
 /// The receiver is gone.
 struct Gone;
+
+/// The first lines, until the format of times is decided.
+#[derive(Default)]
+struct Block {
+    lines: Vec<Waiting>,
+    bytes: usize,
+}
 
 /// A line of the first block, until the format of times is decided.
 struct Waiting {
@@ -119,12 +138,17 @@ struct Cutter {
     plan: Plan,
     /// A description of the input.
     found: String,
-    first_block: Option<Vec<Waiting>>,
+    /// Whether it was sent.
+    described: bool,
+    first_block: Option<Block>,
     /// The rows, or entries in the first block, of the current line.
     item: Vec<Result<Row, Entry<'static>>>,
     batch: RowBatch,
     batch_bytes: usize,
     is_first: bool,
+    /// Whether the current line has letters beyond ASCII, and whether a line before has.
+    beyond_ascii: bool,
+    beyond_ascii_before: bool,
     now: u64,
 }
 
@@ -140,15 +164,26 @@ impl Cutter {
         let ended = match read {
             Ok(None) => self.end().map(|()| None),
             // Before the first row there is nothing to describe.
-            Ok(Some(broken)) if self.first_block.as_ref().is_some_and(Vec::is_empty) => {
-                Ok(Some(broken))
-            }
+            Ok(Some(broken)) if self.is_before_the_first_row() => Ok(Some(broken)),
             Ok(Some(broken)) => self.end().map(|()| Some(broken)),
             Err(Gone) => Err(Gone),
         };
         if let Ok(Some(broken)) = ended {
             let _nobody_listens = self.pieces.blocking_send(Piece::Broken(broken));
         }
+    }
+
+    fn is_before_the_first_row(&self) -> bool {
+        self.is_first
+            && self.batch.marks.is_empty()
+            && self.first_block.as_ref().is_some_and(|block| block.lines.is_empty())
+    }
+
+    /// Takes the bytes of a line into the digest.
+    fn saw(&mut self, line: &[u8]) {
+        self.digest.write(line);
+        self.beyond_ascii_before = self.beyond_ascii;
+        self.beyond_ascii |= !line.is_ascii();
     }
 
     /// Adds an entry of the current line.
@@ -165,20 +200,27 @@ impl Cutter {
     fn end_of_item(
         &mut self,
         line: u64,
-        bad: Option<String>,
+        mut bad: Option<String>,
         empty: u64,
         bytes: usize,
         at_hand: bool,
     ) -> Result<(), Gone> {
+        if let Some(why) = &mut bad
+            && self.beyond_ascii_before
+            && let Some(before) = why.strip_suffix(NOT_UTF8)
+        {
+            *why = format!("{before}{MIXED}");
+        }
         // Rows without a time keep their order if the wall clock steps back.
         self.now = now_ms().max(self.now);
         let item = std::mem::take(&mut self.item);
         let digest = self.digest.finish_128();
         let hold = !at_hand && !self.plan.repeatable;
         if let Some(block) = &mut self.first_block {
+            block.bytes += bytes + item.len() * ENTRY_BYTES;
             let entries = bad.map_or(Ok(item.into_iter().filter_map(Result::err).collect()), Err);
-            block.push(Waiting { line, entries, digest, empty, bytes });
-            if block.len() < FIRST_BLOCK && !hold {
+            block.lines.push(Waiting { line, entries, digest, empty, bytes });
+            if block.lines.len() < FIRST_BLOCK && block.bytes < FIRST_BLOCK_BYTES && !hold {
                 return Ok(());
             }
             self.decide_times()?;
@@ -192,24 +234,33 @@ impl Cutter {
         if hold { self.send() } else { Ok(()) }
     }
 
-    /// Decides the format of times and converts the first block.
+    /// Decides the format of times and converts the first block. Without any time in it, the next
+    /// block is the first.
     fn decide_times(&mut self) -> Result<(), Gone> {
         let Some(block) = self.first_block.take() else { return Ok(()) };
-        let entries = block.iter().filter_map(|waiting| waiting.entries.as_ref().ok()).flatten();
+        let entries =
+            block.lines.iter().filter_map(|waiting| waiting.entries.as_ref().ok()).flatten();
         let times = entries.filter_map(|entry| entry.time.as_deref());
         if let Err(why) = self.plan.converter.times.decide(times) {
             let _nobody_listens = self.pieces.blocking_send(Piece::Broken(why));
             return Err(Gone);
         }
-        let times = self.plan.converter.times.describe();
-        let found = Piece::Found(format!("{}, times: {times}", self.found));
-        self.pieces.blocking_send(found).map_err(|_| Gone)?;
-        for Waiting { line, entries, digest, empty, bytes } in block {
+        let times = &self.plan.converter.times;
+        let is_open = times.is_open();
+        if !self.described || (!is_open && !block.lines.is_empty()) {
+            self.described = true;
+            let found = Piece::Found(format!("{}, times: {}", self.found, times.describe()));
+            self.pieces.blocking_send(found).map_err(|_| Gone)?;
+        }
+        for Waiting { line, entries, digest, empty, bytes } in block.lines {
             let converter = &mut self.plan.converter;
             let rows = entries.and_then(|entries| {
                 entries.iter().map(|entry| converter.row(entry, self.now)).collect()
             });
             self.add(line, rows, digest, empty, bytes)?;
+        }
+        if is_open {
+            self.first_block = Some(Block::default());
         }
         Ok(())
     }
@@ -222,6 +273,10 @@ impl Cutter {
         empty: u64,
         bytes: usize,
     ) -> Result<(), Gone> {
+        if line < self.plan.start_at {
+            return Ok(());
+        }
+        self.batch.last_line = line;
         match rows {
             Ok(rows) => {
                 self.batch.rows.extend(rows.into_iter().map(|row| Numbered { line, row }));
@@ -247,18 +302,17 @@ impl Cutter {
     }
 
     fn send(&mut self) -> Result<(), Gone> {
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         if batch.marks.is_empty() {
             return Ok(());
         }
+        batch.remarks = self.plan.converter.times.remarks();
         self.pieces.blocking_send(Piece::Batch(batch)).map_err(|_| Gone)
     }
 
     fn end(&mut self) -> Result<(), Gone> {
         self.decide_times()?;
-        self.send()?;
-        let remarks = Piece::Remarks(self.plan.converter.times.remarks());
-        self.pieces.blocking_send(remarks).map_err(|_| Gone)
+        self.send()
     }
 }

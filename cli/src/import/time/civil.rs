@@ -40,24 +40,63 @@ fn in_zone(civil: DateTime, zone: Option<&TimeZone>) -> Option<Timestamp> {
     zone.to_ambiguous_timestamp(civil).compatible().ok()
 }
 
+/// Reads a time of a pattern, in `zone` if it has no offset. The flag says whether the offset is
+/// known.
 pub(super) fn by_pattern(
     pattern: &str,
     text: &str,
     zone: Option<&TimeZone>,
-) -> Result<(Timestamp, bool), String> {
-    let parsed = BrokenDownTime::parse(pattern, text.trim()).map_err(|error| error.to_string())?;
+) -> Option<(Timestamp, bool)> {
+    let parsed = BrokenDownTime::parse(pattern, text.trim()).ok()?;
     if let Ok(at) = parsed.to_timestamp() {
-        return Ok((at, true));
+        return Some((at, true));
     }
     let civil = match parsed.to_datetime() {
         Ok(civil) => civil,
-        Err(_) => parsed
-            .to_date()
-            .map(|date| date.to_datetime(Time::midnight()))
-            .map_err(|error| error.to_string())?,
+        Err(_) => parsed.to_date().ok()?.to_datetime(Time::midnight()),
     };
-    let at = in_zone(civil, zone).ok_or_else(|| "it is out of range".to_owned())?;
-    Ok((at, zone.is_some()))
+    Some((in_zone(civil, zone)?, zone.is_some()))
+}
+
+/// Checks a pattern: a time written with it must be readable.
+///
+/// # Errors
+/// What is wrong with the pattern.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
+    let at = Date::constant(2026, 5, 17).at(8, 30, 0, 0);
+    let Ok(at) = at.to_zoned(TimeZone::UTC) else { return Ok(()) };
+    let written = |pattern: &str| BrokenDownTime::from(&at).to_string(pattern);
+    let Ok(text) = written(pattern) else {
+        let unknown = sequences(pattern).find(|sequence| written(sequence).is_err());
+        return Err(match unknown {
+            Some(sequence) => format!("{sequence} stands for nothing"),
+            None => "a % is followed by nothing; %% is a percent sign".to_owned(),
+        });
+    };
+    match by_pattern(pattern, &text, None) {
+        Some(_) => Ok(()),
+        None if BrokenDownTime::parse(pattern, &text).is_ok() => {
+            Err("it has no whole date: year, month and day".to_owned())
+        }
+        None => {
+            let written_only = sequences(pattern).find(|sequence| {
+                written(sequence).is_ok_and(|text| BrokenDownTime::parse(sequence, text).is_err())
+            });
+            Err(match written_only {
+                Some(sequence) => format!("{sequence} cannot be read"),
+                None => "a time written with it cannot be read back".to_owned(),
+            })
+        }
+    }
+}
+
+/// The % sequences of a pattern.
+fn sequences(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.match_indices('%').filter_map(|(at, _)| {
+        let rest = &pattern[at + 1..];
+        let end = rest.find(|c: char| c.is_ascii_alphabetic() || c == '%')?;
+        Some(&pattern[at..at + end + 2])
+    })
 }
 
 /// The first common pattern of spreadsheets and loggers that fits.
@@ -74,5 +113,5 @@ pub(super) fn guess(text: &str) -> Option<&'static str> {
         "%Y/%m/%d %H:%M:%S",
         "%Y/%m/%d %H:%M",
     ];
-    COMMON.into_iter().find(|pattern| by_pattern(pattern, text, None).is_ok())
+    COMMON.into_iter().find(|pattern| by_pattern(pattern, text, None).is_some())
 }

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::civil::check_pattern;
+
 /// 1990 and 2100 in Unix seconds: a time outside is implausible.
 const EARLIEST: i128 = 631_152_000;
 const LATEST: i128 = 4_102_444_800;
@@ -35,7 +37,12 @@ impl FromStr for TimeFormat {
             "us" => Self::Number(Unit::Microseconds),
             "ns" => Self::Number(Unit::Nanoseconds),
             "rfc3339" => Self::Iso,
-            pattern if pattern.contains('%') => Self::Pattern(pattern.to_owned()),
+            pattern if pattern.contains('%') => {
+                check_pattern(pattern).map_err(|why| {
+                    format!("{why}; '%d.%m.%Y %H:%M:%S' is a pattern, for example")
+                })?;
+                Self::Pattern(pattern.to_owned())
+            }
             _ => {
                 return Err("write auto, ms, s, us, ns, rfc3339, or a pattern such as \
                             '%d.%m.%Y %H:%M:%S'"

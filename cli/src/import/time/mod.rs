@@ -116,16 +116,11 @@ impl Times {
             },
             Some(TimeFormat::Pattern(pattern)) => {
                 match by_pattern(pattern, text, self.zone.as_ref()) {
-                    Ok((at, sure)) => {
+                    Some((at, sure)) => {
                         self.assumed_utc |= !sure;
                         ms_of(at)
                     }
-                    Err(why) => {
-                        return Err(format!(
-                            "\"{}\" is not a time of the form {pattern}: {why}",
-                            shown(text)
-                        ));
-                    }
+                    None => return Err(self.misfit(text)),
                 }
             }
         };
@@ -147,6 +142,16 @@ impl Times {
                 let hint =
                     if iso(text, None).is_some() { "; --time-format rfc3339 reads it" } else { "" };
                 format!("\"{text_shown}\" is no time in Unix {unit}{hint}")
+            }
+            Some(TimeFormat::Pattern(pattern)) => {
+                let hint = match guess(text) {
+                    _ if iso(text, None).is_some() => "; --time-format rfc3339 reads it".to_owned(),
+                    Some(other) if other != pattern => {
+                        format!("; --time-format '{other}' reads it, perhaps")
+                    }
+                    _ => String::new(),
+                };
+                format!("\"{text_shown}\" is not a time of the form {pattern}{hint}")
             }
             _ => {
                 let hint = match guess(text) {

@@ -86,3 +86,29 @@ fn an_implausible_number_is_stored_and_noted() {
     assert!(remarks[0].contains("1970-01-21") && remarks[0].contains("--time-format s"));
     assert!(remarks[0].contains("2 times"), "{remarks:?}");
 }
+
+#[test]
+fn a_text_that_does_not_fit_a_pattern_is_explained_in_plain_words() {
+    let mut times = Times::new(Some("%d.%m.%Y %H:%M".parse().unwrap()), false, None);
+    for (text, words) in [
+        ("2026-05-17T08:30:00Z", "; --time-format rfc3339 reads it"),
+        ("17.05.2026", "; --time-format '%d.%m.%Y' reads it, perhaps"),
+        ("31.02.2026 10:30", "is not a time of the form %d.%m.%Y %H:%M"),
+        ("", "the time is empty"),
+    ] {
+        let why = times.read(text).unwrap_err();
+        assert!(why.contains(words), "{text}: {why}");
+        for jargon in ["expected", "parse", "strptime", "failed", "directive"] {
+            assert!(!why.contains(jargon), "{why}");
+        }
+    }
+}
+
+#[test]
+fn without_a_time_nothing_is_decided() {
+    let mut times = Times::new(None, true, None);
+    times.decide(std::iter::empty()).unwrap();
+    assert!(times.is_open());
+    times.decide(["2026-05-17T08:30:00Z"].into_iter()).unwrap();
+    assert_eq!(times.read("2026-05-17T08:30:00Z").unwrap(), 1_779_006_600_000);
+}
