@@ -1,5 +1,6 @@
 //! Hourly count, mean, minimum and maximum of one record and of all, against `annals sql`, a loop by hand
-//! over the same rows, and SQL by hand on PostgreSQL; and the memory of daily buckets.
+//! over the same rows, and SQL by hand on PostgreSQL; the same once all rows are at rest in columns; and the
+//! memory of daily buckets.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -48,6 +49,9 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
             [("accuracy::*", "all records"), (&*record(0, records), "one record")]
         {
             measure(options, report, engine, &place, (pattern, what)).await?;
+        }
+        if engine != "postgres" {
+            at_rest(options, report, engine, &place).await?;
         }
         let place = Place::new(engine)?;
         let history = place.open().await?;
@@ -101,6 +105,49 @@ async fn measure(
     if !sql.0.is_empty() {
         report.compare(&what, aggregated, "ms", "SQL by hand on the same table", &sql);
     }
+    Ok(())
+}
+
+/// Milliseconds before and after all rows have come to rest, and the bytes of the file.
+async fn at_rest(
+    options: &Options,
+    report: &mut Report,
+    engine: &str,
+    place: &Place,
+) -> Result<(), Failure> {
+    let rows = 2 * options.rows;
+    let (mut milliseconds, mut bytes) = (Vec::new(), Vec::new());
+    let patterns = ["accuracy::*", &*record(0, options.records)];
+    for is_at_rest in [false, true] {
+        if is_at_rest {
+            let program = std::env::current_exe()?.with_file_name("annals");
+            let status =
+                Command::new(program).args(["--backend", &place.url, "compact"]).status()?;
+            if !status.success() {
+                return Err("annals compact failed".into());
+            }
+        }
+        bytes.push(Samples(vec![place.bytes()? as f64 / rows as f64]));
+        let history = place.open().await?;
+        for pattern in patterns {
+            let mut samples = Samples::default();
+            aggregate(&*history, pattern).await?;
+            for _ in 0..options.rounds {
+                let begun = Instant::now();
+                aggregate(&*history, pattern).await?;
+                samples.0.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            }
+            milliseconds.push(samples);
+        }
+        history.close().await?;
+    }
+    let [all, one, all_at_rest, one_at_rest] = &milliseconds[..] else { return Ok(()) };
+    let what = format!("{engine}: hourly buckets of all records at rest, {rows} rows");
+    report.compare(what, all_at_rest.clone(), "ms", "before `annals compact`", all);
+    let what = format!("{engine}: hourly buckets of one record at rest, {rows} rows");
+    report.compare(what, one_at_rest.clone(), "ms", "before `annals compact`", one);
+    let what = format!("{engine}: bytes a row at rest, {rows} rows");
+    report.compare(what, bytes[1].clone(), "bytes", "before `annals compact`", &bytes[0]);
     Ok(())
 }
 
