@@ -42,6 +42,7 @@ pub(crate) enum Format {
     /// A header and one line per row, quoted as in RFC 4180
     Csv,
     /// Parquet, for DuckDB, pandas and Polars
+    #[cfg(feature = "parquet")]
     #[value(skip)]
     Parquet,
 }

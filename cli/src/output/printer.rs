@@ -84,9 +84,6 @@ impl Printer {
             Format::Csv => Writer::Csv(Box::new(csv_writer(out, style.spreadsheet))),
             #[cfg(feature = "parquet")]
             Format::Parquet => Writer::Parquet(None),
-            // Refused where options are read.
-            #[cfg(not(feature = "parquet"))]
-            Format::Parquet => Writer::Ndjson(BufWriter::new(out)),
         };
         let cells = Cells { on_terminal, spreadsheet: style.spreadsheet };
         Self { writer, header, cells, lines: 0, prints_count: on_terminal }
