@@ -104,13 +104,17 @@ impl Columns {
             names.join(", ")
         };
         let required = |option: &str, name: &str| {
-            find(name).ok_or_else(|| {
+            let column = find(name).ok_or_else(|| {
                 format!(
                     "the header has no column {}; it has {}. Name another with {option}",
                     shown(name),
                     listed()
                 )
-            })
+            })?;
+            match header.iter().filter(|other| other.trim() == header[column].trim()).count() {
+                1 => Ok(column),
+                _ => Err(format!("two columns are called {}; rename one", shown(name))),
+            }
         };
         let count = header.len();
         if let Some(prefix) = &layout.wide {
@@ -136,7 +140,7 @@ impl Columns {
                 let record = format!("{prefix}{name}");
                 annals::RecordName::new(record.as_str()).map_err(|error| error.to_string())?;
                 if records.iter().any(|(_, other)| *other == record) {
-                    return Err(format!("two columns are called {}", shown(name)));
+                    return Err(format!("two columns are called {}; rename one", shown(name)));
                 }
                 records.push((column, record));
             }
@@ -147,7 +151,9 @@ impl Columns {
             let (record, value) = (own(&["record", "record_name"]), own(&["value", "value_json"]));
             let time = own(&["stored_at"]);
             let known = [record, value, time];
-            let others = (0..count).any(|column| !known.contains(&Some(column)));
+            // Some programs end a line with a delimiter.
+            let others = (0..count)
+                .any(|column| !known.contains(&Some(column)) && !header[column].trim().is_empty());
             return match (record, value) {
                 (Some(record), Some(value)) if !others => {
                     let rows = Rows::Long { record: vec![record], value };
@@ -157,8 +163,9 @@ impl Columns {
                     "the header has the columns {}, where record, value and stored_at are needed. \
                      Say which is which with --record-column, --value-column and --time-column \
                      (--record NAME if there is one record only), or use --columns wide if each \
-                     column is a record",
-                    listed()
+                     column is a record{}",
+                    listed(),
+                    if count == 1 { FURTHER_DOWN } else { "" }
                 )),
             };
         }
@@ -214,6 +221,9 @@ impl Columns {
         Ok(empty)
     }
 }
+
+const FURTHER_DOWN: &str = ". If the table begins further down, pass over what stands before it: \
+                            tail -n +LINE FILE | annals import";
 
 /// The names, in any case, of the time column of a wide table.
 const TIME_NAMES: [&str; 8] =

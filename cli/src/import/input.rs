@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::ValueEnum;
 use encoding_rs::{Encoding, UTF_8};
 use flate2::bufread::MultiGzDecoder;
+use serde::de::IgnoredAny;
 
 use super::decode::Decoding;
 use super::lineprotocol;
@@ -236,12 +237,33 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
             "it is a SQLite database: open annals' own with --backend sqlite:FILE, and take rows \
              out of another with sqlite3 -csv -header FILE 'SELECT …' | annals import"
         }
+        head if is_markup(head) => {
+            "it is HTML or XML, perhaps a page to sign in instead of the file; save the data as CSV or \
+             JSON"
+        }
+        head if head.starts_with(b"# HELP ") || head.starts_with(b"# TYPE ") => {
+            "it is what Prometheus scrapes, which has no history; docs/import.md shows how to get \
+             JSON from its API"
+        }
         // A single NUL may be part of a mistake; in UTF-16 every other byte is one.
         head if head.iter().filter(|byte| **byte == 0).count() > head.len() / 4 => {
             "it is binary, or UTF-16 without a byte order mark, which --encoding utf-16le reads"
         }
         _ => return None,
     })
+}
+
+fn is_markup(head: &[u8]) -> bool {
+    let begin = first_line(head).unwrap_or_default();
+    let begin = String::from_utf8_lossy(&begin[..begin.len().min(16)]).to_ascii_lowercase();
+    ["<!doctype", "<html", "<?xml", "<svg"].iter().any(|tag| begin.starts_with(tag))
+}
+
+/// Whether a line has an object and something that begins another one.
+fn has_two_objects(line: &[u8]) -> bool {
+    let mut objects = serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>();
+    matches!(objects.next(), Some(Ok(_)))
+        && line[objects.byte_offset()..].trim_ascii_start().starts_with(b"{")
 }
 
 /// Detects the format from the first line and the name of the file.
@@ -257,9 +279,10 @@ fn detect(head: &[u8], path: &Path) -> Format {
         // An object over several lines is not NDJSON.
         Some(b'{') => {
             let whole = head.trim_ascii_end().len() == line.len();
-            let error = serde_json::from_slice::<serde::de::IgnoredAny>(line).err();
+            let error = serde_json::from_slice::<IgnoredAny>(line).err();
             return match error {
                 Some(error) if error.is_eof() && !whole => Format::Json,
+                Some(_) if has_two_objects(line) => Format::Json,
                 _ => Format::Ndjson,
             };
         }
@@ -325,6 +348,8 @@ mod tests {
         let of = |head: &str| detect(head.as_bytes(), Path::new("-"));
         assert_eq!(of("{\"record\":\"a\",\"value\":1}\n"), Format::Ndjson);
         assert_eq!(of("{\"record\":\"a\""), Format::Ndjson);
+        assert_eq!(of("{\"record\":\"a\"}{\"record\":\"b\"}\n"), Format::Json);
+        assert_eq!(of("{\"record\":\"a\"} nonsense\n"), Format::Ndjson);
         assert_eq!(of("{\n  \"record\": \"a\"\n}\n"), Format::Json);
         assert_eq!(of("\u{feff}\n [{}]"), Format::Json);
         assert_eq!(of("record,value\n"), Format::Csv);
@@ -342,6 +367,8 @@ mod tests {
             (&b"PK\x03\x04"[..], "spreadsheet"),
             (b"SQLite format 3\0", "SQLite"),
             (b"h\0e\0l\0l\0o\0", "utf-16le"),
+            (b"\n<!DOCTYPE html>\n<html>", "a page to sign in"),
+            (b"# HELP up Up\nup 1\n", "Prometheus scrapes"),
         ] {
             assert!(foreign(head).unwrap().contains(words));
         }

@@ -121,9 +121,16 @@ fn own_entry(text: &str) -> Result<Entry<'_>, String> {
         let said = error.to_string();
         let name = said.split('`').nth(1).unwrap_or_default().escape_debug();
         if said.starts_with("unknown field") {
+            let members: BTreeMap<Cow<'_, str>, &RawValue> =
+                serde_json::from_str(text).unwrap_or_default();
+            let deeper = members.iter().find(|(_, raw)| raw.get().starts_with("[{"));
+            let rows = deeper.map_or(String::new(), |(name, _)| {
+                format!("; if its rows are in {name}, jq -c '.{name}[]' takes them out")
+            });
             format!(
                 "it has the member {name}; a row has record, value and stored_at, and \
-                 --record-pointer, --value-pointer and --time-pointer find them in any other object"
+                 --record-pointer, --value-pointer and --time-pointer find them in any other \
+                 object{rows}"
             )
         } else if said.starts_with("duplicate field") {
             format!("it has the member {name} twice")
@@ -169,11 +176,18 @@ fn not_an_object(text: &str) -> String {
 
 fn line_mistake(text: &str) -> String {
     // The mistake may be anywhere in the object.
-    value::mistake(text, "").replacen("the value", "the line", 1)
+    let mistake = value::mistake(text, "").replacen("the value", "the line", 1);
+    match mistake.strip_suffix(" of the value") {
+        Some(before) => format!("{before} of the line"),
+        None => mistake,
+    }
 }
 
 fn no_name(text: &str) -> String {
-    format!("the record's name must be a string, not {}", shown(text))
+    match text.starts_with('"') {
+        true => format!("the record's name {} has an escape of no character", shown(text)),
+        false => format!("the record's name must be a string, not {}", shown(text)),
+    }
 }
 
 fn no_time(text: &str) -> String {
@@ -275,6 +289,8 @@ mod tests {
             (r#"{"record":"a","value":1,"storedAt":5}"#, "the member storedAt"),
             (r#"{"record":"a","record":"b","value":1}"#, "the member record twice"),
             (r#"{"record":7,"value":1}"#, "must be a string, not 7"),
+            (r#"{"record":"\ud83d","value":1}"#, "an escape of no character"),
+            (r#"{"metrics":[{"name":"cpu"}]}"#, "jq -c '.metrics[]' takes them out"),
             (r#"{"record":null,"value":1}"#, "must be a string, not null"),
             (r#"{"record":"a","value":1,"stored_at":null}"#, "not null; leave it out"),
             (r#"{"record":"a","value":nul}"#, "is not JSON"),

@@ -1,11 +1,14 @@
 //! Reads a JSON document element by element: an array, nested arrays, or a sequence of values.
 
+use std::cell::Cell;
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use serde::Deserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::lines::MAX_LINE_BYTES;
 
 /// Passes to `each` the objects of an array, of nested arrays, or of a sequence of values, until
 /// `each` returns false.
@@ -13,10 +16,16 @@ use serde_json::value::RawValue;
 /// # Errors
 /// What cannot be read, and where.
 pub(super) fn objects(
-    mut input: impl BufRead,
+    input: impl BufRead,
     each: &mut dyn FnMut(&str) -> bool,
 ) -> Result<(), String> {
+    let left = Cell::new(MAX_LINE_BYTES);
+    let mut input = Bounded { input, left: &left };
     let first = first_byte(&mut input).map_err(|error| error.to_string())?;
+    let each = &mut |object: &str| {
+        left.set(MAX_LINE_BYTES);
+        each(object)
+    };
     if first == Some(b'[') {
         let mut deserializer = serde_json::Deserializer::from_reader(input);
         let mut stopped = false;
@@ -43,6 +52,38 @@ pub(super) fn objects(
         }
     }
     Ok(())
+}
+
+/// Ends the input where an object is longer than any row can be, as a string without an end: the
+/// parser would keep all of it.
+struct Bounded<'a, R> {
+    input: R,
+    /// How many bytes may follow until the next object ends.
+    left: &'a Cell<usize>,
+}
+
+impl<R: BufRead> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        match self.left.get().checked_sub(read) {
+            Some(left) => self.left.set(left),
+            None => {
+                let why = "an object is longer than any row can be";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Bounded<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.input.consume(amount);
+    }
 }
 
 /// The first byte that is neither a blank nor the byte order mark, which stays in the input.

@@ -266,3 +266,43 @@ fn a_filter_leaves_other_rows_out_of_account() {
         json!({"record": "r", "start": 1, "end": 4, "count": 1, "skipped": 1, "max": 10.0});
     assert_eq!(found, [expected]);
 }
+
+/// Buckets for a spreadsheet, in rows and as a table.
+#[test]
+fn a_spreadsheet_gets_buckets_that_it_reads() {
+    const AT: u64 = 1_779_006_600_000;
+    let place = Place::new();
+    let rows = [
+        ("a", "1.5", AT),
+        ("a", "2.5", AT + HOUR / 2),
+        ("b", "1234567.25", AT + HOUR),
+        ("=c", "\"x\"", AT + HOUR),
+    ];
+    place.import(FILES[0], &rows);
+    let sheet = |more: &[&str]| {
+        let args = ["*", "--every", "1h", "--show", "count,mean,max_at"];
+        let zone = ["--time-zone", "Europe/Vienna"];
+        aggregate(&place, FILES[0], &[&args[..], &zone, more].concat()).ok().out
+    };
+    let at = |hour: u64, minute: u64| format!("2026-05-17 {hour}:{minute:02}:00,000");
+    let (ten, eleven, noon) = (at(10, 0), at(11, 0), at(12, 0));
+    let expected = format!(
+        "\u{feff}record;start;end;count;skipped;mean;max_at;filled\r\n\
+         '=c;{eleven};{noon};0;1;;;\r\n\
+         a;{ten};{eleven};1;0;1,5;{};\r\n\
+         a;{eleven};{noon};1;0;2,5;{eleven};\r\n\
+         b;{eleven};{noon};1;0;1234567,25;{};\r\n",
+        at(10, 30),
+        at(11, 30)
+    );
+    assert_eq!(sheet(&["--excel=de_AT"]), expected);
+    let wide = format!(
+        "\u{feff}start;'=c count;'=c mean;'=c max_at;a count;a mean;a max_at;b count;b mean;b max_at\r\n\
+         {ten};;;;1;1,5;{};;;\r\n\
+         {eleven};0;;;1;2,5;{eleven};1;1234567,25;{}\r\n",
+        at(10, 30),
+        at(11, 30)
+    );
+    assert_eq!(sheet(&["--excel=de", "--wide"]), wide);
+    assert!(sheet(&["--excel=en_US"]).contains("\r\nb,2026-05-17 11:00:00.000,"));
+}

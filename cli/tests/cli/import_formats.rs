@@ -83,7 +83,9 @@ fn a_torn_last_line_of_line_protocol_is_refused() {
     for cut in [whole.len(), whole.len() - 6, whole.len() - 20, whole.len() - 21] {
         let place = Place::new();
         let run = import(&place, &[], &whole[..cut]).refused(1, "line 2 cannot be stored");
-        assert!(run.err.contains("no line end"), "{run:?}");
+        // A whole line that may lack digits, or half a line.
+        let words = ["it has no line end", "it is not measurement"];
+        assert!(words.iter().any(|words| run.err.contains(words)), "{run:?}");
         assert_eq!(place.rows(FILES[0]).len(), 1);
     }
     let place = Place::new();

@@ -16,6 +16,7 @@ mod guides;
 mod import;
 mod import_advice;
 mod import_formats;
+mod import_hostile;
 mod import_kills;
 mod keep;
 mod kills;

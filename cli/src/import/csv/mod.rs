@@ -9,6 +9,7 @@ use std::io::{self, BufRead};
 use super::columns::{Columns, Layout};
 use super::entry::Entry;
 use super::lines::Lines;
+use crate::output::counted;
 use record::{DELIMITERS, Next, Splitter, guess_delimiter, next_record};
 
 /// The result of a read.
@@ -147,8 +148,8 @@ impl<R: BufRead> Table<R> {
         }
         if cells.len() != columns.count() {
             return Ok(Read::Bad(format!(
-                "it has {} cells and the header {}",
-                cells.len(),
+                "it has {} and the header {}",
+                counted(cells.len() as u64, "cell"),
                 columns.count()
             )));
         }

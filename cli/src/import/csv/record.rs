@@ -92,6 +92,10 @@ impl Splitter {
                 ReadRecordResult::Record if matches!(&record[read..], b"" | b"\n") => break count,
                 ReadRecordResult::OutputEndsFull if self.ends.len() < MAX_COLUMNS => None,
                 ReadRecordResult::OutputEndsFull => Some("it has too many cells"),
+                ReadRecordResult::Record if record[..read].ends_with(b"\r") => Some(
+                    "it has a carriage return in the middle: the file mixes line ends; write all \
+                     of them in one way, or put the cell in quotes",
+                ),
                 _ => Some("its quotes are not where they belong"),
             };
             // The reader stopped part-way.

@@ -99,19 +99,31 @@ fn sequences(pattern: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The first common pattern of spreadsheets and loggers that fits.
-pub(super) fn guess(text: &str) -> Option<&'static str> {
-    const COMMON: [&str; 10] = [
+/// Whether a text is a time of ISO 8601, but none that can be stored.
+pub(super) fn is_beyond(text: &str) -> bool {
+    iso(text, None).is_none() && civil_of(text.trim().trim_end_matches(['Z', 'z'])).is_some()
+}
+
+/// The common patterns of spreadsheets and loggers that fit, with `or` between them: 05/06/2026 is
+/// read in two ways.
+pub(super) fn guess(text: &str) -> Option<String> {
+    const COMMON: [&str; 14] = [
         "%d.%m.%Y %H:%M:%S",
         "%d.%m.%Y %H:%M",
         "%d.%m.%Y",
         "%m/%d/%Y %I:%M:%S %p",
+        "%m/%d/%Y %I:%M %p",
+        "%d/%m/%Y %I:%M:%S %p",
+        "%d/%m/%Y %I:%M %p",
         "%m/%d/%Y %H:%M:%S",
         "%m/%d/%Y %H:%M",
         "%d/%m/%Y %H:%M:%S",
         "%d/%m/%Y %H:%M",
         "%Y/%m/%d %H:%M:%S",
         "%Y/%m/%d %H:%M",
+        "%d-%m-%Y %H:%M",
     ];
-    COMMON.into_iter().find(|pattern| by_pattern(pattern, text, None).is_some())
+    let fit = COMMON.into_iter().filter(|pattern| by_pattern(pattern, text, None).is_some());
+    let fit: Vec<_> = fit.map(|pattern| format!("'{pattern}'")).collect();
+    (!fit.is_empty()).then(|| fit.join(" or "))
 }

@@ -122,6 +122,11 @@ impl Decimal {
         })
     }
 
+    /// Whether it is a day between 1990 and 2100 as spreadsheets count them, from 1899-12-30.
+    pub(super) fn is_day(&self) -> bool {
+        (32_874..73_051).contains(&self.whole)
+    }
+
     /// Unix milliseconds, rounded down.
     pub(super) fn to_ms(&self, unit: Unit) -> i128 {
         match unit {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::text::shown;
-use civil::{by_pattern, guess, iso, ms_of};
+use civil::{by_pattern, guess, is_beyond, iso, ms_of};
 pub(super) use format::TimeFormat;
 use format::{Decimal, Unit};
 
@@ -57,7 +57,7 @@ impl Times {
         if !self.is_open() {
             return Ok(());
         }
-        let mut block = block.filter(|text| !text.is_empty()).peekable();
+        let mut block = block.map(str::trim).filter(|text| !text.is_empty()).peekable();
         let Some(first) = block.peek().copied() else {
             return Ok(());
         };
@@ -80,9 +80,13 @@ impl Times {
                 numbers.all(|number| unit.is_plausible(&number))
             };
             let unit = Unit::ALL.into_iter().find(fits).ok_or_else(|| {
+                let days = match block.clone().filter_map(Decimal::parse).all(|n| n.is_day()) {
+                    true => "; a spreadsheet counts days: give the column the format of a date",
+                    false => "",
+                };
                 format!(
                     "the times (the first is {}) are no numbers of one unit between 1990 and 2100; \
-                     say what they count with --time-format s, ms, us or ns",
+                     say what they count with --time-format s, ms, us or ns{days}",
                     shown(first)
                 )
             })?;
@@ -97,15 +101,17 @@ impl Times {
     /// # Errors
     /// What is wrong with the text.
     pub(super) fn read(&mut self, text: &str) -> Result<u64, String> {
+        let text = text.trim();
         let ms = match &self.decided {
             None | Some(TimeFormat::Auto) => return Err(self.misfit(text)),
             Some(TimeFormat::Number(unit)) => {
                 let unit = *unit;
                 let number = Decimal::parse(text).ok_or_else(|| self.misfit(text))?;
-                if !unit.is_plausible(&number) {
+                let ms = number.to_ms(unit);
+                if ms >= 0 && !unit.is_plausible(&number) {
                     self.note_strange(text, &number, unit);
                 }
-                number.to_ms(unit)
+                ms
             }
             Some(TimeFormat::Iso) => match iso(text, self.zone.as_ref()) {
                 Some((at, sure)) => {
@@ -146,16 +152,20 @@ impl Times {
             Some(TimeFormat::Pattern(pattern)) => {
                 let hint = match guess(text) {
                     _ if iso(text, None).is_some() => "; --time-format rfc3339 reads it".to_owned(),
-                    Some(other) if other != pattern => {
-                        format!("; --time-format '{other}' reads it, perhaps")
-                    }
-                    _ => String::new(),
+                    Some(others) => format!("; --time-format {others} reads it, perhaps"),
+                    None => String::new(),
                 };
                 format!("\"{text_shown}\" is not a time of the form {pattern}{hint}")
             }
             _ => {
                 let hint = match guess(text) {
-                    Some(pattern) => format!("--time-format '{pattern}' reads it, perhaps"),
+                    _ if is_beyond(text) => {
+                        return format!(
+                            "the time {text_shown} is out of range; the last is \
+                             9999-12-30T22:00:00Z, and later ones are written in milliseconds"
+                        );
+                    }
+                    Some(patterns) => format!("--time-format {patterns} reads it, perhaps"),
                     None if Decimal::parse(text).is_some() => {
                         "--time-format s, ms, us or ns reads numbers".to_owned()
                     }

@@ -23,6 +23,7 @@ fn auto_finds_the_unit_of_a_block() {
     // One unit for all, or none.
     assert!(auto(&["1740081234", "1740081234567"]).unwrap_err().contains("--time-format s"));
     assert!(auto(&["5"]).unwrap_err().contains("--time-format"));
+    assert!(auto(&["46159.25", "46160"]).unwrap_err().contains("a spreadsheet counts days"));
     assert!(auto(&["1740081234", "yesterday"]).unwrap_err().contains("\"yesterday\""));
 }
 
@@ -71,6 +72,7 @@ fn what_does_not_fit_names_the_option_that_helps() {
     times.decide(["20.02.2025 20:53"].into_iter()).unwrap();
     assert!(times.read("20.02.2025 20:53").unwrap_err().contains("'%d.%m.%Y %H:%M'"));
     assert!(times.read("").unwrap_err().contains("empty"));
+    assert!(times.read("9999-12-31T23:59:59Z").unwrap_err().contains("out of range"));
     let mut times = Times::new(None, true, None);
     times.decide(["5"].into_iter()).unwrap();
     assert!(times.read("2025-02-20T19:53:54Z").unwrap_err().contains("rfc3339"));
@@ -93,6 +95,7 @@ fn a_text_that_does_not_fit_a_pattern_is_explained_in_plain_words() {
     for (text, words) in [
         ("2026-05-17T08:30:00Z", "; --time-format rfc3339 reads it"),
         ("17.05.2026", "; --time-format '%d.%m.%Y' reads it, perhaps"),
+        ("05/06/2026 08:30", "'%m/%d/%Y %H:%M' or '%d/%m/%Y %H:%M' reads it, perhaps"),
         ("31.02.2026 10:30", "is not a time of the form %d.%m.%Y %H:%M"),
         ("", "the time is empty"),
     ] {
