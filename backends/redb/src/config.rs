@@ -26,9 +26,9 @@ annals_embedded::shared_options!(RedbConfig);
 
 impl RedbConfig {
     /// The defaults: every acknowledged row survives the loss of power, values of up to 16 MiB, a page
-    /// cache of 32 MiB, which the writer and all readers share; the file is verified when it is opened.
+    /// cache of 16 MiB, which the writer and all readers share; the file is verified when it is opened.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { shared: EmbeddedConfig::new(path, 32 << 20), verify: true }
+        Self { shared: EmbeddedConfig::new(path, 16 << 20), verify: true }
     }
 
     /// Reads `redb:path?option=value&…`. The options are `durability` (`power-loss` or `volatile`),
