@@ -21,6 +21,7 @@ mod durable;
 mod erase;
 mod executor;
 mod filter;
+mod follow;
 mod latest;
 mod many;
 mod name;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         aggregate_held::CASES,
         aggregate_many::CASES,
         aggregate_random::CASES,
+        follow::CASES,
         batch::CASES,
         atomic::CASES,
         many::CASES,

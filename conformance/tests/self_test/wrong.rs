@@ -12,6 +12,7 @@ use crate::twist::{Twist, Twisted};
 use crate::wrong_aggregates::*;
 use crate::wrong_erasures::*;
 use crate::wrong_filters::*;
+use crate::wrong_follow::*;
 use crate::wrong_patterns::*;
 use crate::wrong_reads::*;
 use crate::wrong_writes::*;
@@ -86,6 +87,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
     subjects.extend(wrong_reads());
     subjects.extend(wrong_aggregates());
     subjects.extend(wrong_filters());
+    subjects.extend(wrong_follow());
     subjects.extend(wrong_writes());
     subjects.extend(wrong_erasures());
     subjects.extend(wrong_journals());
@@ -99,6 +101,30 @@ fn right() -> Vec<Subject> {
         journal("right_journal", Flaw::None, &[]).running(95),
         twisted("right_reference_untwisted", || Values(Clone::clone), &[]).running(75),
     ]
+}
+
+fn wrong_follow() -> Vec<Subject> {
+    let subjects = [
+        twisted("followers_miss_late_rows", || MissesLateRows, &["FOLLOW-1"])
+            .caught_by("follow_1_late_rows_arrive"),
+        twisted("a_cursor_repeats_a_row", || RepeatsARow, &["FOLLOW-4"])
+            .caught_by("follow_4_a_cursor_goes_on_behind_its_row"),
+        twisted("the_newest_rows_come_twice", || NewestRowsComeTwice, &["FOLLOW-3"])
+            .caught_by("follow_3_the_newest_rows_come_first"),
+        twisted(
+            "followers_get_the_last_of_equals_first",
+            || LastOfEqualsFirst,
+            &["FOLLOW-1", "FOLLOW-2", "FOLLOW-4"],
+        )
+        .caught_by("follow_2_rows_of_a_record_come_in_order"),
+        twisted("closing_leaves_followers_waiting", || WaitsForEver, &["FOLLOW-6"])
+            .caught_by("follow_6_closing_ends_it"),
+        twisted("any_cursor_is_taken", || TakesAnyCursor, &["FOLLOW-4"])
+            .caught_by("follow_4_what_is_no_cursor_is_refused"),
+        twisted("now_is_the_beginning", || NowIsTheBeginning, &["FOLLOW-3"])
+            .caught_by("follow_3_from_now_nothing_old_comes"),
+    ];
+    subjects.into_iter().map(Subject::unseen_by_random).collect()
 }
 
 fn wrong_reads() -> Vec<Subject> {
