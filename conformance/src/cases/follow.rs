@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use crate::case::cases;
 use crate::check::{During, Plain, Verdict, ensure, equal, failure, refused};
 use crate::child::Role;
-use crate::context::{Context, Store, joined, row, within};
+use crate::context::{Context, Store, is_pending, joined, row, within};
 
 cases![
     follow_1_every_row_arrives_once,
@@ -35,21 +35,25 @@ cases![
 ];
 
 /// Followers in the suite do not wait long where a store has to be asked.
-fn params(from: FollowFrom) -> FollowParams {
+pub(crate) fn params(from: FollowFrom) -> FollowParams {
     FollowParams::from(from).with_poll_interval(Duration::from_millis(20))
 }
 
-fn all() -> FollowFrom {
+pub(crate) fn all() -> FollowFrom {
     FollowFrom::Time(0)
 }
 
 impl Store {
-    fn followed(&self, pattern: &str, from: FollowFrom) -> FollowStream<'static> {
+    pub(crate) fn followed(&self, pattern: &str, from: FollowFrom) -> FollowStream<'static> {
         FollowStream::new(self.backend.clone(), pattern, params(from))
     }
 
     /// Everything behind a place, without waiting.
-    async fn arrived(&self, pattern: &str, from: FollowFrom) -> Verdict<(Vec<Plain>, Cursor)> {
+    pub(crate) async fn arrived(
+        &self,
+        pattern: &str,
+        from: FollowFrom,
+    ) -> Verdict<(Vec<Plain>, Cursor)> {
         let params = params(from).with_wait(false).with_page_rows(7);
         let mut stream = FollowStream::new(self.backend.clone(), pattern, params);
         let mut rows = Vec::new();
@@ -62,13 +66,17 @@ impl Store {
     }
 }
 
-fn plain(row: annals_core::RawRow) -> Verdict<Plain> {
+pub(crate) fn plain(row: annals_core::RawRow) -> Verdict<Plain> {
     let value = serde_json::from_str(&row.json).during("reading a value")?;
     Ok((row.record.to_string(), row.stored_at, value))
 }
 
 /// The next rows of a follower that waits.
-async fn next(cx: &Context, stream: &mut FollowStream<'_>, rows: usize) -> Verdict<Vec<Plain>> {
+pub(crate) async fn next(
+    cx: &Context,
+    stream: &mut FollowStream<'_>,
+    rows: usize,
+) -> Verdict<Vec<Plain>> {
     let mut taken = Vec::new();
     while taken.len() < rows {
         let what = format!("row {} of {rows} that a follower waits for", taken.len() + 1);
@@ -80,7 +88,11 @@ async fn next(cx: &Context, stream: &mut FollowStream<'_>, rows: usize) -> Verdi
 }
 
 /// Nothing more may come: what is stored now comes next.
-async fn nothing_before(cx: &Context, store: &Store, stream: &mut FollowStream<'_>) -> Verdict {
+pub(crate) async fn nothing_before(
+    cx: &Context,
+    store: &Store,
+    stream: &mut FollowStream<'_>,
+) -> Verdict {
     const LAST: u64 = 4_000_000_000_000;
     store.put("zz-marker", "marker", LAST).await?;
     let marker = ("zz-marker".to_owned(), LAST, Value::from("marker"));
@@ -284,7 +296,7 @@ async fn follow_3_the_newest_rows_come_first(cx: &Context) -> Verdict {
     equal("what arrives", &record(&next(cx, &mut stream, 1).await?, "c"), &[1])?;
     let mut none = store.followed("d", FollowFrom::Latest(3));
     let mut first = std::pin::pin!(next(cx, &mut none, 1));
-    ensure(futures_util::poll!(first.as_mut()).is_pending(), "no rows yet", "a wait", "rows")?;
+    ensure(is_pending(first.as_mut()).await, "no rows yet", "a wait", "rows")?;
     store.put("d", 1, 11).await?;
     equal("the first row of a record", &record(&first.await?, "d"), &[1])
 }
@@ -411,7 +423,7 @@ async fn follow_6_closing_ends_it(cx: &Context) -> Verdict {
     let store = cx.fresh().await?;
     let mut stream = store.followed("*", all());
     let mut waiting = std::pin::pin!(stream.next());
-    ensure(futures_util::poll!(waiting.as_mut()).is_pending(), "a follower", "a wait", "rows")?;
+    ensure(is_pending(waiting.as_mut()).await, "a follower", "a wait", "rows")?;
     store.put("a", 1, 1).await?;
     within(cx.patience(), "the row that was waited for", waiting).await?;
     if store.claims() == annals_core::Guarantees::default() {
@@ -419,7 +431,7 @@ async fn follow_6_closing_ends_it(cx: &Context) -> Verdict {
         return Ok(());
     }
     let mut waiting = std::pin::pin!(stream.next());
-    ensure(futures_util::poll!(waiting.as_mut()).is_pending(), "a follower", "a wait", "rows")?;
+    ensure(is_pending(waiting.as_mut()).await, "a follower", "a wait", "rows")?;
     store.close().await?;
     match within(cx.patience(), "a follower of a closed store", waiting).await? {
         Some(Err(PersistenceError::BackendShutdown)) => Ok(()),
@@ -436,7 +448,7 @@ async fn follow_6_dropping_a_wait_loses_nothing(cx: &Context) -> Verdict {
         {
             let mut waiting = std::pin::pin!(stream.next());
             for _ in 0..number % 4 {
-                if futures_util::poll!(waiting.as_mut()).is_ready() {
+                if !is_pending(waiting.as_mut()).await {
                     return Err(failure("a follower", "a wait", "a row too many"));
                 }
                 tokio::task::yield_now().await;
@@ -450,7 +462,7 @@ async fn follow_6_dropping_a_wait_loses_nothing(cx: &Context) -> Verdict {
     let from = params(FollowFrom::Cursor(cursor));
     for _ in 0..5 {
         let mut waiting = std::pin::pin!(store.follow_page("*", &from));
-        ensure(futures_util::poll!(waiting.as_mut()).is_pending(), "a page", "a wait", "rows")?;
+        ensure(is_pending(waiting.as_mut()).await, "a page", "a wait", "rows")?;
     }
     store.put("a", "last", 100).await?;
     let page = within(cx.patience(), "a page", store.follow_page("*", &from)).await??;

@@ -1,4 +1,4 @@
-//! The cases, a file per section of the contract. BATCH and CONCURRENT have several, and `many` is
+//! The cases, a file per section of the contract. BATCH, CONCURRENT and FOLLOW have several, and `many` is
 //! about large numbers in any section.
 
 use crate::case::Case;
@@ -22,6 +22,7 @@ mod erase;
 mod executor;
 mod filter;
 mod follow;
+mod follow_edits;
 mod latest;
 mod many;
 mod name;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         aggregate_many::CASES,
         aggregate_random::CASES,
         follow::CASES,
+        follow_edits::CASES,
         batch::CASES,
         atomic::CASES,
         many::CASES,

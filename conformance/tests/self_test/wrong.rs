@@ -123,6 +123,10 @@ fn wrong_follow() -> Vec<Subject> {
             .caught_by("follow_4_what_is_no_cursor_is_refused"),
         twisted("now_is_the_beginning", || NowIsTheBeginning, &["FOLLOW-3"])
             .caught_by("follow_3_from_now_nothing_old_comes"),
+        twisted("corrected_rows_arrive", CorrectedRowsArrive::default, &["FOLLOW-8"])
+            .caught_by("follow_8_a_follower_at_its_end_gets_no_row_again"),
+        twisted("erasing_moves_places", ErasingMovesPlaces::default, &["FOLLOW-8"])
+            .caught_by("follow_8_erase_and_correct_leave_every_place"),
     ];
     subjects.into_iter().map(Subject::unseen_by_random).collect()
 }

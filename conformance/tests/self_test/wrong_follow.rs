@@ -1,10 +1,12 @@
 //! Backends whose followers are wrong.
 
 use std::future::pending;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Cursor, FollowFrom, FollowPage, FollowParams, MemoryBackend, PersistenceBackend,
-    PersistenceError, QueryParams, async_trait,
+    Cursor, Erasure, FollowFrom, FollowPage, FollowParams, Grammar, MemoryBackend, Pattern,
+    PersistenceBackend, PersistenceError, QueryParams, RawRow, Value, async_trait,
 };
 
 use crate::twist::{Result, Twist, select};
@@ -83,4 +85,69 @@ wrong_follow! {
         FollowFrom::Now => inner.follow_page(pattern, &params.clone().with_from(FollowFrom::Time(0))).await,
         _ => inner.follow_page(pattern, params).await,
     };
+}
+
+/// A corrected row counts as one that arrives.
+#[derive(Default)]
+pub(crate) struct CorrectedRowsArrive(Mutex<Vec<RawRow>>);
+
+#[async_trait]
+impl Twist for CorrectedRowsArrive {
+    async fn correct(
+        &self,
+        inner: &MemoryBackend,
+        record: &str,
+        value: &Value,
+        at: u64,
+    ) -> Result<bool> {
+        let corrected = inner.correct(record, value, at).await?;
+        if corrected {
+            let json = value.to_string().into();
+            self.0.lock().unwrap().push(RawRow::new(record.into(), json, at));
+        }
+        Ok(corrected)
+    }
+
+    async fn follow(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage> {
+        let mut page = inner.follow_page(pattern, params).await?;
+        if matches!(params.from, FollowFrom::Cursor(_)) {
+            let matching = Pattern::new(pattern, params.grammar)?;
+            let corrected = std::mem::take(&mut *self.0.lock().unwrap());
+            page.rows.extend(corrected.into_iter().filter(|row| matching.matches(&row.record)));
+        }
+        Ok(page)
+    }
+}
+
+/// Counts rows from the front, so that those that are erased move every place.
+#[derive(Default)]
+pub(crate) struct ErasingMovesPlaces(AtomicBool);
+
+#[async_trait]
+impl Twist for ErasingMovesPlaces {
+    async fn erase(&self, inner: &MemoryBackend, erasure: &Erasure) -> Result<u64> {
+        let erased = inner.erase(erasure).await?;
+        let some_are_left = !inner.records("*", Grammar::Glob).await?.is_empty();
+        self.0.fetch_or(erased > 0 && some_are_left, Ordering::Relaxed);
+        Ok(erased)
+    }
+
+    async fn follow(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage> {
+        let mut page = inner.follow_page(pattern, params).await?;
+        let is_resumed = matches!(params.from, FollowFrom::Cursor(_));
+        if is_resumed && !page.rows.is_empty() && self.0.load(Ordering::Relaxed) {
+            page.rows.remove(0);
+        }
+        Ok(page)
+    }
 }

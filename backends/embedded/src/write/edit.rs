@@ -45,7 +45,8 @@ impl<W: Writer> Store<W> {
             let mut edit = Edit { caches: &caches, state, names, transaction, layout };
             let mut left = Set::default();
             let from_runs = edit.erase_from_runs(erasure, window, &records, &mut left)?;
-            let (from_head, flushed) = edit.erase_from_head(erasure, window, &records, &mut left)?;
+            let (from_head, flushed) =
+                edit.erase_from_head(erasure, window, &records, &mut left)?;
             let mut forgotten = records;
             forgotten.retain(|record, _| !left.contains(record));
             for (record, name) in &forgotten {
@@ -171,7 +172,8 @@ impl Edit<'_> {
         let meant = (record, row.stored_at);
         let mut found = None;
         for (at, (_, block)) in head.iter().enumerate().rev() {
-            let in_block = block.iter().rposition(|(record, time, _)| (record, time) == meant);
+            let in_block =
+                (0..block.len()).rfind(|row| (block.record(*row), block.time(*row)) == meant);
             if let Some(in_block) = in_block {
                 found = Some((at, in_block));
                 break;
@@ -180,7 +182,11 @@ impl Edit<'_> {
         let Some((at, in_block)) = found else { return Ok(None) };
         let mut corrected = Block::new();
         for (number, (record, time, json)) in head[at].1.iter().enumerate() {
-            corrected.push(record, time, if number == in_block { row.value.as_str() } else { json });
+            corrected.push(
+                record,
+                time,
+                if number == in_block { row.value.as_str() } else { json },
+            );
         }
         head[at].1 = Arc::new(corrected);
         self.flush(head)
