@@ -78,25 +78,19 @@ async fn places_hold(store: &Store, before: &[(Plain, Cursor)], stored_since: &[
     Ok(())
 }
 
-/// Corrects the row that `CORRECT-1` means.
-async fn correct(store: &Store, record: &str, at: u64) -> Verdict {
-    let there = store.rows(record, QueryParams::range(at, at)).await?;
-    let Some(newest) = there.first() else {
-        return Err(failure(format!("{record} at {at}"), "a row to correct", "none"));
-    };
-    let value =
-        json!({ "n": number(newest), "odd": false, "corrected": "a longer value than before" });
-    store.correct(record, &value, at).await.during("correcting")?;
-    Ok(())
-}
-
 async fn edit(store: &Store, first: u64) -> Verdict {
     for pattern in ["a", "b"] {
         let some = of(pattern)?.with_start_time(first).with_end_time(first + 12);
         store.erase(&some.with_where(filter("odd = true")?)).await.during("erasing")?;
     }
-    for (record, at) in [("a", first + 3), ("c", first + 5), ("c", first + 26)] {
-        correct(store, record, at).await?;
+    let rows = store.all().await?;
+    for (record, at, value) in rows.iter().step_by(3) {
+        let value = json!({ "n": value["n"], "odd": false, "corrected": "longer than before" });
+        // Of several rows with a time the last is meant, which this value must say.
+        let there = store.rows(record, QueryParams::range(*at, *at)).await?;
+        if there.first().is_some_and(|last| last.2["n"] == value["n"]) {
+            store.correct(record, &value, *at).await.during("correcting")?;
+        }
     }
     Ok(())
 }
@@ -110,8 +104,8 @@ async fn follow_8_erase_and_correct_leave_every_place(cx: &Context) -> Verdict {
     edit(&store, 1_000).await?;
     places_hold(&store, &before, &[]).await?;
     // What arrives afterwards comes last, and another edit finds what the first left.
-    let since: Vec<u64> = (100..140).collect();
-    fill(&store, 100).await?;
+    let since: Vec<u64> = (90..130).collect();
+    fill(&store, 90).await?;
     edit(&store, 1_001).await?;
     places_hold(&store, &before, &since).await?;
     store.erase(&of("b")?).await.during("erasing")?;
@@ -134,10 +128,10 @@ async fn follow_8_places_outlive_edits_and_rest(cx: &Context) -> Verdict {
     fill(&store, 0).await?;
     let before = followed(&store).await?;
     edit(&store, 1_000).await?;
-    fill(&store, 100).await?;
+    fill(&store, 90).await?;
     edit(&store, 1_002).await?;
     let removed = store.cleanup(1_001).await.during("a cleanup")?;
     ensure(removed > 0, "a cleanup", "rows to remove", removed)?;
     store = cx.reopen(store).await?;
-    places_hold(&store, &before, &(100..140).collect::<Vec<u64>>()).await
+    places_hold(&store, &before, &(90..130).collect::<Vec<u64>>()).await
 }

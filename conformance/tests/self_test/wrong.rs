@@ -107,14 +107,14 @@ fn wrong_follow() -> Vec<Subject> {
     let subjects = [
         twisted("followers_miss_late_rows", || MissesLateRows, &["FOLLOW-1"])
             .caught_by("follow_1_late_rows_arrive"),
-        twisted("a_cursor_repeats_a_row", || RepeatsARow, &["FOLLOW-4"])
+        twisted("a_cursor_repeats_a_row", || RepeatsARow, &["FOLLOW-4", "FOLLOW-8"])
             .caught_by("follow_4_a_cursor_goes_on_behind_its_row"),
         twisted("the_newest_rows_come_twice", || NewestRowsComeTwice, &["FOLLOW-3"])
             .caught_by("follow_3_the_newest_rows_come_first"),
         twisted(
             "followers_get_the_last_of_equals_first",
             || LastOfEqualsFirst,
-            &["FOLLOW-1", "FOLLOW-2", "FOLLOW-4"],
+            &["FOLLOW-1", "FOLLOW-2", "FOLLOW-4", "FOLLOW-8"],
         )
         .caught_by("follow_2_rows_of_a_record_come_in_order"),
         twisted("closing_leaves_followers_waiting", || WaitsForEver, &["FOLLOW-6"])
@@ -170,11 +170,11 @@ fn wrong_reads() -> Vec<Subject> {
         twisted("readers_lock_writers_out", ReadersLockWritersOut::default, &["QUERY-4"])
             .unseen_by_random(),
         twisted("listing_miscounts", || Miscounts, &["QUERY-5", "ERASE-5"]),
-        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3", "CORRECT-1"]),
+        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3", "CORRECT-1", "FOLLOW-8"]),
         twisted(
             "first_of_equals_first",
             || FirstOfEqualsFirst,
-            &["TIME-3", "BATCH-2", "RECORD-3", "CORRECT-1"],
+            &["TIME-3", "BATCH-2", "RECORD-3", "CORRECT-1", "FOLLOW-8"],
         ),
         twisted(
             "first_of_equals_is_latest",
@@ -289,11 +289,19 @@ fn wrong_erasures() -> Vec<Subject> {
             .caught_by("erase_3_rows_that_are_stored_meanwhile_are_counted_or_stay"),
         twisted("forgets_ids_of_what_is_erased", ForgetsErasedIds::default, &["ERASE-4"]),
         twisted("lists_erased_records", ListsErasedRecords::default, &["ERASE-5", "ERASE-1"]),
-        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1"])
+        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1", "FOLLOW-8"])
             .perhaps_by_random(),
-        twisted("corrects_by_adding_a_row", || Corrects(by_adding), &["CORRECT-1", "CORRECT-2"]),
-        twisted("corrects_what_is_not_there", || Corrects(what_is_not_there), &["CORRECT-1"]),
-        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2"])
+        twisted(
+            "corrects_by_adding_a_row",
+            || Corrects(by_adding),
+            &["CORRECT-1", "CORRECT-2", "FOLLOW-8"],
+        ),
+        twisted(
+            "corrects_what_is_not_there",
+            || Corrects(what_is_not_there),
+            &["CORRECT-1", "FOLLOW-8"],
+        ),
+        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2", "FOLLOW-8"])
             .unseen_by_random()
             .caught_by("correct_2_a_reader_sees_the_old_value_or_the_new_one"),
     ]
@@ -350,7 +358,17 @@ fn wrong_writes() -> Vec<Subject> {
         twisted(
             "backwards_batch",
             || BackwardsBatch,
-            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1", "CORRECT-1"],
+            &[
+                "BATCH-2",
+                "TIME-3",
+                "RECORD-3",
+                "FUNCTION-1",
+                "CORRECT-1",
+                "FOLLOW-1",
+                "FOLLOW-2",
+                "FOLLOW-5",
+                "FOLLOW-8",
+            ],
         ),
         twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4", "ERASE-4"]),
         twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3", "ERASE-4"])
@@ -375,8 +393,8 @@ fn wrong_writes() -> Vec<Subject> {
             .unseen_by_random(),
         twisted("blocks_the_executor", || BlocksTheExecutor, &["CONCURRENT-3"]).unseen_by_random(),
         twisted("closes_half", ClosesHalf::default, &["CONCURRENT-5"]).unseen_by_random(),
-        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1", "ERASE-3"]),
-        twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1", "ERASE-3", "FOLLOW-5"]),
+        twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1", "FOLLOW-5"]),
         twisted("cleanup_counts_its_last_step", || CountsTheLastStep, &["CLEANUP-1"])
             .unseen_by_random()
             .caught_by("cleanup_1_counts_exactly_over_many_rows"),
@@ -414,7 +432,7 @@ fn wrong_journals() -> Vec<Subject> {
             .caught_by("query_4_memory_does_not_grow_with_the_rows"),
         journal("streams_record_by_record", Flaw::StreamsRecordByRecord, &["QUERY-4", "BUCKET-6"])
             .caught_by("query_4_memory_does_not_grow_with_the_rows"),
-        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4"])
+        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4", "FOLLOW-1"])
             .caught_by("concurrent_4_processes_see_what_others_store"),
         journal("forgets_who_waits", Flaw::ForgetsWhoWaits, &["CONCURRENT-5"]),
         journal(

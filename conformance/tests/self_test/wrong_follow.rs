@@ -118,7 +118,8 @@ impl Twist for CorrectedRowsArrive {
         if matches!(params.from, FollowFrom::Cursor(_)) {
             let matching = Pattern::new(pattern, params.grammar)?;
             let corrected = std::mem::take(&mut *self.0.lock().unwrap());
-            page.rows.extend(corrected.into_iter().filter(|row| matching.matches(&row.record)));
+            let corrected = corrected.into_iter().filter(|row| matching.matches(&row.record));
+            page.rows.splice(0..0, corrected);
         }
         Ok(page)
     }

@@ -134,19 +134,23 @@ impl Page<'_> {
         let head = self.state.head_bounds();
         if head.is_none_or(|(first, _)| self.position.arrival + 1 < first) {
             let runs = self.caches.runs(self.tables, &self.state)?;
-            for runs in runs.chunk_by(|one, other| one.order.head == other.order.head) {
-                let end = runs[0].order.head;
-                if end <= self.position.arrival {
-                    continue;
+            // The first run that is not wholly before the place says how far one can go. A later one may
+            // have rows up to there: a merge takes the newest rows of a run along, without the others.
+            while let Some(at) = runs.iter().position(|run| run.order.head > self.position.arrival)
+            {
+                if self.is_full() {
+                    return Ok(());
                 }
-                while self.position.arrival < end {
-                    if self.is_full() {
-                        return Ok(());
+                let end = runs[at].order.head;
+                let mut concerned = Vec::new();
+                for run in &runs[at..] {
+                    if self.caches.windows.first(self.caches, self.tables, run)? <= end {
+                        concerned.push(*run);
                     }
-                    self.take_from_runs(runs, end)?;
-                    if self.position.within.is_some() {
-                        return Ok(());
-                    }
+                }
+                self.take_from_runs(&concerned, end)?;
+                if self.position.within.is_some() {
+                    return Ok(());
                 }
             }
         }
@@ -161,14 +165,14 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Takes a part of some runs that end with the same number.
+    /// Takes a part of all that arrived up to the number `end`, which these runs have.
     fn take_from_runs(&mut self, runs: &[Run], end: u64) -> Result<()> {
         if runs.iter().all(|run| run.last < self.position.since) {
             self.position = Position { arrival: end, within: None, ..self.position };
             return Ok(());
         }
         let after = self.position.arrival;
-        let window = self.caches.windows.get(self.caches, self.tables, runs, after)?;
+        let window = self.caches.windows.get(self.caches, self.tables, runs, (after, end))?;
         let mut begin = window.arrivals.partition_point(|number| *number <= after);
         while let Some(number) = window.arrivals.get(begin).copied() {
             if self.is_full() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use annals_core::Result;
 use parking_lot::Mutex;
 
+use crate::Map;
 use crate::engine::{RecordId, Run, RunId, Tables};
 use crate::format::{Arrivals, Block};
 use crate::read::Caches;
@@ -17,6 +18,8 @@ const WINDOW_ROWS: usize = 1 << 17;
 const WINDOW_BYTES: u64 = 16 << 20;
 /// Followers that are not at the same place each need one.
 const WINDOWS: usize = 3;
+/// So many runs are remembered, which is more than a store has.
+const RUNS: usize = 1 << 14;
 
 /// All rows of some runs that arrived under the numbers from `after`, exclusive, to `to`.
 pub(crate) struct Window {
@@ -30,29 +33,48 @@ pub(crate) struct Window {
 
 /// The windows that were read last.
 #[derive(Default)]
-pub(crate) struct Windows(Mutex<VecDeque<Arc<Window>>>);
+pub(crate) struct Windows {
+    windows: Mutex<VecDeque<Arc<Window>>>,
+    /// The smallest number of each run.
+    firsts: Mutex<Map<RunId, u64>>,
+}
 
 impl Windows {
     pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+        self.windows.lock().clear();
+        self.firsts.lock().clear();
     }
 
-    /// The window that begins behind a number, or with it in the middle. `runs` are the parts of the
-    /// first run that is not wholly before that number.
+    /// The smallest number under which a row of the run arrived.
+    pub(super) fn first(&self, caches: &Caches, tables: &dyn Tables, run: &Run) -> Result<u64> {
+        if let Some(first) = self.firsts.lock().get(&run.id) {
+            return Ok(*first);
+        }
+        let first = caches.arrivals(tables, run)?.first();
+        let mut firsts = self.firsts.lock();
+        if firsts.len() >= RUNS {
+            firsts.clear();
+        }
+        firsts.insert(run.id, first);
+        Ok(first)
+    }
+
+    /// The window of what arrived behind a number and up to another, or a part of it that begins
+    /// there. `runs` are all that have any of it.
     pub(super) fn get(
         &self,
         caches: &Caches,
         tables: &dyn Tables,
         runs: &[Run],
-        after: u64,
+        (after, end): (u64, u64),
     ) -> Result<Arc<Window>> {
         let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
-        let known = self.0.lock().iter().find(|window| window.has(&ids, after)).cloned();
+        let known = self.windows.lock().iter().find(|window| window.has(&ids, after)).cloned();
         if let Some(window) = known {
             return Ok(window);
         }
-        let window = Arc::new(Window::read(caches, tables, runs, after)?);
-        let mut windows = self.0.lock();
+        let window = Arc::new(Window::read(caches, tables, runs, (after, end))?);
+        let mut windows = self.windows.lock();
         windows.truncate(WINDOWS - 1);
         windows.push_front(window.clone());
         Ok(window)
@@ -64,11 +86,15 @@ impl Window {
         self.runs == runs && (self.after..self.to).contains(&after)
     }
 
-    fn read(caches: &Caches, tables: &dyn Tables, runs: &[Run], after: u64) -> Result<Self> {
+    fn read(
+        caches: &Caches,
+        tables: &dyn Tables,
+        runs: &[Run],
+        (after, end): (u64, u64),
+    ) -> Result<Self> {
         let arrivals: Vec<Arrivals> =
             runs.iter().map(|run| caches.arrivals(tables, run)).collect::<Result<_>>()?;
-        let last = runs.iter().map(|run| run.order.head).max().unwrap_or(after);
-        let to = last_of_window(runs, &arrivals, after, last);
+        let to = last_of_window(runs, &arrivals, (after, end));
         let wanted = |number: u64| number > after && number <= to;
         let mut source = Vec::new();
         let mut places: Vec<(u64, RecordId, u32, u32)> = Vec::new();
@@ -99,8 +125,8 @@ impl Window {
     }
 }
 
-/// The last number of a window that begins behind `after`.
-fn last_of_window(runs: &[Run], arrivals: &[Arrivals], after: u64, last: u64) -> u64 {
+/// The last number of a window that begins behind `after`: `end`, or a smaller one.
+fn last_of_window(runs: &[Run], arrivals: &[Arrivals], (after, end): (u64, u64)) -> u64 {
     let (rows, bytes) =
         runs.iter().fold((0, 0), |(rows, bytes), run| (rows + run.rows, bytes + run.bytes));
     let average = (bytes / rows.max(1)).max(1);
@@ -109,10 +135,12 @@ fn last_of_window(runs: &[Run], arrivals: &[Arrivals], after: u64, last: u64) ->
     for (run, arrivals) in runs.iter().zip(arrivals) {
         // The table of runs says how many rows there are; the index was compared with it.
         let rows = 0..run.rows as u32;
-        numbers.extend(rows.map(|row| arrivals.of(row)).filter(|number| *number > after));
+        numbers.extend(
+            rows.map(|row| arrivals.of(row)).filter(|number| *number > after && *number <= end),
+        );
     }
     if numbers.len() <= most {
-        return last;
+        return end;
     }
     *numbers.select_nth_unstable(most - 1).1
 }

@@ -20,6 +20,14 @@ use crate::sql::Sql;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
+/// A number up to which all rows are settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled {
+    pub(super) number: u64,
+    /// The server was asked now: what was stored before is not behind it. Otherwise there may be more.
+    pub(super) is_all: bool,
+}
+
 /// Shared by the followers of a backend.
 pub(crate) struct Horizon {
     prepared: OnceCell<()>,
@@ -68,10 +76,10 @@ impl Horizon {
 
     /// The number up to which everything is settled now. With `beyond`, what is known is enough if it is
     /// greater than that. Of several followers one asks, and the others take its answer.
-    pub(super) async fn settled(&self, engine: &Engine, beyond: Option<u64>) -> Result<u64> {
+    pub(super) async fn settled(&self, engine: &Engine, beyond: Option<u64>) -> Result<Settled> {
         let mut settled = self.settled.lock().await;
         if beyond.is_some_and(|beyond| *settled > beyond) {
-            return Ok(*settled);
+            return Ok(Settled { number: *settled, is_all: false });
         }
         let session = engine.pools.reader(OPERATION).await?;
         let sql = &engine.schema.sql;
@@ -86,7 +94,7 @@ impl Horizon {
             *settled = last;
         }
         session.release();
-        Ok(last.min(*settled))
+        Ok(Settled { number: last.min(*settled), is_all: true })
     }
 }
 

@@ -55,7 +55,7 @@ async fn arrived(
     let mut position = match begin {
         Some(position) => position,
         None => {
-            let arrival = engine.horizon.settled(&engine, None).await?;
+            let arrival = engine.horizon.settled(&engine, None).await?.number;
             let position = Position { arrival, ..Position::default() };
             if let FollowFrom::Latest(newest) = params.from {
                 let rows = page::latest(&engine, &pattern, newest, arrival).await?;
@@ -69,8 +69,10 @@ async fn arrived(
     loop {
         news.borrow_and_update();
         let settled = engine.horizon.settled(&engine, Some(position.arrival)).await?;
-        if settled > position.arrival {
-            let page = page::read(&engine, &pattern, &params, position, settled).await?;
+        if settled.number > position.arrival {
+            let mut page = page::read(&engine, &pattern, &params, position, settled.number).await?;
+            // One that does not wait would end here.
+            page.caught_up &= settled.is_all;
             if !page.rows.is_empty() || !params.wait {
                 return Ok(page);
             }
