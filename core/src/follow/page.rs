@@ -42,6 +42,19 @@ impl FollowPage {
         self.cursor_of(rows, self.rows.len())
     }
 
+    /// Leaves rows out. The cursors of the others stay what they are.
+    pub fn retain(&mut self, keep: impl Fn(&RawRow) -> bool) {
+        let kept: Vec<bool> = self.rows.iter().map(keep).collect();
+        let places: Vec<usize> =
+            (1..).zip(&kept).filter_map(|(place, kept)| kept.then_some(place)).collect();
+        let mut kept = kept.into_iter();
+        self.rows.retain(|_| kept.next().unwrap_or(false));
+        if let Some(row_cursor) = self.row_cursor.take() {
+            self.row_cursor =
+                Some(Box::new(move |rows| row_cursor(*places.get(rows.checked_sub(1)?)?)));
+        }
+    }
+
     /// The number under which a row arrived, where the store numbers what arrives.
     pub fn arrival_of(&self, row: usize) -> Option<u64> {
         let cursor = self.row_cursor.as_ref()?(row + 1)?;
@@ -66,5 +79,23 @@ impl fmt::Debug for FollowPage {
             .field("cursor", &self.cursor)
             .field("caught_up", &self.caught_up)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_left_out_take_no_cursor_along() {
+        let row = |at| RawRow::new("a".into(), "1".into(), at);
+        let cursor = |at: usize| Cursor::new(format!("t-{at}")).ok();
+        let rows = (1..=5).map(row).collect();
+        let mut page = FollowPage::new(rows, cursor(9).unwrap(), true).with_row_cursors(cursor);
+        page.retain(|row| row.stored_at % 2 == 0);
+        assert_eq!(page.rows.iter().map(|row| row.stored_at).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!([0, 1, 2].map(|rows| page.cursor_after(rows)), [None, cursor(2), cursor(9)]);
+        page.retain(|_| false);
+        assert_eq!((page.rows.len(), page.cursor_after(1)), (0, cursor(9)));
     }
 }
