@@ -52,10 +52,8 @@ impl FollowArgs {
 
 pub(super) async fn run(url: &str, args: &super::Args) -> Result<(), Failure> {
     let format = format(args)?;
-    let file = match &args.follow.cursor_file {
-        Some(path) => Some(CursorFile::new(path, &args.pattern, args.grammar)),
-        None => None,
-    };
+    let path = args.follow.cursor_file.as_ref();
+    let file = path.map(|path| CursorFile::new(path, &args.pattern, args.grammar));
     let saved = file.as_ref().map_or(Ok(None), CursorFile::read)?;
     let from = saved.map_or_else(|| begin(args), |cursor| Ok(FollowFrom::Cursor(cursor)))?;
     let store = store::open_existing(url).await?;

@@ -47,7 +47,7 @@ impl Events {
     /// The next event that has these fields.
     async fn with(&mut self, field: &str) -> Event {
         loop {
-            let block = self.block().await.expect("an event");
+            let block = self.block().await.unwrap();
             let fields = block.lines().filter_map(|line| line.split_once(": "));
             let event: Event =
                 fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
