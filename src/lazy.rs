@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, Grammar, Guarantees,
-    PersistenceBackend, PersistenceError, Predicate, QueryParams, RecordSummary, Result, RowStream,
-    StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams,
+    Grammar, Guarantees, PersistenceBackend, PersistenceError, Predicate, QueryParams,
+    RecordSummary, Result, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use tokio::sync::OnceCell;
 
@@ -92,6 +92,10 @@ impl PersistenceBackend for Lazy {
         aggregate: &Aggregate,
     ) -> Result<BucketStream> {
         self.opened().await?.aggregate_stream(record_pattern, aggregate).await
+    }
+
+    async fn follow_page(&self, record_pattern: &str, params: &FollowParams) -> Result<FollowPage> {
+        self.opened().await?.follow_page(record_pattern, params).await
     }
 
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

@@ -43,15 +43,17 @@ mod scheme;
 
 pub use annals_core::{
     Aggregate, BackendError, Batch, BatchId, Bucket, BucketStream, BucketValue, Call, CallResult,
-    CleanupPlan, CleanupRule, Clock, Comparison, DEFAULT_MAX_VALUE_BYTES, Durability, Erasure,
-    ErrorKind, Fill, Filter, FilteredStats, Function, Grammar, Guarantees, Interpolation, JsonText,
-    MAX_NAME_BYTES, MAX_TIMESTAMP, MAX_VALUE_DEPTH, ManualClock, MemoryBackend, Metered, Order,
-    Outcome, Overflow, Pattern, PersistenceBackend, PersistenceError, Predicate, Query, QueryExt,
-    QueryParams, REMEMBERED_WRITERS, RawRow, RecordHandle, RecordName, RecordSink, RecordStats,
-    RecordSummary, Recorder, RecorderConfig, RecorderError, RecorderStats, Result, Retention,
-    RetentionHandle, RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar,
-    StoreExt, StoredValue, Swept, SystemClock, TypedRow, TypedRows, TypedStream, Value, Width,
-    aggregate, async_trait, duration, forward_backend,
+    CleanupPlan, CleanupRule, Clock, Comparison, Cursor, DEFAULT_MAX_VALUE_BYTES, Durability,
+    Erasure, ErrorKind, Fill, Filter, FilteredStats, FollowExt, FollowFrom, FollowPage,
+    FollowParams, FollowStream, ForwardError, ForwardStats, Forwarder, Function, Grammar,
+    Guarantees, Interpolation, JsonText, MAX_NAME_BYTES, MAX_TIMESTAMP, MAX_VALUE_DEPTH,
+    ManualClock, MemoryBackend, Metered, Order, Outcome, Overflow, Pattern, PersistenceBackend,
+    PersistenceError, Position, Predicate, Query, QueryExt, QueryParams, REMEMBERED_WRITERS,
+    RawRow, RecordHandle, RecordName, RecordSink, RecordStats, RecordSummary, Recorder,
+    RecorderConfig, RecorderError, RecorderStats, Result, Retention, RetentionHandle,
+    RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar, StoreExt, StoredValue,
+    Swept, SystemClock, TypedRow, TypedRows, TypedStream, Value, Width, Within, aggregate,
+    async_trait, duration, forward_backend, forward_record,
 };
 pub use connect::{connect, connect_lazy};
 pub use scheme::{register, register_with_guarantees};

@@ -25,7 +25,8 @@ use crate::not_built_in;
 #[cfg(feature = "sql")]
 use crate::sql;
 use crate::{
-    aggregate, cleanup, collect, copy, correct, erase, export, import, query, records, warnings,
+    aggregate, cleanup, collect, copy, correct, erase, export, forward, import, query, records,
+    warnings,
 };
 #[cfg(feature = "serve")]
 use crate::{serve, token};
@@ -94,6 +95,7 @@ fn run(backend: &Backend, command: Command) -> Result<(), Failure> {
         Command::Aggregate(args) => block_on(aggregate::run(backend, args)),
         Command::Records(args) => block_on(records::run(backend, args)),
         Command::Copy(args) => block_on(copy::run(backend, args)),
+        Command::Forward(args) => block_on(forward::run(backend, args)),
         Command::Cleanup(args) => block_on(cleanup::run(&backend.url, args)),
         Command::Erase(args) => block_on(erase::run(&backend.url, args)),
         Command::Correct(args) => block_on(correct::run(&backend.url, args)),

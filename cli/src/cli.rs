@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 #[cfg(not(all(
@@ -18,7 +19,9 @@ use crate::failure::Failure;
 )))]
 use crate::not_built_in::NotBuiltIn;
 use crate::stderr::{print_error, print_note};
-use crate::{aggregate, cleanup, collect, copy, correct, erase, export, import, query, records};
+use crate::{
+    aggregate, cleanup, collect, copy, correct, erase, export, forward, import, query, records,
+};
 
 /// Record and query the history of live records.
 ///
@@ -96,6 +99,8 @@ Examples:
   annals export 'host::*' > h.ndjson
   annals --backend redb:copy.redb import h.ndjson
   annals copy sqlite:annals.db redb:copy.redb
+  annals query 'host::*' --follow       The values as they are stored
+  annals forward --from sqlite:edge.db --to postgres://db/plant
   annals cleanup --older-than 30d
 
 Quote patterns: the shell replaces an unquoted * with file names. Write a pattern that begins with \
@@ -113,6 +118,7 @@ pub(crate) enum Command {
     Records(records::Args),
     Cleanup(cleanup::Args),
     Copy(copy::Args),
+    Forward(forward::Args),
     Erase(erase::Args),
     Correct(correct::Args),
     #[cfg(any(feature = "sqlite", feature = "redb"))]
@@ -173,13 +179,24 @@ pub(crate) enum Command {
 }
 
 /// How wildcards in a pattern work.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Grammar {
     /// `*` matches any run of characters, everything else is literal
     #[default]
     Glob,
     /// Names are segments between dots: `*` matches exactly one, `#` zero or more
     Topic,
+}
+
+impl Grammar {
+    /// As in `--grammar`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Glob => "glob",
+            Self::Topic => "topic",
+        }
+    }
 }
 
 impl From<Grammar> for annals::Grammar {

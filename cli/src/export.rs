@@ -1,13 +1,18 @@
 //! `annals export`: prints history for `annals import`.
 
-use annals::{Order, PersistenceBackend, QueryParams};
+use std::io;
+use std::path::PathBuf;
+
+use annals::{FollowFrom, FollowParams, FollowStream, Order, PersistenceBackend, QueryParams};
 use clap::Parser;
 
 use crate::cli::{Exchange, Grammar};
+use crate::cursor_file::CursorFile;
 use crate::failure::Failure;
 use crate::moment::{Moment, window};
 use crate::output::{Format, Style};
 use crate::plot::parquet;
+use crate::query::RowPrinter;
 use crate::{query, store};
 
 /// Print history in a format that `annals import` reads
@@ -29,6 +34,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     to: Option<Moment>,
 
+    /// Only rows that arrived since the last export with this FILE, in their order of arrival
+    ///
+    /// Without a FILE, all rows. When the output is complete, FILE is replaced, so that each row is in
+    /// one export, late ones too. What was erased or corrected since does not come again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
+    since_cursor: Option<PathBuf>,
+
     /// How wildcards in PATTERN work
     #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
     grammar: Grammar,
@@ -43,6 +55,7 @@ Examples:
   annals export > history.ndjson
   annals export 'host::*' --from 30d --output csv > month.csv
   annals --backend redb:a.redb export | annals --backend sqlite:b.db import
+  annals export --since-cursor backup.cursor > backup-$(date +%F).ndjson
 
 A row whose stored text is not JSON is skipped. The number of skipped rows is printed at the end, \
 and the exit code is 1.";
@@ -66,8 +79,52 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         Exchange::Parquet => parquet()?,
     };
     let store = store::open_existing(backend).await?;
+    if let Some(path) = &args.since_cursor {
+        let file = CursorFile::new(path, &pattern, grammar);
+        arrived(&*store, &pattern, grammar, &file, output).await?;
+        store.close().await?;
+        return Ok(());
+    }
     let rows = store.query_stream(&pattern, params).await?;
     query::print(rows, Some(output), &Style::default()).await?;
     store.close().await?;
+    Ok(())
+}
+
+/// Prints what arrived since the cursor in the file, and then replaces that.
+async fn arrived(
+    store: &dyn PersistenceBackend,
+    pattern: &str,
+    grammar: Grammar,
+    file: &CursorFile,
+    output: Format,
+) -> Result<(), Failure> {
+    if !store.guarantees().complete_follow {
+        let why = "--since-cursor: this backend does not number what arrives (complete_follow)";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let from = file.read()?.map_or(FollowFrom::Time(0), FollowFrom::Cursor);
+    let params = FollowParams::from(from).with_grammar(grammar.into()).with_wait(false);
+    let mut rows = FollowStream::new(store, pattern, params);
+    let style = Style::default();
+    let mut out = RowPrinter::new(output, &style);
+    while let Some(page) = rows.next_rows().await {
+        out.rows(&page?)?;
+    }
+    out.finish()?;
+    sync_stdout().map_err(Failure::Output)?;
+    rows.cursor().map_or(Ok(()), |cursor| file.replace(&cursor))
+}
+
+/// If stdout is a file, its bytes are on the disk before the cursor says so.
+fn sync_stdout() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        if stdout.metadata()?.is_file() {
+            stdout.sync_all()?;
+        }
+    }
     Ok(())
 }

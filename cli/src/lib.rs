@@ -44,11 +44,13 @@ mod confirm;
 mod conformance;
 mod copy;
 mod correct;
+mod cursor_file;
 mod erase;
 mod export;
 mod failure;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod file_store;
+mod forward;
 mod import;
 #[cfg(feature = "mcp")]
 mod mcp;

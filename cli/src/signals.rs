@@ -2,7 +2,9 @@
 
 use std::io;
 
-use crate::failure::Failure;
+use tokio::sync::oneshot;
+
+use crate::failure::{Failure, stop_at_once};
 
 /// Ctrl-C, and SIGTERM on Unix. SIGHUP keeps its meaning, because `nohup` sets it to be ignored.
 #[derive(Debug)]
@@ -19,6 +21,21 @@ impl Signals {
     /// Starts to catch the signals: they no longer end the process by themselves.
     pub(crate) fn listen() -> Result<Self, Failure> {
         Self::new().map_err(|error| Failure::Failed(format!("signals cannot be caught: {error}")))
+    }
+
+    /// Is told of the first signal. A second one ends the program at once: it may hang in writing to a
+    /// pipe that nobody reads.
+    pub(crate) fn first() -> Result<oneshot::Receiver<()>, Failure> {
+        let mut signals = Self::listen()?;
+        let (told, first) = oneshot::channel();
+        tokio::spawn(async move {
+            signals.next().await;
+            // Whoever listened has ended.
+            let _ = told.send(());
+            signals.next().await;
+            stop_at_once("stopped at once")
+        });
+        Ok(first)
     }
 
     #[cfg(unix)]

@@ -1,8 +1,10 @@
 //! What a case works with: fresh stores, claims and children.
 
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use annals_core::{Batch, Durability, Guarantees, PersistenceBackend, QueryParams, Row, Value};
@@ -181,6 +183,11 @@ pub(crate) fn within<T>(
 ) -> impl Future<Output = Verdict<T>> + Send {
     let late = failure(what, format!("an end within {time:?}"), "none: it hangs");
     async move { tokio::time::timeout(time, future).await.map_err(|_| late) }
+}
+
+/// Polls once, and returns whether the future is still waiting.
+pub(crate) async fn is_pending(mut future: Pin<&mut (impl Future + Send)>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
 /// A task's result, with a panic as a failure.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
-    Grammar, Guarantees, Outcome, PersistenceBackend, PersistenceError, Predicate, QueryParams,
-    RecordSummary, RowStream, StoredValue, Swept, Value,
+    FollowPage, FollowParams, Grammar, Guarantees, Outcome, PersistenceBackend, PersistenceError,
+    Predicate, QueryParams, RecordSummary, RowStream, StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 
@@ -145,6 +145,14 @@ impl PersistenceBackend for Faulty {
         aggregate: &Aggregate,
     ) -> Result<BucketStream, PersistenceError> {
         self.inner.aggregate_stream(record_pattern, aggregate).await
+    }
+
+    async fn follow_page(
+        &self,
+        record_pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage, PersistenceError> {
+        self.inner.follow_page(record_pattern, params).await
     }
 
     async fn records(

@@ -10,6 +10,7 @@ use crate::batch::{Batch, BatchId};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::PersistenceError;
+use crate::follow::{self, FollowPage, FollowParams};
 use crate::guarantees::Guarantees;
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::Grammar;
@@ -199,6 +200,32 @@ pub trait PersistenceBackend: Send + Sync {
         aggregate: &Aggregate,
     ) -> Result<BucketStream, PersistenceError> {
         aggregate::by_rows(self, record_pattern, aggregate).await
+    }
+
+    /// The matching rows that arrived where `params.from` begins, or behind its cursor, and the cursor
+    /// behind them. Unless told not to, it waits until there is something.
+    ///
+    /// [`FollowExt::follow`](crate::FollowExt::follow) makes a stream of it. The order is that of the
+    /// contract's FOLLOW-2.
+    ///
+    /// The default follows by time: it queries the rows of the last minute every
+    /// [`poll_interval`](FollowParams::poll_interval), for which it needs a tokio runtime with a timer,
+    /// and does not see rows that are older than one of their record that was delivered. Its cursors
+    /// have some bytes for each record that was written during that minute.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`](PersistenceError::InvalidPattern),
+    /// [`InvalidCursor`](PersistenceError::InvalidCursor) for a cursor of another kind of store, or what
+    /// the engine reports.
+    ///
+    /// # Cancel safety
+    /// Following changes nothing: the same call again returns the same rows.
+    async fn follow_page(
+        &self,
+        record_pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage, PersistenceError> {
+        follow::poll_page(self, record_pattern, params).await
     }
 
     /// The matching records that have rows, in byte order of their names.

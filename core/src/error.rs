@@ -112,6 +112,14 @@ pub enum PersistenceError {
         /// What is wrong with it, and what to write instead.
         reason: String,
     },
+    /// The cursor of a follower is of no use here.
+    #[error("invalid cursor \"{cursor}\": {reason}; follow from a time instead")]
+    InvalidCursor {
+        /// The cursor, shortened and escaped for one line.
+        cursor: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// An aggregate has more buckets for one record than an answer may have.
     #[error("more than {limit} buckets for one record: choose a greater width or a smaller window")]
     TooManyBuckets {
@@ -387,6 +395,7 @@ impl PersistenceError {
             | Self::InvalidPredicate { .. }
             | Self::InvalidAggregate { .. }
             | Self::InvalidFilter { .. }
+            | Self::InvalidCursor { .. }
             | Self::TooManyBuckets { .. }
             | Self::TooManySamples { .. }
             | Self::ValueTooLarge { .. }

@@ -110,6 +110,15 @@ macro_rules! forward_backend {
                 $inner.aggregate_stream(record_pattern, aggregate).await
             }
 
+            async fn follow_page(
+                &self,
+                record_pattern: &str,
+                params: &$crate::FollowParams,
+            ) -> ::std::result::Result<$crate::FollowPage, $crate::PersistenceError> {
+                let $this = self;
+                $inner.follow_page(record_pattern, params).await
+            }
+
             async fn records(
                 &self,
                 record_pattern: &str,

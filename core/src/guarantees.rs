@@ -55,6 +55,9 @@ pub struct Guarantees {
     pub erasure: bool,
     /// Several processes may have the same store open at once.
     pub many_processes: bool,
+    /// A follower gets every row that arrives, whatever its time. Otherwise it does not see rows that
+    /// are older than one of their record that was delivered.
+    pub complete_follow: bool,
 }
 
 impl Guarantees {
@@ -111,6 +114,13 @@ impl Guarantees {
     #[must_use]
     pub const fn with_many_processes(mut self, claimed: bool) -> Self {
         self.many_processes = claimed;
+        self
+    }
+
+    /// Sets [`complete_follow`](Self::complete_follow).
+    #[must_use]
+    pub const fn with_complete_follow(mut self, claimed: bool) -> Self {
+        self.complete_follow = claimed;
         self
     }
 }

@@ -37,7 +37,9 @@ mod clock;
 pub mod duration;
 mod erasure;
 mod error;
+mod follow;
 mod forward;
+mod forwarder;
 mod guarantees;
 mod json;
 pub mod log;
@@ -64,6 +66,10 @@ pub use cleanup::{CleanupPlan, CleanupRule, Swept};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use erasure::Erasure;
 pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
+pub use follow::{
+    Cursor, FollowExt, FollowFrom, FollowPage, FollowParams, FollowStream, Position, Within,
+};
+pub use forwarder::{ForwardError, ForwardStats, Forwarder, forward_record};
 pub use guarantees::{Durability, Guarantees};
 pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
 pub use memory::MemoryBackend;

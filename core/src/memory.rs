@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::aggregate::{self, Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
@@ -12,12 +13,16 @@ use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::PersistenceError;
+use crate::follow::{FollowFrom, FollowPage, FollowParams, Position};
 use crate::guarantees::{Durability, Guarantees};
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::{Grammar, Pattern};
 use crate::predicate::{self, Predicate};
 use crate::query::{Order, Query, QueryParams, RecordSummary, StoredValue};
 use crate::stream::{RawRow, RowStream};
+
+/// The kind of its cursors.
+const KIND: &str = "memory";
 
 /// A history in memory: the reference the engines are compared with, and a backend for tests.
 ///
@@ -44,10 +49,20 @@ pub struct MemoryBackend {
 #[derive(Debug, Default)]
 struct History {
     /// Per record its rows by time, equal times in order of arrival.
-    records: BTreeMap<Arc<str>, Vec<(u64, Arc<str>)>>,
+    records: BTreeMap<Arc<str>, Vec<Stored>>,
+    /// The number under which the last row arrived, for those who wait for more.
+    arrivals: watch::Sender<u64>,
     /// The last batch number of each writer.
     writers: HashMap<u128, u64>,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Stored {
+    stored_at: u64,
+    json: Arc<str>,
+    /// Rows are numbered from 1 as they arrive.
+    arrival: u64,
 }
 
 impl Default for MemoryBackend {
@@ -79,8 +94,26 @@ impl MemoryBackend {
 impl History {
     fn insert(&mut self, row: &Row) {
         let rows = self.records.entry(row.record.clone().into_shared()).or_default();
-        let after_equals = rows.partition_point(|(stored_at, _)| *stored_at <= row.stored_at);
-        rows.insert(after_equals, (row.stored_at, row.value.clone().into_shared()));
+        let after_equals = rows.partition_point(|stored| stored.stored_at <= row.stored_at);
+        self.arrivals.send_modify(|last| *last += 1);
+        let (stored_at, arrival) = (row.stored_at, *self.arrivals.borrow());
+        let json = row.value.clone().into_shared();
+        rows.insert(after_equals, Stored { stored_at, json, arrival });
+    }
+
+    /// The matching rows behind a position in order of arrival, and their numbers.
+    fn arrived(&self, pattern: &Pattern, position: &Position) -> Vec<(u64, RawRow)> {
+        let mut arrived = Vec::new();
+        for (record, rows) in self.records.iter().filter(|(record, _)| pattern.matches(record)) {
+            let new = rows
+                .iter()
+                .filter(|row| row.arrival > position.arrival && row.stored_at >= position.since);
+            arrived.extend(new.map(|row| {
+                (row.arrival, RawRow::new(record.clone(), row.json.clone(), row.stored_at))
+            }));
+        }
+        arrived.sort_unstable_by_key(|(arrival, _)| *arrival);
+        arrived
     }
 
     fn select(&self, query: &Query) -> Vec<RawRow> {
@@ -89,14 +122,14 @@ impl History {
             if query.is_empty() || !query.pattern.matches(record) {
                 continue;
             }
-            let from = rows.partition_point(|(stored_at, _)| *stored_at < query.from);
-            let to = rows.partition_point(|(stored_at, _)| *stored_at <= query.to);
+            let from = rows.partition_point(|row| row.stored_at < query.from);
+            let to = rows.partition_point(|row| row.stored_at <= query.to);
             let in_window = rows.get(from..to).unwrap_or_default();
             let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-            let newest = in_window.iter().rev().take(limit).map(|(stored_at, json)| RawRow {
+            let newest = in_window.iter().rev().take(limit).map(|row| RawRow {
                 record: record.clone(),
-                json: json.clone(),
-                stored_at: *stored_at,
+                json: row.json.clone(),
+                stored_at: row.stored_at,
             });
             let first = selected.len();
             selected.extend(newest);
@@ -112,7 +145,7 @@ impl History {
         for (record, rows) in &mut self.records {
             let Some(cutoff) = plan.cutoff_for(record) else { continue };
             let kept = usize::try_from(plan.keep_newest).unwrap_or(usize::MAX);
-            let expired = rows.partition_point(|(stored_at, _)| *stored_at < cutoff);
+            let expired = rows.partition_point(|row| row.stored_at < cutoff);
             let expired = expired.min(rows.len().saturating_sub(kept));
             rows.drain(..expired);
             removed += expired as u64;
@@ -129,9 +162,7 @@ impl History {
                 continue;
             }
             let before = rows.len();
-            rows.retain(|(stored_at, json)| {
-                !(from..=to).contains(stored_at) || !erasure.takes(json)
-            });
+            rows.retain(|row| !(from..=to).contains(&row.stored_at) || !erasure.takes(&row.json));
             removed += (before - rows.len()) as u64;
         }
         self.records.retain(|_, rows| !rows.is_empty());
@@ -140,10 +171,10 @@ impl History {
 
     fn correct(&mut self, row: Row) -> bool {
         let Some(rows) = self.records.get_mut(row.record.as_str()) else { return false };
-        let after_equals = rows.partition_point(|(stored_at, _)| *stored_at <= row.stored_at);
+        let after_equals = rows.partition_point(|stored| stored.stored_at <= row.stored_at);
         match rows[..after_equals].last_mut() {
-            Some((stored_at, json)) if *stored_at == row.stored_at => {
-                *json = row.value.into_shared();
+            Some(stored) if stored.stored_at == row.stored_at => {
+                stored.json = row.value.into_shared();
                 true
             }
             _ => false,
@@ -229,6 +260,58 @@ impl PersistenceBackend for MemoryBackend {
         aggregate::by_rows(self, record_pattern, aggregate).await
     }
 
+    async fn follow_page(
+        &self,
+        record_pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage, PersistenceError> {
+        let pattern = Pattern::new(record_pattern, params.grammar)?;
+        let mut arrivals = self.open()?.arrivals.subscribe();
+        let mut position = match &params.from {
+            FollowFrom::Cursor(cursor) => Position::parse(KIND, cursor)?,
+            FollowFrom::Time(since) => Position { since: *since, ..Position::default() },
+            FollowFrom::Now => {
+                Position { arrival: *arrivals.borrow_and_update(), ..Position::default() }
+            }
+            FollowFrom::Latest(newest) => {
+                let latest = QueryParams::latest(*newest).with_order(Order::OldestFirst);
+                let query = Query::new(record_pattern, &latest.with_grammar(params.grammar))?;
+                let history = self.open()?;
+                let arrival = *history.arrivals.borrow();
+                let position = Position { arrival, ..Position::default() };
+                let rows = history.select(&query);
+                if !rows.is_empty() {
+                    return Ok(FollowPage::new(rows, position.cursor(KIND)?, true));
+                }
+                position
+            }
+        };
+        loop {
+            arrivals.mark_unchanged();
+            let (mut arrived, last) = {
+                let history = self.open()?;
+                let last = *arrivals.borrow_and_update();
+                (history.arrived(&pattern, &position), last)
+            };
+            let caught_up = arrived.len() <= params.page_rows;
+            arrived.truncate(params.page_rows);
+            if arrived.is_empty() && params.wait {
+                position.arrival = position.arrival.max(last);
+                drop(arrivals.changed().await);
+                continue;
+            }
+            let (numbers, rows): (Vec<u64>, Vec<RawRow>) = arrived.into_iter().unzip();
+            let end = if caught_up { last } else { numbers.last().copied().unwrap_or(last) };
+            let at = move |arrival: u64| {
+                Position { arrival: arrival.max(position.arrival), ..position }.cursor(KIND)
+            };
+            let page = FollowPage::new(rows, at(end)?, caught_up);
+            return Ok(page.with_row_cursors(move |rows| {
+                rows.checked_sub(1).and_then(|row| numbers.get(row)).and_then(|n| at(*n).ok())
+            }));
+        }
+    }
+
     async fn records(
         &self,
         record_pattern: &str,
@@ -241,8 +324,8 @@ impl PersistenceBackend for MemoryBackend {
             Some(RecordSummary {
                 record: record.as_ref().to_owned(),
                 count: rows.len() as u64,
-                first: rows.first()?.0,
-                last: rows.last()?.0,
+                first: rows.first()?.stored_at,
+                last: rows.last()?.stored_at,
             })
         });
         Ok(summaries.collect())
@@ -276,7 +359,10 @@ impl PersistenceBackend for MemoryBackend {
     }
 
     async fn close(&self) -> Result<(), PersistenceError> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.closed = true;
+        // Wakes those who wait.
+        history.arrivals.send_modify(|_| {});
         Ok(())
     }
 
@@ -290,6 +376,7 @@ impl PersistenceBackend for MemoryBackend {
             selective_cleanup: true,
             erasure: true,
             many_processes: false,
+            complete_follow: true,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::batch::{Batch, BatchId};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::Result;
+use crate::follow::{FollowPage, FollowParams};
 use crate::guarantees::Guarantees;
 use crate::pattern::Grammar;
 use crate::predicate::Predicate;
@@ -30,11 +31,12 @@ use crate::stream::RowStream;
 pub struct Call {
     /// The method of [`PersistenceBackend`], such as `store_batch`.
     pub method: &'static str,
-    /// The rows that were passed in (`store`, `store_batch`), returned (`query`, `query_stream`, `query_where`) or
-    /// removed or changed (`cleanup`, `cleanup_plan`, `sweep`, `erase`, `correct`), and the records or buckets of a listing or an
+    /// The rows that were passed in (`store`, `store_batch`), returned (`query`, `query_stream`,
+    /// `query_where`, `follow_page`) or removed or changed (`cleanup`, `cleanup_plan`, `sweep`, `erase`,
+    /// `correct`), and the records or buckets of a listing or an
     /// aggregate. A stream counts what was read of it.
     pub items: u64,
-    /// From the call to its result. A stream lasts until its end or until it is dropped.
+    /// From the call to its result; a follower's call may have waited for rows. A stream lasts until its end or until it is dropped.
     pub elapsed: Duration,
     /// How the call ended.
     pub result: CallResult,
@@ -241,6 +243,12 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
                 Err(error)
             }
         }
+    }
+
+    async fn follow_page(&self, record_pattern: &str, params: &FollowParams) -> Result<FollowPage> {
+        let timer = self.begin("follow_page");
+        let page = self.inner.follow_page(record_pattern, params).await;
+        timer.end(page, |page| page.rows.len() as u64)
     }
 
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

@@ -44,10 +44,12 @@ pub struct Config {
     pub(crate) max_writes: usize,
     pub(crate) max_lookups: usize,
     pub(crate) max_streams: usize,
+    pub(crate) max_followers: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_future: Option<Duration>,
     pub(crate) request_timeout: Duration,
     pub(crate) stall_timeout: Duration,
+    pub(crate) heartbeat: Duration,
     pub(crate) min_rate: usize,
     pub(crate) drain_delay: Duration,
     pub(crate) grace_period: Duration,
@@ -71,10 +73,12 @@ impl Default for Config {
             max_writes: 64,
             max_lookups: 8,
             max_streams: 16,
+            max_followers: 64,
             max_connections: 512,
             max_future: Some(Duration::from_secs(86_400)),
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(15),
             min_rate: 1 << 10,
             drain_delay: Duration::ZERO,
             grace_period: Duration::from_secs(25),
@@ -125,6 +129,8 @@ setters! {
     with_max_lookups max_lookups: usize;
     /// How many streamed answers may be open at once. The default is 16.
     with_max_streams max_streams: usize;
+    /// How many followers may be connected at once. The default is 64.
+    with_max_followers max_followers: usize;
     /// How many connections may be open at once. The default is 512.
     with_max_connections max_connections: usize;
     /// How far in the future a row may lie; `None` is without a limit. The default is a day.
@@ -132,7 +138,9 @@ setters! {
     /// The time for a request's head, for a batch to be stored, and for a query until its first row.
     /// The default is 10 s.
     with_request_timeout request_timeout: Duration;
-    /// How long a client may take nothing of its answer. The default is 30 s.
+    /// How often a follower that gets no rows hears that the connection is alive. The default is 15 s.
+    with_heartbeat heartbeat: Duration;
+    /// How long a client may take nothing of its answer; a follower, half as long. The default is 30 s.
     with_stall_timeout stall_timeout: Duration;
     /// The least rate at which a body must arrive after the request timeout, in bytes per second. The
     /// default is 1 KiB/s.

@@ -215,6 +215,7 @@ impl Collector for Moment {
             ("body_bytes", "Bytes of bodies in memory", self.memory.body_bytes()),
             ("queries_waiting", "Queries that wait for room", self.queries.waiting()),
             ("streams_open", "Streamed answers that are open", self.queries.open()),
+            ("followers_open", "Followers that are connected", self.queries.followers()),
         ] {
             gauge(&mut encoder, name, help, value as u64)?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_core::{PersistenceBackend, PersistenceError};
 use axum::Router;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tower_http::compression::CompressionLayer;
@@ -46,11 +46,12 @@ impl Server {
         let limits = |kind| from_fn_with_state((server.clone(), kind), limited);
         let lookups = api::lookups().route_layer(limits(Kind::Lookup));
         let streams = api::streams().route_layer(limits(Kind::Stream));
+        let followers = api::followers().route_layer(limits(Kind::Follower));
         // Only gzip: a frame of zstd may ask for 128 MiB of memory before its first byte.
         let writing =
             api::writing().layer(RequestDecompressionLayer::new().no_br().no_deflate().no_zstd());
         let prometheus = prometheus::router().route_layer(limits(Kind::Stream));
-        let router = api::documented(lookups.merge(streams).merge(writing))
+        let router = api::documented(lookups.merge(streams).merge(followers).merge(writing))
             .nest("/prometheus/api/v1", prometheus)
             .merge(page::router())
             .route("/livez", get(probe::livez))
@@ -70,10 +71,13 @@ impl Server {
     }
 }
 
+/// The place from which a follower goes on.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 fn cors(config: &Config) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(config.cors_origins.clone())
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, LAST_EVENT_ID])
         .expose_headers([header::LINK, RESTRICTED, LIMIT])
 }

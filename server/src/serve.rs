@@ -26,7 +26,8 @@ pub enum Ending {
 ///
 /// 1. For the drain delay `/readyz` answers 503 and requests are still served, so that load balancers
 ///    notice first.
-/// 2. No connection is accepted any more; running requests have the request timeout to finish.
+/// 2. No connection is accepted any more, and followers are told to connect elsewhere; running requests
+///    have the request timeout to finish.
 /// 3. The recorder stores what it holds, in what remains of the grace period.
 ///
 /// # Errors
@@ -57,6 +58,7 @@ pub async fn serve(
     }
     drop(accepting);
     drop(listener);
+    server.stop();
 
     let requests_end = Instant::now() + config.request_timeout;
     if timeout_at(requests_end.min(end), connections.shutdown()).await.is_err() {

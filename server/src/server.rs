@@ -8,7 +8,7 @@ use annals_core::{
     Metered, PersistenceBackend, PersistenceError, Recorder, RecorderConfig, Retention,
 };
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::{Batches, Counted};
 use crate::config::Config;
@@ -34,6 +34,8 @@ struct Shared {
     /// One permit for each batch that is being stored.
     writes: Semaphore,
     draining: AtomicBool,
+    /// No connection is accepted any more.
+    stopping: watch::Sender<bool>,
 }
 
 impl Server {
@@ -83,6 +85,7 @@ impl Server {
             writes: Semaphore::new(config.max_writes),
             config,
             draining: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
         })))
     }
 
@@ -138,6 +141,18 @@ impl Server {
     /// Makes the server report that it is not ready. Requests are still answered.
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the answers that would go on for ever.
+    pub(crate) fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Resolves when they have to end.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // The sender lives as long as this server.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use annals_core::Aggregate;
 use annals_core::aggregate::{Plan, Series};
 use annals_embedded::format::{
-    Block, Form, FormatError, Layout, MergeInput, NewRun, RunBuilder, RunIndex, Stretch,
+    Arrivals, Block, Form, FormatError, Layout, MergeInput, NewRun, RunBuilder, RunIndex, Stretch,
 };
 use annals_embedded::format::{flush, merge};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -95,7 +95,7 @@ impl DataSet {
     fn run(&self, layout: &Layout, rest: bool) -> NewRun {
         let mut run = RunBuilder::new(layout, rest);
         for (record, time, json) in &self.rows {
-            run.push(*record, *time, json).unwrap();
+            run.push(0, *record, *time, json).unwrap();
         }
         run.finish().unwrap()
     }
@@ -229,7 +229,13 @@ fn format(criterion: &mut Criterion) {
         let form = Form { split: true, rest };
         group.bench_function(name, |b| {
             b.iter_batched(
-                || runs.iter().map(|run| MergeInput { index: &run.index, dropped: &|_| 0 }),
+                || {
+                    runs.iter().map(|run| MergeInput {
+                        index: &run.index,
+                        arrivals: &Arrivals::At(0),
+                        dropped: &|_| 0,
+                    })
+                },
                 |sources| {
                     let sources: Vec<MergeInput<'_>> = sources.collect();
                     let mut fetch =

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use annals_core::aggregate::Plan;
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
-    Grammar, Guarantees, Outcome, Pattern, PersistenceBackend, PersistenceError, Predicate, Query,
-    QueryParams, RawRow, RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value,
-    async_trait,
+    FollowFrom, FollowPage, FollowParams, Grammar, Guarantees, Outcome, Pattern,
+    PersistenceBackend, PersistenceError, Predicate, Query, QueryParams, RawRow, RecordSummary,
+    Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use crate::compaction::{Compacted, Compactor};
 use crate::config::EmbeddedConfig;
 use crate::coordination::{Coordination, Reply};
 use crate::engine::{Engine, Snapshot, Tables};
+use crate::follow::{self, Request, Watcher};
 use crate::read::{Aggregation, Caches, Lease, Leases, Scan, Steps, View};
 use crate::survey::{Report, VisitRows, contain, survey};
 use crate::thread::JoinOnDrop;
@@ -45,6 +46,8 @@ struct Inner<E: Engine> {
     readers: Arc<Semaphore>,
     /// Where streams keep their snapshots between two steps, if there is a limit.
     leases: Option<Leases<View<E::Snapshot>>>,
+    /// Looks for what other processes store while a follower waits.
+    watcher: Watcher,
     /// The compactor, and the writer, which ends after it.
     threads: Vec<JoinOnDrop>,
 }
@@ -116,6 +119,7 @@ impl<E: Engine> Embedded<E> {
             closed: AtomicBool::new(false),
             readers: Arc::new(Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS))),
             leases,
+            watcher: Watcher::new(),
             threads: vec![compactor, writer],
         })))
     }
@@ -381,6 +385,33 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         Ok(records.map_or_else(none, BucketStream::new))
     }
 
+    async fn follow_page(&self, record_pattern: &str, params: &FollowParams) -> Result<FollowPage> {
+        let Inner { engine, caches, watcher, .. } = &*self.0;
+        let pattern = Pattern::new(record_pattern, params.grammar)?;
+        let mut request = Request { pattern, params: params.clone() };
+        let mut news = caches.news.subscribe();
+        let _waiting = caches.news.wait();
+        loop {
+            news.borrow_and_update();
+            let (engine_here, caches_here) = (engine.clone(), caches.clone());
+            let (readers, asked) = (self.0.readers.clone(), request.clone());
+            let page =
+                move || follow::page(engine_here.snapshot()?, &caches_here, &asked, &readers);
+            let page = self.unblock(page).await?;
+            if !page.rows.is_empty() || !params.wait {
+                return Ok(page);
+            }
+            request.params.from = FollowFrom::Cursor(page.cursor);
+            if !page.caught_up {
+                continue;
+            }
+            if engine.guarantees().many_processes {
+                watcher.wake(engine, caches)?;
+            }
+            news.changed().await.map_err(|_| PersistenceError::BackendShutdown)?;
+        }
+    }
+
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
         let pattern = Pattern::new(record_pattern, grammar)?;
         self.read(move |view| {
@@ -436,6 +467,10 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     async fn close(&self) -> Result<()> {
         let jobs = self.0.jobs.lock().take();
         self.0.closed.store(true, Ordering::Release);
+        // Before the writer closes the store: the watcher would open it again.
+        let watcher = self.0.watcher.close();
+        blocking::unblock(move || drop(watcher)).await;
+        self.0.caches.news.closed();
         if let Some(jobs) = jobs
             && !self.0.coordination.close()
         {
@@ -462,10 +497,14 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
 
 impl<E: Engine> Drop for Inner<E> {
     fn drop(&mut self) {
+        if let Some(watcher) = self.watcher.close() {
+            // A waker that runs on this thread may drop the last handle there.
+            if watcher.is_current() { watcher.detach() } else { drop(watcher) }
+        }
         self.coordination.close();
         // The writer ends when the last sender is gone, or when the compactor tells it to.
         self.jobs.lock().take();
-        // A waker that runs on one of these threads may drop the last handle there.
+        // Here as well.
         if self.threads.iter().any(JoinOnDrop::is_current) {
             self.threads.drain(..).for_each(JoinOnDrop::detach);
         }

@@ -41,6 +41,10 @@ pub struct RunOrder {
     pub part: u8,
 }
 
+/// The number of the block of a run that says when its rows arrived. No other block has it: a run has
+/// fewer rows.
+pub const ARRIVALS: u32 = u32::MAX;
+
 /// What happened to the store since this writer's last transaction, other than by this writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExternalChange {

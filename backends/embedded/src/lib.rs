@@ -12,6 +12,7 @@
 //!   rows. It works from snapshots and gives the writer short transactions.
 //! * `read`: queries merge the head and the runs of one snapshot, page by page, on a pool of threads.
 //!   Between two pages a stream holds a snapshot and no thread.
+//! * `follow`: what arrived behind a position, from runs and the head.
 //! * [`format`](mod@format): encoding and decoding of blocks and run indexes.
 //!
 //! Nothing here needs an async runtime or blocks one.
@@ -37,6 +38,7 @@ mod config;
 mod coordination;
 mod engine;
 mod error;
+mod follow;
 pub mod format;
 mod head;
 mod new_file;
@@ -55,8 +57,8 @@ pub use backend::Embedded;
 pub use compaction::{Compacted, Conversion, adopt};
 pub use config::{EmbeddedConfig, choose, timeout};
 pub use engine::{
-    Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Transaction, Visit,
-    VisitName, Writer,
+    ARRIVALS, Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables,
+    Transaction, Visit, VisitName, Writer,
 };
 pub use new_file::{NewFile, beside};
 pub use state::{LastBatch, State, Sum};

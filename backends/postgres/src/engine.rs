@@ -6,6 +6,7 @@ use annals_core::{BatchId, Result};
 use tokio_postgres::types::Type;
 
 use crate::config::PostgresConfig;
+use crate::follow::Horizon;
 use crate::names::NameCache;
 use crate::net::{Pools, int8};
 use crate::schema::Schema;
@@ -15,6 +16,7 @@ pub(crate) struct Engine {
     pub(crate) pools: Pools,
     pub(crate) schema: Schema,
     pub(crate) names: Arc<NameCache>,
+    pub(crate) horizon: Horizon,
 }
 
 impl Engine {
@@ -25,6 +27,7 @@ impl Engine {
             pools: Pools::new(&config, move || cache.connected()),
             schema: Schema::new(&config),
             names,
+            horizon: Horizon::new(),
             config,
         }
     }

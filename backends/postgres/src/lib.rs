@@ -62,6 +62,7 @@ mod closing;
 mod config;
 mod engine;
 mod error;
+mod follow;
 mod layout;
 mod names;
 mod net;
@@ -77,9 +78,9 @@ use std::sync::Arc;
 
 use annals_core::aggregate::Plan;
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Erasure, Grammar, Guarantees,
-    Pattern, PersistenceBackend, Predicate, Query, QueryParams, RecordSummary, Result, Row,
-    RowStream, StoredValue, Swept,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Durability, Erasure, FollowPage,
+    FollowParams, Grammar, Guarantees, Pattern, PersistenceBackend, Predicate, Query, QueryParams,
+    RecordSummary, Result, Row, RowStream, StoredValue, Swept,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -249,6 +250,12 @@ impl PersistenceBackend for PostgresBackend {
         }
     }
 
+    /// Asks the primary. Rows appear in the order of their numbers, once no transaction can add a smaller
+    /// one. The first follower creates an index; see `docs/postgres.md`.
+    async fn follow_page(&self, record_pattern: &str, params: &FollowParams) -> Result<FollowPage> {
+        follow::follow(&self.worker, record_pattern, params).await
+    }
+
     async fn records(&self, record_pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {
         let pattern = Pattern::new(record_pattern, grammar)?;
         self.worker.run_while_wanted(|engine| read::records(engine, pattern)).await
@@ -300,5 +307,6 @@ impl PersistenceBackend for PostgresBackend {
             .with_selective_cleanup(true)
             .with_erasure(true)
             .with_many_processes(true)
+            .with_complete_follow(schema.one_snapshot())
     }
 }

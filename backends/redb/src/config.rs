@@ -88,6 +88,7 @@ impl RedbConfig {
             .with_streamed_queries(true)
             .with_selective_cleanup(true)
             .with_erasure(true)
+            .with_complete_follow(true)
     }
 }
 

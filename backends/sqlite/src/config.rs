@@ -97,6 +97,7 @@ impl SqliteConfig {
             .with_selective_cleanup(true)
             .with_erasure(true)
             .with_many_processes(true)
+            .with_complete_follow(true)
     }
 }
 

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use annals_core::{
-    Batch, CleanupPlan, CleanupRule, Grammar, Pattern, PersistenceBackend, QueryParams, Row,
-    StoredValue,
+    Batch, CleanupPlan, CleanupRule, FollowFrom, FollowParams, FollowStream, Grammar, Pattern,
+    PersistenceBackend, QueryParams, Row, StoredValue,
 };
 use annals_embedded::Tuning;
 use annals_embedded::format::Layout;
@@ -138,4 +138,32 @@ async fn stores_that_compact_one_file_together_lose_nothing() {
         assert!(values.len() >= 100 && values == newest, "{values:?}");
     }
     assert!(count(&path, "runs") < 100);
+}
+
+/// A merge left the newest rows of a run in a later one, where followers did not look for them.
+#[tokio::test]
+async fn every_place_outlives_merges() {
+    const ROWS: u64 = 600;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let history = SqliteBackend::open(SqliteConfig::new(&path).with_tuning(tiny())).unwrap();
+    let here = FollowParams::from(FollowFrom::Now).with_wait(false);
+    let mut places = Vec::new();
+    for n in 0..ROWS {
+        places.push((n, history.follow_page("*", &here).await.unwrap().cursor));
+        history.store(&format!("r{}", n % 3), &json!(n), n / 2).await.unwrap();
+    }
+    for _ in 0..2 {
+        for (n, place) in places.iter().step_by(7) {
+            let params = FollowParams::from(place.clone()).with_wait(false).with_page_rows(5);
+            let mut rows = FollowStream::new(&history, "*", params);
+            let mut values = Vec::new();
+            while let Some(rows) = rows.next_rows().await {
+                values.extend(rows.unwrap().iter().map(|row| row.json.parse::<u64>().unwrap()));
+            }
+            assert_eq!(values, (*n..ROWS).collect::<Vec<u64>>(), "behind {n}");
+        }
+        history.bring_to_rest(|_| {}).await.unwrap();
+    }
+    history.close().await.unwrap();
 }

@@ -123,6 +123,16 @@ impl Printer {
         }
     }
 
+    /// Hands over the rows so far. Formats that are complete at their end only keep them.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        match &mut self.writer {
+            Writer::Ndjson(out) => out.flush(),
+            Writer::Csv(out) => out.flush(),
+            _ => Ok(()),
+        }
+        .map_err(Failure::Output)
+    }
+
     /// Ends and flushes the output.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.end().map_err(Failure::Output)?;

@@ -11,7 +11,11 @@ mod conformance;
 mod copy;
 mod erase;
 mod export;
+#[cfg(unix)]
+mod follow;
 mod formats;
+#[cfg(unix)]
+mod forward;
 mod guides;
 mod import;
 mod import_advice;

@@ -71,6 +71,14 @@ impl Place {
         run
     }
 
+    /// Waits for a file that a running program makes.
+    pub(crate) fn wait_for(&self, name: &str, child: &mut Child) {
+        while !self.path(name).exists() {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended without {name}");
+            thread::yield_now();
+        }
+    }
+
     /// Imports rows, each as record, value and time.
     pub(crate) fn import(&self, backend: &str, rows: &[(&str, &str, u64)]) {
         let line = |(record, value, stored_at): &(&str, &str, u64)| {

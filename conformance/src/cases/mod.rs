@@ -1,4 +1,4 @@
-//! The cases, a file per section of the contract. BATCH and CONCURRENT have several, and `many` is
+//! The cases, a file per section of the contract. BATCH, CONCURRENT and FOLLOW have several, and `many` is
 //! about large numbers in any section.
 
 use crate::case::Case;
@@ -21,6 +21,8 @@ mod durable;
 mod erase;
 mod executor;
 mod filter;
+mod follow;
+mod follow_edits;
 mod latest;
 mod many;
 mod name;
@@ -52,6 +54,8 @@ pub(crate) fn all() -> Vec<Case> {
         aggregate_held::CASES,
         aggregate_many::CASES,
         aggregate_random::CASES,
+        follow::CASES,
+        follow_edits::CASES,
         batch::CASES,
         atomic::CASES,
         many::CASES,

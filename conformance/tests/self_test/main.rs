@@ -12,6 +12,7 @@ mod wrong;
 mod wrong_aggregates;
 mod wrong_erasures;
 mod wrong_filters;
+mod wrong_follow;
 mod wrong_patterns;
 mod wrong_reads;
 mod wrong_writes;

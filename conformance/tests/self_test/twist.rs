@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, Grammar, Guarantees,
-    MemoryBackend, PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow,
-    RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams,
+    Grammar, Guarantees, MemoryBackend, PersistenceBackend, PersistenceError, Predicate,
+    QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures_util::StreamExt;
 
@@ -103,6 +103,15 @@ pub(crate) trait Twist: Send + Sync + 'static {
         inner.aggregate_stream(pattern, aggregate).await
     }
 
+    async fn follow(
+        &self,
+        inner: &MemoryBackend,
+        pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage> {
+        inner.follow_page(pattern, params).await
+    }
+
     async fn records(
         &self,
         inner: &MemoryBackend,
@@ -193,6 +202,10 @@ impl PersistenceBackend for Twisted {
 
     async fn aggregate_stream(&self, pattern: &str, aggregate: &Aggregate) -> Result<BucketStream> {
         self.twist.aggregate(&self.inner, pattern, aggregate).await
+    }
+
+    async fn follow_page(&self, pattern: &str, params: &FollowParams) -> Result<FollowPage> {
+        self.twist.follow(&self.inner, pattern, params).await
     }
 
     async fn records(&self, pattern: &str, grammar: Grammar) -> Result<Vec<RecordSummary>> {

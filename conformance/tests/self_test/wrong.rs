@@ -12,6 +12,7 @@ use crate::twist::{Twist, Twisted};
 use crate::wrong_aggregates::*;
 use crate::wrong_erasures::*;
 use crate::wrong_filters::*;
+use crate::wrong_follow::*;
 use crate::wrong_patterns::*;
 use crate::wrong_reads::*;
 use crate::wrong_writes::*;
@@ -86,6 +87,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
     subjects.extend(wrong_reads());
     subjects.extend(wrong_aggregates());
     subjects.extend(wrong_filters());
+    subjects.extend(wrong_follow());
     subjects.extend(wrong_writes());
     subjects.extend(wrong_erasures());
     subjects.extend(wrong_journals());
@@ -99,6 +101,34 @@ fn right() -> Vec<Subject> {
         journal("right_journal", Flaw::None, &[]).running(95),
         twisted("right_reference_untwisted", || Values(Clone::clone), &[]).running(75),
     ]
+}
+
+fn wrong_follow() -> Vec<Subject> {
+    let subjects = [
+        twisted("followers_miss_late_rows", || MissesLateRows, &["FOLLOW-1"])
+            .caught_by("follow_1_late_rows_arrive"),
+        twisted("a_cursor_repeats_a_row", || RepeatsARow, &["FOLLOW-4", "FOLLOW-8"])
+            .caught_by("follow_4_a_cursor_goes_on_behind_its_row"),
+        twisted("the_newest_rows_come_twice", || NewestRowsComeTwice, &["FOLLOW-3"])
+            .caught_by("follow_3_the_newest_rows_come_first"),
+        twisted(
+            "followers_get_the_last_of_equals_first",
+            || LastOfEqualsFirst,
+            &["FOLLOW-1", "FOLLOW-2", "FOLLOW-4", "FOLLOW-8"],
+        )
+        .caught_by("follow_2_rows_of_a_record_come_in_order"),
+        twisted("closing_leaves_followers_waiting", || WaitsForEver, &["FOLLOW-6"])
+            .caught_by("follow_6_closing_ends_it"),
+        twisted("any_cursor_is_taken", || TakesAnyCursor, &["FOLLOW-4"])
+            .caught_by("follow_4_what_is_no_cursor_is_refused"),
+        twisted("now_is_the_beginning", || NowIsTheBeginning, &["FOLLOW-3"])
+            .caught_by("follow_3_from_now_nothing_old_comes"),
+        twisted("corrected_rows_arrive", CorrectedRowsArrive::default, &["FOLLOW-8"])
+            .caught_by("follow_8_a_follower_at_its_end_gets_no_row_again"),
+        twisted("erasing_moves_places", ErasingMovesPlaces::default, &["FOLLOW-8"])
+            .caught_by("follow_8_erase_and_correct_leave_every_place"),
+    ];
+    subjects.into_iter().map(Subject::unseen_by_random).collect()
 }
 
 fn wrong_reads() -> Vec<Subject> {
@@ -140,11 +170,11 @@ fn wrong_reads() -> Vec<Subject> {
         twisted("readers_lock_writers_out", ReadersLockWritersOut::default, &["QUERY-4"])
             .unseen_by_random(),
         twisted("listing_miscounts", || Miscounts, &["QUERY-5", "ERASE-5"]),
-        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3", "CORRECT-1"]),
+        twisted("one_row_per_time", || OneRowPerTime, &["TIME-3", "CORRECT-1", "FOLLOW-8"]),
         twisted(
             "first_of_equals_first",
             || FirstOfEqualsFirst,
-            &["TIME-3", "BATCH-2", "RECORD-3", "CORRECT-1"],
+            &["TIME-3", "BATCH-2", "RECORD-3", "CORRECT-1", "FOLLOW-8"],
         ),
         twisted(
             "first_of_equals_is_latest",
@@ -262,11 +292,19 @@ fn wrong_erasures() -> Vec<Subject> {
             .caught_by("erase_3_rows_that_are_stored_meanwhile_are_counted_or_stay"),
         twisted("forgets_ids_of_what_is_erased", ForgetsErasedIds::default, &["ERASE-4"]),
         twisted("lists_erased_records", ListsErasedRecords::default, &["ERASE-5", "ERASE-1"]),
-        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1"])
+        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1", "FOLLOW-8"])
             .perhaps_by_random(),
-        twisted("corrects_by_adding_a_row", || Corrects(by_adding), &["CORRECT-1", "CORRECT-2"]),
-        twisted("corrects_what_is_not_there", || Corrects(what_is_not_there), &["CORRECT-1"]),
-        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2"])
+        twisted(
+            "corrects_by_adding_a_row",
+            || Corrects(by_adding),
+            &["CORRECT-1", "CORRECT-2", "FOLLOW-8"],
+        ),
+        twisted(
+            "corrects_what_is_not_there",
+            || Corrects(what_is_not_there),
+            &["CORRECT-1", "FOLLOW-8"],
+        ),
+        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2", "FOLLOW-8"])
             .unseen_by_random()
             .caught_by("correct_2_a_reader_sees_the_old_value_or_the_new_one"),
     ]
@@ -323,7 +361,17 @@ fn wrong_writes() -> Vec<Subject> {
         twisted(
             "backwards_batch",
             || BackwardsBatch,
-            &["BATCH-2", "TIME-3", "RECORD-3", "FUNCTION-1", "CORRECT-1"],
+            &[
+                "BATCH-2",
+                "TIME-3",
+                "RECORD-3",
+                "FUNCTION-1",
+                "CORRECT-1",
+                "FOLLOW-1",
+                "FOLLOW-2",
+                "FOLLOW-5",
+                "FOLLOW-8",
+            ],
         ),
         twisted("ids_are_ignored", || IgnoresIds, &["BATCH-3", "DURABLE-4", "ERASE-4"]),
         twisted("knows_the_last_batch_only", || KnowsTheLastBatchOnly, &["BATCH-3", "ERASE-4"])
@@ -348,8 +396,8 @@ fn wrong_writes() -> Vec<Subject> {
             .unseen_by_random(),
         twisted("blocks_the_executor", || BlocksTheExecutor, &["CONCURRENT-3"]).unseen_by_random(),
         twisted("closes_half", ClosesHalf::default, &["CONCURRENT-5"]).unseen_by_random(),
-        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1", "ERASE-3"]),
-        twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1"]),
+        twisted("cleanup_is_inclusive", || InclusiveCleanup, &["CLEANUP-1", "ERASE-3", "FOLLOW-5"]),
+        twisted("cleanup_counts_inexactly", || InexactCleanup, &["CLEANUP-1", "FOLLOW-5"]),
         twisted("cleanup_counts_its_last_step", || CountsTheLastStep, &["CLEANUP-1"])
             .unseen_by_random()
             .caught_by("cleanup_1_counts_exactly_over_many_rows"),
@@ -387,7 +435,7 @@ fn wrong_journals() -> Vec<Subject> {
             .caught_by("query_4_memory_does_not_grow_with_the_rows"),
         journal("streams_record_by_record", Flaw::StreamsRecordByRecord, &["QUERY-4", "BUCKET-6"])
             .caught_by("query_4_memory_does_not_grow_with_the_rows"),
-        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4"])
+        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4", "FOLLOW-1"])
             .caught_by("concurrent_4_processes_see_what_others_store"),
         journal("forgets_who_waits", Flaw::ForgetsWhoWaits, &["CONCURRENT-5"]),
         journal(

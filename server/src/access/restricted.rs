@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use annals_core::aggregate::{Plan, by_rows};
 use annals_core::{
-    Aggregate, Bucket, BucketStream, Grammar, Guarantees, Pattern, PersistenceBackend,
-    PersistenceError, QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Value,
-    async_trait,
+    Aggregate, Bucket, BucketStream, FollowFrom, FollowPage, FollowParams, Grammar, Guarantees,
+    Pattern, PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
+    StoredValue, Value, async_trait,
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -124,6 +124,22 @@ impl PersistenceBackend for Restricted {
                 buckets.try_collect::<Vec<Bucket>>().await
             }
         })))
+    }
+
+    async fn follow_page(
+        &self,
+        record_pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage, PersistenceError> {
+        let mut params = params.clone();
+        loop {
+            let mut page = self.inner.follow_page(record_pattern, &params).await?;
+            page.retain(|row| self.scope.allows(&row.record));
+            if !(page.rows.is_empty() && params.wait) {
+                return Ok(page);
+            }
+            params.from = FollowFrom::Cursor(page.cursor);
+        }
     }
 
     async fn records(

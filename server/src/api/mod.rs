@@ -3,7 +3,9 @@
 mod aggregate;
 mod batches;
 mod body;
+mod chunks;
 mod counted;
+mod follow;
 mod headers;
 mod history;
 mod ndjson;
@@ -34,6 +36,11 @@ pub(crate) fn streams() -> OpenApiRouter<Server> {
         .routes(routes!(history::history))
         .routes(routes!(history::value_at))
         .routes(routes!(aggregate::aggregate))
+}
+
+/// The paths whose answers have no end.
+pub(crate) fn followers() -> OpenApiRouter<Server> {
+    OpenApiRouter::new().routes(routes!(follow::follow))
 }
 
 /// The paths that change history.

@@ -1,32 +1,22 @@
 //! Answers of any length: items as NDJSON, read from the store while they are sent.
 
 use annals_core::PersistenceError;
-use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{Stream, StreamExt};
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
+use super::chunks::{CHUNK_BYTES, Chunks, NotTaken, body};
 use crate::access::Reader;
-use crate::limits::Slot;
 use crate::problem::Problem;
 use crate::server::Server;
-
-/// A chunk is sent when it has this many bytes.
-const CHUNK_BYTES: usize = 16 << 10;
 
 /// Why an answer was cut off.
 #[derive(Debug)]
 enum Broken {
     Store(PersistenceError),
     Json(serde_json::Error),
-    /// The client has taken nothing for the stall timeout.
-    Stalled,
-    /// The client took nothing, and others waited.
-    SentAway,
+    NotTaken(NotTaken),
 }
 
 /// The items as the body of an answer with `headers`. An answer that cannot be finished is cut off:
@@ -46,10 +36,10 @@ where
     S: Stream<Item = Result<T, PersistenceError>> + Unpin + Send + 'static,
     T: Serialize + Send + 'static,
 {
-    let (chunks, body) = mpsc::channel(1);
-    let sender = Sender { server: server.clone(), slot: reader.slot, chunks };
+    let (chunks, taken) = Chunks::new(reader.slot, server.config().stall_timeout);
+    let sender = Sender { server: server.clone(), chunks };
     let task = tokio::spawn(sender.run(items, limit.unwrap_or(u64::MAX), ended));
-    let mut response = streamed(body, task).into_response();
+    let mut response = body(taken, task).into_response();
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
     response.headers_mut().extend(headers);
@@ -58,28 +48,26 @@ where
 
 struct Sender {
     server: Server,
-    slot: Option<Slot>,
-    chunks: mpsc::Sender<Bytes>,
+    chunks: Chunks,
 }
 
 impl Sender {
-    async fn run<S, T>(self, items: S, limit: u64, ended: impl FnOnce(&S) + Send) -> Result<(), ()>
+    async fn run<S, T>(
+        self,
+        items: S,
+        limit: u64,
+        ended: impl FnOnce(&S) + Send,
+    ) -> Result<Option<Vec<u8>>, ()>
     where
         S: Stream<Item = Result<T, PersistenceError>> + Unpin + Send,
         T: Serialize + Send,
     {
         let sent = self.send(items, limit, ended).await;
-        sent.map_err(|broken| match broken {
+        sent.map(|()| None).map_err(|broken| match broken {
             Broken::Store(error) => tracing::warn!(%error, "a streamed answer is cut off"),
             Broken::Json(error) => tracing::warn!(%error, "a streamed answer is cut off"),
-            Broken::Stalled => self.refused("stalled_reader"),
-            Broken::SentAway => self.refused("stalled_reader_sent_away"),
+            Broken::NotTaken(why) => why.count(&self.server),
         })
-    }
-
-    fn refused(&self, reason: &'static str) {
-        tracing::warn!(reason, "a streamed answer is cut off");
-        self.server.metrics().refused(reason);
     }
 
     async fn send<S, T>(
@@ -101,7 +89,9 @@ impl Sender {
             left -= 1;
             serde_json::to_writer(&mut chunk, &item).map_err(Broken::Json)?;
             chunk.push(b'\n');
-            if chunk.len() >= CHUNK_BYTES && !self.pass_on(&mut chunk).await? {
+            if chunk.len() >= CHUNK_BYTES
+                && !self.chunks.pass_on(&mut chunk).await.map_err(Broken::NotTaken)?
+            {
                 // The client has disconnected.
                 return Ok(());
             }
@@ -110,40 +100,8 @@ impl Sender {
         // The store is free while the client takes the rest.
         drop(items);
         if !chunk.is_empty() {
-            self.pass_on(&mut chunk).await?;
+            self.chunks.pass_on(&mut chunk).await.map_err(Broken::NotTaken)?;
         }
         Ok(())
     }
-
-    /// Waits until the client takes the chunk; `false` if it has gone.
-    async fn pass_on(&self, chunk: &mut Vec<u8>) -> Result<bool, Broken> {
-        let chunk = Bytes::from(std::mem::take(chunk));
-        let Some(slot) = &self.slot else {
-            return Ok(self.chunks.send(chunk).await.is_ok());
-        };
-        slot.stalls(true);
-        let patience = self.server.config().stall_timeout;
-        let sent = tokio::select! {
-            sent = timeout(patience, self.chunks.send(chunk)) => sent,
-            () = slot.sent_away() => return Err(Broken::SentAway),
-        };
-        slot.stalls(false);
-        sent.map(|sent| sent.is_ok()).map_err(|_| Broken::Stalled)
-    }
-}
-
-/// The chunks as a body, which fails if the task does.
-fn streamed(body: mpsc::Receiver<Bytes>, task: JoinHandle<Result<(), ()>>) -> Body {
-    let chunks = stream::unfold(Some((body, task)), |state| async {
-        let (mut body, task) = state?;
-        if let Some(chunk) = body.recv().await {
-            return Some((Ok(chunk), Some((body, task))));
-        }
-        match task.await {
-            Ok(Ok(())) => None,
-            Ok(Err(())) | Err(_) => Some((Err("the answer is cut off"), None)),
-        }
-    });
-    // Compression polls once more after the end.
-    Body::from_stream(chunks.fuse())
 }

@@ -27,7 +27,10 @@ pub(crate) async fn limited(
         return Problem::too_many(detail, Duration::from_secs(1)).into_response();
     };
     let Some(slot) = server.queries().enter(kind, of_token, deadline).await else {
-        let detail = "as many queries run and wait as may";
+        let detail = match kind {
+            Kind::Follower => "there are as many followers as may be",
+            Kind::Lookup | Kind::Stream => "as many queries run and wait as may",
+        };
         return Problem::busy(Reason::Queries, detail).into_response();
     };
     request.extensions_mut().insert(slot);

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Lookup,
     /// The answer is read from the store while it is sent.
     Stream,
+    /// The answer goes on with what is stored.
+    Follower,
 }
 
 /// The queries that run and wait.
@@ -30,6 +32,8 @@ pub(crate) enum Kind {
 pub(crate) struct Queries {
     lookups: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
+    most_followers: usize,
     waiting: AtomicUsize,
     most_waiting: usize,
     /// How long an answer must have stalled to be sent away under pressure.
@@ -62,6 +66,8 @@ impl Queries {
         Arc::new(Self {
             lookups: Arc::new(Semaphore::new(config.max_lookups)),
             streams: Arc::new(Semaphore::new(config.max_streams)),
+            followers: Arc::new(Semaphore::new(config.max_followers)),
+            most_followers: config.max_followers,
             waiting: AtomicUsize::new(0),
             most_waiting: WAITING * (config.max_lookups + config.max_streams),
             stalled: config.stall_timeout / 6,
@@ -79,7 +85,12 @@ impl Queries {
         self.open.lock().len()
     }
 
-    /// Waits for room until `deadline`.
+    /// How many followers there are.
+    pub(crate) fn followers(&self) -> usize {
+        self.most_followers.saturating_sub(self.followers.available_permits())
+    }
+
+    /// Waits for room until `deadline`. Followers do not go for others, so nobody waits for theirs.
     pub(super) async fn enter(
         self: &Arc<Self>,
         kind: Kind,
@@ -89,9 +100,11 @@ impl Queries {
         let room = match kind {
             Kind::Lookup => &self.lookups,
             Kind::Stream => &self.streams,
+            Kind::Follower => &self.followers,
         };
         let room = match room.clone().try_acquire_owned() {
             Ok(room) => room,
+            Err(_) if kind == Kind::Follower => return None,
             Err(_) => self.wait_for(room.clone(), deadline).await?,
         };
         let answer = Arc::new(Answer::default());

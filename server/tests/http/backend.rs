@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
-    Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend, PersistenceError, Predicate,
-    QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept, Value, async_trait,
+    FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend,
+    PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept,
+    Value, async_trait,
 };
 use futures_util::stream;
 use tokio::sync::{Semaphore, watch};
@@ -135,6 +136,15 @@ impl PersistenceBackend for Controlled {
     ) -> Result<BucketStream, PersistenceError> {
         self.refuse()?;
         self.memory.aggregate_stream(record_pattern, aggregate).await
+    }
+
+    async fn follow_page(
+        &self,
+        record_pattern: &str,
+        params: &FollowParams,
+    ) -> Result<FollowPage, PersistenceError> {
+        self.refuse()?;
+        self.memory.follow_page(record_pattern, params).await
     }
 
     async fn records(

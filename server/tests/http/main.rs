@@ -4,6 +4,7 @@
 mod away;
 mod backend;
 mod drain;
+mod follow;
 mod hostile;
 mod limits;
 mod probes;

@@ -67,6 +67,47 @@ fn unlimited() -> TokenLimits {
     TokenLimits::default()
 }
 
+/// What others may read does not come, and does not stop what does.
+#[tokio::test]
+async fn a_follower_gets_what_its_token_may_read() {
+    let few = TokenLimits { rows_per_answer: Some(2), ..unlimited() };
+    let one_query = TokenLimits { concurrent_queries: Some(1), ..unlimited() };
+    let (guarded, tokens) = Guarded::new(vec![
+        ("one", vec![grant(&[Right::Read], "plant1::*")], one_query),
+        ("few", vec![grant(&[Right::Read], "*")], few),
+        ("write", vec![grant(&[Right::Write], "*")], unlimited()),
+    ])
+    .await;
+    let mut answer = guarded.get("/v1/follow?pattern=*&from=0", &tokens[0]).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["annals-restricted"], "true");
+    let refused = guarded.get("/v1/follow?pattern=*", &tokens[0]).await;
+    assert_eq!(problem(refused).await.0, 429);
+    for record in ["plant2::x", "plant1::x"] {
+        assert_eq!(guarded.write(record, &tokens[2]).send().await.unwrap().status(), 200);
+    }
+    let mut text = String::new();
+    while !text.contains("plant1::x") {
+        text += std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap();
+    }
+    assert!(text.contains("plant1::a") && text.contains("plant1::b"), "{text}");
+    assert!(!text.contains("plant2"), "{text}");
+    drop(answer);
+    // The answer ends, and its last id goes on.
+    let answer = guarded.get("/v1/follow?pattern=*&from=0", &tokens[1]).await;
+    assert_eq!(answer.headers()["annals-limit"], "2");
+    let text = answer.text().await.unwrap();
+    assert_eq!(text.matches("data: {\"record\"").count(), 2, "{text}");
+    assert!(text.contains("event: end\n"), "{text}");
+    let id = text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
+    let path = format!("/v1/follow?pattern=*&cursor={id}");
+    let text = guarded.get(&path, &tokens[1]).await.text().await.unwrap();
+    assert_eq!(text.matches("data: {\"record\"").count(), 2, "{text}");
+    let refused = guarded.get("/v1/follow?pattern=*", &tokens[2]).await;
+    assert_eq!(problem(refused).await.0, 403);
+    guarded.service.end().await;
+}
+
 #[tokio::test]
 async fn an_answer_has_what_the_token_may_read_and_says_if_there_may_be_more() {
     let (guarded, tokens) = Guarded::new(vec![

@@ -93,7 +93,7 @@ impl<'a> Conversion<'a> {
         let state = self.transaction.state();
         let head = state.allocate_block();
         state.head = state.next_block;
-        for (order, run) in in_order(head, runs) {
+        for (order, run) in in_order(head, runs.numbered(|_| head)) {
             add_run(self.engine, self.transaction, order, &run)?;
         }
         Ok(())

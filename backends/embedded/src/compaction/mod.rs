@@ -19,7 +19,7 @@ use crate::coordination::{Coordination, Reply, Task};
 use crate::engine::{Engine, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Writer};
 use crate::error::{corrupt, format_error, log_failure};
 use crate::format::{self, Block, Form, FormatError, MergeInput, NewRun, NewRuns};
-use crate::read::{Caches, NameList, View};
+use crate::read::{Caches, View};
 use crate::state::State;
 use crate::survey::contain;
 use crate::tuning::{HeadSize, Tuning};
@@ -193,7 +193,8 @@ impl<E: Engine> Compactor<E> {
             let rows = blocks.iter().map(|(_, block)| &**block);
             let split = size.rows as u64 >= self.tuning.split_rows;
             let runs = format::flush(rows, &rank, &self.tuning.layout, split)
-                .map_err(|error| format_error(self.name, error))?;
+                .map_err(|error| format_error(self.name, error))?
+                .numbered(|position| blocks[position].0);
             let edit = VersionEdit {
                 opening,
                 flushed: Some((first, last)),
@@ -267,6 +268,7 @@ impl<E: Engine> Compactor<E> {
         form: Form,
     ) -> Result<Option<NewRuns>> {
         let mut indexes = Vec::with_capacity(runs.len());
+        let mut arrivals = Vec::with_capacity(runs.len());
         {
             let snapshot = self.engine.snapshot()?;
             let tables = snapshot.tables()?;
@@ -277,11 +279,15 @@ impl<E: Engine> Compactor<E> {
                 }
                 let index = self.caches.run_index(tables, run)?;
                 self.rank_all(tables, &state, index.iter().map(|extent| extent.record))?;
+                arrivals.push(self.caches.arrivals(tables, run)?);
                 indexes.push(index);
             }
         }
-        let inputs: Vec<MergeInput<'_>> =
-            indexes.iter().map(|index| MergeInput { index, dropped }).collect();
+        let inputs: Vec<MergeInput<'_>> = indexes
+            .iter()
+            .zip(&arrivals)
+            .map(|(index, arrivals)| MergeInput { index, arrivals, dropped })
+            .collect();
         let ranks = self.ranks.clone();
         let rank = |record| ranks.get(&record).copied().unwrap_or(u32::MAX);
         let layout = self.tuning.layout.clone();
@@ -318,7 +324,7 @@ impl<E: Engine> Compactor<E> {
             }
             if !read {
                 let names = self.caches.names.list(tables, state)?;
-                self.ranks = Arc::new(ranks(&names));
+                self.ranks = Arc::new(names.ranks());
                 read = true;
             }
             if !self.ranks.contains_key(&record) {
@@ -337,11 +343,6 @@ impl<E: Engine> Compactor<E> {
         };
         drop(reply.send(answer));
     }
-}
-
-/// The positions of all names in byte order.
-fn ranks(names: &NameList) -> Map<RecordId, u32> {
-    (0..).zip(names.iter()).map(|(rank, (_, record))| (record, rank)).collect()
 }
 
 /// New runs with the order of the blocks or runs they were made of.

@@ -32,7 +32,8 @@ pub fn flush<'a>(
     for rows in rows.chunk_by(|one, next| one.1 == next.1) {
         for (done, (_, record, stored_at, number, row)) in rows.iter().enumerate() {
             let json = blocks[*number as usize].json(*row as usize);
-            runs.push((rows.len() - done) as u64, *record, *stored_at, json)?;
+            let left = (rows.len() - done) as u64;
+            runs.push(left, u64::from(*number), *record, *stored_at, json)?;
         }
     }
     runs.finish()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::run::SplitBuilder;
-use super::{Block, Form, FormatError, Layout, NewRuns, RunIndex};
+use super::{Arrivals, Block, Form, FormatError, Layout, NewRuns, RunIndex};
 use crate::Set;
 use crate::engine::RecordId;
 
@@ -12,6 +12,8 @@ use crate::engine::RecordId;
 pub struct MergeInput<'a> {
     /// Its index.
     pub index: &'a RunIndex,
+    /// When its rows arrived.
+    pub arrivals: &'a Arrivals,
     /// How many of a record's oldest rows are left out.
     pub dropped: &'a dyn Fn(RecordId) -> u32,
 }
@@ -178,7 +180,8 @@ impl<'a> Input<'a> {
         if self.key.is_none_or(|(_, id)| id != record) || !(first..=last).contains(&time) {
             return Err(FormatError::Damaged("a block contradicts the index of its run"));
         }
-        runs.push(left, record, time, self.block.json(at))?;
+        let arrival = self.source.arrivals.of(self.rows.start);
+        runs.push(left, arrival, record, time, self.block.json(at))?;
         self.times.0 = time;
         self.rows.start += 1;
         Ok(())

@@ -7,6 +7,7 @@
 //! record is where. What was written never changes. A [seal](seal()) behind it says where it belongs. Bytes that mean nothing are
 //! [`FormatError::Damaged`], never a panic.
 
+mod arrivals;
 mod block;
 mod columns;
 mod flush;
@@ -19,6 +20,7 @@ mod varint;
 
 use std::io;
 
+pub use arrivals::Arrivals;
 pub use block::Block;
 pub use columns::{Numbers, Stretch};
 pub use flush::flush;

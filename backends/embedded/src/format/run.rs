@@ -55,6 +55,8 @@ pub struct NewRun {
     pub blocks: Vec<Vec<u8>>,
     /// The bytes of text of its rows.
     pub text_bytes: u64,
+    /// Each row's number of arrival: after a flush the position of its block among those flushed.
+    pub arrivals: Vec<u64>,
 }
 
 impl NewRun {
@@ -74,6 +76,17 @@ pub struct NewRuns {
     pub fresh: Option<NewRun>,
 }
 
+impl NewRuns {
+    /// Replaces the positions of blocks, which a flush leaves, by their numbers.
+    #[must_use]
+    pub fn numbered(mut self, number: impl Fn(usize) -> u64) -> Self {
+        for run in [&mut self.main, &mut self.fresh].into_iter().flatten() {
+            run.arrivals.iter_mut().for_each(|arrival| *arrival = number(*arrival as usize));
+        }
+        self
+    }
+}
+
 /// Divides rows into blocks. All rows of a record must come together, in order of time, and the
 /// records in byte order of their names.
 #[derive(Debug)]
@@ -90,13 +103,14 @@ impl<'a> RunBuilder<'a> {
         Self { layout, rest, block: Block::new(), run: NewRun::new(rest) }
     }
 
-    /// Appends a row.
+    /// Appends a row that arrived under a number.
     ///
     /// # Errors
     /// [`FormatError::Compressor`].
     #[inline]
     pub fn push(
         &mut self,
+        arrival: u64,
         record: RecordId,
         stored_at: u64,
         json: &str,
@@ -110,6 +124,7 @@ impl<'a> RunBuilder<'a> {
         }
         self.block.push(record, stored_at, json);
         self.run.index.push(record, stored_at);
+        self.run.arrivals.push(arrival);
         Ok(())
     }
 
@@ -121,7 +136,8 @@ impl<'a> RunBuilder<'a> {
         let mut text = Self::new(self.layout, false);
         let columns = self.block.encode_columns()?;
         for (record, stored_at, json) in self.block.iter() {
-            text.push(record, stored_at, json)?;
+            // Its numbers of arrival are not used.
+            text.push(0, record, stored_at, json)?;
         }
         text.end_block()?;
         let text_bytes: usize = text.run.blocks.iter().map(Vec::len).sum();
@@ -186,13 +202,14 @@ impl<'a> SplitBuilder<'a> {
     pub(super) fn push(
         &mut self,
         left: u64,
+        arrival: u64,
         record: RecordId,
         stored_at: u64,
         json: &str,
     ) -> Result<(), FormatError> {
         let is_fresh = left <= u64::from(self.fresh_rows);
         let run = if is_fresh { &mut self.fresh } else { &mut self.main };
-        run.push(record, stored_at, json)
+        run.push(arrival, record, stored_at, json)
     }
 
     pub(super) fn finish(self) -> Result<NewRuns, FormatError> {

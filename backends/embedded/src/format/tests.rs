@@ -77,6 +77,7 @@ fn read(run: &NewRun) -> Vec<Row> {
     }
     assert_eq!(run.text_bytes, rows.iter().map(|row| row.2.len() as u64).sum::<u64>());
     assert_eq!(index.rows() as usize, rows.len());
+    assert_eq!(run.arrivals.len(), rows.len());
     assert_eq!(index.first(), rows.iter().map(|row| row.1).min().unwrap_or_default());
     assert_eq!(index.last(), rows.iter().map(|row| row.1).max().unwrap_or_default());
     let mut end = 0;
@@ -113,7 +114,7 @@ fn merge_runs(
     let sources: Vec<MergeInput<'_>> = runs
         .iter()
         .zip(&look_ups)
-        .map(|(run, dropped)| MergeInput { index: &run.index, dropped })
+        .map(|(run, dropped)| MergeInput { index: &run.index, arrivals: &Arrivals::At(0), dropped })
         .collect();
     let mut fetch = |source: usize, block: u32| Block::decode(&runs[source].blocks[block as usize]);
     merge(&sources, &mut fetch, &rank, &TINY, form)
@@ -226,6 +227,42 @@ proptest! {
         prop_assert!(runs.into_iter().flatten().all(|run| !run.index.is_empty()));
     }
 
+    /// Each value says under which number it arrived.
+    #[test]
+    fn rows_keep_their_arrivals(rows in vec((1u32..6, 0u64..20), 0..120), split: bool) {
+        let mut runs = Vec::new();
+        let mut number = 100;
+        for rows in rows.chunks(40) {
+            let first = number;
+            let mut blocks = Vec::new();
+            for rows in rows.chunks(3) {
+                let mut block = Block::new();
+                rows.iter().for_each(|(record, at)| block.push(*record, *at, &number.to_string()));
+                blocks.push(block);
+                number += 1;
+            }
+            let flushed = flush(&blocks, &rank, &TINY, split).unwrap();
+            let flushed = flushed.numbered(|position| first + position as u64);
+            runs.extend([flushed.main, flushed.fresh].into_iter().flatten());
+        }
+        let arrivals: Vec<Arrivals> =
+            runs.iter().map(|run| Arrivals::Each(run.arrivals.clone())).collect();
+        let sources: Vec<MergeInput<'_>> = runs
+            .iter()
+            .zip(&arrivals)
+            .map(|(run, arrivals)| MergeInput { index: &run.index, arrivals, dropped: &|_| 1 })
+            .collect();
+        let mut fetch = |run: usize, block: u32| Block::decode(&runs[run].blocks[block as usize]);
+        let form = Form { split, ..Form::default() };
+        let merged = merge::<FormatError>(&sources, &mut fetch, &rank, &TINY, form).unwrap();
+        let merged = [merged.main, merged.fresh];
+        for run in runs.iter().chain(merged.iter().flatten()) {
+            let values: Vec<String> = read(run).into_iter().map(|row| row.2).collect();
+            let numbers: Vec<String> = run.arrivals.iter().map(u64::to_string).collect();
+            prop_assert_eq!(values, numbers);
+        }
+    }
+
     /// Both parts of a split run are sources like any other.
     #[test]
     fn a_split_run_merges_back(old in rows(40..80), new in rows(0..40)) {
@@ -252,7 +289,7 @@ fn a_merge_of_nothing_is_nothing() {
 fn a_merge_reads_only_the_blocks_that_it_needs() {
     let rows: Vec<Row> = (0..50).map(|time| (1, time, "0".to_owned())).collect();
     let run = flush_rows(&rows);
-    let sources = [MergeInput { index: &run.index, dropped: &|_| 42 }];
+    let sources = [MergeInput { index: &run.index, arrivals: &Arrivals::At(0), dropped: &|_| 42 }];
     let mut read = Vec::new();
     let mut fetch = |_: usize, block: u32| {
         read.push(block);
@@ -266,7 +303,7 @@ fn a_merge_reads_only_the_blocks_that_it_needs() {
 #[test]
 fn a_merge_ends_with_the_first_error() {
     let run = flush_rows(&[(1, 1, "1".to_owned())]);
-    let sources = [MergeInput { index: &run.index, dropped: &|_| 0 }];
+    let sources = [MergeInput { index: &run.index, arrivals: &Arrivals::At(0), dropped: &|_| 0 }];
     let stopped = || FormatError::Damaged("on purpose");
     let merged = merge(&sources, &mut |_, _| Err(stopped()), &rank, &TINY, Form::default());
     assert_eq!(merged.unwrap_err(), stopped());
@@ -293,7 +330,7 @@ fn blocks_that_are_not_the_directorys_are_damaged() {
 #[test]
 fn a_run_in_another_order_is_damaged() {
     let run = flush_rows(&[(1, 1, "0".to_owned()), (2, 1, "0".to_owned())]);
-    let sources = [MergeInput { index: &run.index, dropped: &|_| 0 }];
+    let sources = [MergeInput { index: &run.index, arrivals: &Arrivals::At(0), dropped: &|_| 0 }];
     let mut fetch = |_: usize, block: u32| Block::decode(&run.blocks[block as usize]);
     let reversed = |record| u32::MAX - rank(record);
     let merged = merge(&sources, &mut fetch, &reversed, &TINY, Form::default());
@@ -304,7 +341,7 @@ fn a_run_in_another_order_is_damaged() {
 fn a_record_that_comes_twice_is_refused() {
     let mut run = RunBuilder::new(&TINY, false);
     for record in [1, 2, 1] {
-        run.push(record, 5, "0").unwrap();
+        run.push(1, record, 5, "0").unwrap();
     }
     assert!(matches!(run.finish(), Err(FormatError::Damaged(_))));
 }

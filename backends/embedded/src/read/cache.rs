@@ -12,10 +12,11 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
 use super::names::Names;
-use crate::engine::{Run, RunId, Tables};
+use crate::engine::{ARRIVALS, Run, RunId, Tables};
 use crate::error::{corrupt, format_error};
+use crate::follow::{NamesById, News, Windows};
 use crate::format::{
-    Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, check_size, unseal,
+    Arrivals, Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, check_size, unseal,
 };
 use crate::head::Head;
 use crate::state::{State, Sum};
@@ -36,6 +37,10 @@ pub(crate) struct Caches {
     opening: AtomicU64,
     indexes: Cached<RunId, RunIndex>,
     blocks: Cached<(RunId, u32), Block>,
+    /// What followers wait for.
+    pub(crate) news: News,
+    pub(crate) windows: Windows,
+    pub(crate) names_by_id: NamesById,
 }
 
 type Cached<K, V> = Mutex<Cache<K, Arc<V>, Weight>>;
@@ -65,6 +70,9 @@ impl Caches {
             opening: AtomicU64::new(0),
             indexes: Mutex::new(Cache::with_weighter(256, INDEX_BYTES, Weight)),
             blocks: Mutex::new(Cache::with_weighter(64, BLOCK_BYTES, Weight)),
+            news: News::new(),
+            windows: Windows::default(),
+            names_by_id: NamesById::default(),
         }
     }
 
@@ -76,6 +84,8 @@ impl Caches {
         *self.runs.lock() = None;
         self.indexes.lock().clear();
         self.blocks.lock().clear();
+        self.windows.clear();
+        self.names_by_id.clear();
     }
 
     /// Identifies the opening of the file. Read it before taking a snapshot: a state that was read
@@ -137,6 +147,19 @@ impl Caches {
         let block = Arc::new(self.read_block(tables, run, index, number)?);
         self.blocks.lock().insert((run.id, number), block.clone());
         Ok(block)
+    }
+
+    /// When the rows of a run arrived. Runs that an older version wrote do not say it.
+    pub(crate) fn arrivals(&self, tables: &dyn Tables, run: &Run) -> Result<Arrivals> {
+        let Some(stored) = tables.block(run.id, ARRIVALS)? else {
+            return Ok(Arrivals::At(run.order.head));
+        };
+        let rows = u32::try_from(run.rows)
+            .map_err(|_| corrupt(self.engine, "a run has more rows than there are numbers"))?;
+        let most = FRAME_BYTES.saturating_add(ROW_BYTES.saturating_mul(run.rows));
+        let numbers = checked(run, Place::Block(run.id, ARRIVALS), &stored, most)
+            .and_then(|encoded| Arrivals::decode(encoded, rows));
+        numbers.map_err(|error| format_error(self.engine, error))
     }
 
     /// Reads a block without caching it, for those who read a run once.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use annals_core::{Pattern, Result};
 use parking_lot::Mutex;
 
-use crate::Set;
 use crate::engine::{RecordId, Tables};
 use crate::error::corrupt;
 use crate::state::{State, Sum};
+use crate::{Map, Set};
 
 /// States of which it is known that the list has all their names.
 const EARLIER_STATES: usize = 256;
@@ -63,6 +63,11 @@ impl NameList {
             .filter(|(name, _)| pattern.matches(name))
             .map(|(name, record)| (*record, name.clone()))
             .collect()
+    }
+
+    /// The position of each record.
+    pub(crate) fn ranks(&self) -> Map<RecordId, u32> {
+        (0..).zip(self.iter()).map(|(rank, (_, record))| (record, rank)).collect()
     }
 
     /// All records, in byte order of their names.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use annals_core::{BatchId, REMEMBERED_WRITERS, Result};
 
-use crate::engine::{RecordId, Run, RunOrder, Tables, Transaction};
+use crate::engine::{ARRIVALS, RecordId, Run, RunOrder, Tables, Transaction};
 use crate::error::{corrupt, format_error};
-use crate::format::{NewRun, Place, content_size, seal};
+use crate::format::{Arrivals, NewRun, Place, content_size, seal};
 use crate::state::{LastBatch, State, Sum};
 
 /// Records the batch's number. Returns false if it is not above every earlier number of its writer,
@@ -101,7 +101,7 @@ pub(crate) fn add_run(
     order: RunOrder,
     run: &NewRun,
 ) -> Result<()> {
-    let NewRun { index, blocks, text_bytes } = run;
+    let NewRun { index, blocks, text_bytes, arrivals } = run;
     let encoded = index.encode().map_err(|error| format_error(engine, error))?;
     let state = transaction.state();
     let run = Run {
@@ -117,6 +117,12 @@ pub(crate) fn add_run(
     transaction.put_run(&run, &seal(Place::Index(run.id), &encoded))?;
     for (number, block) in (0..).zip(blocks) {
         transaction.put_block(run.id, number, &seal(Place::Block(run.id, number), block))?;
+    }
+    // What a run without arrivals means need not be written.
+    if arrivals.iter().any(|number| *number != order.head) {
+        let arrivals = Arrivals::encode(arrivals).map_err(|error| format_error(engine, error))?;
+        let place = Place::Block(run.id, ARRIVALS);
+        transaction.put_block(run.id, ARRIVALS, &seal(place, &arrivals))?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Rows that are erased or corrected, in one transaction.
 //!
 //! Enters: which rows, and what becomes of them. A run that has any of them is written anew, block by
-//! block, and so is the head. The write lock is held meanwhile, so that nobody sees a part, nothing is
-//! stored in between, and the count is exact. Memory is that of one run, still compressed.
+//! block, and each row keeps the number under which it arrived. A head that has any of them becomes a
+//! run: its blocks are known to readers by their numbers and cannot change. The write lock is held
+//! meanwhile, so that nobody sees a part, nothing is stored in between, and the count is exact. Memory
+//! is that of one run, still compressed.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,11 +14,11 @@ use std::sync::Arc;
 use annals_core::{Erasure, Result, Row};
 
 use super::changes;
-use super::store::{Store, append_all};
-use crate::engine::{RecordId, Run, Transaction, Writer};
+use super::store::Store;
+use crate::engine::{RecordId, Run, RunOrder, Transaction, Writer};
 use crate::error::format_error;
-use crate::format::{Block, Extent, Layout, NewRun, RunBuilder, RunIndex};
-use crate::read::Caches;
+use crate::format::{self, Block, Extent, Layout, NewRun, RunBuilder, RunIndex};
+use crate::read::{Caches, NameList};
 use crate::state::State;
 use crate::{Map, Set};
 
@@ -26,38 +29,32 @@ enum Fate<'a> {
     Becomes(&'a str),
 }
 
-/// The new head, once its transaction is committed.
-struct NewHead {
-    /// The last block that was replaced.
-    last: u64,
-    blocks: Vec<(u64, Arc<Block>)>,
-}
-
 impl<W: Writer> Store<W> {
     /// Erases rows and returns how many. Names that lost all rows are removed.
     pub(crate) fn erase(&mut self, erasure: &Erasure, layout: &Layout) -> Result<u64> {
         let Some(window) = erasure.window() else { return Ok(0) };
         let caches = self.caches.clone();
-        let (erased, head, forgotten) = self.commit("erase", |transaction, _| {
+        let (erased, flushed, forgotten) = self.commit("erase", |transaction, _| {
             let state = *transaction.state();
             let names = caches.names.exact_list(transaction.tables(), &state)?;
             let records: Map<RecordId, Arc<str>> =
                 names.matching(&erasure.pattern).into_iter().collect();
-            let mut edit = Edit { caches: &caches, state, transaction, layout };
             if records.is_empty() {
                 return Ok((0, None, Map::default()));
             }
+            let mut edit = Edit { caches: &caches, state, names, transaction, layout };
             let mut left = Set::default();
             let from_runs = edit.erase_from_runs(erasure, window, &records, &mut left)?;
-            let (from_head, head) = edit.erase_from_head(erasure, window, &records, &mut left)?;
+            let (from_head, flushed) =
+                edit.erase_from_head(erasure, window, &records, &mut left)?;
             let mut forgotten = records;
             forgotten.retain(|record, _| !left.contains(record));
             for (record, name) in &forgotten {
                 changes::remove_name(edit.transaction, name, *record)?;
             }
-            Ok((from_runs + from_head, head, forgotten))
+            Ok((from_runs + from_head, flushed, forgotten))
         })?;
-        self.replace_head(head);
+        self.flushed(flushed);
         if !forgotten.is_empty() {
             self.caches.names.clear();
             self.names.retain(|_, record| !forgotten.contains_key(record));
@@ -69,24 +66,18 @@ impl<W: Writer> Store<W> {
     /// Returns whether there is one.
     pub(crate) fn correct(&mut self, row: &Row, layout: &Layout) -> Result<bool> {
         let caches = self.caches.clone();
-        let (corrected, head) = self.commit("correct", |transaction, _| {
+        let (corrected, flushed) = self.commit("correct", |transaction, _| {
             let state = *transaction.state();
             let names = caches.names.exact_list(transaction.tables(), &state)?;
             let Some(record) = names.find(row.record.as_str()) else { return Ok((false, None)) };
-            let mut edit = Edit { caches: &caches, state, transaction, layout };
-            if let Some(head) = edit.correct_in_head(record, row)? {
-                return Ok((true, Some(head)));
+            let mut edit = Edit { caches: &caches, state, names, transaction, layout };
+            if let Some(flushed) = edit.correct_in_head(record, row)? {
+                return Ok((true, Some(flushed)));
             }
             Ok((edit.correct_in_runs(record, row)?, None))
         })?;
-        self.replace_head(head);
+        self.flushed(flushed);
         Ok(corrected)
-    }
-
-    fn replace_head(&mut self, head: Option<NewHead>) {
-        if let Some(NewHead { last, blocks }) = head {
-            self.head_replaced(last, blocks);
-        }
     }
 }
 
@@ -95,6 +86,8 @@ struct Edit<'a> {
     caches: &'a Caches,
     /// The state before.
     state: State,
+    /// All names before.
+    names: Arc<NameList>,
     transaction: &'a mut dyn Transaction,
     layout: &'a Layout,
 }
@@ -143,45 +136,60 @@ impl Edit<'_> {
         Ok(erased)
     }
 
+    /// Erases rows from the head, and adds the records that have rows left to `left`. Returns the last
+    /// block of the head if that became a run.
     fn erase_from_head(
         &mut self,
         erasure: &Erasure,
         (from, to): (u64, u64),
         records: &Map<RecordId, Arc<str>>,
         left: &mut Set<RecordId>,
-    ) -> Result<(u64, Option<NewHead>)> {
-        let Some((last, blocks)) = self.head()? else { return Ok((0, None)) };
-        let takes = |record, time, json: &str| {
-            (from..=to).contains(&time) && records.contains_key(&record) && erasure.takes(json)
-        };
+    ) -> Result<(u64, Option<u64>)> {
         let mut erased = 0;
         let mut rest = Vec::new();
-        for block in &blocks {
+        for (number, block) in self.head()? {
+            let mut kept = Block::new();
             for (record, time, json) in block.iter() {
-                match takes(record, time, json) {
-                    true => erased += 1,
-                    false => {
-                        left.insert(record);
-                        rest.push((record, time, json));
-                    }
+                let is_meant = (from..=to).contains(&time) && records.contains_key(&record);
+                if is_meant && erasure.takes(json) {
+                    erased += 1;
+                } else {
+                    left.insert(record);
+                    kept.push(record, time, json);
                 }
             }
+            rest.push((number, kept));
         }
         if erased == 0 {
             return Ok((0, None));
         }
-        let head = self.new_head(last, rest)?;
-        Ok((erased, Some(head)))
+        Ok((erased, self.flush(rest)?))
     }
 
-    fn correct_in_head(&mut self, record: RecordId, row: &Row) -> Result<Option<NewHead>> {
-        let Some((last, blocks)) = self.head()? else { return Ok(None) };
-        let rows: Vec<_> = blocks.iter().flat_map(|block| block.iter()).collect();
-        let meant = rows.iter().rposition(|(of, time, _)| (*of, *time) == (record, row.stored_at));
-        let Some(meant) = meant else { return Ok(None) };
-        let mut rows = rows;
-        rows[meant].2 = row.value.as_str();
-        self.new_head(last, rows).map(Some)
+    /// Returns the last block of the head, which became a run, if it has the row.
+    fn correct_in_head(&mut self, record: RecordId, row: &Row) -> Result<Option<u64>> {
+        let mut head = self.head()?;
+        let meant = (record, row.stored_at);
+        let mut found = None;
+        for (at, (_, block)) in head.iter().enumerate().rev() {
+            let in_block =
+                (0..block.len()).rfind(|row| (block.record(*row), block.time(*row)) == meant);
+            if let Some(in_block) = in_block {
+                found = Some((at, in_block));
+                break;
+            }
+        }
+        let Some((at, in_block)) = found else { return Ok(None) };
+        let mut corrected = Block::new();
+        for (number, (record, time, json)) in head[at].1.iter().enumerate() {
+            corrected.push(
+                record,
+                time,
+                if number == in_block { row.value.as_str() } else { json },
+            );
+        }
+        head[at].1 = Arc::new(corrected);
+        self.flush(head)
     }
 
     /// The run that arrived last has the last row to arrive.
@@ -218,19 +226,28 @@ impl Edit<'_> {
         self.caches.runs(self.transaction.tables(), &self.state)
     }
 
-    /// The number of the head's last block, and all of its blocks in order of arrival.
-    fn head(&self) -> Result<Option<(u64, Vec<Arc<Block>>)>> {
-        let Some((first, last)) = self.state.head_bounds() else { return Ok(None) };
-        let tables = self.transaction.tables();
-        let blocks = self.caches.head.blocks(tables, &self.state, first..=last)?;
-        Ok(Some((last, blocks.into_iter().map(|(_, block)| block).collect())))
+    /// The blocks of the head in order of arrival.
+    fn head(&self) -> Result<Vec<(u64, Arc<Block>)>> {
+        let Some((first, last)) = self.state.head_bounds() else { return Ok(Vec::new()) };
+        self.caches.head.blocks(self.transaction.tables(), &self.state, first..=last)
     }
 
-    /// Replaces all blocks of the head by one, or by none.
-    fn new_head(&mut self, last: u64, rows: Vec<(RecordId, u64, &str)>) -> Result<NewHead> {
+    /// Makes a run of the head, with these blocks instead of its own. Returns its last block.
+    fn flush(&mut self, blocks: Vec<(u64, impl Borrow<Block>)>) -> Result<Option<u64>> {
+        let Some((last, _)) = blocks.last() else { return Ok(None) };
+        let (last, engine) = (*last, self.caches.engine);
+        let ranks = self.names.ranks();
+        let rank = |record| ranks.get(&record).copied().unwrap_or(u32::MAX);
+        let rows = blocks.iter().map(|(_, block)| block.borrow());
+        let run = format::flush(rows, &rank, self.layout, false)
+            .map_err(|error| format_error(engine, error))?
+            .numbered(|position| blocks[position].0)
+            .main;
         changes::remove_head(self.transaction, last)?;
-        let blocks = append_all(self.caches.engine, self.transaction, rows)?;
-        Ok(NewHead { last, blocks })
+        if let Some(run) = run {
+            changes::add_run(engine, self.transaction, RunOrder { head: last, part: 0 }, &run)?;
+        }
+        Ok(Some(last))
     }
 
     /// Visits the rows in these ranges by number, until `goes_on` says no.
@@ -289,14 +306,15 @@ impl Edit<'_> {
         index: &RunIndex,
         fate: &mut dyn FnMut(u32, RecordId, u64, &str) -> Fate<'f>,
     ) -> Result<NewRun> {
+        let arrivals = self.caches.arrivals(self.transaction.tables(), run)?;
         let mut builder = RunBuilder::new(self.layout, index.is_at_rest());
         let mut failed = None;
         let all = 0..index.rows();
         self.visit(run, index, std::slice::from_ref(&all), &mut |number, record, time, json| {
             let pushed = match fate(number, record, time, json) {
-                Fate::Stays => builder.push(record, time, json),
+                Fate::Stays => builder.push(arrivals.of(number), record, time, json),
                 Fate::Goes => Ok(()),
-                Fate::Becomes(json) => builder.push(record, time, json),
+                Fate::Becomes(json) => builder.push(arrivals.of(number), record, time, json),
             };
             failed = pushed.err();
             failed.is_none()

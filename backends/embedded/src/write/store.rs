@@ -141,14 +141,16 @@ impl<W: Writer> Store<W> {
             self.head.add(size);
             self.appended.push_back((number, size));
             self.caches.head.insert(number, block);
+            self.caches.news.arrived(number);
         }
     }
 
-    /// The blocks up to `last` were replaced by these.
-    pub(super) fn head_replaced(&mut self, last: u64, blocks: Vec<(u64, Arc<Block>)>) {
-        self.flushed_below(last.saturating_add(1));
-        self.caches.head.flushed(last);
-        self.appended(blocks);
+    /// The blocks of the head up to `last`, if there is one, became a run.
+    pub(super) fn flushed(&mut self, last: Option<u64>) {
+        if let Some(last) = last {
+            self.flushed_below(last.saturating_add(1));
+            self.caches.head.flushed(last);
+        }
     }
 
     /// Applies an edit. Returns false, without an effect, if another process was faster.
@@ -173,9 +175,8 @@ impl<W: Writer> Store<W> {
             }
             Ok(true)
         })?;
-        if let (true, Some((_, last))) = (done, edit.flushed) {
-            self.flushed_below(last.saturating_add(1));
-            self.caches.head.flushed(last);
+        if done {
+            self.flushed(edit.flushed.map(|(_, last)| last));
         }
         Ok(done)
     }
@@ -268,7 +269,7 @@ fn intern(
 }
 
 /// Appends rows to the head, in order, and returns its new blocks.
-pub(super) fn append_all<'a>(
+fn append_all<'a>(
     engine: &'static str,
     transaction: &mut dyn Transaction,
     rows: impl IntoIterator<Item = (RecordId, u64, &'a str)>,

@@ -174,6 +174,9 @@ fn answer(engine: &Engine, job: Job, result: Result<()>) {
     if let Err(error) = &result {
         engine.pools.closing.note(&job.batch, error);
     }
+    if result.is_ok() {
+        engine.horizon.stored();
+    }
     // The caller may have dropped its future.
     let _ = job.reply.send(result);
 }

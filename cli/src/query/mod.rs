@@ -1,8 +1,12 @@
 //! `annals query`: prints stored values while they are read.
 
+mod follow;
+
 #[cfg(feature = "plot")]
 use annals::aggregate::Member;
-use annals::{Order, PersistenceBackend, PersistenceError, Predicate, QueryParams, RowStream};
+use annals::{
+    Order, PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow, RowStream,
+};
 use clap::Parser;
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
@@ -36,7 +40,7 @@ pub(crate) struct Args {
     ///
     /// T is Unix milliseconds (1740081234000), RFC 3339 (2026-05-17T08:30:00Z), or an age (24h,
     /// 30s, 7d, 1h30m).
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, visible_alias = "since", value_name = "T", allow_negative_numbers = true)]
     from: Option<Moment>,
 
     /// Only values stored at T or earlier; T as in --from
@@ -78,6 +82,9 @@ pub(crate) struct Args {
     member: String,
 
     #[command(flatten)]
+    follow: follow::FollowArgs,
+
+    #[command(flatten)]
     output: OutputArgs,
 
     #[command(flatten)]
@@ -95,6 +102,8 @@ Examples:
   annals query 'host::cpu*' --from 24h --where 'percent > 90'
   annals query 'host::cpu*' --from 1h --plot --member percent
   annals query 'house.*.temperature' --grammar topic --latest 1
+  annals query 'host::*' --follow --latest 1
+  annals query '*' --follow --since 1h --cursor-file seen.cursor >> log.ndjson
   annals query --aimx unix:/run/weather.sock 'accuracy::*' --latest 5
   annals query -- '-a name that begins with a dash'
 
@@ -127,6 +136,9 @@ pub(crate) async fn rows(
 }
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
+    if args.follow.is_on() {
+        return follow::run(&backend.url, &args).await;
+    }
     let destination = args.output.destination()?;
     let params = args.params();
     let store = args.source.open(backend).await?;
@@ -196,6 +208,45 @@ pub(crate) async fn print(
     }
     printer.finish()?;
     all_read(rows.skipped())
+}
+
+/// Prints rows as they are delivered.
+pub(crate) struct RowPrinter<'a> {
+    printer: Printer,
+    style: &'a Style,
+    skipped: u64,
+}
+
+impl<'a> RowPrinter<'a> {
+    pub(crate) fn new(output: Format, style: &'a Style) -> Self {
+        let printer = Printer::styled(Some(output), Header::values(), style).without_count();
+        Self { printer, style, skipped: 0 }
+    }
+
+    pub(crate) fn rows(&mut self, rows: &[RawRow]) -> Result<(), Failure> {
+        for row in rows {
+            match serde_json::from_str::<Box<RawValue>>(&row.json) {
+                Ok(value) => self.printer.line(&ValueLine::new(
+                    &row.record,
+                    value,
+                    row.stored_at,
+                    self.style,
+                ))?,
+                Err(_) => self.skipped += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what was printed so far.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.printer.flush()
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        self.printer.finish()?;
+        all_read(self.skipped)
+    }
 }
 
 /// Prints a line for each time, with a column for each record.

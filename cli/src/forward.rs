@@ -1,0 +1,194 @@
+//! `annals forward`: copies what arrives in one history to another.
+
+use std::time::Duration;
+
+use annals::{ForwardError, ForwardStats, Forwarder, PersistenceBackend};
+use clap::Parser;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::cli::{Backend, Grammar, NamedBy};
+use crate::failure::Failure;
+use crate::moment::duration;
+use crate::output::counted;
+use crate::signals::Signals;
+use crate::stderr::print_note;
+use crate::store;
+
+/// Copy what arrives in one history to another, each row once
+///
+/// Goes on until Ctrl-C. Everything in the source is copied, in order per record, late rows too,
+/// whichever end is killed, and for however long the destination is away: it is tried again, and the
+/// next run continues. The source keeps how far it came under a name. Rows that are erased or
+/// corrected after they were forwarded stay as they are in the destination.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The URL of the history to read, as for --backend
+    #[arg(long, value_name = "URL")]
+    from: String,
+
+    /// The URL of the history to write; what is missing of it is created
+    #[arg(long, value_name = "URL")]
+    to: String,
+
+    /// Which records [default: all]; * matches any run of characters
+    pattern: Option<String>,
+
+    /// End when both ends agree
+    #[arg(long)]
+    once: bool,
+
+    /// Send at most R rows per second, on average
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+
+    /// The name under which the source keeps the progress: each destination needs one, and each
+    /// pattern
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    name: String,
+
+    /// About how many rows are sent together
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    batch_rows: u32,
+
+    /// How often the lag is printed on stderr
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    report: Duration,
+
+    /// How wildcards in PATTERN work
+    #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
+    grammar: Grammar,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  annals forward --from sqlite:edge.db --to postgres://db/plant
+  annals forward --from sqlite:edge.db --to postgres://db/plant --once
+  annals forward --from redb:a.redb --to sqlite:b.db 'host::*' --name hosts
+  annals forward --from sqlite:edge.db --to postgres://db/plant --rate 5000
+
+Do not copy a file that is being forwarded and forward both. Retention on the source does not wait: \
+keep rows for longer than the longest outage.";
+
+pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
+    if backend.named_by == NamedBy::Option {
+        let why = "forward takes both places as --from and --to; leave --backend out";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    if args.from == args.to {
+        return Err(Failure::Usage("the source and the destination are the same".to_owned()));
+    }
+    let mut stop = Signals::first()?;
+    let source = store::open_existing(&args.from).await?;
+    // The destination may be away.
+    let destination = annals::connect_lazy(&args.to)?;
+    // Every record, in any grammar.
+    let (pattern, grammar) = match &args.pattern {
+        Some(pattern) => (pattern.as_str(), args.grammar),
+        None => ("*", Grammar::Glob),
+    };
+    let forwarder = Forwarder::new(source.clone(), destination.clone())
+        .with_name(&args.name)
+        .with_pattern(pattern, grammar.into())
+        .with_batch_rows(args.batch_rows as usize)
+        .with_rows_per_second(args.rate);
+    let work = async {
+        match args.once {
+            true => forwarder.run_once().await.map(drop),
+            false => forwarder.run_forever().await,
+        }
+    };
+    let mut work = std::pin::pin!(work);
+    let mut reports = interval_at(Instant::now() + args.report, args.report);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut lag = Lag::new(Instant::now());
+    let done = loop {
+        tokio::select! {
+            biased;
+            _ = &mut stop => break match args.once {
+                true => Err(Failure::Interrupted(format!(
+                    "stopped after {}; run the same command to go on",
+                    counted(forwarder.stats().rows, "row")
+                ))),
+                false => Ok(()),
+            },
+            done = &mut work => break done.map_err(failure),
+            now = reports.tick() => print_note(&lag.report(&forwarder.stats(), now)),
+        }
+    };
+    let stats = forwarder.stats();
+    let closed = source.close().await;
+    destination.close().await?;
+    done?;
+    closed?;
+    print_note(&lag.report(&stats, Instant::now()));
+    Ok(())
+}
+
+fn failure(error: ForwardError) -> Failure {
+    match error {
+        ForwardError::Store(error) => error.into(),
+        ForwardError::Damaged { .. } => Failure::Failed(error.to_string()),
+        error => Failure::Usage(error.to_string()),
+    }
+}
+
+/// How far the destination is behind. It grows while nothing is answered.
+struct Lag {
+    batches: u64,
+    since: Instant,
+}
+
+impl Lag {
+    fn new(now: Instant) -> Self {
+        Self { batches: 0, since: now }
+    }
+
+    fn report(&mut self, stats: &ForwardStats, now: Instant) -> String {
+        if stats.batches != self.batches || stats.caught_up {
+            (self.batches, self.since) = (stats.batches, now);
+        }
+        let behind = match stats.caught_up && stats.last_error.is_none() {
+            true => "both ends agree".to_owned(),
+            false => {
+                let lag = Duration::from_millis(stats.lag_ms) + (now - self.since);
+                format!("{:.1} s behind", lag.as_secs_f64())
+            }
+        };
+        let done = format!(
+            "{} forwarded in {}",
+            counted(stats.rows, "row"),
+            if stats.batches == 1 {
+                "1 batch".to_owned()
+            } else {
+                format!("{} batches", stats.batches)
+            }
+        );
+        match stats.retries {
+            0 => format!("{done}; {behind}"),
+            retries => format!("{done}; {behind}; {retries} tried again"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_grows_while_nothing_is_answered() {
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let mut lag = Lag::new(begun);
+        let mut stats = ForwardStats::default();
+        assert_eq!(lag.report(&stats, after(2)), "0 rows forwarded in 0 batches; 2.0 s behind");
+        (stats.rows, stats.batches, stats.lag_ms) = (1, 1, 500);
+        assert_eq!(lag.report(&stats, after(3)), "1 row forwarded in 1 batch; 0.5 s behind");
+        stats.retries = 2;
+        let behind = "1 row forwarded in 1 batch; 60.5 s behind; 2 tried again";
+        assert_eq!(lag.report(&stats, after(63)), behind);
+        (stats.retries, stats.caught_up) = (0, true);
+        assert_eq!(lag.report(&stats, after(64)), "1 row forwarded in 1 batch; both ends agree");
+    }
+}

@@ -1,0 +1,136 @@
+//! `annals forward`: each row once, whatever is killed or away.
+
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{FILES, Place, Run, Stderr, signal};
+
+const EDGE: &str = "sqlite:edge.db";
+const CLOUD: &str = "sqlite:cloud.db";
+
+fn forward(place: &Place, to: &str, more: &[&str]) -> Run {
+    place.run(&[&["forward", "--from", EDGE, "--to", to], more].concat())
+}
+
+fn spawn(place: &Place, to: &str, more: &[&str]) -> Child {
+    let mut command = place.command(&[&["forward", "--from", EDGE, "--to", to], more].concat());
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What both ends have of the records that are forwarded.
+fn agree(place: &Place, to: &str) {
+    let rows = |url: &str| place.run(&["export", "r*", "--backend", url]).ok().out;
+    let (here, there) = (rows(EDGE), rows(to));
+    assert_eq!(there.lines().count(), here.lines().count(), "{to}");
+    assert!(there == here, "{to}: the rows differ");
+}
+
+fn rows(place: &Place, batches: u64, from: u64) {
+    for batch in 0..batches {
+        let input: String = (0..200_u64)
+            .map(|n| {
+                // Late ones, and several with the same record, time and value.
+                let (record, value, at) = (n % 7, n % 3, 1_779_006_600_000 + n / 20 - from % 1_000);
+                format!(
+                    "{{\"record\":\"r{record}\",\"value\":[{value},{batch}],\"stored_at\":{at}}}\n"
+                )
+            })
+            .collect();
+        let run = place.run_with_input(&["import", "--backend", EDGE], input).noted();
+        assert_eq!(run.out, "200 rows stored\n");
+    }
+}
+
+#[test]
+fn what_arrived_is_forwarded_once_and_to_each_destination() {
+    let place = Place::new();
+    place.import(EDGE, &[("r1", "1.50e+02", 7), ("r2", "{ \"a\" : 1 }", 7), ("r1", "2", 3)]);
+    let once = |to: &str, more: &[&str], said: &str| {
+        let run = forward(&place, to, &[&["--once"], more].concat());
+        assert_eq!((run.code, &*run.out, &*run.err), (Some(0), "", said));
+    };
+    once(CLOUD, &[], "3 rows forwarded in 1 batch; both ends agree\n");
+    agree(&place, CLOUD);
+    once(CLOUD, &[], "0 rows forwarded in 0 batches; both ends agree\n");
+    place.import(EDGE, &[("r1", "0", 0)]);
+    once(CLOUD, &[], "1 row forwarded in 1 batch; both ends agree\n");
+    agree(&place, CLOUD);
+    // Another destination and another pattern need another name.
+    let other = FILES[1];
+    forward(&place, other, &["--once"]).refused(2, "needs a name of its own");
+    forward(&place, CLOUD, &["r1", "--once"]).refused(2, "give the same pattern, or another name");
+    once(other, &["r1", "--name", "other"], "3 rows forwarded in 1 batch; both ends agree\n");
+    assert_eq!(place.rows(other).len(), 3);
+    forward(&place, EDGE, &[]).refused(2, "are the same");
+    forward(&place, CLOUD, &["--backend", CLOUD]).refused(2, "leave --backend out");
+    forward(&Place::new(), CLOUD, &[]).refused(1, "there is no history");
+}
+
+#[test]
+fn rows_are_forwarded_as_they_arrive_until_ctrl_c() {
+    let place = Place::new();
+    place.import(EDGE, &[("r1", "1", 1)]);
+    let mut child = spawn(&place, CLOUD, &["--report", "10ms"]);
+    let mut said = Stderr::of(&mut child);
+    said.wait_for("1 row forwarded in 1 batch; both ends agree");
+    place.import(EDGE, &[("r1", "2", 2), ("r2", "2", 2)]);
+    said.wait_for("3 rows forwarded in 2 batches; both ends agree");
+    let rest = said.rest();
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    rest.join().unwrap();
+    agree(&place, CLOUD);
+}
+
+#[test]
+fn a_forwarder_that_is_killed_anywhere_forwards_each_row_once() {
+    let place = Place::new();
+    rows(&place, 20, 0);
+    // A small generator (Knuth's MMIX), so that the times differ from kill to kill.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let slow = ["--rate", "2000", "--batch-rows", "100"];
+    for kill in 0..20_u64 {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut child = spawn(&place, CLOUD, &slow);
+        thread::sleep(Duration::from_millis(20 + (state >> 33) % (30 + 20 * kill)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if kill % 5 == 0 {
+            rows(&place, 1, kill);
+        }
+    }
+    let run = forward(&place, CLOUD, &["--once"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    agree(&place, CLOUD);
+    let forwarded: usize = run.err.split(' ').next().unwrap().parse().unwrap();
+    assert!(forwarded < 24 * 200, "no kill came after a batch: {run:?}");
+}
+
+/// A redb file that another program has open is one that is away.
+#[test]
+fn a_destination_that_is_away_is_tried_again() {
+    let place = Place::new();
+    let to = FILES[1];
+    place.import(EDGE, &[("r1", "1", 1)]);
+    forward(&place, to, &["--once"]);
+    place.import(EDGE, &[("r1", "2", 2)]);
+    let holder = ["query", "--backend", to, "*", "--follow", "--cursor-file", "held"];
+    let mut holder = place.command(&holder).stdout(Stdio::null()).spawn().unwrap();
+    place.wait_for("held", &mut holder);
+    let mut child = spawn(&place, to, &["--report", "50ms"]);
+    let mut said = Stderr::of(&mut child);
+    said.wait_for("forwarding is interrupted and tried again");
+    said.wait_for("s behind; ");
+    place.import(EDGE, &[("r2", "3", 0)]);
+    signal(&holder, "INT");
+    assert_eq!(holder.wait().unwrap().code(), Some(0));
+    said.wait_for("2 rows forwarded in ");
+    said.wait_for("both ends agree");
+    let rest = said.rest();
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    rest.join().unwrap();
+    agree(&place, to);
+}

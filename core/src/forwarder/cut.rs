@@ -1,0 +1,78 @@
+//! Cuts what arrives into batches.
+
+use super::error::ForwardError;
+use super::progress::RECORDS;
+use crate::backend::PersistenceBackend;
+use crate::batch::Row;
+use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams};
+use crate::json::JsonText;
+use crate::name::RecordName;
+use crate::stream::RawRow;
+
+/// The rows of one batch.
+pub(super) struct Cut {
+    pub(super) rows: Vec<Row>,
+    /// The number under which the last of them arrived.
+    pub(super) end: u64,
+    /// The place behind them.
+    pub(super) cursor: Cursor,
+    /// Nothing had arrived behind it.
+    pub(super) caught_up: bool,
+}
+
+/// The rows of one page or, if that ends in the middle of what arrived under one number, of several.
+pub(super) async fn next<S: PersistenceBackend>(
+    source: &S,
+    pattern: &str,
+    mut params: FollowParams,
+) -> Result<Cut, ForwardError> {
+    let mut rows = Vec::new();
+    loop {
+        let page = source.follow_page(pattern, &params).await?;
+        let (_, position) = page.cursor.position().ok_or(ForwardError::Source)?;
+        let FollowPage { rows: arrived, cursor, caught_up, .. } = page;
+        rows.extend(arrived.into_iter().filter_map(row));
+        if position.within.is_none() {
+            return Ok(Cut { rows, end: position.arrival, cursor, caught_up });
+        }
+        params = params.with_from(FollowFrom::Cursor(cursor));
+    }
+}
+
+/// All rows up to those that arrived under the number `end`.
+pub(super) async fn up_to<S: PersistenceBackend>(
+    source: &S,
+    pattern: &str,
+    mut params: FollowParams,
+    end: u64,
+) -> Result<Vec<Row>, ForwardError> {
+    let mut rows = Vec::new();
+    loop {
+        let page = source.follow_page(pattern, &params).await?;
+        let beyond = (0..page.rows.len())
+            .position(|row| page.arrival_of(row).is_none_or(|number| number > end));
+        let (_, position) = page.cursor.position().ok_or(ForwardError::Source)?;
+        let FollowPage { rows: mut arrived, cursor, caught_up, .. } = page;
+        arrived.truncate(beyond.unwrap_or(arrived.len()));
+        rows.extend(arrived.into_iter().filter_map(row));
+        if beyond.is_some() || position.arrival >= end || caught_up {
+            return Ok(rows);
+        }
+        params = params.with_from(FollowFrom::Cursor(cursor));
+    }
+}
+
+/// As JSON text, it is what it was in the source. A row whose text is no JSON any more is not forwarded.
+fn row(RawRow { record, json, stored_at }: RawRow) -> Option<Row> {
+    if record.starts_with(RECORDS) {
+        return None;
+    }
+    let name = RecordName::new(record.clone());
+    let row = name.and_then(|record| {
+        Ok(Row { record, value: JsonText::from_text(json, usize::MAX)?, stored_at })
+    });
+    row.inspect_err(|error| {
+        tracing::warn!(record = &*record, stored_at, %error, "a row is damaged: not forwarded");
+    })
+    .ok()
+}

@@ -1,0 +1,50 @@
+//! Why forwarding ends.
+
+use crate::error::PersistenceError;
+
+/// Why forwarding cannot go on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The source does not number what arrives, or does not know batches again.
+    #[error(
+        "this source cannot be forwarded: it has to claim complete_follow and idempotent_batches, as \
+         the built-in backends do"
+    )]
+    Source,
+    /// The destination may store a batch twice or in part.
+    #[error(
+        "nothing can be forwarded to this destination: it has to claim atomic_batches and \
+         idempotent_batches, as the built-in backends do"
+    )]
+    Destination,
+    /// The source was forwarded under this name, but not to this destination.
+    #[error(
+        "the destination does not have what was forwarded before under the name \"{name}\": each \
+         destination needs a name of its own"
+    )]
+    AnotherDestination {
+        /// The name.
+        name: String,
+    },
+    /// Under this name another pattern is forwarded.
+    #[error(
+        "under the name \"{name}\" the pattern \"{pattern}\" is forwarded: give the same pattern, or \
+         another name"
+    )]
+    AnotherPattern {
+        /// The name.
+        name: String,
+        /// The pattern that it was begun with.
+        pattern: String,
+    },
+    /// What the source keeps about its progress cannot be read.
+    #[error("the record \"{record}\" of the source does not say what was forwarded")]
+    Damaged {
+        /// The record.
+        record: String,
+    },
+    /// A store failed, and repeating the call does not help.
+    #[error(transparent)]
+    Store(#[from] PersistenceError),
+}

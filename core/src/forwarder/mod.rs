@@ -1,0 +1,320 @@
+//! Store and forward: copies what arrives in one history to another, each row once.
+//!
+//! Enters: pages of a follower of the source. Leaves: batches with ids. A batch is everything that
+//! arrived in the source from one number to another, and the second is the batch's own number. Before
+//! it is sent, that number is written down in the source ([`Progress`]), so that after a crash the same
+//! rows are sent again under the same id, which the destination then knows or does not.
+
+mod cut;
+mod error;
+mod progress;
+mod stats;
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::backend::PersistenceBackend;
+use crate::batch::{Batch, BatchId, Row};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Outcome, PersistenceError};
+use crate::follow::{Cursor, FollowFrom, FollowParams, Position};
+use crate::pattern::Grammar;
+
+use cut::Cut;
+use progress::Progress;
+
+pub use error::ForwardError;
+pub use progress::forward_record;
+pub use stats::ForwardStats;
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// Copies what arrives in a source to a destination: in order per record, each row once, late rows too,
+/// whichever end is killed or unreachable and for how long.
+///
+/// The source has to number what arrives ([`complete_follow`](crate::Guarantees::complete_follow)) and
+/// to know batches again, the destination to know batches again and to store them whole. Both keep
+/// their own rows: nothing is removed from the source.
+///
+/// The source keeps a record, [`forward_record`], with one row that identifies it; it is not copied.
+/// Copies of a source file that are forwarded under the same name to the same destination are taken for
+/// each other.
+///
+/// ```
+/// # use annals_core::{Forwarder, MemoryBackend, PersistenceBackend, StoreExt};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let (edge, cloud) = (MemoryBackend::new(), MemoryBackend::new());
+/// edge.put_at("attic", &21.5, 1_740_081_234_000).await?;
+/// let forwarder = Forwarder::new(edge.clone(), cloud.clone());
+/// forwarder.run_once().await?;
+/// assert_eq!(cloud.query("attic", Default::default()).await?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Forwarder<S, D> {
+    source: S,
+    destination: D,
+    name: String,
+    pattern: String,
+    grammar: Grammar,
+    batch_rows: usize,
+    rows_per_second: Option<u32>,
+    stats: watch::Sender<ForwardStats>,
+}
+
+impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
+    /// Forwards all records under the name `default`.
+    pub fn new(source: S, destination: D) -> Self {
+        Self {
+            source,
+            destination,
+            name: "default".to_owned(),
+            pattern: "*".to_owned(),
+            grammar: Grammar::Glob,
+            batch_rows: 16_384,
+            rows_per_second: None,
+            stats: watch::Sender::default(),
+        }
+    }
+
+    /// Sets the name under which the source keeps the progress. Each destination of a source needs its
+    /// own.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Forwards the records that match.
+    #[must_use]
+    pub fn with_pattern(mut self, pattern: impl Into<String>, grammar: Grammar) -> Self {
+        (self.pattern, self.grammar) = (pattern.into(), grammar);
+        self
+    }
+
+    /// Sets about how many rows a batch has at most. What was stored in one transaction is not divided.
+    #[must_use]
+    pub fn with_batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows.max(1);
+        self
+    }
+
+    /// Limits the rows that are sent per second, on average.
+    #[must_use]
+    pub fn with_rows_per_second(mut self, rows: impl Into<Option<u32>>) -> Self {
+        self.rows_per_second = rows.into().map(|rows| rows.max(1));
+        self
+    }
+
+    /// What was done so far, and how far the destination is behind.
+    pub fn stats(&self) -> ForwardStats {
+        self.stats.borrow().clone()
+    }
+
+    /// Forwards until both ends agree: everything that had arrived when nothing more was found.
+    ///
+    /// While an end is busy or unreachable, it is tried again, after a growing delay.
+    ///
+    /// # Errors
+    /// [`ForwardError`]; what was forwarded before stays.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops forwarding; the next call continues.
+    pub async fn run_once(&self) -> Result<ForwardStats, ForwardError> {
+        self.run(false).await?;
+        Ok(self.stats())
+    }
+
+    /// Forwards until it fails for good or is dropped. Needs a tokio runtime with a timer.
+    ///
+    /// # Errors
+    /// [`ForwardError`], when repeating does not help.
+    ///
+    /// # Cancel safety
+    /// As [`run_once`](Self::run_once).
+    pub async fn run_forever(&self) -> Result<(), ForwardError> {
+        self.run(true).await
+    }
+
+    async fn run(&self, wait: bool) -> Result<(), ForwardError> {
+        self.check_claims()?;
+        let (kind, mut progress) = self.begin().await?;
+        if let Some(sent) = progress.unanswered() {
+            let rows = self.retried(|| self.exactly(&kind, &progress, sent)).await?;
+            self.deliver(&progress, sent, rows).await?;
+            progress.sent_again(sent);
+        }
+        let begun = Instant::now();
+        let mut sent = 0_u64;
+        let mut cursor = cursor_at(&kind, progress.done())?;
+        let mut next = Box::pin(self.next(cursor.clone(), wait));
+        let mut read = None;
+        loop {
+            let cut = match read.take() {
+                Some(cut) => cut,
+                None => next.await,
+            };
+            let Cut { rows, end, cursor: behind, caught_up } = cut?;
+            cursor.clone_from(&behind);
+            if rows.is_empty() && caught_up && !wait {
+                self.stats.send_modify(ForwardStats::caught_up);
+                return Ok(());
+            }
+            // The next batch is read while this one is sent.
+            next = Box::pin(self.next(cursor.clone(), wait));
+            if rows.is_empty() {
+                continue;
+            }
+            sent += rows.len() as u64;
+            let delivered = async {
+                self.retried(|| progress.intend(&self.source, end)).await?;
+                self.deliver(&progress, end, rows).await
+            };
+            {
+                let mut delivered = std::pin::pin!(delivered);
+                loop {
+                    tokio::select! {
+                        biased;
+                        done = &mut delivered => {
+                            done?;
+                            break;
+                        }
+                        cut = &mut next, if read.is_none() => read = Some(cut),
+                    }
+                }
+            }
+            progress.answered(end);
+            if caught_up {
+                self.retried(|| progress.intend(&self.source, end)).await?;
+                self.stats.send_modify(ForwardStats::caught_up);
+            }
+            if let Some(rate) = self.rows_per_second {
+                let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+                tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+            }
+        }
+    }
+
+    fn check_claims(&self) -> Result<(), ForwardError> {
+        let (from, to) = (self.source.guarantees(), self.destination.guarantees());
+        if !(from.complete_follow && from.idempotent_batches) {
+            return Err(ForwardError::Source);
+        }
+        if !(to.atomic_batches && to.idempotent_batches) {
+            return Err(ForwardError::Destination);
+        }
+        Ok(())
+    }
+
+    /// The kind of the source's cursors, and the progress.
+    async fn begin(&self) -> Result<(String, Progress), ForwardError> {
+        let (kind, progress) = self.retried(|| self.open()).await?;
+        let done = progress.done();
+        if done > 0 {
+            let id = BatchId { writer: progress.writer(), number: done };
+            if !self.retried(|| self.has(id)).await? {
+                return Err(ForwardError::AnotherDestination { name: self.name.clone() });
+            }
+        }
+        Ok((kind, progress))
+    }
+
+    async fn open(&self) -> Result<(String, Progress), ForwardError> {
+        let now = FollowParams::from(FollowFrom::Now).with_wait(false);
+        let page = self.source.follow_page("*", &now).await?;
+        let (kind, _) = page.cursor.position().ok_or(ForwardError::Source)?;
+        let (name, pattern) = (&self.name, &self.pattern);
+        let progress = Progress::open(&self.source, name, pattern, self.grammar).await?;
+        Ok((kind.to_owned(), progress))
+    }
+
+    /// Whether the destination has a batch, if it can tell.
+    async fn has(&self, id: BatchId) -> Result<bool, ForwardError> {
+        match self.destination.has_batch(id).await {
+            Err(PersistenceError::Unsupported(_)) => Ok(true),
+            known => Ok(known?),
+        }
+    }
+
+    fn params(&self, cursor: Cursor, wait: bool) -> FollowParams {
+        FollowParams::from(cursor)
+            .with_grammar(self.grammar)
+            .with_wait(wait)
+            .with_page_rows(self.batch_rows)
+    }
+
+    /// The rows of the next batch.
+    async fn next(&self, cursor: Cursor, wait: bool) -> Result<Cut, ForwardError> {
+        self.retried(|| cut::next(&self.source, &self.pattern, self.params(cursor.clone(), wait)))
+            .await
+    }
+
+    /// The rows of a batch that was cut before.
+    async fn exactly(
+        &self,
+        kind: &str,
+        progress: &Progress,
+        end: u64,
+    ) -> Result<Vec<Row>, ForwardError> {
+        let params = self.params(cursor_at(kind, progress.done())?, false);
+        cut::up_to(&self.source, &self.pattern, params, end).await
+    }
+
+    /// Sends a batch until the destination has it.
+    async fn deliver(
+        &self,
+        progress: &Progress,
+        end: u64,
+        rows: Vec<Row>,
+    ) -> Result<(), ForwardError> {
+        let last = rows.iter().map(|row| row.stored_at).max();
+        let count = rows.len() as u64;
+        let id = BatchId { writer: progress.writer(), number: end };
+        let batch = Batch::new(rows).with_id(id);
+        self.retried(|| self.store(&batch)).await?;
+        self.stats.send_modify(|stats| stats.forwarded(count, last, SystemClock.now_ms()));
+        Ok(())
+    }
+
+    async fn store(&self, batch: &Batch) -> Result<(), ForwardError> {
+        Ok(self.destination.store_batch(batch).await?)
+    }
+
+    /// Repeats a call while that may help.
+    async fn retried<T, F: Future<Output = Result<T, ForwardError>>>(
+        &self,
+        call: impl Fn() -> F,
+    ) -> Result<T, ForwardError> {
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_delay(LONGEST_DELAY)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let error = match call().await {
+                Err(ForwardError::Store(error)) if may_help(&error) => error,
+                result => return result,
+            };
+            tracing::warn!(%error, name = self.name, "forwarding is interrupted and tried again");
+            self.stats.send_modify(|stats| stats.failed(&error));
+            tokio::time::sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+        }
+    }
+}
+
+/// A batch is sent under an id, so an unknown outcome is no reason to stop.
+fn may_help(error: &PersistenceError) -> bool {
+    error.is_retryable() || error.outcome() == Outcome::Unknown
+}
+
+fn cursor_at(kind: &str, arrival: u64) -> Result<Cursor, PersistenceError> {
+    Position { arrival, ..Position::default() }.cursor(kind)
+}
+
+#[cfg(test)]
+mod tests;
