@@ -4,7 +4,7 @@
 //! `cargo run -p annals --example streaming -- sqlite:history.db`
 
 use annals::{Batch, BatchId, Order, PersistenceBackend, QueryExt, QueryParams, Row, Value};
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 const ROWS: u64 = 100_000;
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use annals::{Aggregate, Batch, Bucket, PersistenceBackend, QueryExt, QueryParams, Row, Value};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_postgres::NoTls;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use annals::{PersistenceBackend, QueryExt, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::value::RawValue;
 
 use crate::places::{Place, Sample, fill, record};

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use annals::{QueryExt, QueryParams, Value};
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use crate::places::{Place, fill};
 use crate::report::{Report, Samples};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use annals::{PersistenceBackend, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use crate::places::{Place, fill, must_hold, record, time, value};
 use crate::report::{Report, Samples};

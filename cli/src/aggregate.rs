@@ -7,7 +7,7 @@ use annals::{
     Predicate, Width,
 };
 use clap::{Parser, ValueEnum};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use jiff::tz::TimeZone;
 
 use crate::cli::{Backend, Grammar};

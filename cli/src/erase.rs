@@ -6,7 +6,7 @@ use annals::{
     Erasure, Pattern, PersistenceBackend, PersistenceError, Predicate, QueryParams, RecordSummary,
 };
 use clap::Parser;
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use crate::cli::Grammar;
 use crate::confirm::confirmed;

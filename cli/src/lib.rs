@@ -23,6 +23,8 @@
 //! | `mcp` | `annals mcp` |
 //! | `conformance` | `annals conformance` |
 //! | `plot` | `--plot` and `--output svg` |
+//! | `parquet` | Parquet in and out |
+//! | `serve` | `annals serve` and `annals token` |
 //! | `full` | all of them |
 //!
 //! A command that is not built in stays in `annals --help` and names its feature.

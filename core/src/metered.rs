@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt};
+use futures::Stream;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::aggregate::{Aggregate, BucketStream};

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures::Stream;
+use futures::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -93,7 +93,7 @@ impl RowStream {
     ///
     /// ```
     /// # use annals_core::{MemoryBackend, PersistenceBackend, QueryParams};
-    /// # use futures_util::TryStreamExt;
+    /// # use futures::TryStreamExt;
     /// # use serde_json::json;
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// # let history = MemoryBackend::new();

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

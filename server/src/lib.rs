@@ -1,5 +1,22 @@
 //! History over HTTP: an axum [`Router`](axum::Router) over any annals backend.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use annals_core::MemoryBackend;
+//! use annals_server::{Config, Server};
+//! use axum::Router;
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::new(Arc::new(MemoryBackend::new()), Config::default())?;
+//! let service = Router::new().nest("/history", server.router());
+//! axum::serve(TcpListener::bind("127.0.0.1:8080").await?, service).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A connection (`net`) brings requests, each of which passes `admit`, which finds out who asks
 //! (`access`), then the limits of its group (`limits`), and reaches a handler (`api`). Every handler
 //! that reads history takes a `Reader`: a backend that shows what the client may read and nothing

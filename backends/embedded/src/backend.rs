@@ -11,7 +11,7 @@ use annals_core::{
     PersistenceBackend, PersistenceError, Predicate, Query, QueryParams, RawRow, RecordSummary,
     Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
-use futures_util::stream::{self, Stream};
+use futures::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 

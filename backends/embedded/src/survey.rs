@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_core::{BackendError, ErrorKind, RawRow, Result};
+use serde::Serialize;
 
 use crate::engine::{RecordId, Run, RunOrder, Tables};
 use crate::format::Block;
@@ -17,7 +18,7 @@ use crate::write::check_writers;
 use crate::{Map, Set, head};
 
 /// What is wrong at one place of a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Damage {
     /// The part of the store, such as `run 7, block 3`.
@@ -41,7 +42,7 @@ impl fmt::Display for Damage {
 }
 
 /// What was found in a store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The records that have a name.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_core::{Batch, ErrorKind, Result};
-use futures_util::future::join4;
+use futures::future::join4;
 use parking_lot::Mutex;
 use tokio_postgres::types::Type;
 

@@ -14,7 +14,7 @@ use annals_core::{
 };
 use annals_test_postgres::Extension;
 use common::Place;
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 
 const HOUR: u64 = 3_600_000;
 /// After all rows but those at the end of time; a value holds until then.

@@ -11,7 +11,7 @@ use annals_core::{
     PersistenceError, QueryExt, REMEMBERED_WRITERS,
 };
 use common::{Place, batch, row};
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde_json::json;
 
 fn rule(pattern: &str, older_than: Option<u64>) -> CleanupRule {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use annals_core::{CleanupPlan, PersistenceBackend, Retention, RetentionPolicy, Swept};
 use common::{Place, batch};
-use futures_util::future::join_all;
+use futures::future::join_all;
 
 /// The sweeping sessions of the named backend that wait for a lock.
 const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity \

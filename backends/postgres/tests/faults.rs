@@ -16,7 +16,7 @@ use annals_core::{
 use annals_postgres::{PostgresBackend, PostgresConfig};
 use annals_test_postgres::{Fault, LocalServer, Pooler, Proxy};
 use common::{Place, row};
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 

@@ -15,7 +15,7 @@ use annals_core::{
 };
 use annals_postgres::{PostgresBackend, PostgresConfig};
 use annals_test_postgres::LocalServer;
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 use tokio_postgres::NoTls;
 

@@ -13,8 +13,8 @@ use annals_core::{
 use annals_postgres::PostgresBackend;
 use annals_test_postgres::Extension;
 use common::{Place, batch, row};
-use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures::StreamExt;
+use futures::future::join_all;
 use serde_json::json;
 
 const PARTITIONS: &str =

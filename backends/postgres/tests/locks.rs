@@ -9,7 +9,7 @@ use annals_core::{
 use annals_postgres::PostgresBackend;
 use annals_test_postgres::LocalServer;
 use common::{Place, row};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use tokio_postgres::NoTls;
 
 /// Stores one row in each of `partitions` partitions.

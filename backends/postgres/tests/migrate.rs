@@ -12,7 +12,7 @@ use annals_core::{
 use annals_postgres::{MigrationProgress, PostgresBackend};
 use annals_test_postgres::Extension;
 use common::{Place, batch, row};
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde_json::json;
 
 fn config_error(error: &PersistenceError, word: &str) {

@@ -9,7 +9,7 @@ use annals_core::{
 };
 use annals_postgres::PostgresBackend;
 use common::{Place, batch, row};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 
 async fn raw(backend: &PostgresBackend, pattern: &str, params: QueryParams) -> Vec<RawRow> {

@@ -6,7 +6,7 @@ mod common;
 use annals_core::{Durability, ErrorKind, PersistenceBackend, PersistenceError, QueryExt};
 use annals_postgres::PostgresBackend;
 use common::Place;
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde_json::json;
 
 fn kind(error: &PersistenceError) -> ErrorKind {

@@ -10,8 +10,8 @@ use annals_core::{
     Batch, BatchId, Outcome, PersistenceBackend, PersistenceError, QueryExt, QueryParams, Row,
 };
 use common::{Place, batch, row};
-use futures_util::future::{join_all, poll_fn};
-use futures_util::{FutureExt, StreamExt};
+use futures::future::{join_all, poll_fn};
+use futures::{FutureExt, StreamExt};
 use serde_json::json;
 
 async fn small_groups_and_copies_store_the_same() {

@@ -10,7 +10,7 @@ use annals_core::{Batch, BatchId, Outcome, PersistenceBackend, PersistenceError,
 use annals_postgres::{PostgresBackend, PostgresConfig};
 use annals_test_postgres::{Extension, Fault, Proxy};
 use common::{Place, batch, row};
-use futures_util::future::join_all;
+use futures::future::join_all;
 
 const SEED: u64 = 20_261_125;
 const CUTS: u64 = 30;

@@ -2,7 +2,7 @@
 
 use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
 use annals_redb::{RedbBackend, RedbConfig};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use redb::{Database, TableDefinition};
 use serde_json::json;
 

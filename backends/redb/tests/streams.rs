@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
 use annals_redb::{RedbBackend, RedbConfig};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 
 /// A paused reader kept pages from being used again until the disk was full.

@@ -10,7 +10,7 @@ use annals_core::{
 };
 use annals_embedded::Tuning;
 use annals_redb::{RedbBackend, RedbConfig};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use redb::{Database, ReadableDatabase, TableDefinition, TableHandle};
 use serde_json::{Value, json};
 

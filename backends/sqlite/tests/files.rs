@@ -7,7 +7,7 @@ use annals_core::{
     PersistenceError, QueryParams, Row,
 };
 use annals_sqlite::{SqliteBackend, SqliteConfig};
-use futures_util::future::join_all;
+use futures::future::join_all;
 use rusqlite::Connection;
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
 use annals_sqlite::{SqliteBackend, SqliteConfig};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use rusqlite::Connection;
 use serde_json::json;
 

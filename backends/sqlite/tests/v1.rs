@@ -114,7 +114,7 @@ async fn many_rows_become_several_runs_and_damage_stays_damage() {
     assert_eq!(values(&history, "b").await, of_b);
     let params = QueryParams::default();
     let mut typed = history.stream_typed::<Value>("b", params).await.unwrap();
-    while let Some(row) = futures_util::StreamExt::next(&mut typed).await {
+    while let Some(row) = futures::StreamExt::next(&mut typed).await {
         row.unwrap();
     }
     assert_eq!(typed.skipped(), 2);

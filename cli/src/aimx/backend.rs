@@ -9,7 +9,7 @@ use annals::{
     Grammar, Guarantees, Order, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow,
     RecordSummary, RowStream, StoredValue, Value, async_trait,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::address::Address;
 use super::client::Client;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use annals::{PersistenceBackend, PersistenceError, QueryParams, RowStream};
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use super::proof::canonical;
 

@@ -15,7 +15,7 @@ use annals::{
     Row,
 };
 use clap::Parser;
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use crate::cli::{Backend, Grammar, NamedBy};
 use crate::failure::Failure;

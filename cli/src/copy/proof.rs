@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals::{PersistenceBackend, PersistenceError, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde::Serialize;
 use twox_hash::XxHash3_128;
 

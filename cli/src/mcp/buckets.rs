@@ -5,7 +5,7 @@
 
 use annals::aggregate::Plan;
 use annals::{Aggregate, Grammar, Order, PersistenceBackend, PersistenceError, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 

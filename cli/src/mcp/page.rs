@@ -7,7 +7,7 @@
 use annals::{
     Grammar, Order, Pattern, PersistenceBackend, PersistenceError, Predicate, QueryParams,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::value::RawValue;
 
 use super::cursor::Position;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals::{Grammar, Order, PersistenceBackend, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use jiff::tz::TimeZone;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,

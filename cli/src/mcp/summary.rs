@@ -3,7 +3,7 @@
 use annals::{
     Aggregate, Bucket, Function, Order, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::value::RawValue;
 
 use super::results::{Numbers, Summary, ValueRow};

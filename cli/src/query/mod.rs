@@ -8,7 +8,7 @@ use annals::{
     Order, PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow, RowStream,
 };
 use clap::Parser;
-use futures_util::StreamExt;
+use futures::StreamExt;
 use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 

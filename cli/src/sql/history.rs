@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_int};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use annals::{Order, PersistenceBackend, PersistenceError, RawRow, RowStream};
-use futures_util::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt};
 use rusqlite::Connection;
 use rusqlite::ffi::{sqlite3_vtab, sqlite3_vtab_cursor};
 use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};

@@ -89,14 +89,21 @@ fn a_forwarder_that_is_killed_anywhere_forwards_each_row_once() {
     rows(&place, 20, 0);
     // A small generator (Knuth's MMIX), so that the times differ from kill to kill.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let slow = ["--rate", "2000", "--batch-rows", "100"];
+    let slow = ["--rate", "2000", "--batch-rows", "100", "--report", "10ms"];
     for kill in 0..20_u64 {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut child = spawn(&place, CLOUD, &slow);
+        let mut said = Stderr::of(&mut child);
+        if kill == 0 {
+            // Not even on a busy machine do all kills come before the first batch.
+            said.wait_for("00 rows forwarded in ");
+        }
+        let rest = said.rest();
         thread::sleep(Duration::from_millis(20 + (state >> 33) % (30 + 20 * kill)));
         child.kill().unwrap();
         child.wait().unwrap();
+        rest.join().unwrap();
         if kill % 5 == 0 {
             rows(&place, 1, kill);
         }

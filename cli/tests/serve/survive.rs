@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals::{Clock, SystemClock};
 use annals_test_postgres::LocalServer;
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde::Deserialize;
 
 use crate::load::{Progress, ROWS, client, impatient_client};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use annals::postgres::{PostgresBackend, PostgresConfig};
 use annals::{Batch, Clock, PersistenceBackend, QueryExt, Row, SystemClock, Value};
 use annals_test_postgres::{Locale, TestServer};
-use futures_util::future::join_all;
+use futures::future::join_all;
 use tokio_postgres::NoTls;
 
 use crate::replica::Replica;

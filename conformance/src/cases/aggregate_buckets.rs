@@ -6,7 +6,7 @@ use annals_core::{
     Aggregate, Batch, Bucket, Fill, Function, MAX_TIMESTAMP, Order, PersistenceError, QueryExt,
     Row, Value, Width,
 };
-use futures_util::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::aggregate::{NOW, answers, as_json, buckets, every, functions, same, whole};

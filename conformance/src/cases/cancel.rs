@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use annals_core::{Batch, BatchId, Durability, QueryParams, Row};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 
 use crate::case::cases;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use annals_core::{
     Batch, BatchId, Durability, Erasure, Grammar, Order, Pattern, PersistenceError, QueryParams,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 use tokio::runtime::Handle;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_core::{PersistenceBackend, QueryParams};
-use futures_util::future::try_join_all;
+use futures::future::try_join_all;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, timeout};

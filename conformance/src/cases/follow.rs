@@ -6,7 +6,7 @@ use std::time::Duration;
 use annals_core::{
     Batch, Cursor, FollowExt, FollowFrom, FollowParams, FollowStream, PersistenceError, Row, Value,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use crate::case::cases;
 use crate::check::{During, Plain, Verdict, ensure, equal, failure, refused};

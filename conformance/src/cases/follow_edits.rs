@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use annals_core::{Batch, Cursor, FollowFrom, FollowStream, QueryParams, Row, Value};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 
 use super::erase::{erasing, of};

@@ -2,8 +2,8 @@
 //! of a stream.
 
 use annals_core::{Batch, BatchId, CleanupPlan, CleanupRule, Grammar, Pattern, QueryParams, Row};
-use futures_util::StreamExt;
-use futures_util::future::try_join_all;
+use futures::StreamExt;
+use futures::future::try_join_all;
 
 use crate::case::cases;
 use crate::check::{During, Verdict, ensure, equal};

@@ -4,7 +4,7 @@ use annals_core::{
     Batch, ErrorKind, Grammar, Order, PersistenceError, QueryParams, RecordSummary, Row, RowStream,
     Value,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 
 use crate::case::cases;

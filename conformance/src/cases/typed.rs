@@ -1,7 +1,7 @@
 //! TYPED: rows as the caller's own type.
 
 use annals_core::{PersistenceError, QueryExt, QueryParams, RawRow, Value};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;

@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::Arc;
 
 use annals_core::{Aggregate, Batch, BatchId, PersistenceBackend, QueryExt, QueryParams, Row};
-use futures_util::StreamExt;
-use futures_util::future::try_join_all;
+use futures::StreamExt;
+use futures::future::try_join_all;
 use serde_json::json;
 
 use super::{Role, tell};

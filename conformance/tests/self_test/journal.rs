@@ -12,7 +12,7 @@ use annals_core::{
     Guarantees, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row, RowStream,
     StoredValue, Value, async_trait,
 };
-use futures_util::stream;
+use futures::stream;
 use serde_json::json;
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 

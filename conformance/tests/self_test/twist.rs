@@ -7,7 +7,7 @@ use annals_core::{
     Grammar, Guarantees, MemoryBackend, PersistenceBackend, PersistenceError, Predicate,
     QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 pub(crate) type Result<T> = std::result::Result<T, PersistenceError>;
 

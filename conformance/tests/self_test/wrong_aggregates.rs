@@ -10,7 +10,7 @@ use annals_core::{
     MemoryBackend, Order, PersistenceBackend, PersistenceError, QueryExt, RawRow, RowStream, Value,
     async_trait,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use crate::twist::{Result, Twist, select};

@@ -9,7 +9,7 @@ use annals_core::{
     Pattern, PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
     Value, async_trait,
 };
-use futures_util::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt};
 
 use crate::twist::{Result, Twist, select};
 

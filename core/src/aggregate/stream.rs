@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_core::Stream;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures::Stream;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::bucket::Bucket;
 use super::plan::Plan;

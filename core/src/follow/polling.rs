@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use super::{Cursor, FollowFrom, FollowPage, FollowParams};
 use crate::backend::PersistenceBackend;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures::Stream;
+use futures::{StreamExt, stream};
 
 use super::{Cursor, FollowFrom, FollowPage, FollowParams};
 use crate::backend::PersistenceBackend;
@@ -119,7 +119,7 @@ impl fmt::Debug for FollowStream<'_> {
 ///
 /// ```
 /// # use annals_core::{FollowExt, FollowFrom, MemoryBackend, StoreExt};
-/// # use futures_util::StreamExt;
+/// # use futures::StreamExt;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let history = MemoryBackend::new();
 /// history.put_at("attic", &21.5, 1_740_081_234_000).await?;

@@ -185,14 +185,14 @@ async fn the_rate_is_kept_and_new_rows_are_forwarded_as_they_come() {
     });
     let mut arrived = cloud.follow("*", FollowFrom::Time(0));
     for at in 0..100_u64 {
-        let row = futures_util::StreamExt::next(&mut arrived).await.unwrap().unwrap();
+        let row = futures::StreamExt::next(&mut arrived).await.unwrap().unwrap();
         assert_eq!(*row.json, at.to_string());
     }
     // 90 rows were paid for before the last ten were sent.
     let spent = begun.elapsed();
     assert!(spent >= Duration::from_secs_f64(4.4), "{spent:?}");
     edge.put_at("a", &"new", 1_000).await.unwrap();
-    futures_util::StreamExt::next(&mut arrived).await.unwrap().unwrap();
+    futures::StreamExt::next(&mut arrived).await.unwrap().unwrap();
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
 }

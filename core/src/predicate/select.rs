@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt};
 
 use super::Predicate;
 use crate::backend::PersistenceBackend;

@@ -111,7 +111,7 @@ impl RecordHandle {
     /// ```
     /// # use std::sync::Arc;
     /// # use annals_core::{MemoryBackend, Recorder, RecorderConfig};
-    /// use futures_util::{StreamExt, stream};
+    /// use futures::{StreamExt, stream};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), annals_core::RecorderError> {

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_util::Sink;
+use futures::Sink;
 use serde::Serialize;
 
 use super::error::RecorderError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
-use futures_util::FutureExt;
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::ledger::Fate;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::FutureExt;
+use futures::FutureExt;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 

@@ -18,7 +18,7 @@ use annals_core::{
     RecordStats, StoredValue, Value, async_trait,
 };
 use annals_sqlite::SqliteBackend;
-use futures_util::FutureExt;
+use futures::FutureExt;
 use serde::Serialize;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -12,7 +12,7 @@ use aimdb_core::{AimDbBuilder, buffer::BufferCfg};
 use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt};
 use annals_core::MemoryBackend;
-use futures_util::FutureExt;
+use futures::FutureExt;
 use serde::{Serialize, Serializer};
 
 /// The first value waits here while the others overflow its ring.

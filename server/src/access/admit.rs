@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, OriginalUri, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -39,7 +39,8 @@ pub(crate) async fn admit(
 ) -> Response {
     // Not the path itself: a client can invent any number of paths, and write anything into them.
     let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or("", MatchedPath::as_str).to_owned();
+    let route = route.map_or("", MatchedPath::as_str);
+    let route = own_route(route, &request).to_owned();
     let method = request.method().clone();
     let address = address(&request, &server.config().trusted_proxies);
     let mut name: Arc<str> = "".into();
@@ -64,6 +65,20 @@ pub(crate) async fn admit(
     };
     server.metrics().answered(method, route, response.status().as_u16());
     response
+}
+
+/// A route without the path under which a service of somebody else has nested it. That may have
+/// parameters, so its segments are counted.
+fn own_route<'r>(route: &'r str, request: &Request) -> &'r str {
+    let own = request.uri().path().trim_end_matches('/');
+    let original = request.extensions().get::<OriginalUri>();
+    let original = original.map_or(own, |OriginalUri(uri)| uri.path().trim_end_matches('/'));
+    let outer = original.strip_suffix(own).unwrap_or_default().matches('/').count();
+    let (begin, _) = route.match_indices('/').nth(outer).unwrap_or((route.len(), ""));
+    match &route[begin..] {
+        "" if outer > 0 => page::PAGE,
+        own => own,
+    }
 }
 
 fn address(request: &Request, trusted: &[IpAddr]) -> Option<IpAddr> {

@@ -9,7 +9,7 @@ use annals_core::{
     Pattern, PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
     StoredValue, Value, async_trait,
 };
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::grants::Scope;
 

@@ -58,6 +58,7 @@ fn every_record() -> String {
 /// The grammar of a pattern in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum GrammarName {
     /// `*` is any run of characters.
     #[default]

@@ -10,7 +10,7 @@ use annals_core::{
     Batch, BatchId, Grammar, Order, PersistenceBackend, PersistenceError, QueryParams, Row, Value,
 };
 use foldhash::fast::FixedState;
-use futures_util::TryStreamExt;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::access::Client;

@@ -3,7 +3,7 @@
 use annals_core::PersistenceError;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{Stream, StreamExt};
+use futures::stream::{Stream, StreamExt};
 use serde::Serialize;
 
 use super::chunks::{CHUNK_BYTES, Chunks, NotTaken, body};

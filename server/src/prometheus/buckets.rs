@@ -9,7 +9,7 @@ use std::sync::Arc;
 use annals_core::{
     Aggregate, Bucket, BucketStream, PersistenceBackend, PersistenceError, QueryExt,
 };
-use futures_util::stream::{self, Peekable, Stream, StreamExt};
+use futures::stream::{self, Peekable, Stream, StreamExt};
 
 /// How many records are asked for at once, by their names.
 const CONCURRENT: usize = 4;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use annals_core::aggregate::Member;
 use annals_core::{Aggregate, Fill, Function, PersistenceBackend, QueryExt, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use super::answer::Answer;
 use super::buckets::Buckets;

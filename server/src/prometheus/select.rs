@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use annals_core::aggregate::Member;
 use annals_core::{PersistenceBackend, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 use promql_parser::label::{MatchOp, Matcher};
 use serde_json::Value;
 

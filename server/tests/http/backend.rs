@@ -9,7 +9,7 @@ use annals_core::{
     PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept,
     Value, async_trait,
 };
-use futures_util::stream;
+use futures::stream;
 use tokio::sync::{Semaphore, watch};
 
 /// A message of the engine, which no client may see.

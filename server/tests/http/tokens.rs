@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annals_server::{Access, Config, GrammarName, Grant, Right, TokenLimits, Tokens};
+use annals_server::{Access, Config, GrammarName, Grant, Right, Server, TokenLimits, Tokens};
+use axum::Router;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::backend::Controlled;
 use crate::running::{Running, problem};
@@ -275,4 +277,33 @@ fn a_file_without_meaning_is_refused_with_the_reason() {
         assert!(error.contains(says) && error.contains("tokens.json"), "{error}");
     }
     assert!(Tokens::open(folder.path().join("none.json")).is_err());
+}
+
+/// A service that nests the interface kept its probes and the page behind tokens.
+#[tokio::test]
+async fn what_is_open_to_everybody_is_so_where_it_is_nested() {
+    let (guarded, _) =
+        Guarded::new(vec![("t", vec![grant(&[Right::Read], "*")], Default::default())]).await;
+    let access = Access::Tokens(Tokens::open(&guarded.file).unwrap());
+    let backend = guarded.service.backend.clone();
+    let server = Server::new(backend, Config::default().with_access(access)).unwrap();
+    let service = Router::new().nest("/my/history", server.router());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async { axum::serve(listener, service).await.unwrap() });
+    for (path, status) in [
+        ("/my/history/livez", 200),
+        ("/my/history/readyz", 200),
+        ("/my/history", 200),
+        ("/my/history/page/app.js", 200),
+        ("/my/history/v1/records", 401),
+        ("/my/history/v1/livez", 401),
+        ("/my/history/metrics", 401),
+        ("/my/livez", 404),
+    ] {
+        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    serving.abort();
+    guarded.service.end().await;
 }

@@ -8,7 +8,7 @@ use annals_core::{
 };
 use annals_embedded::Tuning;
 use annals_embedded::format::Layout;
-use futures_util::future::join_all;
+use futures::future::join_all;
 use serde_json::json;
 
 use crate::ledger::{Ledger, Sent};

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use annals_core::Result;
+use serde::Serialize;
 
 use super::{Compactor, in_order};
 use crate::engine::{Engine, Run, Snapshot, Writer};
@@ -17,7 +18,7 @@ use crate::tuning::Tuning;
 use crate::write::VersionEdit;
 
 /// The progress of a compaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Compacted {
     /// How many rows the last step has rewritten.
@@ -25,6 +26,7 @@ pub struct Compacted {
     /// How many rows are left to be rewritten. A row may be rewritten more than once.
     pub left: u64,
     /// Runs that end up to this block of the head belong to the compaction.
+    #[serde(skip)]
     pub(crate) end: u64,
 }
 

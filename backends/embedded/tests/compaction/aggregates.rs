@@ -8,7 +8,7 @@ use annals_core::{
     PersistenceError, QueryExt, Row, Value,
 };
 use annals_embedded::EmbeddedConfig;
-use futures_util::StreamExt;
+use futures::StreamExt;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use annals_core::aggregate::{Plan, Sample, Series};
 use annals_core::{Bucket, BucketStream, ErrorKind, PersistenceError, Result};
-use futures_util::{TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::Type;
 

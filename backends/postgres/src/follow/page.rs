@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_core::{ErrorKind, FollowPage, FollowParams, Pattern, Position, RawRow, Result};
-use futures_util::future::try_join_all;
+use futures::future::try_join_all;
 use tokio_postgres::types::Type;
 
 use super::OPERATION;

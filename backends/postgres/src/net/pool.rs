@@ -8,6 +8,7 @@ use deadpool_postgres::{
     Hook, Manager, ManagerConfig, Pool as DeadPool, PoolError, RecyclingMethod, Runtime,
     TimeoutType, Timeouts,
 };
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -23,7 +24,7 @@ use crate::error::{self, ConnectError, ENGINE, Native, Phase};
 const GRACE: Duration = Duration::from_secs(2);
 
 /// One pool of connections, at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PoolState {
     /// The operations that use the pool.
@@ -39,7 +40,8 @@ pub struct PoolState {
 }
 
 /// The operations that a pool serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PoolPurpose {
     /// Stores only.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use annals_core::{
     ErrorKind, Outcome, Pattern, PersistenceError, Query, RawRow, RecordSummary, Result, RowStream,
 };
-use futures_util::stream;
+use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Engine;

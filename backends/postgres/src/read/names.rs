@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_core::{MAX_NAME_BYTES, Pattern, Result};
-use futures_util::future::join;
+use futures::future::join;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use annals_core::{ErrorKind, Order, Query, RawRow, Result};
-use futures_util::TryStreamExt;
-use futures_util::future::join;
+use futures::TryStreamExt;
+use futures::future::join;
 use tokio::sync::mpsc;
 use tokio_postgres::types::{ToSql, Type};
 

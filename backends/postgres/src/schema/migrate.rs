@@ -5,6 +5,7 @@
 //! takes its space twice until the end.
 
 use annals_core::{ErrorKind, Result};
+use serde::Serialize;
 
 use super::{Schema, ddl};
 use crate::error;
@@ -21,7 +22,7 @@ const NEW: &str = "history_new";
 const SLICE: i64 = 50_000;
 
 /// The result of [`PostgresBackend::migrate`](crate::PostgresBackend::migrate).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Migration {
     /// The previous layout, for example `plain table`.
@@ -33,7 +34,7 @@ pub struct Migration {
 }
 
 /// The progress of a migration, in rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MigrationProgress {
     /// Rows moved so far.

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use annals_core::Batch;
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt;
+use futures::SinkExt;
 use tokio_postgres::{Client, CopyInSink};
 
 /// Data is sent once it has this many bytes.

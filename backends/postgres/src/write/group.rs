@@ -1,7 +1,7 @@
 //! Stores one group of batches in one transaction.
 
 use annals_core::{Batch, ErrorKind, Result};
-use futures_util::future::join3;
+use futures::future::join3;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 

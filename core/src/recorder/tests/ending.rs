@@ -25,7 +25,7 @@ fn dropping_the_last_handle_stores_what_was_accepted() {
     drop(clone);
     handle.try_record(&1000).unwrap();
     drop(handle);
-    let stored = futures_util::FutureExt::now_or_never(backend.numbers("a")).unwrap();
+    let stored = futures::FutureExt::now_or_never(backend.numbers("a")).unwrap();
     assert_eq!(stored, (0..=1000).collect::<Vec<u64>>());
 }
 

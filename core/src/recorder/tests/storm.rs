@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use futures_util::FutureExt;
+use futures::FutureExt;
 
 use super::*;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_aimdb::{AimDbBuilderPersistExt, AimDbQueryExt};
 use annals_core::{PersistenceBackend, QueryParams};
-use futures_util::StreamExt;
+use futures::StreamExt;
 
 use super::line::{self, Cfg};
 use crate::fixture::{How, Reading, ThreeMethods, WEEK, until};

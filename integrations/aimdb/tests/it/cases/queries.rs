@@ -9,7 +9,7 @@ use annals_core::{
     Clock, Grammar, ManualClock, MemoryBackend, Order, PersistenceBackend, PersistenceError,
     QueryParams, RawRow, RetentionPolicy,
 };
-use futures_util::StreamExt;
+use futures::StreamExt;
 use serde_json::json;
 
 use super::line::{self, Cfg, SEPARATOR};

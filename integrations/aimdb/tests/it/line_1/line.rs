@@ -9,7 +9,7 @@ use aimdb_core::{Producer, buffer::BufferCfg};
 use aimdb_tokio_adapter::{TokioAdapter, TokioRecordRegistrarExt};
 use annals_aimdb::{Filter, RecordRegistrarPersistExt, RecordRegistrarRestoreExt};
 use annals_core::PersistenceBackend;
-use futures_util::FutureExt;
+use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -10,7 +10,7 @@ use annals_aimdb::{
     RecordRegistrarRestoreExt,
 };
 use annals_core::{MemoryBackend, RetentionPolicy};
-use futures_util::FutureExt;
+use futures::FutureExt;
 
 use super::line::{self, Builder, Cfg};
 use crate::fixture::{Reading, ThreeMethods, WEEK};
