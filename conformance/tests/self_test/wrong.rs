@@ -242,7 +242,19 @@ fn wrong_aggregates() -> Vec<Subject> {
             .perhaps_by_random(),
         twisted("stddev_from_squares", || Partials(from_squares), &["FUNCTION-2", "FILTER-4"])
             .perhaps_by_random(),
-        twisted("nothing_is_skipped", || Partials(nothing_skipped), &["SAMPLE-1", "FILTER-4"]),
+        twisted(
+            "nothing_is_skipped",
+            || Partials(nothing_skipped),
+            &[
+                "SAMPLE-1",
+                "FUNCTION-1",
+                "FUNCTION-2",
+                "FUNCTION-3",
+                "FILL-1",
+                "GROUP-1",
+                "FILTER-4",
+            ],
+        ),
         twisted("nearest_rank", || Partials(nearest_rank), &["FUNCTION-3", "FILTER-4"]),
         twisted("increase_within_the_bucket", || ForgetsBefore(increases), &["FUNCTION-4"])
             .perhaps_by_random(),

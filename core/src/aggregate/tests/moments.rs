@@ -65,7 +65,7 @@ impl Case {
 fn case() -> impl Strategy<Value = Case> {
     let samples = vec((0..80_u64, -50..50_i32), 1..25);
     let times = (1..40_u64, 0..50_u64, 0..60_u64, 1..150_u64);
-    (samples, times, option::of(0..30_u64), any::<bool>()).prop_map(
+    (samples, times, option::of(1..30_u64), any::<bool>()).prop_map(
         |(samples, (width, from, length, now), gap, linear)| {
             let to = from + length;
             let mut samples: Vec<(u64, f64)> =
