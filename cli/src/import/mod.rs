@@ -261,8 +261,9 @@ impl Import {
             Ok(()) => Ok(()),
             Err(Refusal::Line(bad)) => Err(self.refused(&bad)),
             Err(Refusal::Known) => Err(Failure::Failed(
-                "this file was imported before; --resume stores what is missing of it, and --again \
-                 stores its rows a second time; nothing is stored"
+                "this file begins like one that was imported before; --resume stores what follows \
+                 the rows that are known, --again stores all rows a second time; put lines \
+                 that were changed since into a file of their own; nothing is stored"
                     .to_owned(),
             )),
             Err(Refusal::Store(error)) => Err(self.failed(&error, &unsure)),
