@@ -76,7 +76,7 @@ fn own_route<'r>(route: &'r str, request: &Request) -> &'r str {
     let outer = original.strip_suffix(own).unwrap_or_default().matches('/').count();
     let (begin, _) = route.match_indices('/').nth(outer).unwrap_or((route.len(), ""));
     match &route[begin..] {
-        "" if outer > 0 => page::PAGE,
+        "" if !route.is_empty() => page::PAGE,
         own => own,
     }
 }
