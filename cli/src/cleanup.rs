@@ -107,6 +107,24 @@ impl Args {
     }
 }
 
+/// Erases all values stored at `first` or later, but for the rows in the year 9999 by which forwarders
+/// know what they have sent.
+async fn erase_from(store: &dyn PersistenceBackend, first: u64) -> Result<u64, Failure> {
+    let kept = annals::forward_record("");
+    if store.records(&format!("{kept}*"), Grammar::Glob).await?.is_empty() {
+        return Ok(store.erase(&Erasure::new(Pattern::all()).with_start_time(first)).await?);
+    }
+    let mut erased = 0;
+    for record in store.records("*", Grammar::Glob).await? {
+        if !record.record.starts_with(&kept) {
+            // A name is a pattern that matches itself.
+            let pattern = Pattern::new(&record.record, Grammar::Glob)?;
+            erased += store.erase(&Erasure::new(pattern).with_start_time(first)).await?;
+        }
+    }
+    Ok(erased)
+}
+
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     if args.keep_newest > 0 && args.keep.is_empty() && args.older_than.is_none() {
         let message = "--keep-newest spares values from --keep or --older-than: say one of them";
@@ -128,7 +146,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     // First: otherwise these would be the newest values that --keep-newest spares.
     if let Some(newer_than) = &args.newer_than {
         let first = newer_than.at_or_before(now).saturating_add(1);
-        deleted += store.erase(&Erasure::new(Pattern::all()).with_start_time(first)).await?;
+        deleted += erase_from(&*store, first).await?;
     }
     if let Some(plan) = args.plan(now) {
         let removed = store.cleanup_plan(&plan).await;

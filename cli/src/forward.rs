@@ -76,7 +76,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         let why = "forward takes both places as --from and --to; leave --backend out";
         return Err(Failure::Usage(why.to_owned()));
     }
-    if args.from == args.to {
+    if store::is_same(&args.from, &args.to)? {
         return Err(Failure::Usage("the source and the destination are the same".to_owned()));
     }
     let mut stop = Signals::first()?;

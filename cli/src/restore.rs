@@ -13,8 +13,8 @@ use crate::store;
 
 /// Copy a backup to the file that --backend names and verify the copy
 ///
-/// A file that is there is not overwritten: move it away first. A log that it left is removed,
-/// because it does not belong to the backup.
+/// A file that is there is not overwritten: move it away first. Logs that it left get the
+/// end .old, because they do not belong to the backup.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -71,6 +71,13 @@ pub(crate) fn file(url: &str) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
+/// Whether two URLs name one history, as far as that can be told: files by whatever path.
+pub(crate) fn is_same(one: &str, other: &str) -> Result<bool, Failure> {
+    let canonical = |url| Ok::<_, Failure>(file(url)?.and_then(|path| path.canonicalize().ok()));
+    let (a, b) = (canonical(one)?, canonical(other)?);
+    Ok(one == other || (a.is_some() && a == b))
+}
+
 /// The URL without user, password and options, for messages.
 pub(crate) fn shown(url: &str) -> String {
     let (url, _) = url.split_once('?').unwrap_or((url, ""));

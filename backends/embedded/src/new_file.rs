@@ -40,8 +40,8 @@ impl NewFile {
         &self.unfinished
     }
 
-    /// Puts the file in its place, durably, and removes logs of an earlier file there, which would be
-    /// taken for its own.
+    /// Puts the file in its place, durably. Logs of an earlier file there, which would be taken for its
+    /// own, get the end `.old`: they may have rows that the earlier file, moved elsewhere, lacks.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if there is a file by now, or that of the system.
@@ -54,7 +54,7 @@ impl NewFile {
         };
         File::open(&self.unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
         for companion in COMPANIONS {
-            remove(&beside(&self.place, companion)).map_err(failed)?;
+            set_aside(&beside(&self.place, companion)).map_err(failed)?;
         }
         match fs::hard_link(&self.unfinished, &self.place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -95,6 +95,14 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Renames a file that is there, unless it is empty: such a file is removed.
+fn set_aside(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(file) if file.len() > 0 => fs::rename(path, beside(path, ".old")),
+        _ => remove(path),
+    }
+}
+
 fn exists(engine: &'static str, place: &Path) -> PersistenceError {
     let message = format!("{} exists and is not overwritten; name another file", place.display());
     BackendError::new(engine, "copy", ErrorKind::Config, message).into()
@@ -127,10 +135,10 @@ mod tests {
         let late = NewFile::new("test", &place).unwrap();
         fs::write(late.path(), "late").unwrap();
         new.finish().unwrap();
-        assert_eq!(names().len(), 2);
+        assert_eq!(names().len(), 3);
         late.finish().unwrap_err();
         NewFile::new("test", &place).unwrap_err();
-        assert_eq!(names(), ["copy.db"]);
+        assert_eq!(names(), ["copy.db", "copy.db-wal.old"]);
         assert_eq!(fs::read_to_string(&place).unwrap(), "whole");
     }
 }

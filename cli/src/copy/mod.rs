@@ -86,7 +86,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         let why = "copy takes both places as arguments; leave --backend out";
         return Err(Failure::Usage(why.to_owned()));
     }
-    if args.source == args.destination {
+    if store::is_same(&args.source, &args.destination)? {
         return Err(Failure::Usage("the source and the destination are the same".to_owned()));
     }
     // Every record, in any grammar.

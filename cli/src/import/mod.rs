@@ -93,6 +93,14 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         true => ids,
         false => Ids::Random { writer: 0, batches: 0 },
     };
+    // The ids are of everything up to the end of a batch, the lines that are passed over included.
+    if args.start_at.is_some() && matches!(ids, Ids::Content { .. }) {
+        return Err(Failure::Usage(
+            "--start-at is for pipes; a file goes on with --resume, which finds what is stored \
+             already; leave --start-at out"
+                .to_owned(),
+        ));
+    }
     let sink = Sink::new(store.clone(), ids, args.skip_invalid);
     import.target = match args.atomic {
         true => Target::Whole(sink, Whole::default()),

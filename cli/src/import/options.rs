@@ -120,10 +120,11 @@ pub(crate) struct Args {
     #[arg(long, overrides_with = "resume")]
     pub(super) resume: bool,
 
-    /// Pass over what stands before this line, or this object of JSON; of CSV not over the header
+    /// In a pipe, pass over what stands before this line, or this object of JSON; of CSV not over the
+    /// header
     #[arg(long, value_name = "LINE", overrides_with = "start_at")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    start_at: Option<u64>,
+    pub(super) start_at: Option<u64>,
 
     /// Store a file again that was imported before
     #[arg(long, conflicts_with = "resume")]

@@ -63,8 +63,15 @@ fn what_arrived_is_forwarded_once_and_to_each_destination() {
     once(other, &["r1", "--name", "other"], "3 rows forwarded in 1 batch; both ends agree\n");
     assert_eq!(place.rows(other).len(), 3);
     forward(&place, EDGE, &[]).refused(2, "are the same");
+    let (scheme, file) = EDGE.split_once(':').unwrap();
+    let absolute = format!("{scheme}:{}", place.path(file).display());
+    forward(&place, &absolute, &["--name", "itself", "--once"]).refused(2, "are the same");
     forward(&place, CLOUD, &["--backend", CLOUD]).refused(2, "leave --backend out");
     forward(&Place::new(), CLOUD, &[]).refused(1, "there is no history");
+    // The row by which the source knows its forwarder lies in the future.
+    let cleanup = ["--backend", EDGE, "cleanup", "--newer-than", "0s", "--yes"];
+    assert_eq!(place.run(&cleanup).ok().out, "0\n");
+    once(CLOUD, &[], "0 rows forwarded in 0 batches; both ends agree\n");
 }
 
 #[test]

@@ -210,6 +210,25 @@ fn an_option_that_a_message_names_goes_with_resume() {
     }
 }
 
+/// Rows were lost, and reported as stored, when the whole file was imported afterwards.
+#[test]
+fn a_file_goes_on_with_resume_only() {
+    let place = Place::new();
+    let rows: String = (0..8).map(FORMS[0].row).collect();
+    place.write("rows", &rows);
+    for backend in FILES {
+        let import =
+            |more: &[&str]| place.run(&[&["--backend", backend, "import", "rows"], more].concat());
+        for more in [&["--start-at", "4"][..], &["--start-at", "4", "--resume"]] {
+            import(more).refused(2, "--start-at is for pipes");
+        }
+        let piped = ["--backend", backend, "import", "--resume", "--start-at", "4"];
+        place.run_with_input(&piped, rows.clone()).refused(2, "--start-at is for pipes");
+        assert_eq!(import(&[]).noted().out, "8 rows stored\n");
+        assert_eq!(values(&place, backend).len(), 8);
+    }
+}
+
 /// Its batches have ids at random: --resume would find those of the first import.
 #[test]
 fn a_second_import_of_a_file_that_stops_goes_on_as_the_message_says() {
