@@ -116,8 +116,11 @@ async fn a_sweep_that_is_cut_reports_what_it_removed(place: Place, most: u64) {
     backend.initialize().await.unwrap();
     proxy.set(Fault::Cut { seed: SEED, most });
     let (mut failed, mut known, mut unknown) = (0, 0, 0);
-    // About one in twenty fails at a commit.
+    // Few bytes are those of a commit and its answer.
     while failed < CUTS || unknown == 0 && failed < 20 * CUTS {
+        if failed >= CUTS {
+            proxy.set(Fault::CutAnswer { seed: SEED, most: 60 });
+        }
         // In three partitions, of which the last is kept in part.
         let rows = (0..9_000).map(|i| row(&format!("r{}", i % 3), i, i.cast_unsigned() / 3));
         direct.store_batch(&Batch::new(rows.collect::<Vec<_>>())).await.unwrap();

@@ -31,6 +31,13 @@ pub enum Fault {
         /// The greatest number of bytes.
         most: u64,
     },
+    /// Cuts each connection where an answer is to pass, the number of which is drawn for it.
+    CutAnswer {
+        /// The same seed draws the same numbers.
+        seed: u64,
+        /// The greatest number of answers that pass.
+        most: u64,
+    },
 }
 
 /// A TCP proxy on a free loopback port, driven by a thread of its own. Its end cuts every
@@ -131,18 +138,25 @@ async fn connect(
     // What was passed on arrives, as it would from a server.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let Orders { fault, era } = *orders.borrow_and_update();
-    let (mut up, mut down) = (u64::MAX, u64::MAX);
-    if let Fault::Cut { seed, most } = fault {
+    let (mut up, mut down, mut answers) = (u64::MAX, u64::MAX, u64::MAX);
+    let draw = |seed, most: u64| {
         let drawn = mix(seed ^ mix(number));
-        let bytes = 1 + drawn % most.max(1);
-        *(if drawn >> 63 == 0 { &mut up } else { &mut down }) = bytes;
+        (drawn, drawn % most.max(1))
+    };
+    match fault {
+        Fault::Cut { seed, most } => {
+            let (drawn, bytes) = draw(seed, most);
+            *(if drawn >> 63 == 0 { &mut up } else { &mut down }) = 1 + bytes;
+        }
+        Fault::CutAnswer { seed, most } => answers = draw(seed, most).1,
+        _ => {}
     }
     let watched = orders.clone();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let cut = tokio::select! {
-        cut = pass(from_client, to_server, up, watched.clone()) => cut,
-        cut = pass(from_server, to_client, down, watched) => cut,
+        cut = pass(from_client, to_server, (up, u64::MAX), watched.clone()) => cut,
+        cut = pass(from_server, to_client, (down, answers), watched) => cut,
         _ = orders.wait_for(|orders| orders.era != era) => true,
     };
     if cut {
@@ -150,11 +164,11 @@ async fn connect(
     }
 }
 
-/// Passes on `left` bytes; returns whether it was those that ended it.
+/// Passes on `left` bytes, in so many pieces at most; returns whether it was those that ended it.
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut left: u64,
+    (mut left, mut pieces): (u64, u64),
     mut orders: watch::Receiver<Orders>,
 ) -> bool {
     let mut buffer = vec![0; 16 << 10];
@@ -167,6 +181,10 @@ async fn pass(
         if orders.wait_for(|orders| orders.fault != Fault::Silence).await.is_err() {
             return false;
         }
+        if pieces == 0 {
+            return true;
+        }
+        pieces -= 1;
         let passed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
         if to.write_all(&buffer[..passed]).await.is_err() {
             return false;
