@@ -48,7 +48,7 @@ async fn a_backup_of_a_live_store_is_restored_beside_nothing_old() {
     let place = restored.path().join("history");
     std::fs::write(restored.path().join("history-wal"), "the log of another file").unwrap();
     SqliteBackend::restore(&copy, &place).await.unwrap();
-    assert_eq!(names(restored.path()), ["history"]);
+    assert_eq!(names(restored.path()), ["history", "history-wal.old"]);
     SqliteBackend::restore(&copy, &place).await.unwrap_err();
     let store = SqliteBackend::new(&place).unwrap();
     assert_eq!(all(&store).await, rows);
