@@ -15,7 +15,7 @@ use crate::error::PersistenceError;
 use crate::query::{MAX_TIMESTAMP, Order, QueryParams};
 use crate::stream::RawRow;
 
-/// A row may be stored so many milliseconds after a later row of another record.
+/// By how many milliseconds a row may be late: stored after later rows of other records.
 const LATE_MS: u64 = 60_000;
 
 const KIND: &str = "time";

@@ -8,6 +8,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
 
 use crate::running::{Running, problem};
 
@@ -191,14 +192,8 @@ async fn a_follower_that_does_not_read_ends_with_an_error() {
     let mut slow = socket.connect(service.address().parse().unwrap()).await.unwrap();
     let head = "GET /v1/follow?pattern=*&from=0 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     slow.write_all(head.as_bytes()).await.unwrap();
-    let refusals = "annals_refusals_total{reason=\"stalled_reader\"}";
-    loop {
-        let text = service.get("/metrics").send().await.unwrap().text().await.unwrap();
-        if text.contains(&format!("{refusals} 1\n")) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let refused = async { while service.refusals("stalled_reader").await == 0 {} };
+    timeout(Duration::from_secs(60), refused).await.unwrap();
     assert_eq!(service.figure("annals_followers_open").await, "0");
     let mut rest: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 1 << 16];

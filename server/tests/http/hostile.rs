@@ -37,18 +37,6 @@ async fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-async fn until(service: &Running, name: &str, value: &str) {
-    let reached = async { while service.figure(name).await != value {} };
-    assert!(timeout(Duration::from_secs(60), reached).await.is_ok(), "{name} is not {value}");
-}
-
-async fn refusals(service: &Running, reason: &str) -> u64 {
-    let text = service.get("/metrics").send().await.unwrap().text().await.unwrap();
-    let name = format!("annals_refusals_total{{reason=\"{reason}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    line.map_or(0, |count| count.parse().unwrap())
-}
-
 const HISTORY: &str = "GET /v1/history?pattern=a HTTP/1.1\nhost: localhost\n\n";
 
 /// Sixty clients held 425 MB for ever.
@@ -62,8 +50,8 @@ async fn clients_that_never_read_hold_nothing_for_long() {
     }
     // Short questions are answered meanwhile.
     assert_eq!(service.get("/v1/records").send().await.unwrap().status(), 200);
-    while refusals(&service, "stalled_connection").await == 0 {}
-    until(&service, "annals_connections", "1").await;
+    while service.refusals("stalled_connection").await == 0 {}
+    service.until("annals_connections", "1").await;
     assert_eq!(service.figure("annals_streams_open").await, "0");
     for stream in stalled {
         assert!(!rest(stream).await.ends_with("0\r\n\r\n"));
@@ -77,13 +65,13 @@ async fn the_oldest_stalled_reader_goes_when_others_wait() {
     let config = Config::default().with_max_streams(2).with_stall_timeout(Duration::from_secs(6));
     let service = with_much(config).await;
     let stalled = [send(&service, HISTORY).await, send(&service, HISTORY).await];
-    until(&service, "annals_streams_open", "2").await;
+    service.until("annals_streams_open", "2").await;
     for _ in 0..2 {
         let answer = service.get("/v1/history?pattern=a&limit=1").send().await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.text().await.unwrap().lines().count(), 1);
     }
-    assert!(refusals(&service, "stalled_reader_sent_away").await >= 1);
+    assert!(service.refusals("stalled_reader_sent_away").await >= 1);
     drop(stalled);
     service.end().await;
 }
@@ -130,7 +118,7 @@ async fn what_is_announced_takes_no_room() {
         let answer = rest(stream).await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
-    assert_eq!(refusals(&service, "slow_body").await, 64);
+    assert_eq!(service.refusals("slow_body").await, 64);
     service.end().await;
 }
 
@@ -163,7 +151,7 @@ async fn a_body_may_take_long_if_it_arrives() {
         }
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "it is still read");
-    assert_eq!(refusals(&service, "slow_body").await, 1);
+    assert_eq!(service.refusals("slow_body").await, 1);
     service.end().await;
 }
 
@@ -174,7 +162,7 @@ async fn a_length_above_the_limit_is_refused_before_the_body_is_sent() {
                 content-length: 8388609\n\n";
     let answer = rest(send(&service, head).await).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    assert_eq!(refusals(&service, "body_too_large").await, 1);
+    assert_eq!(service.refusals("body_too_large").await, 1);
     service.end().await;
 }
 
@@ -191,10 +179,10 @@ async fn bodies_take_no_more_memory_than_there_is() {
         stream.write_all(&[b' '; 40_000]).await.unwrap();
         held.push(stream);
     }
-    while refusals(&service, "memory").await < 7 {}
-    until(&service, "annals_body_bytes", "40000").await;
+    while service.refusals("memory").await < 7 {}
+    service.until("annals_body_bytes", "40000").await;
     drop(held);
-    until(&service, "annals_body_bytes", "0").await;
+    service.until("annals_body_bytes", "0").await;
     service.store(ROW).await;
     service.end().await;
 }
@@ -210,18 +198,18 @@ async fn so_many_connections_and_no_more() {
     for _ in 0..19 {
         idle.push(TcpStream::connect(service.address()).await.unwrap());
     }
-    until(&service, "annals_connections", "20").await;
+    service.until("annals_connections", "20").await;
     let mut refused = 0;
     for _ in 0..100 {
         let answer = rest(TcpStream::connect(service.address()).await.unwrap()).await;
         refused += u64::from(answer.is_empty() || answer.starts_with("HTTP/1.1 503"));
     }
     assert_eq!(refused, 100);
-    assert_eq!(refusals(&service, "connections").await, 100);
+    assert_eq!(service.refusals("connections").await, 100);
     for stream in idle {
         rest(stream).await;
     }
-    until(&service, "annals_connections", "1").await;
+    service.until("annals_connections", "1").await;
     service.end().await;
 }
 
@@ -246,7 +234,7 @@ async fn a_foreign_host_is_refused() {
             assert!(problem["detail"].as_str().unwrap().contains("Host"), "{problem}");
         }
     }
-    assert_eq!(refusals(&service, "foreign_host").await, 4);
+    assert_eq!(service.refusals("foreign_host").await, 4);
     service.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! A server in the process of the test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_server::{Config, Ending, Server, Tls, serve};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -8,6 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::backend::Controlled;
 
@@ -78,6 +80,20 @@ impl Running {
         let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("{name} is not in {text}")).to_owned()
+    }
+
+    /// Waits until one value of `/metrics` is this.
+    pub async fn until(&self, name: &str, value: &str) {
+        let reached = async { while self.figure(name).await != value {} };
+        assert!(timeout(Duration::from_secs(60), reached).await.is_ok(), "{name} is not {value}");
+    }
+
+    /// How many requests or connections were refused for a reason.
+    pub async fn refusals(&self, reason: &str) -> u64 {
+        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let name = format!("annals_refusals_total{{reason=\"{reason}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |count| count.parse().unwrap())
     }
 
     pub fn signal(&mut self) {

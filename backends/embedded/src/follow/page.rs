@@ -15,14 +15,14 @@ use crate::format::Block;
 use crate::read::{Caches, Scan, Steps, View};
 use crate::state::State;
 
-/// A page ends at the number that brings it to this many bytes of text,
+/// A page ends after the number with which it reaches this many bytes of text.
 const PAGE_BYTES: usize = 4 << 20;
-/// or in the middle of a number under which so many rows or bytes arrived.
+/// A page ends within a number only if more rows, or more bytes, arrived under that number alone.
 const MOST_ROWS: usize = 1 << 15;
 const MOST_BYTES: usize = 32 << 20;
-/// So many rows of other records are passed over before others have their turn.
+/// The rows that one page may examine, matching or not, before it gives way to other readers.
 const SCANNED_ROWS: usize = 1 << 18;
-/// So many blocks of the head are looked at together.
+/// How many blocks of the head are read at a time.
 const HEAD_BLOCKS: u64 = 256;
 
 /// What a follower asks for.

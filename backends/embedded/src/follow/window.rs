@@ -14,11 +14,11 @@ use crate::read::Caches;
 /// How many rows a window has at most, unless more arrived under one number. To fill one, all blocks of
 /// a run are read, so few windows mean little work.
 const WINDOW_ROWS: usize = 1 << 17;
-/// About so many bytes of text.
+/// About how many bytes of text a window has at most.
 const WINDOW_BYTES: u64 = 16 << 20;
 /// Followers that are not at the same place each need one.
 const WINDOWS: usize = 3;
-/// So many runs are remembered, which is more than a store has.
+/// How many runs are remembered: more than a store has.
 const RUNS: usize = 1 << 14;
 
 /// All rows of some runs that arrived under the numbers from `after`, exclusive, to `to`.

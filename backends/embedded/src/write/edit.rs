@@ -232,7 +232,7 @@ impl Edit<'_> {
         self.caches.head.blocks(self.transaction.tables(), &self.state, first..=last)
     }
 
-    /// Makes a run of the head, with these blocks instead of its own. Returns its last block.
+    /// Replaces the head by a run of these blocks. Returns the number of the head's last block.
     fn flush(&mut self, blocks: Vec<(u64, impl Borrow<Block>)>) -> Result<Option<u64>> {
         let Some((last, _)) = blocks.last() else { return Ok(None) };
         let (last, engine) = (*last, self.caches.engine);

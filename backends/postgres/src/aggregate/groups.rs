@@ -203,8 +203,8 @@ struct Total {
 }
 
 impl Total {
-    /// Of `count` numbers whose absolute values add up to `absolute`, each with so many roundings of
-    /// its own: (n - 1 + roundings) · u · Σ|x|.
+    /// The sum of `count` numbers whose absolute values add up to `absolute`. Each number was rounded
+    /// `roundings` times before. The bound is (n - 1 + roundings) · u · Σ|x|.
     fn new(sum: f64, absolute: f64, count: i64, roundings: i64) -> Self {
         let steps = (count - 1).max(0) + roundings;
         Self { sum, error: steps as f64 * f64::EPSILON / 2.0 * absolute }

@@ -118,6 +118,8 @@ async fn wait_for_stores(sql: &Sql, session: &Session) -> Result<()> {
     let mut under_way = look().await?;
     let mut pause = SHORTEST;
     while !under_way.is_empty() {
+        // The server reports the end of a transaction only to sessions that wait for its locks, and such
+        // a wait would block the stores that come next.
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(LONGEST);
         let now = look().await?;

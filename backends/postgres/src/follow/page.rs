@@ -19,7 +19,7 @@ use crate::sql::Sql;
 const STRETCH: i64 = 1 << 16;
 /// A pattern that matches more records than this is compared by the client.
 const MOST_IDS: usize = 10_000;
-/// So many statements are under way at once.
+/// How many statements run at once.
 const PIPELINED: usize = 64;
 /// The text of a page ends about here.
 const PAGE_BYTES: i64 = 8 << 20;
