@@ -225,11 +225,15 @@ impl Survey<'_, '_> {
             return Ok(());
         }
         for number in 0..index.blocks() {
-            let block = self.read(|| self.caches.read_block(self.tables, run, &index, number));
             let rows = index.block_rows(number).len() as u64;
-            if let Some(block) = self.found(&place_of(run, number), Some(rows), block) {
-                self.block(&block)?;
-            }
+            let place = place_of(run, number);
+            let encoded = self.read(|| self.caches.encoded_block(self.tables, run, &index, number));
+            let Some(encoded) = self.found(&place, Some(rows), encoded) else { continue };
+            let block = self.read(|| self.caches.decode_block(&index, number, &encoded));
+            let Some(block) = self.found(&place, Some(rows), block) else { continue };
+            let sound = self.read(|| self.caches.check_statistics(&encoded));
+            self.found(&place, Some(0), sound);
+            self.block(&block)?;
         }
         Ok(())
     }

@@ -39,6 +39,15 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// The statistics that answer a plan [by statistics](super::Plan::by_statistics), of samples in the
+    /// order of their times. Both slices have the same length.
+    pub fn of_samples(times: &[u64], values: &[f64]) -> Self {
+        let needs = Needs { sum: true, extremes: true, ..Needs::default() };
+        let mut partial = Self::default();
+        partial.push_statistics(needs, times, values);
+        partial
+    }
+
     /// Sets the number of samples.
     #[must_use]
     pub fn with_count(self, count: u64) -> Self {
@@ -116,6 +125,31 @@ impl Partial {
         self.count
     }
 
+    /// The sum as [`with_sum`](Self::with_sum) takes it; `None` if two numbers do not hold it exactly.
+    pub fn sum(&self) -> Option<(f64, f64)> {
+        self.sum.pair()
+    }
+
+    /// The smallest sample, at its earliest time.
+    pub fn min(&self) -> Option<Sample> {
+        self.min
+    }
+
+    /// The greatest sample, at its earliest time.
+    pub fn max(&self) -> Option<Sample> {
+        self.max
+    }
+
+    /// The earliest sample, among equal times the first to arrive.
+    pub fn first(&self) -> Option<Sample> {
+        self.first
+    }
+
+    /// The latest sample, among equal times the last to arrive.
+    pub fn last(&self) -> Option<Sample> {
+        self.last
+    }
+
     /// Adds a sample that is not before any other.
     pub fn push(&mut self, plan: &Plan, sample: Sample) {
         self.push_with(plan.needs(), &plan.rules, sample);
@@ -167,6 +201,10 @@ impl Partial {
             }
             return;
         }
+        self.push_statistics(needs, times, values);
+    }
+
+    fn push_statistics(&mut self, needs: Needs, times: &[u64], values: &[f64]) {
         let sample = |index: usize| Some(Sample { at: *times.get(index)?, value: values[index] });
         let Some(last) = sample(values.len().wrapping_sub(1)) else { return };
         self.count += values.len() as u64;

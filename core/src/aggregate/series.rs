@@ -186,6 +186,12 @@ impl Series {
         Ok(())
     }
 
+    /// Whether all rows from `first` to `last` (Unix milliseconds) lie in the window and in one bucket.
+    pub fn has_in_one_bucket(&mut self, first: u64, last: u64) -> bool {
+        let is_inside = self.plan.from <= first && first <= last && last <= self.plan.to;
+        is_inside && self.locator.locate(time(first)).contains(time(last))
+    }
+
     /// Adds the statistics of rows from `first` to `last` (Unix milliseconds), which lie in one
     /// bucket and in the window.
     ///

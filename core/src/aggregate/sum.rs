@@ -114,6 +114,11 @@ struct More {
 }
 
 impl Sum {
+    /// Its two components, if these are all of it.
+    pub(super) fn pair(&self) -> Option<(f64, f64)> {
+        self.more.is_none().then_some((self.high, self.low))
+    }
+
     pub(super) fn add(&mut self, value: f64) {
         if value.abs() < HUGE {
             self.add_ordinary(value);

@@ -2,7 +2,7 @@
 
 use annals_core::aggregate::Member;
 
-use super::columns::{self, Columns, Numbers, Packed};
+use super::columns::{self, Columns, Numbers, Packed, Statistics};
 use super::varint::{Reader, put, put_step};
 use super::{FormatError, frame};
 use crate::engine::RecordId;
@@ -224,6 +224,33 @@ impl Block {
             return Ok(None);
         }
         Packed::read(block)?.numbers(member).map(Some)
+    }
+
+    /// Reads the statistics of a member from an encoded block, as far as it has them. Blocks of text have
+    /// none.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`].
+    pub fn decode_statistics(
+        block: &[u8],
+        member: &Member,
+    ) -> Result<(usize, Vec<Statistics>), FormatError> {
+        if block.first() != Some(&columns::VERSION) {
+            return Ok((0, Vec::new()));
+        }
+        let packed = Packed::read(block)?;
+        Ok((packed.rows(), packed.statistics(member)))
+    }
+
+    /// Compares the statistics in an encoded block with its rows.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`].
+    pub fn check_statistics(block: &[u8]) -> Result<(), FormatError> {
+        if block.first() == Some(&columns::VERSION) {
+            Packed::read(block)?.check_statistics()?;
+        }
+        Ok(())
     }
 
     /// Decodes what [`encode`](Self::encode) or [`encode_columns`](Self::encode_columns) made.

@@ -80,6 +80,14 @@ impl<'a> Reader<'a> {
         Ok(*byte)
     }
 
+    /// The next float.
+    pub(super) fn float(&mut self) -> Result<f64, FormatError> {
+        let (bytes, rest) =
+            self.0.split_first_chunk().ok_or(FormatError::Damaged("it ends too early"))?;
+        self.0 = rest;
+        Ok(f64::from_le_bytes(*bytes))
+    }
+
     /// The next text, after its length.
     pub(super) fn text(&mut self) -> Result<&'a str, FormatError> {
         let length: usize = self.small()?;

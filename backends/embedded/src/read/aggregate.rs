@@ -171,13 +171,14 @@ impl Aggregation {
         }
         let source = match self.decoded.get(&run.id) {
             Some((last, ready)) if *last == number => Source::Ready(ready.clone()),
-            _ if cached => {
-                Source::Block(view.caches.block(view.tables()?, &run, &index, number)?)
-            }
-            _ => {
-                let bytes = view.caches.encoded_block(view.tables()?, &run, &index, number)?;
-                Source::Encoded(Arc::new(Encoded { run: run.id, number, index, bytes }))
-            }
+            _ => match view.caches.cached_block(run.id, number).filter(|_| cached) {
+                Some(block) => Source::Block(block),
+                None => {
+                    let bytes = view.caches.encoded_block(view.tables()?, &run, &index, number)?;
+                    let run = run.id;
+                    Source::Encoded(Arc::new(Encoded { cached, run, number, index, bytes }))
+                }
+            },
         };
         fetched.insert((run.id, number), source.clone());
         Ok(source)

@@ -16,7 +16,8 @@ use crate::engine::{ARRIVALS, Run, RunId, Tables};
 use crate::error::{corrupt, format_error};
 use crate::follow::{NamesById, News, Windows};
 use crate::format::{
-    Arrivals, Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, check_size, unseal,
+    Arrivals, Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, Statistics, check_size,
+    unseal,
 };
 use crate::head::Head;
 use crate::state::{State, Sum};
@@ -141,12 +142,21 @@ impl Caches {
         index: &RunIndex,
         number: u32,
     ) -> Result<Arc<Block>> {
-        if let Some(block) = self.blocks.lock().get(&(run.id, number)) {
-            return Ok(block.clone());
+        if let Some(block) = self.cached_block(run.id, number) {
+            return Ok(block);
         }
         let block = Arc::new(self.read_block(tables, run, index, number)?);
-        self.blocks.lock().insert((run.id, number), block.clone());
+        self.cache_block(run.id, number, block.clone());
         Ok(block)
+    }
+
+    /// A block, if it is cached.
+    pub(super) fn cached_block(&self, run: RunId, number: u32) -> Option<Arc<Block>> {
+        self.blocks.lock().get(&(run, number)).cloned()
+    }
+
+    pub(super) fn cache_block(&self, run: RunId, number: u32, block: Arc<Block>) {
+        self.blocks.lock().insert((run, number), block);
     }
 
     /// When the rows of a run arrived. Runs that an older version wrote do not say it.
@@ -174,7 +184,7 @@ impl Caches {
     }
 
     /// Reads a block as it is encoded, and checks that it is the one that was stored there.
-    pub(super) fn encoded_block(
+    pub(crate) fn encoded_block(
         &self,
         tables: &dyn Tables,
         run: &Run,
@@ -204,7 +214,7 @@ impl Caches {
         block.map(Some).map_err(|error| format_error(self.engine, error))
     }
 
-    pub(super) fn decode_block(
+    pub(crate) fn decode_block(
         &self,
         index: &RunIndex,
         number: u32,
@@ -229,6 +239,27 @@ impl Caches {
         };
         self.check_rows(index, number, numbers.len())?;
         Ok(Some(numbers))
+    }
+
+    /// Reads the statistics of a member from an encoded block, as far as it has them.
+    pub(super) fn decode_statistics(
+        &self,
+        index: &RunIndex,
+        number: u32,
+        encoded: &[u8],
+        member: &Member,
+    ) -> Result<Vec<Statistics>> {
+        let read = Block::decode_statistics(encoded, member);
+        let (rows, statistics) = read.map_err(|error| format_error(self.engine, error))?;
+        if !statistics.is_empty() {
+            self.check_rows(index, number, rows)?;
+        }
+        Ok(statistics)
+    }
+
+    /// Compares the statistics in an encoded block with its rows.
+    pub(crate) fn check_statistics(&self, encoded: &[u8]) -> Result<()> {
+        Block::check_statistics(encoded).map_err(|error| format_error(self.engine, error))
     }
 
     fn check_rows(&self, index: &RunIndex, number: u32, rows: usize) -> Result<()> {

@@ -10,7 +10,7 @@ use super::Caches;
 use crate::Map;
 use crate::engine::RunId;
 use crate::error::format_error;
-use crate::format::{Block, Numbers, RunIndex, Stretch};
+use crate::format::{Block, LEAST_STATISTICS, Numbers, RunIndex, Statistics, Stretch};
 use crate::head::Segment;
 
 /// Rows of one record.
@@ -32,6 +32,8 @@ pub(super) enum Source {
 
 /// A block that is still encoded.
 pub(super) struct Encoded {
+    /// Whether it is cached once it has been decoded.
+    pub(super) cached: bool,
     pub(super) run: RunId,
     pub(super) number: u32,
     pub(super) index: Arc<RunIndex>,
@@ -44,6 +46,9 @@ pub(super) enum Ready {
     Block(Arc<Block>),
     Numbers(Arc<Numbers>),
 }
+
+/// The statistics of the block of each run that was looked at last, with its number.
+type Known = Map<RunId, (u32, Vec<Statistics>)>;
 
 /// The block decoded last of each run, with its number.
 pub(super) type Decoded = Map<RunId, (u32, Ready)>;
@@ -63,7 +68,7 @@ impl Fold<'_> {
         offset: usize,
         work: Vec<Work>,
     ) -> Result<Decoded> {
-        let mut decoded = Decoded::default();
+        let (mut decoded, mut known) = (Decoded::default(), Known::default());
         let mut samples = Samples::default();
         for Work { series: at, source, rows } in work {
             let series = &mut *series[at - offset];
@@ -74,7 +79,13 @@ impl Fold<'_> {
                 }
                 Source::Block(block) => self.ready(block)?,
                 Source::Ready(ready) => ready,
-                Source::Encoded(encoded) => self.decode(&mut decoded, &encoded)?,
+                Source::Encoded(encoded) => {
+                    let by_statistics = self.plan.by_statistics() && rows.len() >= LEAST_STATISTICS;
+                    if by_statistics && self.feed_statistics(series, &mut known, &encoded, &rows)? {
+                        continue;
+                    }
+                    self.decode(&mut decoded, &encoded)?
+                }
             };
             match ready {
                 Ready::Block(block) => self.feed(series, &*block, rows, &mut samples)?,
@@ -99,21 +110,55 @@ impl Fold<'_> {
         Ok(numbers.map_or(Ready::Block(block), |numbers| Ready::Numbers(Arc::new(numbers))))
     }
 
+    /// Feeds rows to a series by the statistics of their block, if it has them and one bucket has all of the
+    /// rows. Returns whether it did.
+    fn feed_statistics(
+        self,
+        series: &mut Series,
+        known: &mut Known,
+        encoded: &Encoded,
+        rows: &Range<usize>,
+    ) -> Result<bool> {
+        let Encoded { run, number, index, bytes, .. } = encoded;
+        let statistics = match known.get(run) {
+            Some((last, statistics)) if last == number => statistics,
+            _ => {
+                let member = self.plan.member();
+                let read = self.caches.decode_statistics(index, *number, bytes, member)?;
+                &known.entry(*run).insert_entry((*number, read)).into_mut().1
+            }
+        };
+        let Some(found) = statistics.iter().find(|one| one.rows == *rows) else { return Ok(false) };
+        if !series.has_in_one_bucket(found.first, found.last) {
+            return Ok(false);
+        }
+        series.partial((found.first, found.last), found.samples.clone())?;
+        Ok(true)
+    }
+
     fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Ready> {
-        let Encoded { run, number, index, bytes } = encoded;
+        let Encoded { run, number, index, bytes, cached } = encoded;
         if let Some((last, ready)) = decoded.get(run)
             && last == number
         {
             return Ok(ready.clone());
         }
-        let numbers = if self.needs_text() {
+        let numbers = if self.needs_text() || *cached {
             None
         } else {
             self.caches.decode_numbers(index, *number, bytes, self.plan.member())?
         };
         let ready = match numbers {
             Some(numbers) => Ready::Numbers(Arc::new(numbers)),
-            None => Ready::Block(Arc::new(self.caches.decode_block(index, *number, bytes)?)),
+            None => {
+                let block = Arc::new(self.caches.decode_block(index, *number, bytes)?);
+                if *cached {
+                    self.caches.cache_block(*run, *number, block.clone());
+                    self.ready(block)?
+                } else {
+                    Ready::Block(block)
+                }
+            }
         };
         decoded.insert(*run, (*number, ready.clone()));
         Ok(ready)

@@ -7,6 +7,8 @@ use super::super::{FormatError, frame};
 use super::column::{Column, Description};
 use super::encode::{MOST_SCALARS, MOST_SHAPES};
 use super::segment::Segment;
+use super::statistics::ExtentStatistics;
+use super::times::Times;
 use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION};
 use crate::engine::RecordId;
 
@@ -18,12 +20,13 @@ const PRINTED_ROWS: usize = 128;
 pub(in super::super) struct Packed<'a> {
     pub(super) rows: usize,
     text_bytes: usize,
-    extents: Vec<(RecordId, usize)>,
-    base: u64,
-    unit: u64,
-    times: Segment<'a>,
+    /// The record and the rows of each.
+    pub(super) extents: Vec<(RecordId, usize)>,
+    pub(super) times: Times,
+    numbers: Segment<'a>,
     shape_of: Option<Segment<'a>>,
     pub(super) shapes: Vec<PackedShape<'a>>,
+    pub(super) statistics: Vec<ExtentStatistics>,
 }
 
 #[derive(Debug)]
@@ -67,10 +70,10 @@ impl<'a> Packed<'a> {
         if left > 0 {
             return Err(wrong());
         }
-        let (base, unit) = (header.number()?, header.number()?);
+        let times = Times { base: header.number()?, unit: header.number()? };
         let mut segments = Segment::divide(&mut header, bytes)?.into_iter();
         let mut next = || segments.next().ok_or(FormatError::Damaged("a column is missing"));
-        let times = next()?;
+        let numbers = next()?;
         let count = header.count(1)?;
         if count == 0 || count > MOST_SHAPES {
             return Err(FormatError::Damaged("it has no shape, or too many"));
@@ -85,19 +88,25 @@ impl<'a> Packed<'a> {
         if cells > MOST_CELLS {
             return Err(FormatError::Damaged("it has more columns than a block can have"));
         }
-        if all != rows || segments.next().is_some() || !header.0.is_empty() {
+        if all != rows || segments.next().is_some() {
             return Err(wrong());
         }
-        Ok(Self { rows, text_bytes, extents, base, unit, times, shape_of, shapes })
+        let of_shapes: Vec<(usize, usize)> =
+            shapes.iter().map(|shape| (shape.rows, shape.columns.len())).collect();
+        let of_extents = extents.iter().map(|(_, rows)| *rows);
+        let statistics = ExtentStatistics::read_all(&mut header, of_extents, &of_shapes, &times)?;
+        if !header.0.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self { rows, text_bytes, extents, times, numbers, shape_of, shapes, statistics })
     }
 
     /// Reads the times.
     pub(super) fn times(&self) -> Result<Vec<u64>, FormatError> {
-        let mut times: Vec<u64> = self.times.numbers(self.rows)?;
-        let greatest = times.iter().max().copied().unwrap_or(0);
-        let last = greatest.checked_mul(self.unit).and_then(|last| last.checked_add(self.base));
-        last.ok_or(FormatError::Damaged("a time is out of range"))?;
-        times.iter_mut().for_each(|time| *time = *time * self.unit + self.base);
+        let Times { base, unit } = self.times;
+        let mut times: Vec<u64> = self.numbers.numbers(self.rows)?;
+        self.times.time(times.iter().max().copied().unwrap_or(0))?;
+        times.iter_mut().for_each(|time| *time = *time * unit + base);
         Ok(times)
     }
 

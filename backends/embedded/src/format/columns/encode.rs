@@ -4,7 +4,10 @@ use annals_core::aggregate::Member;
 
 use super::super::varint::{put, put_step};
 use super::super::{Block, FormatError, frame};
+use super::column::Column;
 use super::segment::SegmentWriter;
+use super::statistics::{ExtentStatistics, Source};
+use super::times::Times;
 use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION, choose, decode, scan};
 use crate::Map;
 
@@ -138,16 +141,14 @@ impl<'a> Shapes<'a> {
 
     fn encode(&self, block: &Block) -> Result<Vec<u8>, FormatError> {
         let (mut shapes, mut segments) = (Vec::new(), SegmentWriter::default());
-        let base = block.times().iter().min().copied().unwrap_or(0);
-        let unit =
-            block.times().iter().fold(0, |unit, time| greatest_common_divisor(unit, time - base));
-        let unit = unit.max(1);
-        let times: Vec<u64> = block.times().iter().map(|time| (time - base) / unit).collect();
-        segments.numbers(&times)?;
+        let times = Times::of(block.times());
+        let numbers: Vec<u64> = block.times().iter().map(|time| times.number(*time)).collect();
+        segments.numbers(&numbers)?;
         if self.all.len() > 1 {
             segments.numbers(&self.shape_of)?;
         }
         put(&mut shapes, self.all.len() as u64);
+        let mut columns = Vec::with_capacity(self.all.len());
         for shape in &self.all {
             shapes.push(u8::from(shape.is_json));
             put(&mut shapes, shape.rows as u64);
@@ -156,24 +157,36 @@ impl<'a> Shapes<'a> {
                 put(&mut shapes, piece.len() as u64);
                 shapes.extend_from_slice(piece.as_bytes());
             }
-            for scalars in &shape.scalars {
-                choose::column(scalars).encode(&mut shapes, &mut segments)?;
-            }
+            let of_shape: Vec<Column> =
+                shape.scalars.iter().map(|scalars| choose::column(scalars)).collect();
+            of_shape.iter().try_for_each(|column| column.encode(&mut shapes, &mut segments))?;
+            columns.push(of_shape);
         }
+        let extents: Vec<&[u32]> = block.records().chunk_by(|one, next| one == next).collect();
+        let rows: Vec<usize> = extents.iter().map(|extent| extent.len()).collect();
+        let of_shapes = self.all.iter().zip(&columns);
+        let source = Source {
+            extents: &rows,
+            times: block.times(),
+            shape_of: &self.shape_of,
+            shapes: of_shapes
+                .map(|(shape, columns)| (shape.rows, shape.is_json.then_some(columns.as_slice())))
+                .collect(),
+        };
+        ExtentStatistics::put_all(&source.statistics(), &times, &mut shapes);
         let header = frame::compress(|out| {
             put(out, block.len() as u64);
             put(out, block.text_bytes() as u64);
-            let extents: Vec<&[u32]> = block.records().chunk_by(|one, next| one == next).collect();
             put(out, extents.len() as u64);
             let mut previous = 0;
-            for extent in extents {
+            for extent in &extents {
                 let record = extent.first().copied().map_or(0, u64::from);
                 put_step(out, previous, record);
                 put(out, extent.len() as u64);
                 previous = record;
             }
-            put(out, base);
-            put(out, unit);
+            put(out, times.base);
+            put(out, times.unit);
             segments.put_directory(out);
             out.extend_from_slice(&shapes);
         })?;
@@ -217,11 +230,4 @@ fn is_unique_text(scalars: &[&str]) -> bool {
         .copied()
         .collect();
     texts.len() * 2 > scalars.len()
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }

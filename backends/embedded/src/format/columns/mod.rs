@@ -17,12 +17,15 @@ mod number;
 mod numbers;
 mod scan;
 mod segment;
+mod statistics;
+mod times;
 
 #[cfg(test)]
 mod tests;
 
 pub(super) use decode::{Columns, Packed};
 pub use numbers::{Numbers, Stretch};
+pub use statistics::{LEAST_ROWS as LEAST_STATISTICS, Statistics};
 
 use super::{Block, FormatError};
 

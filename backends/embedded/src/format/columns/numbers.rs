@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use annals_core::aggregate::Member;
+use annals_core::aggregate::{Member, Partial};
 
 use super::column::{Body, Column, Place};
 use super::decode::{Columns, Packed};
@@ -99,6 +99,11 @@ impl HasColumns for Columns {
 }
 
 impl Packed<'_> {
+    /// How many rows it has.
+    pub(in super::super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Reads the samples of a member, as [`Member::read`] finds them in the text of each row.
     pub(in super::super) fn numbers(&self, member: &Member) -> Result<Numbers, FormatError> {
         Numbers::read(self, self.times()?, member)
@@ -191,7 +196,7 @@ impl Numbers {
 
 /// The samples of the rows of one shape.
 #[derive(Default)]
-struct ShapeNumbers {
+pub(super) struct ShapeNumbers {
     values: Vec<f64>,
     kinds: Vec<Kind>,
     unreadable: Vec<(usize, Box<str>)>,
@@ -241,7 +246,27 @@ impl ShapeNumbers {
         all
     }
 
-    fn of_column(column: &Column, rows: usize) -> Self {
+    /// The statistics of some rows, given their times; `None` if a sum is not exact in two numbers or a row
+    /// is not JSON.
+    pub(super) fn statistics(&self, rows: &Range<usize>, times: &[u64]) -> Option<Partial> {
+        let (values, kinds) = (&self.values[rows.clone()], self.kinds.get(rows.clone()));
+        let samples = match kinds.filter(|kinds| !kinds.is_empty()) {
+            None => Partial::of_samples(times, values),
+            Some(kinds) if kinds.contains(&Kind::Unreadable) => return None,
+            Some(kinds) => {
+                let is_sample = |row: &usize| kinds[*row] == Kind::Sample;
+                let found: Vec<usize> = (0..kinds.len()).filter(is_sample).collect();
+                let times: Vec<u64> = found.iter().map(|row| times[*row]).collect();
+                let values: Vec<f64> = found.iter().map(|row| values[*row]).collect();
+                Partial::of_samples(&times, &values)
+            }
+        };
+        samples.sum()?;
+        let skipped = rows.len() as u64 - samples.count();
+        Some(samples.with_skipped(skipped))
+    }
+
+    pub(super) fn of_column(column: &Column, rows: usize) -> Self {
         let body = body(&column.body);
         if let (Ok(values), true) =
             (&body, column.indices.is_empty() && column.dictionary.is_empty())
@@ -301,7 +326,7 @@ fn body(body: &Body) -> Result<Vec<f64>, NoNumbers> {
 
 /// Which scalar of a shape is at the place of the member: a row whose scalars are their own numbers is
 /// asked, so that it is found as in any row.
-fn scalar(pieces: &[Box<str>], member: &Member) -> Option<usize> {
+pub(super) fn scalar(pieces: &[Box<str>], member: &Member) -> Option<usize> {
     let mut json = String::new();
     for (number, piece) in pieces.iter().enumerate() {
         if number > 0 {
