@@ -30,6 +30,7 @@ fn tiny() -> Tuning {
             rest_rows: 32,
             rest_text: 1200,
             rest_percent: usize::MAX,
+            statistics_rows: 3,
         },
         ..Tuning::default()
     }

@@ -21,6 +21,7 @@ pub fn compacting() -> Tuning {
             rest_rows: 64,
             rest_text: 8 << 10,
             rest_percent: usize::MAX,
+            statistics_rows: 3,
         },
         step_rows: 20,
         divided_rows: 8,

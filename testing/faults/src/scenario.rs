@@ -44,6 +44,7 @@ pub fn tiny() -> Tuning {
             rest_text: 400,
             // So small a block gains nothing, and is to be torn as well.
             rest_percent: usize::MAX,
+            statistics_rows: 3,
         },
         ..Tuning::default()
     }

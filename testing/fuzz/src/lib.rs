@@ -51,7 +51,7 @@ pub fn columns(data: &[u8]) {
     for (at, line) in (0..).zip(text.lines().cycle().take(200)) {
         rows.push(at / 64, u64::from(at) * 1_000, line);
     }
-    let encoded = rows.encode_columns().unwrap_or_else(|error| panic!("{error}"));
+    let encoded = rows.encode_columns(2).unwrap_or_else(|error| panic!("{error}"));
     let Some(encoded) = encoded else { return };
     let read = Block::decode(&encoded).unwrap_or_else(|error| panic!("{error}"));
     assert!(read.iter().eq(rows.iter()), "the rows changed");
@@ -65,6 +65,7 @@ pub fn columns(data: &[u8]) {
         found += if let Stretch::Samples(..) = stretch { length } else { 0 };
         at += length;
     }
+    Block::check_statistics(&encoded).unwrap_or_else(|error| panic!("{error}"));
     let samples = rows.iter().filter(|row| matches!(member.read(row.2), Ok(Some(_))));
     assert_eq!(found, samples.count(), "the samples");
 }
@@ -88,6 +89,8 @@ pub fn packed(data: &[u8]) {
     }
     let member = Member::parse("a").unwrap_or_else(|error| panic!("{error}"));
     let _ = Block::decode_numbers(&block, &member);
+    let _ = Block::decode_statistics(&block, &member);
+    let _ = Block::check_statistics(&block);
 }
 
 /// Any content of a frame is a run index or damaged; what an index says about its rows adds up.

@@ -195,13 +195,13 @@ impl Block {
         })
     }
 
-    /// Encodes the rows in columns. `None` if they are not suitable: few, large, or without any shape in
-    /// common.
+    /// Encodes the rows in columns, with statistics of adjacent rows of one record if there are at least
+    /// `statistics_rows` of them. `None` if they are not suitable: few, large, or without any shape in common.
     ///
     /// # Errors
     /// [`FormatError::Compressor`].
-    pub fn encode_columns(&self) -> Result<Option<Vec<u8>>, FormatError> {
-        columns::encode(self)
+    pub fn encode_columns(&self, statistics_rows: usize) -> Result<Option<Vec<u8>>, FormatError> {
+        columns::encode(self, statistics_rows)
     }
 
     /// The numbers of a member, if the rows are in columns.

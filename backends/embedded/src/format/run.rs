@@ -20,6 +20,9 @@ pub struct Layout {
     pub rest_text: usize,
     /// Columns are written if they take at most this many percent of the bytes of text.
     pub rest_percent: usize,
+    /// A block in columns has statistics of records of which it has this many rows. The numbers of fewer rows
+    /// are read in little time, and their statistics would take many bytes.
+    pub statistics_rows: usize,
 }
 
 impl Default for Layout {
@@ -32,6 +35,7 @@ impl Default for Layout {
             rest_rows: 8192,
             rest_text: 1 << 20,
             rest_percent: 100,
+            statistics_rows: 2048,
         }
     }
 }
@@ -134,7 +138,7 @@ impl<'a> RunBuilder<'a> {
         }
         // The text form of the same rows: what is not smaller than this stays like this.
         let mut text = Self::new(self.layout, false);
-        let columns = self.block.encode_columns()?;
+        let columns = self.block.encode_columns(self.layout.statistics_rows)?;
         for (record, stored_at, json) in self.block.iter() {
             // Its numbers of arrival are not used.
             text.push(0, record, stored_at, json)?;

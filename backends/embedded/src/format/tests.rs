@@ -20,6 +20,7 @@ const TINY: Layout = Layout {
     rest_rows: 20,
     rest_text: 160,
     rest_percent: usize::MAX,
+    statistics_rows: 3,
 };
 
 /// Names sort otherwise than ids do.

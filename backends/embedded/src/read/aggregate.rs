@@ -29,6 +29,7 @@ pub(crate) struct Aggregation {
     plan: Arc<Plan>,
     step_rows: usize,
     divided_rows: usize,
+    statistics_rows: usize,
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     few_records: bool,
     current: Option<Current>,
@@ -108,6 +109,7 @@ impl Aggregation {
         Ok(Self {
             step_rows: tuning.step_rows.max(1),
             divided_rows: tuning.divided_rows.max(2),
+            statistics_rows: tuning.layout.statistics_rows,
             few_records: records.len() <= CACHED,
             records: records.into_iter(),
             current: None,
@@ -193,7 +195,8 @@ impl Aggregation {
         rows: usize,
         readers: &Arc<Semaphore>,
     ) -> Result<()> {
-        let fold = Fold { plan: &self.plan, caches: &view.caches };
+        let statistics_rows = self.statistics_rows;
+        let fold = Fold { plan: &self.plan, caches: &view.caches, statistics_rows };
         let second = if rows >= self.divided_rows { readers.try_acquire().ok() } else { None };
         let Some(cut) = second.as_ref().and(cut(&work, rows, self.plan.needs().samples)) else {
             let mut all: Vec<&mut Series> = open.iter_mut().map(|one| &mut one.series).collect();

@@ -10,7 +10,7 @@ use super::Caches;
 use crate::Map;
 use crate::engine::RunId;
 use crate::error::format_error;
-use crate::format::{Block, LEAST_STATISTICS, Numbers, RunIndex, Statistics, Stretch};
+use crate::format::{Block, Numbers, RunIndex, Statistics, Stretch};
 use crate::head::Segment;
 
 /// Rows of one record.
@@ -58,6 +58,8 @@ pub(super) type Decoded = Map<RunId, (u32, Ready)>;
 pub(super) struct Fold<'a> {
     pub(super) plan: &'a Plan,
     pub(super) caches: &'a Caches,
+    /// Fewer rows than this have no statistics.
+    pub(super) statistics_rows: usize,
 }
 
 impl Fold<'_> {
@@ -80,7 +82,8 @@ impl Fold<'_> {
                 Source::Block(block) => self.ready(block)?,
                 Source::Ready(ready) => ready,
                 Source::Encoded(encoded) => {
-                    let by_statistics = self.plan.by_statistics() && rows.len() >= LEAST_STATISTICS;
+                    let by_statistics =
+                        self.plan.by_statistics() && rows.len() >= self.statistics_rows;
                     if by_statistics && self.feed_statistics(series, &mut known, &encoded, &rows)? {
                         continue;
                     }

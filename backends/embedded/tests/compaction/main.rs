@@ -42,6 +42,7 @@ fn tiny() -> Tuning {
             rest_text: 240,
             // Small blocks gain nothing.
             rest_percent: usize::MAX,
+            statistics_rows: 3,
         },
         step_rows: 20,
         divided_rows: 8,

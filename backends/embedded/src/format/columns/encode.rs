@@ -32,7 +32,10 @@ struct Shape<'a> {
 }
 
 /// Encodes rows as columns. `None` if text is the better form.
-pub(super) fn encode(block: &Block) -> Result<Option<Vec<u8>>, FormatError> {
+pub(super) fn encode(
+    block: &Block,
+    statistics_rows: usize,
+) -> Result<Option<Vec<u8>>, FormatError> {
     let rows = block.len();
     if !(1..=MOST_ROWS).contains(&rows) || block.text_bytes() > MOST_TEXT {
         return Ok(None);
@@ -51,7 +54,7 @@ pub(super) fn encode(block: &Block) -> Result<Option<Vec<u8>>, FormatError> {
     if cells > MOST_CELLS {
         return Ok(None);
     }
-    let encoded = shapes.encode(block)?;
+    let encoded = shapes.encode(block, statistics_rows)?;
     // The proof that the text comes back.
     let read = decode(&encoded)?;
     let is_same = read.len() == rows && read.iter().eq(block.iter());
@@ -139,7 +142,7 @@ impl<'a> Shapes<'a> {
         unique * 10 <= all * 9
     }
 
-    fn encode(&self, block: &Block) -> Result<Vec<u8>, FormatError> {
+    fn encode(&self, block: &Block, statistics_rows: usize) -> Result<Vec<u8>, FormatError> {
         let (mut shapes, mut segments) = (Vec::new(), SegmentWriter::default());
         let times = Times::of(block.times());
         let numbers: Vec<u64> = block.times().iter().map(|time| times.number(*time)).collect();
@@ -173,7 +176,7 @@ impl<'a> Shapes<'a> {
                 .map(|(shape, columns)| (shape.rows, shape.is_json.then_some(columns.as_slice())))
                 .collect(),
         };
-        ExtentStatistics::put_all(&source.statistics(), &times, &mut shapes);
+        ExtentStatistics::put_all(&source.statistics(statistics_rows), &times, &mut shapes);
         let header = frame::compress(|out| {
             put(out, block.len() as u64);
             put(out, block.text_bytes() as u64);

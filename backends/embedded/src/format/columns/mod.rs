@@ -25,7 +25,7 @@ mod tests;
 
 pub(super) use decode::{Columns, Packed};
 pub use numbers::{Numbers, Stretch};
-pub use statistics::{LEAST_ROWS as LEAST_STATISTICS, Statistics};
+pub use statistics::Statistics;
 
 use super::{Block, FormatError};
 
@@ -45,8 +45,11 @@ const MOST_TEXT: usize = 16 << 20;
 ///
 /// # Errors
 /// [`FormatError::Compressor`].
-pub(super) fn encode(block: &Block) -> Result<Option<Vec<u8>>, FormatError> {
-    encode::encode(block)
+pub(super) fn encode(
+    block: &Block,
+    statistics_rows: usize,
+) -> Result<Option<Vec<u8>>, FormatError> {
+    encode::encode(block, statistics_rows)
 }
 
 fn decode(block: &[u8]) -> Result<Block, FormatError> {

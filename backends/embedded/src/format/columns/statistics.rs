@@ -12,10 +12,6 @@ use super::numbers::{ShapeNumbers, scalar};
 use super::times::Times;
 use crate::format::varint::{Reader, put};
 
-/// The rows of a record in a block for which there are statistics. The numbers of fewer rows are read in little
-/// time, and their statistics would take many bytes.
-pub const LEAST_ROWS: usize = 2048;
-
 /// The bytes of a column's statistics, at the least.
 const LEAST_COLUMN_BYTES: usize = 1;
 
@@ -56,8 +52,8 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The statistics of all extents that are large enough and of one shape.
-    pub(super) fn statistics(&self) -> Vec<ExtentStatistics> {
+    /// The statistics of all extents of at least this many rows that are of one shape and in order of time.
+    pub(super) fn statistics(&self, least_rows: usize) -> Vec<ExtentStatistics> {
         let mut numbers: Vec<Option<Vec<ShapeNumbers>>> =
             self.shapes.iter().map(|_| None).collect();
         let mut before = vec![0; self.shapes.len()];
@@ -68,15 +64,16 @@ impl Source<'_> {
             let shapes = self.shape_of.get(range.clone()).unwrap_or_default();
             let shape = usize::from(shapes.first().copied().unwrap_or_default());
             let is_of_one_shape = shapes.iter().all(|other| usize::from(*other) == shape);
+            let times = &self.times[range];
             if is_of_one_shape
-                && *rows >= LEAST_ROWS
+                && times.is_sorted()
+                && *rows >= least_rows
                 && let (of_shape, Some(columns)) = self.shapes[shape]
             {
                 let read = |column| ShapeNumbers::of_column(column, of_shape);
                 let numbers =
                     numbers[shape].get_or_insert_with(|| columns.iter().map(read).collect());
                 let in_shape = before[shape]..before[shape] + rows;
-                let times = &self.times[range];
                 let columns = numbers.iter().map(|column| column.statistics(&in_shape, times));
                 let columns = columns.collect();
                 let (first, last) = (times[0], times[rows - 1]);
@@ -219,8 +216,10 @@ impl Packed<'_> {
             shape_of: &columns.shape_of,
             shapes: shapes.collect(),
         };
+        let has = self.statistics.iter().map(|one| extents[one.extent]);
+        let least_rows = has.min().unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
-        ExtentStatistics::put_all(&source.statistics(), &self.times, &mut bytes);
+        ExtentStatistics::put_all(&source.statistics(least_rows), &self.times, &mut bytes);
         let shapes = self.shapes.iter().map(|shape| (shape.rows, shape.columns.len()));
         let shapes: Vec<(usize, usize)> = shapes.collect();
         let computed = ExtentStatistics::read_all(

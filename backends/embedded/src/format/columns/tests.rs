@@ -1,4 +1,6 @@
-use annals_core::aggregate::Member;
+use std::ops::Range;
+
+use annals_core::aggregate::{Member, Partial};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,6 +10,9 @@ fn block<'a>(rows: impl IntoIterator<Item = (u32, u64, &'a str)>) -> Block {
     rows.into_iter().for_each(|(record, time, json)| block.push(record, time, json));
     block
 }
+
+/// Records with this many rows have statistics.
+const STATISTICS_ROWS: usize = 5;
 
 /// Rows of one record, a minute apart.
 fn values(values: &[String]) -> Block {
@@ -28,7 +33,7 @@ fn dice(number: usize) -> u64 {
 
 /// Encodes in columns and says how many bytes that is of the text form, in percent.
 fn percent(rows: &Block) -> usize {
-    let encoded = rows.encode_columns().unwrap().expect("columns");
+    let encoded = rows.encode_columns(STATISTICS_ROWS).unwrap().expect("columns");
     let read = Block::decode(&encoded).unwrap();
     assert_eq!(&read, rows);
     assert_eq!((read.text_bytes(), read.records()), (rows.text_bytes(), rows.records()));
@@ -63,6 +68,82 @@ fn numbers_agree(rows: &Block, encoded: &[u8], member: &str) {
         }
         row += length;
     }
+    statistics_agree(rows, encoded, &member);
+}
+
+/// The times and values of the samples of some rows, and how many rows have none.
+fn samples(rows: &Block, range: Range<usize>, member: &Member) -> (Vec<u64>, Vec<f64>, u64) {
+    let all = rows.iter().skip(range.start).take(range.len());
+    let samples = all.filter_map(|(_, time, json)| Some((time, member.read(json).ok()??)));
+    let (times, values): (Vec<u64>, Vec<f64>) = samples.unzip();
+    let skipped = (range.len() - times.len()) as u64;
+    (times, values, skipped)
+}
+
+/// Whether the statistics of a member are those of its text.
+fn statistics_agree(rows: &Block, encoded: &[u8], member: &Member) {
+    let (_, statistics) = Block::decode_statistics(encoded, member).unwrap();
+    for Statistics { rows: range, first, last, samples: found } in statistics {
+        assert!(range.len() >= STATISTICS_ROWS);
+        assert_eq!((first, last), (rows.time(range.start), rows.time(range.end - 1)));
+        let (times, values, skipped) = samples(rows, range, member);
+        let expected = Partial::of_samples(&times, &values);
+        let (high, low) = expected.sum().unwrap();
+        assert_eq!(found, expected.with_sum(high, low).with_skipped(skipped));
+    }
+    Block::check_statistics(encoded).unwrap();
+}
+
+#[test]
+fn rows_of_one_record_and_one_shape_have_statistics() {
+    let json = |row: usize| match row {
+        // One record with gaps and states, and one with a sum that two numbers do not hold.
+        0..100 => format!(r#"{{"a":{}.5,"b":{}}}"#, dice(row) % 1000, ["true", "null"][row % 2]),
+        100..110 => format!(r#"{{"a":{},"b":"x"}}"#, ["1e300", "1", "1e-300"][row % 3]),
+        // Two shapes, and too few rows.
+        110..150 => format!(r#"{{"{}":1}}"#, ["a", "b"][row % 2]),
+        150..154 => r#"{"a":1,"b":2}"#.to_owned(),
+        // As the first one.
+        _ => format!(r#"{{"a":{row},"b":{row}}}"#),
+    };
+    let record = |row| [100, 110, 150, 154, 200].iter().position(|end| row < *end).unwrap();
+    let mut rows = Block::new();
+    for row in 0..200 {
+        rows.push(record(row) as u32 * 3, 1_000 + row as u64 * 60, &json(row));
+    }
+    let encoded = rows.encode_columns(STATISTICS_ROWS).unwrap().unwrap();
+    let with = |member: &str| -> Vec<Range<usize>> {
+        let member = Member::parse(member).unwrap();
+        statistics_agree(&rows, &encoded, &member);
+        let (count, statistics) = Block::decode_statistics(&encoded, &member).unwrap();
+        assert_eq!(count, 200);
+        statistics.into_iter().map(|one| one.rows).collect()
+    };
+    assert_eq!(with("a"), [0..100, 154..200]);
+    assert_eq!(with("b"), [0..100, 100..110, 154..200]);
+    // No row has a sample.
+    assert_eq!(with("c"), [0..100, 100..110, 154..200]);
+    // Without the largest record, and without any.
+    let most = rows.encode_columns(101).unwrap().unwrap();
+    assert_eq!(Block::decode_statistics(&most, &Member::parse("a").unwrap()).unwrap().1, []);
+    assert!(most.len() < encoded.len());
+}
+
+/// A text block, and one of a reader's own rows, of which another block's statistics say something else.
+#[test]
+fn statistics_that_contradict_the_rows_are_damage() {
+    let of = |scale: usize| many(40, |row| format!(r#"{{"a":{}}}"#, row * scale));
+    let [one, other] = [of(3), of(4)].map(|rows| rows.encode_columns(1).unwrap().unwrap());
+    Block::check_statistics(&one).unwrap();
+    Block::check_statistics(&of(3).encode().unwrap()).unwrap();
+    let ((header, _), (_, segments)) = (parts(&one), parts(&other));
+    // Both have columns of the same lengths.
+    let mixed = assembled(&header, &segments);
+    assert_eq!(Block::decode(&mixed).unwrap().json(1), r#"{"a":4}"#);
+    assert_eq!(
+        Block::check_statistics(&mixed),
+        Err(FormatError::Damaged("statistics contradict its rows"))
+    );
 }
 
 #[test]
@@ -99,7 +180,7 @@ fn numbers_of_every_form_come_back() {
     };
     for step in 1..11 {
         let rows = many(300, |at| format!(r#"{{"a":{}}}"#, forms(at * step)));
-        if let Some(encoded) = rows.encode_columns().unwrap() {
+        if let Some(encoded) = rows.encode_columns(STATISTICS_ROWS).unwrap() {
             assert_eq!(Block::decode(&encoded).unwrap(), rows);
             numbers_agree(&rows, &encoded, "a");
         }
@@ -119,7 +200,7 @@ fn rows_of_many_shapes_come_back_and_so_do_their_numbers() {
         7 => format!(r#"{{"a":{}}}"#, ["true", "false", "null", "1e999"][at % 4]),
         _ => format!(r#"{{"a":{at},"b":"\ud83e\udd80"}}"#),
     });
-    let encoded = rows.encode_columns().unwrap().unwrap();
+    let encoded = rows.encode_columns(STATISTICS_ROWS).unwrap().unwrap();
     assert_eq!(Block::decode(&encoded).unwrap(), rows);
     for member in ["a", "", "b", "/b/1/a", "/b/0", "/a", "c", "/b/1"] {
         numbers_agree(&rows, &encoded, member);
@@ -133,8 +214,12 @@ fn records_and_times_come_back() {
         .map(|at| (u32::MAX - (at / 7) as u32 * 3, times[at % 5], format!(r#"{{"n":{}}}"#, at % 3)))
         .collect();
     let rows = block(rows.iter().map(|(record, time, json)| (*record, *time, json.as_str())));
-    assert_eq!(Block::decode(&rows.encode_columns().unwrap().unwrap()).unwrap(), rows);
-    let mut longer = Block::decode(&rows.encode_columns().unwrap().unwrap()).unwrap();
+    assert_eq!(
+        Block::decode(&rows.encode_columns(STATISTICS_ROWS).unwrap().unwrap()).unwrap(),
+        rows
+    );
+    let mut longer =
+        Block::decode(&rows.encode_columns(STATISTICS_ROWS).unwrap().unwrap()).unwrap();
     longer.push(1, 2, "3");
     assert_eq!((longer.len(), longer.json(100), longer.json(0)), (101, "3", rows.json(0)));
     assert_eq!(Block::decode(&longer.encode().unwrap()).unwrap(), longer);
@@ -160,7 +245,7 @@ fn hostile_rows_stay_text_or_become_smaller() {
         many(300, |_| "[".repeat(2000)),
     ];
     for rows in hostile {
-        let Some(encoded) = rows.encode_columns().unwrap() else { continue };
+        let Some(encoded) = rows.encode_columns(STATISTICS_ROWS).unwrap() else { continue };
         assert_eq!(Block::decode(&encoded).unwrap(), rows);
         assert!(
             encoded.len() * 100 <= rows.encode().unwrap().len() * 101,
@@ -176,7 +261,7 @@ fn sound() -> (Block, Vec<u8>) {
         1 => format!(r#"{{"a":null,"b":"{at}"}}"#),
         _ => format!(r#"[{},"{:08x}"]"#, dice(at) as f64 / 1e17, dice(at)),
     });
-    let encoded = rows.encode_columns().unwrap().unwrap();
+    let encoded = rows.encode_columns(STATISTICS_ROWS).unwrap().unwrap();
     (rows, encoded)
 }
 
@@ -259,7 +344,7 @@ proptest! {
 
     #[test]
     fn any_mixture_of_shapes_comes_back(rows in any_block()) {
-        if let Some(encoded) = rows.encode_columns().unwrap() {
+        if let Some(encoded) = rows.encode_columns(STATISTICS_ROWS).unwrap() {
             prop_assert_eq!(&Block::decode(&encoded).unwrap(), &rows);
             for member in ["a", "", "/a/0", "/0", "\u{e9}"] {
                 numbers_agree(&rows, &encoded, member);
@@ -283,7 +368,10 @@ proptest! {
             prop_assert_eq!(read.iter().count(), rows.len());
             prop_assert!(read.memory() < 64 << 20);
         }
-        drop(Block::decode_numbers(&forged, &Member::parse("a").unwrap()));
+        let member = Member::parse("a").unwrap();
+        drop(Block::decode_numbers(&forged, &member));
+        drop(Block::decode_statistics(&forged, &member));
+        drop(Block::check_statistics(&forged));
     }
 
     #[test]
@@ -297,6 +385,9 @@ proptest! {
         if let Ok(read) = Block::decode(&forged) {
             prop_assert_eq!(read.iter().count(), rows.len());
         }
-        drop(Block::decode_numbers(&forged, &Member::parse("a").unwrap()));
+        let member = Member::parse("a").unwrap();
+        drop(Block::decode_numbers(&forged, &member));
+        drop(Block::decode_statistics(&forged, &member));
+        drop(Block::check_statistics(&forged));
     }
 }
