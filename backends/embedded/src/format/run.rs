@@ -35,7 +35,7 @@ impl Default for Layout {
             rest_rows: 8192,
             rest_text: 1 << 20,
             rest_percent: 100,
-            statistics_rows: 2048,
+            statistics_rows: 512,
         }
     }
 }
@@ -132,6 +132,20 @@ impl<'a> RunBuilder<'a> {
         Ok(())
     }
 
+    /// Announces the rows of a record before its first one. At rest, they begin a block of their own rather than be
+    /// divided, if the block is half full: questions read whole blocks, and answer for whole records of
+    /// them by statistics.
+    ///
+    /// # Errors
+    /// [`FormatError::Compressor`].
+    fn begin_record(&mut self, rows: u64) -> Result<(), FormatError> {
+        let (used, most) = (self.block.len(), self.layout.rest_rows);
+        if self.rest && used * 2 >= most && used as u64 + rows > most as u64 {
+            self.end_block()?;
+        }
+        Ok(())
+    }
+
     fn end_block(&mut self) -> Result<(), FormatError> {
         if !self.rest {
             return self.end_text_block();
@@ -189,6 +203,8 @@ pub(super) struct SplitBuilder<'a> {
     main: RunBuilder<'a>,
     fresh: RunBuilder<'a>,
     fresh_rows: u32,
+    /// The record of the row before.
+    last: Option<RecordId>,
 }
 
 impl<'a> SplitBuilder<'a> {
@@ -197,7 +213,7 @@ impl<'a> SplitBuilder<'a> {
         let many = rows >= records as u64 * u64::from(layout.fresh_from);
         let fresh_rows = if form.split && many { layout.fresh_rows } else { 0 };
         let (main, fresh) = (RunBuilder::new(layout, form.rest), RunBuilder::new(layout, false));
-        Self { main, fresh, fresh_rows }
+        Self { main, fresh, fresh_rows, last: None }
     }
 
     /// Appends a row, as [`RunBuilder::push`] does. `left` counts the record's remaining rows,
@@ -211,7 +227,12 @@ impl<'a> SplitBuilder<'a> {
         stored_at: u64,
         json: &str,
     ) -> Result<(), FormatError> {
-        let is_fresh = left <= u64::from(self.fresh_rows);
+        let fresh_rows = u64::from(self.fresh_rows);
+        let is_fresh = left <= fresh_rows;
+        if self.last != Some(record) {
+            self.last = Some(record);
+            self.main.begin_record(left.saturating_sub(fresh_rows))?;
+        }
         let run = if is_fresh { &mut self.fresh } else { &mut self.main };
         run.push(arrival, record, stored_at, json)
     }

@@ -109,6 +109,11 @@ impl Column {
         Self { dictionary, indices, ranks, body }
     }
 
+    /// The decimals of its numbers.
+    pub(super) fn scale(&self) -> u8 {
+        if let Body::Decimals { scale, .. } = self.body { scale } else { 0 }
+    }
+
     /// The entry of the dictionary that a row is, or its position in the body.
     #[inline]
     pub(super) fn place(&self, row: usize) -> Place {
@@ -215,6 +220,11 @@ pub(super) struct Description<'a> {
 }
 
 impl<'a> Description<'a> {
+    /// The decimals of its numbers.
+    pub(super) fn scale(&self) -> u8 {
+        self.scale
+    }
+
     /// Reads the description of a column of `rows` rows and takes its segments.
     pub(super) fn read(
         header: &mut Reader<'_>,

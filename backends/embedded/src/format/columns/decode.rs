@@ -7,7 +7,7 @@ use super::super::{FormatError, frame};
 use super::column::{Column, Description};
 use super::encode::{MOST_SCALARS, MOST_SHAPES};
 use super::segment::Segment;
-use super::statistics::ExtentStatistics;
+use super::statistics::{Context, ExtentStatistics};
 use super::times::Times;
 use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION};
 use crate::engine::RecordId;
@@ -91,10 +91,17 @@ impl<'a> Packed<'a> {
         if all != rows || segments.next().is_some() {
             return Err(wrong());
         }
-        let of_shapes: Vec<(usize, usize)> =
-            shapes.iter().map(|shape| (shape.rows, shape.columns.len())).collect();
-        let of_extents = extents.iter().map(|(_, rows)| *rows);
-        let statistics = ExtentStatistics::read_all(&mut header, of_extents, &of_shapes, &times)?;
+        let statistics = if header.0.is_empty() {
+            Vec::new()
+        } else {
+            let of_extents: Vec<usize> = extents.iter().map(|(_, rows)| *rows).collect();
+            let of_shapes: Vec<(usize, Vec<u8>)> = shapes
+                .iter()
+                .map(|shape| (shape.rows, shape.columns.iter().map(Description::scale).collect()))
+                .collect();
+            let context = Context { extents: &of_extents, shapes: &of_shapes, times };
+            ExtentStatistics::read_all(&mut header, &context)?
+        };
         if !header.0.is_empty() {
             return Err(wrong());
         }

@@ -6,7 +6,7 @@ use super::super::varint::{put, put_step};
 use super::super::{Block, FormatError, frame};
 use super::column::Column;
 use super::segment::SegmentWriter;
-use super::statistics::{ExtentStatistics, Source};
+use super::statistics::{Context, ExtentStatistics, Source};
 use super::times::Times;
 use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION, choose, decode, scan};
 use crate::Map;
@@ -176,7 +176,14 @@ impl<'a> Shapes<'a> {
                 .map(|(shape, columns)| (shape.rows, shape.is_json.then_some(columns.as_slice())))
                 .collect(),
         };
-        ExtentStatistics::put_all(&source.statistics(statistics_rows), &times, &mut shapes);
+        let scales: Vec<(usize, Vec<u8>)> = self
+            .all
+            .iter()
+            .zip(&columns)
+            .map(|(shape, columns)| (shape.rows, columns.iter().map(Column::scale).collect()))
+            .collect();
+        let context = Context { extents: &rows, shapes: &scales, times };
+        ExtentStatistics::put_all(&source.statistics(statistics_rows), &context, &mut shapes);
         let header = frame::compress(|out| {
             put(out, block.len() as u64);
             put(out, block.text_bytes() as u64);

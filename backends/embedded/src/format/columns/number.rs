@@ -128,6 +128,14 @@ pub(super) fn to_f64(mantissa: i64, scale: u8) -> f64 {
     text.parse().unwrap_or(f64::NAN)
 }
 
+/// The integer that [`to_f64`] makes this very number of, if there is one below 2^53.
+pub(super) fn to_mantissa(value: f64, scale: u8) -> Option<i64> {
+    let mantissa = (value * POWERS[usize::from(scale)]).round();
+    let is_exact = mantissa.abs() < (1_u64 << 53) as f64
+        && to_f64(mantissa as i64, scale).to_bits() == value.to_bits();
+    is_exact.then_some(mantissa as i64)
+}
+
 /// Whether a number is written as a [float](print_float).
 pub(super) fn is_float(value: f64) -> bool {
     (LEAST_FLOAT..GREATEST_FLOAT).contains(&value.abs())

@@ -246,11 +246,10 @@ impl ShapeNumbers {
         all
     }
 
-    /// The statistics of some rows, given their times; `None` if a sum is not exact in two numbers or a row
-    /// is not JSON.
-    pub(super) fn statistics(&self, rows: &Range<usize>, times: &[u64]) -> Option<Partial> {
+    /// The statistics of the samples of some rows, given the times of these; `None` if a row is not JSON.
+    pub(super) fn samples(&self, rows: &Range<usize>, times: &[u64]) -> Option<Partial> {
         let (values, kinds) = (&self.values[rows.clone()], self.kinds.get(rows.clone()));
-        let samples = match kinds.filter(|kinds| !kinds.is_empty()) {
+        Some(match kinds.filter(|kinds| !kinds.is_empty()) {
             None => Partial::of_samples(times, values),
             Some(kinds) if kinds.contains(&Kind::Unreadable) => return None,
             Some(kinds) => {
@@ -260,10 +259,7 @@ impl ShapeNumbers {
                 let values: Vec<f64> = found.iter().map(|row| values[*row]).collect();
                 Partial::of_samples(&times, &values)
             }
-        };
-        samples.sum()?;
-        let skipped = rows.len() as u64 - samples.count();
-        Some(samples.with_skipped(skipped))
+        })
     }
 
     pub(super) fn of_column(column: &Column, rows: usize) -> Self {

@@ -8,12 +8,16 @@ use annals_core::aggregate::{Member, Partial, Sample};
 use super::FormatError;
 use super::column::Column;
 use super::decode::Packed;
+use super::number::{to_f64, to_mantissa};
 use super::numbers::{ShapeNumbers, scalar};
 use super::times::Times;
-use crate::format::varint::{Reader, put};
+use crate::format::varint::{Reader, put, put_step};
 
-/// The bytes of a column's statistics, at the least.
-const LEAST_COLUMN_BYTES: usize = 1;
+/// In place of a number of samples, plus 1: they have to be read.
+const UNKNOWN: u64 = 0;
+
+/// The fewest bytes of an extent's statistics.
+const LEAST_BYTES: usize = 4;
 
 /// Statistics of a member of adjacent rows of one record in a block.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,11 +37,51 @@ pub struct Statistics {
 pub(super) struct ExtentStatistics {
     /// The number of the extent.
     extent: usize,
-    pub(super) shape: usize,
-    pub(super) first: u64,
-    pub(super) last: u64,
+    rows: u64,
+    shape: usize,
+    first: u64,
+    last: u64,
     /// For each scalar of the shape its samples; `None` where they have to be read.
-    pub(super) columns: Vec<Option<Partial>>,
+    columns: Vec<Option<ColumnStatistics>>,
+}
+
+/// The samples of one column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ColumnStatistics {
+    count: u64,
+    ends: Option<Ends>,
+}
+
+/// What there is if there are samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Ends {
+    /// The exact sum of both is the sum of the samples.
+    sum: (f64, f64),
+    first: Sample,
+    last: Sample,
+    min: Sample,
+    max: Sample,
+}
+
+impl ColumnStatistics {
+    /// `None` if a sum of two numbers is not exact.
+    fn of(samples: &Partial) -> Option<Self> {
+        let sum = samples.sum()?;
+        let ends = || {
+            let (first, last) = (samples.first()?, samples.last()?);
+            Some(Ends { sum, first, last, min: samples.min()?, max: samples.max()? })
+        };
+        Some(Self { count: samples.count(), ends: ends() })
+    }
+
+    /// The statistics of `rows` rows.
+    fn samples(&self, rows: u64) -> Partial {
+        let partial = Partial::default().with_count(self.count).with_skipped(rows - self.count);
+        let Some(Ends { sum: (high, low), first, last, min, max }) = self.ends else {
+            return partial;
+        };
+        partial.with_sum(high, low).with_first(first).with_last(last).with_min(min).with_max(max)
+    }
 }
 
 /// A block whose statistics are computed.
@@ -74,10 +118,12 @@ impl Source<'_> {
                 let numbers =
                     numbers[shape].get_or_insert_with(|| columns.iter().map(read).collect());
                 let in_shape = before[shape]..before[shape] + rows;
-                let columns = numbers.iter().map(|column| column.statistics(&in_shape, times));
+                let columns = numbers
+                    .iter()
+                    .map(|column| ColumnStatistics::of(&column.samples(&in_shape, times)?));
                 let columns = columns.collect();
-                let (first, last) = (times[0], times[rows - 1]);
-                all.push(ExtentStatistics { extent, shape, first, last, columns });
+                let (first, last, rows) = (times[0], times[rows - 1], *rows as u64);
+                all.push(ExtentStatistics { extent, rows, shape, first, last, columns });
             }
             match shapes {
                 [] => before[0] += rows,
@@ -88,9 +134,17 @@ impl Source<'_> {
     }
 }
 
+/// What the statistics of a block are read with: the rows of its extents, the rows of its shapes with the
+/// decimals of their columns, and its times.
+pub(super) struct Context<'a> {
+    pub(super) extents: &'a [usize],
+    pub(super) shapes: &'a [(usize, Vec<u8>)],
+    pub(super) times: Times,
+}
+
 impl ExtentStatistics {
     /// Appends all statistics of a block; nothing if there are none.
-    pub(super) fn put_all(all: &[Self], times: &Times, out: &mut Vec<u8>) {
+    pub(super) fn put_all(all: &[Self], context: &Context<'_>, out: &mut Vec<u8>) {
         if all.is_empty() {
             return;
         }
@@ -99,105 +153,110 @@ impl ExtentStatistics {
         for one in all {
             put(out, (one.extent - next) as u64);
             next = one.extent + 1;
-            one.put(times, out);
+            one.put(context, out);
         }
     }
 
-    fn put(&self, times: &Times, out: &mut Vec<u8>) {
+    fn put(&self, Context { shapes, times, .. }: &Context<'_>, out: &mut Vec<u8>) {
+        let begin = times.number(self.first);
         put(out, self.shape as u64);
-        put(out, times.number(self.first));
-        put(out, times.number(self.last) - times.number(self.first));
-        for column in &self.columns {
-            let Some((samples, (high, low))) =
-                column.as_ref().and_then(|samples| Some((samples, samples.sum()?)))
-            else {
-                put(out, 0);
+        put(out, begin);
+        put(out, times.number(self.last) - begin);
+        for (column, scale) in self.columns.iter().zip(&shapes[self.shape].1) {
+            let Some(ColumnStatistics { count, ends }) = column else {
+                put(out, UNKNOWN);
                 continue;
             };
-            put(out, samples.count() + 1);
-            let ends = [samples.first(), samples.last(), samples.min(), samples.max()];
-            if samples.count() > 0 {
-                out.extend([high, low].iter().flat_map(|part| part.to_le_bytes()));
-            }
-            for sample in ends.into_iter().flatten() {
-                out.extend(sample.value.to_le_bytes());
-                put(out, times.number(sample.at) - times.number(self.first));
+            put(out, count + 1);
+            let Some(Ends { sum: (high, low), first, last, min, max }) = ends else { continue };
+            out.extend([high, low].iter().flat_map(|part| part.to_le_bytes()));
+            let samples = [first, last, min, max];
+            let mantissas = samples.map(|sample| to_mantissa(sample.value, *scale));
+            let is_decimal = mantissas.iter().all(Option::is_some);
+            out.push(u8::from(is_decimal));
+            for (sample, mantissa) in samples.into_iter().zip(mantissas) {
+                match mantissa.filter(|_| is_decimal) {
+                    Some(mantissa) => put_step(out, 0, mantissa as u64),
+                    None => out.extend(sample.value.to_le_bytes()),
+                }
+                put(out, times.number(sample.at) - begin);
             }
         }
     }
 
-    /// Reads what [`put_all`](Self::put_all) wrote. `shapes` has the rows and the scalars of each shape.
+    /// Reads what [`put_all`](Self::put_all) wrote.
     pub(super) fn read_all(
         header: &mut Reader<'_>,
-        extents: impl Iterator<Item = usize>,
-        shapes: &[(usize, usize)],
-        times: &Times,
+        context: &Context<'_>,
     ) -> Result<Vec<Self>, FormatError> {
-        if header.0.is_empty() {
-            return Ok(Vec::new());
-        }
-        let count = header.count(LEAST_COLUMN_BYTES)?;
-        let (mut extents, mut all) = (extents.enumerate(), Vec::with_capacity(count));
+        let count = header.count(LEAST_BYTES)?;
+        let (mut next, mut all) = (0, Vec::with_capacity(count));
         for _ in 0..count {
-            let (extent, rows) = extents
-                .nth(header.small()?)
-                .ok_or(FormatError::Damaged("statistics belong to no record"))?;
-            all.push(Self::read(header, (extent, rows), shapes, times)?);
+            let step: usize = header.small()?;
+            let extent = step.checked_add(next).ok_or_else(damaged)?;
+            all.push(Self::read(header, extent, context)?);
+            next = extent + 1;
         }
         if all.is_empty() { Err(damaged()) } else { Ok(all) }
     }
 
     fn read(
         header: &mut Reader<'_>,
-        (extent, rows): (usize, usize),
-        shapes: &[(usize, usize)],
-        times: &Times,
+        extent: usize,
+        Context { extents, shapes, times }: &Context<'_>,
     ) -> Result<Self, FormatError> {
+        let rows = *extents.get(extent).ok_or_else(damaged)?;
         let shape: usize = header.small()?;
-        let (_, scalars) =
-            shapes.get(shape).filter(|(of_shape, _)| *of_shape >= rows).ok_or_else(damaged)?;
+        let (of_shape, scales) = shapes.get(shape).ok_or_else(damaged)?;
         let first = header.number()?;
         let last = first.checked_add(header.number()?).ok_or_else(damaged)?;
-        let mut columns = Vec::with_capacity(*scalars);
-        for _ in 0..*scalars {
-            let count = header.number()?;
-            let samples = match count.checked_sub(1) {
-                None => None,
-                Some(count) if count <= rows as u64 => {
-                    Some(samples(header, count, rows as u64 - count, (first, last), times)?)
-                }
-                Some(_) => return Err(damaged()),
-            };
-            columns.push(samples);
+        if rows > *of_shape {
+            return Err(damaged());
         }
+        let rows = rows as u64;
+        let columns = scales.iter().map(|scale| {
+            let Some(count) = header.number()?.checked_sub(1) else { return Ok(None) };
+            if count > rows {
+                return Err(damaged());
+            }
+            let ends = match count {
+                0 => None,
+                _ => Some(Ends::read(header, *scale, (first, last), times)?),
+            };
+            Ok(Some(ColumnStatistics { count, ends }))
+        });
+        let columns = columns.collect::<Result<_, _>>()?;
         let (first, last) = (times.time(first)?, times.time(last)?);
-        Ok(Self { extent, shape, first, last, columns })
+        Ok(Self { extent, rows, shape, first, last, columns })
+    }
+}
+
+impl Ends {
+    fn read(
+        header: &mut Reader<'_>,
+        scale: u8,
+        (first, last): (u64, u64),
+        times: &Times,
+    ) -> Result<Self, FormatError> {
+        let sum = (header.float()?, header.float()?);
+        let is_decimal = match header.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(damaged()),
+        };
+        let mut sample = || -> Result<Sample, FormatError> {
+            let value =
+                if is_decimal { to_f64(header.step(0)? as i64, scale) } else { header.float()? };
+            let number = first.checked_add(header.number()?).filter(|number| *number <= last);
+            Ok(Sample { value, at: times.time(number.ok_or_else(damaged)?)? })
+        };
+        let (first, last, min, max) = (sample()?, sample()?, sample()?, sample()?);
+        Ok(Self { sum, first, last, min, max })
     }
 }
 
 fn damaged() -> FormatError {
     FormatError::Damaged("statistics do not add up")
-}
-
-fn samples(
-    header: &mut Reader<'_>,
-    count: u64,
-    skipped: u64,
-    (first, last): (u64, u64),
-    times: &Times,
-) -> Result<Partial, FormatError> {
-    let samples = Partial::default().with_count(count).with_skipped(skipped);
-    if count == 0 {
-        return Ok(samples);
-    }
-    let (high, low) = (header.float()?, header.float()?);
-    let mut sample = || -> Result<Sample, FormatError> {
-        let value = header.float()?;
-        let number = first.checked_add(header.number()?).filter(|number| *number <= last);
-        Ok(Sample { value, at: times.time(number.ok_or_else(damaged)?)? })
-    };
-    let samples = samples.with_first(sample()?).with_last(sample()?);
-    Ok(samples.with_min(sample()?).with_max(sample()?).with_sum(high, low))
 }
 
 impl Packed<'_> {
@@ -217,17 +276,7 @@ impl Packed<'_> {
             shapes: shapes.collect(),
         };
         let has = self.statistics.iter().map(|one| extents[one.extent]);
-        let least_rows = has.min().unwrap_or(usize::MAX);
-        let mut bytes = Vec::new();
-        ExtentStatistics::put_all(&source.statistics(least_rows), &self.times, &mut bytes);
-        let shapes = self.shapes.iter().map(|shape| (shape.rows, shape.columns.len()));
-        let shapes: Vec<(usize, usize)> = shapes.collect();
-        let computed = ExtentStatistics::read_all(
-            &mut Reader(&bytes),
-            extents.iter().copied(),
-            &shapes,
-            &self.times,
-        )?;
+        let computed = source.statistics(has.min().unwrap_or(usize::MAX));
         let is_same = computed == self.statistics;
         if is_same { Ok(()) } else { Err(FormatError::Damaged("statistics contradict its rows")) }
     }
@@ -248,8 +297,8 @@ impl Packed<'_> {
         let statistics = self.statistics.iter().filter_map(|one| {
             let rows = starts.get(one.extent)?.clone();
             let samples = match scalars.get(one.shape)? {
-                Some(scalar) => one.columns.get(*scalar)?.clone()?,
-                None => Partial::default().with_skipped(rows.len() as u64),
+                Some(scalar) => one.columns.get(*scalar)?.as_ref()?.samples(one.rows),
+                None => Partial::default().with_skipped(one.rows),
             };
             Some(Statistics { rows, first: one.first, last: one.last, samples })
         });
