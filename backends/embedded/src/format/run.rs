@@ -35,7 +35,7 @@ impl Default for Layout {
             rest_rows: 8192,
             rest_text: 1 << 20,
             rest_percent: 100,
-            statistics_rows: 512,
+            statistics_rows: 256,
         }
     }
 }

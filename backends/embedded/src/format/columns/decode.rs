@@ -13,7 +13,7 @@ use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION};
 use crate::engine::RecordId;
 
 /// Text is printed for this many rows at once, when one of them is asked for.
-const PRINTED_ROWS: usize = 128;
+const PRINTED_ROWS: usize = 32;
 
 /// A block whose header was read and whose columns were not.
 #[derive(Debug)]
