@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use annals_core::{
     Aggregate, Batch, BatchId, BucketStream, CleanupPlan, Erasure, FollowPage, FollowParams,
     Grammar, Guarantees, PersistenceBackend, PersistenceError, Predicate, QueryParams,
-    RecordSummary, Result, RowStream, StoredValue, Swept, Value, async_trait,
+    RecordSummary, Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
 use tokio::sync::OnceCell;
 
@@ -114,8 +114,8 @@ impl PersistenceBackend for Lazy {
         self.opened().await?.erase(erasure).await
     }
 
-    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
-        self.opened().await?.correct(record_name, value, timestamp).await
+    async fn correct(&self, row: &Row) -> Result<bool> {
+        self.opened().await?.correct(row).await
     }
 
     async fn health(&self) -> Result<()> {

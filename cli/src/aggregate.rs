@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use annals::{
-    Aggregate, Fill, Function, Interpolation, Order, PersistenceBackend, PersistenceError,
+    Aggregate, Bucket, Fill, Function, Interpolation, Order, PersistenceBackend, PersistenceError,
     Predicate, Width,
 };
 use clap::{Parser, ValueEnum};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use jiff::tz::TimeZone;
 
 use crate::cli::{Backend, Grammar};
@@ -19,6 +19,7 @@ use crate::plot::Chart;
 use crate::plot::{Destination, OutputArgs};
 use crate::query::filter;
 use crate::source::Source;
+use crate::stderr::print_note;
 
 /// Print statistics over stored values: counts, means, percentiles, rates, durations, …
 ///
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     ///
     /// A calendar width starts at local midnight in --time-zone: a day has 23 or 25 hours when the
     /// clocks change. 24h is a fixed width and starts at --origin.
-    #[arg(long, value_name = "WIDTH", value_parser = width)]
+    #[arg(long, value_name = "WIDTH", value_parser = width, allow_hyphen_values = true)]
     every: Option<Width>,
 
     /// Only values stored at T or later
@@ -89,8 +90,9 @@ pub(crate) struct Args {
     #[arg(long)]
     newest_first: bool,
 
-    /// A time at which a bucket of a fixed width starts; T as in --from [default: 1970-01-01T00:00:00Z]
-    #[arg(long, value_name = "T", requires = "every")]
+    /// A time at which a bucket of a fixed width starts: Unix milliseconds or RFC 3339
+    /// [default: 1970-01-01T00:00:00Z]
+    #[arg(long, value_name = "T", requires = "every", value_parser = origin)]
     origin: Option<Moment>,
 
     /// The longest time for which a value holds, in time-weighted functions [default: no limit]
@@ -146,6 +148,16 @@ enum InterpolationArg {
     Step,
     /// A straight line to the next value
     Linear,
+}
+
+/// With an age, the buckets would be others at each call.
+fn origin(text: &str) -> Result<Moment, String> {
+    match text.parse()? {
+        Moment::Ago(_) => Err("an age is no fixed time; write Unix milliseconds or RFC 3339 \
+                               (1970-01-01T00:30:00Z for buckets that start at half past)"
+            .to_owned()),
+        at => Ok(at),
+    }
 }
 
 fn width(text: &str) -> Result<Width, String> {
@@ -205,10 +217,12 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         return Err(Failure::Usage(why.to_owned()));
     }
     let store = args.source.open(backend).await?;
-    let mut buckets = store.aggregate_stream(&args.pattern, &aggregate).await?;
+    let buckets = store.aggregate_stream(&args.pattern, &aggregate).await?;
     // The aggregate has refused an unknown zone.
     let asked = args.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
     let zone = asked.clone().unwrap_or(TimeZone::UTC);
+    let mut samples = Samples::default();
+    let mut buckets = buckets.inspect_ok(|bucket| samples.add(bucket));
     let style = args.output.style(asked);
     match destination {
         Destination::Rows(format) if args.output.is_wide() => {
@@ -235,6 +249,34 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
             chart.print(form)?;
         }
     }
+    samples.note_if_none(&args);
     store.close().await?;
     Ok(())
+}
+
+/// What was found in all buckets.
+#[derive(Default)]
+struct Samples {
+    count: u64,
+    skipped: u64,
+}
+
+impl Samples {
+    fn add(&mut self, bucket: &Bucket) {
+        self.count += bucket.count;
+        self.skipped += bucket.skipped;
+    }
+
+    /// A misspelt member looks like values without numbers. Durations need none.
+    fn note_if_none(&self, args: &Args) {
+        if self.count > 0 || self.skipped == 0 || args.show.contains("duration") {
+            return;
+        }
+        let place = match args.member.as_str() {
+            "" => "is a number; --member names the member that has it".to_owned(),
+            member => format!("has a number at \"{member}\""),
+        };
+        let skipped = self.skipped;
+        print_note(&format!("note: no value of {skipped} {place}"));
+    }
 }

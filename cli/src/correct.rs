@@ -1,6 +1,6 @@
 //! `annals correct`: replaces a value that was wrong.
 
-use annals::{JsonText, PersistenceBackend, RecordName};
+use annals::{JsonText, PersistenceBackend, RecordName, Row};
 use clap::Parser;
 
 use crate::erase::print;
@@ -42,14 +42,14 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         }
         at => at.at_or_before(0),
     };
-    RecordName::new(args.record.as_str())?;
+    let record = RecordName::new(args.record.as_str())?;
     let value = JsonText::from_text(args.value, usize::MAX).map_err(|error| {
         Failure::Usage(format!(
             "{error}; a string stands in double quotes within single ones: '\"on\"'"
         ))
     })?;
     let store = store::open_existing(backend).await?;
-    let corrected = store.correct(&args.record, &value.to_value()?, at).await?;
+    let corrected = store.correct(&Row { record, value, stored_at: at }).await?;
     store.close().await?;
     match corrected {
         true => print(1, "replaced"),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
     FollowPage, FollowParams, Grammar, Guarantees, Outcome, PersistenceBackend, PersistenceError,
-    Predicate, QueryParams, RecordSummary, RowStream, StoredValue, Swept, Value,
+    Predicate, QueryParams, RecordSummary, Row, RowStream, StoredValue, Swept, Value,
 };
 use async_trait::async_trait;
 
@@ -175,13 +175,8 @@ impl PersistenceBackend for Faulty {
         self.inner.erase(erasure).await
     }
 
-    async fn correct(
-        &self,
-        record_name: &str,
-        value: &Value,
-        timestamp: u64,
-    ) -> Result<bool, PersistenceError> {
-        self.inner.correct(record_name, value, timestamp).await
+    async fn correct(&self, row: &Row) -> Result<bool, PersistenceError> {
+        self.inner.correct(row).await
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::aggregate::{self, Aggregate, BucketStream};
-use crate::batch::{Batch, BatchId};
+use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::PersistenceError;
@@ -307,9 +307,9 @@ pub trait PersistenceBackend: Send + Sync {
         Err(PersistenceError::Unsupported("erasing rows"))
     }
 
-    /// Replaces the value of the row that `record_name` has at `timestamp` (Unix milliseconds), and
-    /// returns whether there is one. Of several rows at that time it is the last to arrive. The row
-    /// keeps its time and its place in the order of arrival.
+    /// Replaces the value of the row that the record of `row` has at its time by that of `row`, letter
+    /// for letter, and returns whether there is one. Of several rows at that time it is the last to
+    /// arrive. The row keeps its time and its place in the order of arrival.
     ///
     /// # Errors
     /// As [`store`](Self::store), before anything is changed;
@@ -318,13 +318,8 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the row with its old or its new value.
-    async fn correct(
-        &self,
-        record_name: &str,
-        value: &Value,
-        timestamp: u64,
-    ) -> Result<bool, PersistenceError> {
-        let _stays = (record_name, value, timestamp);
+    async fn correct(&self, row: &Row) -> Result<bool, PersistenceError> {
+        let _stays = row;
         Err(PersistenceError::Unsupported("correcting rows"))
     }
 

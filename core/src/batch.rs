@@ -50,6 +50,20 @@ impl Row {
         let value = JsonText::from_serialize(value, max_bytes)?;
         Ok(Self { record, value, stored_at })
     }
+
+    /// Checks what the types leave open: the time, and the size of the value against a backend's own
+    /// limit.
+    ///
+    /// # Errors
+    /// [`TimestampOutOfRange`](PersistenceError::TimestampOutOfRange) or
+    /// [`ValueTooLarge`](PersistenceError::ValueTooLarge).
+    pub fn validate(&self, max_value_bytes: usize) -> Result<(), PersistenceError> {
+        let size = self.value.len();
+        if size > max_value_bytes {
+            return Err(PersistenceError::ValueTooLarge { size, limit: max_value_bytes });
+        }
+        check_timestamp(self.stored_at)
+    }
 }
 
 /// Refuses a timestamp beyond `i64::MAX` milliseconds.
@@ -143,13 +157,7 @@ impl Batch {
             return Err(PersistenceError::InvalidBatchId { number });
         }
         for (index, row) in self.rows.iter().enumerate() {
-            let size = row.value.len();
-            let checked = if size > max_value_bytes {
-                Err(PersistenceError::ValueTooLarge { size, limit: max_value_bytes })
-            } else {
-                check_timestamp(row.stored_at)
-            };
-            checked.map_err(|source| PersistenceError::InvalidRow {
+            row.validate(max_value_bytes).map_err(|source| PersistenceError::InvalidRow {
                 index,
                 source: Box::new(source),
             })?;

@@ -121,7 +121,10 @@ pub enum PersistenceError {
         reason: &'static str,
     },
     /// An aggregate has more buckets for one record than an answer may have.
-    #[error("more than {limit} buckets for one record: choose a greater width or a smaller window")]
+    #[error(
+        "more than {limit} buckets for one record: choose a greater width or a smaller window (where \
+         values hold or buckets are filled, a window without an end goes on until now)"
+    )]
     TooManyBuckets {
         /// How many there may be.
         limit: u64,

@@ -157,12 +157,10 @@ macro_rules! forward_backend {
 
             async fn correct(
                 &self,
-                record_name: &str,
-                value: &$crate::Value,
-                timestamp: u64,
+                row: &$crate::Row,
             ) -> ::std::result::Result<bool, $crate::PersistenceError> {
                 let $this = self;
-                $inner.correct(record_name, value, timestamp).await
+                $inner.correct(row).await
             }
 
             async fn health(&self) -> ::std::result::Result<(), $crate::PersistenceError> {

@@ -344,14 +344,9 @@ impl PersistenceBackend for MemoryBackend {
         Ok(self.open()?.erase(erasure))
     }
 
-    async fn correct(
-        &self,
-        record_name: &str,
-        value: &Value,
-        timestamp: u64,
-    ) -> Result<bool, PersistenceError> {
-        let row = Row::with_limit(record_name, value, timestamp, self.max_value_bytes)?;
-        Ok(self.open()?.correct(row))
+    async fn correct(&self, row: &Row) -> Result<bool, PersistenceError> {
+        row.validate(self.max_value_bytes)?;
+        Ok(self.open()?.correct(row.clone()))
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

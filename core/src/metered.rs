@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::aggregate::{Aggregate, BucketStream};
 use crate::backend::PersistenceBackend;
-use crate::batch::{Batch, BatchId};
+use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::Result;
@@ -276,9 +276,9 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
         timer.end(self.inner.erase(erasure).await, |removed| *removed)
     }
 
-    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
+    async fn correct(&self, row: &Row) -> Result<bool> {
         let timer = self.begin("correct");
-        let corrected = self.inner.correct(record_name, value, timestamp).await;
+        let corrected = self.inner.correct(row).await;
         timer.end(corrected, |corrected| u64::from(*corrected))
     }
 
@@ -340,9 +340,10 @@ mod tests {
         let two = Predicate::parse("= 2").unwrap();
         let rows = history.query_where("a", QueryParams::default(), &two).await.unwrap();
         assert_eq!(rows.into_values().await.unwrap().len(), 1);
-        assert!(history.correct("a", &Value::from(4), 3).await.unwrap());
+        let four = Row::new("a", &Value::from(4), 3).unwrap();
+        assert!(history.correct(&four).await.unwrap());
         assert_eq!(history.erase(&Erasure::new(Pattern::all())).await.unwrap(), 2);
-        assert!(!history.correct("a", &Value::from(4), 3).await.unwrap());
+        assert!(!history.correct(&four).await.unwrap());
         let expected = [
             ("store_batch", 1, CallResult::Ok),
             ("store_batch", 1, CallResult::Ok),

@@ -454,8 +454,9 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
         self.ask("erase", |reply| Job::Erase(erasure, reply)).await
     }
 
-    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
-        let row = Row::with_limit(record_name, value, timestamp, self.0.max_value_bytes)?;
+    async fn correct(&self, row: &Row) -> Result<bool> {
+        row.validate(self.0.max_value_bytes)?;
+        let row = row.clone();
         self.ask("correct", |reply| Job::Correct(row, reply)).await
     }
 

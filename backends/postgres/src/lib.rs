@@ -275,9 +275,9 @@ impl PersistenceBackend for PostgresBackend {
         self.worker.run_while_wanted(move |engine| retention::erase(engine, erasure)).await
     }
 
-    async fn correct(&self, record_name: &str, value: &Value, timestamp: u64) -> Result<bool> {
-        let limit = self.config().max_value_bytes;
-        let row = Row::with_limit(record_name, value, timestamp, limit)?;
+    async fn correct(&self, row: &Row) -> Result<bool> {
+        row.validate(self.config().max_value_bytes)?;
+        let row = row.clone();
         self.worker.run_while_wanted(move |engine| retention::correct(engine, row)).await
     }
 

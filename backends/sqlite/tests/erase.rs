@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use annals_core::{Erasure, Grammar, Pattern, PersistenceBackend};
+use annals_core::{Erasure, Grammar, Pattern, PersistenceBackend, Row};
 use annals_embedded::Tuning;
 use annals_embedded::format::Layout;
 use annals_sqlite::{SqliteBackend, SqliteConfig};
@@ -44,7 +44,9 @@ async fn a_vacuum_removes_the_last_bytes_of_erased_rows() {
     let ada = Pattern::new("badge::*", Grammar::Glob).unwrap();
     assert_eq!(history.erase(&Erasure::new(ada)).await.unwrap(), 40);
     for at in 0..40 {
-        assert!(history.correct("meter", &json!({ "v": at }), at).await.unwrap());
+        assert!(
+            history.correct(&Row::new("meter", &json!({ "v": at }), at).unwrap()).await.unwrap()
+        );
     }
     let marks = ["k0ckpit", "badge::ada-7731", "wr0ng-"];
     for mark in marks {

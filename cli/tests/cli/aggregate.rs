@@ -153,6 +153,8 @@ fn wrong_questions_are_wrong_usage() {
     for (args, text) in [
         (&["r", "--every", "5"][..], "15m, 1h or 24h"),
         (&["r", "--every", "0s"], "at least a millisecond"),
+        (&["r", "--every", "-1h"], "15m, 1h or 24h"),
+        (&["r", "--every", "1h", "--origin", "30m"], "an age is no fixed time"),
         (&["r", "--every", "1d", "--time-zone", "Vienna"], "Europe/Vienna"),
         (&["r", "--every", "1d", "--origin", "5"], "local midnight"),
         (&["r", "--origin", "5"], "--every"),
@@ -161,7 +163,7 @@ fn wrong_questions_are_wrong_usage() {
         (&["r", "--show", "count,,mean"], "function"),
         (&["r", "--show", "duration{open}"], "duration{open}"),
         (&["r", "--member", "/a~2"], "~1"),
-        (&["r", "--merge", "--show", "increase"], "does not support"),
+        (&["r", "--merge", "--show", "increase"], "of merged records"),
         (&["r", "--max-gap", "0s"], "longer than zero"),
         (&["r", "--fill", "zero"], "none, null, previous, linear"),
         (&["r", "--interpolation", "cubic"], "step, linear"),
@@ -175,6 +177,20 @@ fn wrong_questions_are_wrong_usage() {
     }
     let query = ["query", "r", "--backend", FILES[0], "--at", "5", "--latest", "1"];
     place.run(&query).refused(2, "cannot be used with");
+}
+
+/// A misspelt member is no error: a record may have values without a number.
+#[test]
+fn values_without_any_number_are_noted() {
+    let place = Place::new();
+    place.import(FILES[0], &[("r", r#"{"v":1}"#, 1), ("r", r#"{"v":2}"#, 2)]);
+    let run = aggregate(&place, FILES[0], &["r", "--member", "w"]).noted();
+    assert_eq!(run.err, "note: no value of 2 has a number at \"w\"\n");
+    let run = aggregate(&place, FILES[0], &["r"]).noted();
+    assert_eq!(run.err, "note: no value of 2 is a number; --member names the member that has it\n");
+    aggregate(&place, FILES[0], &["r", "--member", "v"]).ok();
+    aggregate(&place, FILES[0], &["none"]).ok();
+    aggregate(&place, FILES[0], &["r", "--member", "w", "--show", "duration{1}"]).ok();
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! CORRECT: a value that was wrong.
 
-use annals_core::{Batch, Durability, Order, PersistenceError, QueryParams, Value};
+use annals_core::{
+    Batch, Durability, JsonText, Order, PersistenceBackend, PersistenceError, QueryParams, Row,
+    Value,
+};
+use futures::TryStreamExt;
 use serde_json::json;
 
 use super::erase::{erasing, of};
@@ -10,6 +14,7 @@ use crate::context::{Context, Store, joined, row};
 
 cases![
     correct_1_replaces_one_value,
+    correct_1_keeps_the_text,
     correct_1_of_equal_times_the_last_to_arrive_is_meant,
     correct_1_nothing_is_there_to_correct,
     correct_1_any_row_of_many,
@@ -20,7 +25,7 @@ cases![
 impl Store {
     async fn corrects(&self, record: &str, value: Value, at: u64, expected: bool) -> Verdict {
         let what = format!("correcting {record:?} at {at}");
-        let corrected = self.correct(record, &value, at).await.during(what.clone())?;
+        let corrected = self.correct(&row(record, value, at)?).await.during(what.clone())?;
         equal(format!("{what}: whether there is a row"), &corrected, &expected)
     }
 }
@@ -48,6 +53,21 @@ async fn correct_1_replaces_one_value(cx: &Context) -> Verdict {
     equal("what was corrected twice", &newest, &[33])?;
     let erased = store.erase(&of("r")?).await.during("erasing")?;
     equal("the number of rows", &erased, &5)
+}
+
+/// Members keep their order, and numbers their digits.
+async fn correct_1_keeps_the_text(cx: &Context) -> Verdict {
+    let store = erasing(cx).await?;
+    store.put("r", 1, 1).await?;
+    let text = r#"{"z":1.50,"a":12345678901234567890123,"z":1e2}"#;
+    let value = JsonText::from_text(text.to_owned(), usize::MAX).during("making a value")?;
+    let right = Row { value, ..row("r", 0, 1)? };
+    let corrected = store.correct(&right).await.during("correcting")?;
+    equal("whether there is a row", &corrected, &true)?;
+    let stream = store.query_stream("r", QueryParams::default()).await.during("querying")?;
+    let rows: Vec<_> = stream.try_collect().await.during("reading")?;
+    let found: Vec<&str> = rows.iter().map(|row| &*row.json).collect();
+    equal("the text", &found, &[text])
 }
 
 async fn correct_1_of_equal_times_the_last_to_arrive_is_meant(cx: &Context) -> Verdict {
@@ -108,25 +128,10 @@ async fn correct_1_any_row_of_many(cx: &Context) -> Verdict {
 async fn correct_2_what_a_store_refuses_is_refused(cx: &Context) -> Verdict {
     let store = erasing(cx).await?;
     store.put("r", 1, 1).await?;
-    let deep = (0..128).fold(json!(1), |inner, _| json!([inner]));
-    refused(
-        "a value that is too deep",
-        store.correct("r", &deep, 1).await,
-        "ValueTooDeep",
-        |error| matches!(error, PersistenceError::ValueTooDeep { .. }),
-    )?;
-    refused(
-        "a name with a star",
-        store.correct("r*", &json!(2), 1).await,
-        "InvalidRecordName",
-        |error| matches!(error, PersistenceError::InvalidRecordName { .. }),
-    )?;
-    refused(
-        "a time too late",
-        store.correct("r", &json!(2), u64::MAX).await,
-        "TimestampOutOfRange",
-        |error| matches!(error, PersistenceError::TimestampOutOfRange { .. }),
-    )?;
+    let late = Row { stored_at: u64::MAX, ..row("r", 2, 1)? };
+    refused("a time too late", store.correct(&late).await, "TimestampOutOfRange", |error| {
+        matches!(error, PersistenceError::TimestampOutOfRange { .. })
+    })?;
     equal("the rows", &store.values("*", QueryParams::default()).await?, &[1])
 }
 

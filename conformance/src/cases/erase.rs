@@ -145,7 +145,7 @@ async fn erase_1_without_the_claim_it_is_refused(cx: &Context) -> Verdict {
     store.put("a", 1, 1).await?;
     let unsupported = |error: &PersistenceError| matches!(error, PersistenceError::Unsupported(_));
     refused("erasing", store.erase(&of("*")?).await, "Unsupported", unsupported)?;
-    let corrected = store.correct("a", &json!(2), 1).await;
+    let corrected = store.correct(&row("a", 2, 1)?).await;
     refused("correcting", corrected, "Unsupported", unsupported)?;
     equal("the rows", &store.values("a", QueryParams::default()).await?, &[1])
 }

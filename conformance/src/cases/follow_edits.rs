@@ -89,7 +89,7 @@ async fn edit(store: &Store, first: u64) -> Verdict {
         // Of several rows with a time the last is meant, which this value must say.
         let there = store.rows(record, QueryParams::range(*at, *at)).await?;
         if there.first().is_some_and(|last| last.2["n"] == value["n"]) {
-            store.correct(record, &value, *at).await.during("correcting")?;
+            store.correct(&row(record, value, *at)?).await.during("correcting")?;
         }
     }
     Ok(())

@@ -93,7 +93,7 @@ async fn answer(backend: &dyn PersistenceBackend, call: &Call, claims: Guarantee
             backend.erase(&erasure).await.map(shown)
         }
         Call::Correct(NewRow { record, value, stored_at }) => {
-            backend.correct(record, value, *stored_at).await.map(shown)
+            backend.correct(&Row::new(record, value, *stored_at)?).await.map(shown)
         }
         Call::Records(pattern, grammar) => backend.records(pattern, *grammar).await.map(shown),
         Call::Cleanup(older_than) => backend.cleanup(*older_than).await.map(shown),

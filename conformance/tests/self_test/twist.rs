@@ -84,14 +84,8 @@ pub(crate) trait Twist: Send + Sync + 'static {
         inner.erase(erasure).await
     }
 
-    async fn correct(
-        &self,
-        inner: &MemoryBackend,
-        record: &str,
-        value: &Value,
-        at: u64,
-    ) -> Result<bool> {
-        inner.correct(record, value, at).await
+    async fn correct(&self, inner: &MemoryBackend, row: &Row) -> Result<bool> {
+        inner.correct(row).await
     }
 
     async fn aggregate(
@@ -225,8 +219,8 @@ impl PersistenceBackend for Twisted {
         self.twist.erase(&self.inner, erasure).await
     }
 
-    async fn correct(&self, record: &str, value: &Value, at: u64) -> Result<bool> {
-        self.twist.correct(&self.inner, record, value, at).await
+    async fn correct(&self, row: &Row) -> Result<bool> {
+        self.twist.correct(&self.inner, row).await
     }
 
     async fn health(&self) -> Result<()> {

@@ -180,14 +180,8 @@ pub(crate) struct Corrects(pub(crate) Change);
 
 #[async_trait]
 impl Twist for Corrects {
-    async fn correct(
-        &self,
-        inner: &MemoryBackend,
-        record: &str,
-        value: &Value,
-        at: u64,
-    ) -> Result<bool> {
-        let row = Row::new(record, value, at)?;
+    async fn correct(&self, inner: &MemoryBackend, row: &Row) -> Result<bool> {
+        let (record, at) = (row.record.as_str(), row.stored_at);
         let oldest_first = QueryParams::range(at, at).with_order(annals_core::Order::OldestFirst);
         let mut rows = Vec::new();
         for there in select(inner, record, oldest_first).await? {
@@ -195,7 +189,7 @@ impl Twist for Corrects {
             rows.push(Row::new(record, &value, at)?);
         }
         let found = !rows.is_empty();
-        (self.0)(&mut rows, row);
+        (self.0)(&mut rows, row.clone());
         let pattern = Pattern::new(record, Grammar::Glob)?;
         inner.erase(&Erasure::new(pattern).with_start_time(at).with_end_time(at)).await?;
         inner.store_batch(&Batch::new(rows)).await?;
@@ -226,14 +220,8 @@ pub(crate) struct ErasesBeforeItCorrects;
 
 #[async_trait]
 impl Twist for ErasesBeforeItCorrects {
-    async fn correct(
-        &self,
-        inner: &MemoryBackend,
-        record: &str,
-        value: &Value,
-        at: u64,
-    ) -> Result<bool> {
-        let row = Row::new(record, value, at)?;
+    async fn correct(&self, inner: &MemoryBackend, row: &Row) -> Result<bool> {
+        let (record, at) = (row.record.as_str(), row.stored_at);
         let mut rows = select(inner, record, QueryParams::range(at, at)).await?;
         if rows.is_empty() {
             return Ok(false);
@@ -250,7 +238,7 @@ impl Twist for ErasesBeforeItCorrects {
             Row::new(record, &value, at)
         });
         let mut all: Vec<Row> = others.collect::<Result<_>>()?;
-        all.push(row);
+        all.push(row.clone());
         inner.store_batch(&Batch::new(all)).await?;
         Ok(true)
     }

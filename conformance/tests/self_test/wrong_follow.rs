@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_core::{
     Cursor, Erasure, FollowFrom, FollowPage, FollowParams, Grammar, MemoryBackend, Pattern,
-    PersistenceBackend, PersistenceError, QueryParams, RawRow, Value, async_trait,
+    PersistenceBackend, PersistenceError, QueryParams, RawRow, Row, async_trait,
 };
 
 use crate::twist::{Result, Twist, select};
@@ -93,17 +93,12 @@ pub(crate) struct CorrectedRowsArrive(Mutex<Vec<RawRow>>);
 
 #[async_trait]
 impl Twist for CorrectedRowsArrive {
-    async fn correct(
-        &self,
-        inner: &MemoryBackend,
-        record: &str,
-        value: &Value,
-        at: u64,
-    ) -> Result<bool> {
-        let corrected = inner.correct(record, value, at).await?;
+    async fn correct(&self, inner: &MemoryBackend, row: &Row) -> Result<bool> {
+        let corrected = inner.correct(row).await?;
         if corrected {
-            let json = value.to_string().into();
-            self.0.lock().unwrap().push(RawRow::new(record.into(), json, at));
+            let json = row.value.as_str().into();
+            let row = RawRow::new(row.record.as_str().into(), json, row.stored_at);
+            self.0.lock().unwrap().push(row);
         }
         Ok(corrected)
     }

@@ -85,7 +85,8 @@ impl Plan {
         let needs = needs(&functions);
         if aggregate.merge && functions.iter().any(Function::needs_order) {
             return Err(PersistenceError::Unsupported(
-                "delta, increase, rate, durations and time-weighted functions of merged records",
+                "functions that need one order in time (delta, increase, rate, durations, \
+                 time-weighted ones) of merged records",
             ));
         }
         let bound = |time: Option<u64>| time.is_some_and(|time| time <= MAX_TIMESTAMP);

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
     FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend,
-    PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, RowStream, StoredValue, Swept,
-    Value, async_trait,
+    PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue,
+    Swept, Value, async_trait,
 };
 use futures::stream;
 use tokio::sync::{Semaphore, watch};
@@ -177,14 +177,9 @@ impl PersistenceBackend for Controlled {
         self.memory.erase(erasure).await
     }
 
-    async fn correct(
-        &self,
-        record_name: &str,
-        value: &Value,
-        timestamp: u64,
-    ) -> Result<bool, PersistenceError> {
+    async fn correct(&self, row: &Row) -> Result<bool, PersistenceError> {
         self.refuse()?;
-        self.memory.correct(record_name, value, timestamp).await
+        self.memory.correct(row).await
     }
 
     async fn health(&self) -> Result<(), PersistenceError> {

@@ -128,7 +128,8 @@ impl<'a> Life<'a> {
             && let Some(StoredValue { value, stored_at, .. }) = newest.first()
         {
             let right = json!([value[0], "corrected"]);
-            match store.correct(RECORDS[2], &right, *stored_at).await {
+            let Ok(right) = Row::new(RECORDS[2], &right, *stored_at) else { return Ok(()) };
+            match store.correct(&right).await {
                 Ok(true) | Err(_) => {}
                 Ok(false) => return Err(format!("{value} was not there to be corrected")),
             }
