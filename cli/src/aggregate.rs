@@ -267,9 +267,11 @@ impl Samples {
         self.skipped += bucket.skipped;
     }
 
-    /// A misspelt member looks like values without numbers. Durations need none.
+    /// A misspelt member looks like values without numbers. Durations need none, and those who ask for
+    /// `skipped` expect it.
     fn note_if_none(&self, args: &Args) {
-        if self.count > 0 || self.skipped == 0 || args.show.contains("duration") {
+        let is_expected = ["duration", "skipped"].iter().any(|name| args.show.contains(name));
+        if self.count > 0 || self.skipped == 0 || is_expected {
             return;
         }
         let place = match args.member.as_str() {
