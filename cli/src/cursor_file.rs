@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use annals::Cursor;
+use annals::{Cursor, PersistenceError};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Grammar;
@@ -70,6 +70,16 @@ impl CursorFile {
             fs::rename(&new, &self.path)
         };
         replaced().map_err(|error| self.failed("cannot be written", &error))
+    }
+
+    /// Says what to do with the file if its cursor is of no use.
+    pub(crate) fn explain(&self, error: PersistenceError) -> Failure {
+        match error {
+            PersistenceError::AnotherHistory { .. } | PersistenceError::InvalidCursor { .. } => {
+                Failure::Failed(format!("{error}; remove {} to do so", self.path.display()))
+            }
+            error => error.into(),
+        }
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> Failure {

@@ -109,7 +109,7 @@ async fn arrived(
     let style = Style::default();
     let mut out = RowPrinter::new(output, &style);
     while let Some(page) = rows.next_rows().await {
-        out.rows(&page?)?;
+        out.rows(&page.map_err(|error| file.explain(error))?)?;
     }
     out.finish()?;
     sync_stdout().map_err(Failure::Output)?;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::cli::{Backend, Grammar, NamedBy};
 use crate::failure::Failure;
-use crate::moment::duration;
+use crate::moment::{Moment, duration, window};
 use crate::output::counted;
 use crate::signals::Signals;
 use crate::stderr::print_note;
@@ -47,6 +47,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "default")]
     name: String,
 
+    /// Begin with rows at TIME or later: the first time, or when the source was put back from a copy
+    ///
+    /// Of the rows that are there, earlier ones are left out; all that arrive are sent. Of no effect
+    /// where forwarding goes on.
+    #[arg(long, value_name = "TIME")]
+    from_time: Option<Moment>,
+
     /// About how many rows are sent together
     #[arg(long, value_name = "N", default_value_t = 16_384)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -68,8 +75,9 @@ Examples:
   annals forward --from redb:a.redb --to sqlite:b.db 'host::*' --name hosts
   annals forward --from sqlite:edge.db --to postgres://db/plant --rate 5000
 
-Do not copy a file that is being forwarded and forward both. Retention on the source does not wait: \
-keep rows for longer than the longest outage.";
+A source that `annals restore` put back goes on where the destination is. Do not copy a file that is \
+being forwarded and forward both. Retention on the source does not wait: keep rows for longer than the \
+longest outage.";
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     if backend.named_by == NamedBy::Option {
@@ -92,7 +100,8 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         .with_name(&args.name)
         .with_pattern(pattern, grammar.into())
         .with_batch_rows(args.batch_rows as usize)
-        .with_rows_per_second(args.rate);
+        .with_rows_per_second(args.rate)
+        .with_from_time(window(args.from_time.as_ref(), None).0);
     let work = async {
         match args.once {
             true => forwarder.run_once().await.map(drop),
@@ -129,6 +138,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
 fn failure(error: ForwardError) -> Failure {
     match error {
         ForwardError::Store(error) => error.into(),
+        ForwardError::PutBack { .. } => Failure::Failed(format!("{error} (--from-time, --name)")),
         ForwardError::Damaged { .. } => Failure::Failed(error.to_string()),
         error => Failure::Usage(error.to_string()),
     }

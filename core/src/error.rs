@@ -120,6 +120,16 @@ pub enum PersistenceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The cursor of a follower was taken in another history. Its place may have other rows behind it
+    /// here, so that going on there could pass over some.
+    #[error(
+        "the cursor \"{cursor}\" is of another history: this one was restored from a backup or created \
+         anew since; follow from a time instead, that of the last row that was received"
+    )]
+    AnotherHistory {
+        /// The cursor, shortened and escaped for one line.
+        cursor: String,
+    },
     /// An aggregate has more buckets for one record than an answer may have.
     #[error(
         "more than {limit} buckets for one record: choose a greater width or a smaller window (where \
@@ -399,6 +409,7 @@ impl PersistenceError {
             | Self::InvalidAggregate { .. }
             | Self::InvalidFilter { .. }
             | Self::InvalidCursor { .. }
+            | Self::AnotherHistory { .. }
             | Self::TooManyBuckets { .. }
             | Self::TooManySamples { .. }
             | Self::ValueTooLarge { .. }

@@ -67,7 +67,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use erasure::Erasure;
 pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
 pub use follow::{
-    Cursor, FollowExt, FollowFrom, FollowPage, FollowParams, FollowStream, Position, Within,
+    Cursor, FollowExt, FollowFrom, FollowPage, FollowParams, FollowStream, Origin, Position, Within,
 };
 pub use forwarder::{ForwardError, ForwardStats, Forwarder, forward_record};
 pub use guarantees::{Durability, Guarantees};

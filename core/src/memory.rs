@@ -13,13 +13,16 @@ use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::PersistenceError;
-use crate::follow::{FollowFrom, FollowPage, FollowParams, Position};
+use crate::follow::{FollowFrom, FollowPage, FollowParams, Origin, Position};
 use crate::guarantees::{Durability, Guarantees};
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::{Grammar, Pattern};
 use crate::predicate::{self, Predicate};
 use crate::query::{Order, Query, QueryParams, RecordSummary, StoredValue};
 use crate::stream::{RawRow, RowStream};
+
+#[cfg(test)]
+mod copies;
 
 /// The kind of its cursors.
 const KIND: &str = "memory";
@@ -46,8 +49,10 @@ pub struct MemoryBackend {
     max_value_bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct History {
+    identity: u64,
+    origin: Option<Origin>,
     /// Per record its rows by time, equal times in order of arrival.
     records: BTreeMap<Arc<str>, Vec<Stored>>,
     /// The number under which the last row arrived, for those who wait for more.
@@ -57,7 +62,7 @@ struct History {
     closed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stored {
     stored_at: u64,
     json: Arc<str>,
@@ -74,7 +79,19 @@ impl Default for MemoryBackend {
 impl MemoryBackend {
     /// An empty history.
     pub fn new() -> Self {
-        Self { history: Arc::default(), max_value_bytes: DEFAULT_MAX_VALUE_BYTES }
+        Self::with_history(History {
+            identity: fastrand::u64(..),
+            origin: None,
+            records: BTreeMap::new(),
+            arrivals: watch::Sender::default(),
+            writers: HashMap::new(),
+            closed: false,
+        })
+    }
+
+    fn with_history(history: History) -> Self {
+        let history = Arc::new(Mutex::new(history));
+        Self { history, max_value_bytes: DEFAULT_MAX_VALUE_BYTES }
     }
 
     /// Sets the largest value taken, in bytes of JSON text.
@@ -266,19 +283,20 @@ impl PersistenceBackend for MemoryBackend {
         params: &FollowParams,
     ) -> Result<FollowPage, PersistenceError> {
         let pattern = Pattern::new(record_pattern, params.grammar)?;
-        let mut arrivals = self.open()?.arrivals.subscribe();
+        let (history, origin, mut arrivals) = {
+            let history = self.open()?;
+            (history.identity, history.origin, history.arrivals.subscribe())
+        };
+        let first = Position { history, ..Position::default() };
         let mut position = match &params.from {
-            FollowFrom::Cursor(cursor) => Position::parse(KIND, cursor)?,
-            FollowFrom::Time(since) => Position { since: *since, ..Position::default() },
-            FollowFrom::Now => {
-                Position { arrival: *arrivals.borrow_and_update(), ..Position::default() }
-            }
+            FollowFrom::Cursor(cursor) => Position::resume(KIND, history, cursor)?,
+            FollowFrom::Time(since) => Position { since: *since, ..first },
+            FollowFrom::Now => Position { arrival: *arrivals.borrow_and_update(), ..first },
             FollowFrom::Latest(newest) => {
                 let latest = QueryParams::latest(*newest).with_order(Order::OldestFirst);
                 let query = Query::new(record_pattern, &latest.with_grammar(params.grammar))?;
                 let history = self.open()?;
-                let arrival = *history.arrivals.borrow();
-                let position = Position { arrival, ..Position::default() };
+                let position = Position { arrival: *history.arrivals.borrow(), ..first };
                 let rows = history.select(&query);
                 if !rows.is_empty() {
                     return Ok(FollowPage::new(rows, position.cursor(KIND)?, true));
@@ -305,7 +323,7 @@ impl PersistenceBackend for MemoryBackend {
             let at = move |arrival: u64| {
                 Position { arrival: arrival.max(position.arrival), ..position }.cursor(KIND)
             };
-            let page = FollowPage::new(rows, at(end)?, caught_up);
+            let page = FollowPage::new(rows, at(end)?, caught_up).with_origin(origin);
             return Ok(page.with_row_cursors(move |rows| {
                 rows.checked_sub(1).and_then(|row| numbers.get(row)).and_then(|n| at(*n).ok())
             }));

@@ -159,6 +159,10 @@ impl Problem {
 
     /// The answer to a failed query.
     pub(crate) fn of_query(error: &PersistenceError) -> Self {
+        if let PersistenceError::AnotherHistory { .. } = error {
+            // What is behind the cursor will never be there: a client must not try again.
+            return Self::new(StatusCode::GONE, error.to_string());
+        }
         if error.is_invalid_input() {
             return Self::bad_request(error.to_string());
         }

@@ -1,11 +1,14 @@
 //! What a store says about itself: the next ids, the range of the head, and sums over the small tables.
 //!
+//! An identity tells one history from another: a random number that a store gets when it is created, and
+//! a new one when it is restored from a backup, where numbers of blocks are given a second time.
+//!
 //! A [`Sum`] has the number of a table's entries and the sum of their hashes. It changes with each entry
 //! that is added or removed, whatever their order, so keeping it costs nothing, and a table that lost,
 //! gained or changed an entry no longer has it. The state is [sealed](crate::format::seal) and stored in
 //! every transaction that changes it.
 
-use annals_core::{BackendError, ErrorKind, Result};
+use annals_core::{BackendError, ErrorKind, Origin, Result};
 use twox_hash::XxHash3_128;
 
 use crate::engine::{RecordId, Run, RunId, Tables};
@@ -13,7 +16,10 @@ use crate::error::{corrupt, format_error};
 use crate::format::{FormatError, Place, seal, unseal};
 
 /// The version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The version that has no identity.
+const WITHOUT_IDENTITY: u8 = 1;
 
 /// The number of a table's entries, and the sum of their hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -100,6 +106,10 @@ pub struct LastBatch {
 /// No number is allocated twice, because decoded blocks are cached by these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
+    /// The identity of the history; 0 until the file is opened for writing.
+    pub history: u64,
+    /// Where the history comes from, if it was restored from a backup.
+    pub origin: Option<Origin>,
     /// The next record's id.
     pub next_record: u64,
     /// The next block's number.
@@ -119,11 +129,16 @@ pub struct State {
     pub writers: Sum,
 }
 
+/// How a state says that it was not restored.
+const NO_ORIGIN: Origin = Origin { history: 0, arrival: 0 };
+
 impl State {
     /// The state of an empty store.
     pub const FIRST: Self = {
         let empty = Sum { count: 0, hash: 0 };
         Self {
+            history: 0,
+            origin: None,
             next_record: 1,
             next_block: 1,
             next_run: 1,
@@ -134,6 +149,26 @@ impl State {
             writers: empty,
         }
     };
+
+    /// Gives the history an identity, unless it has one.
+    pub fn identify(&mut self) {
+        if self.history == 0 {
+            self.history = fastrand::u64(1..);
+        }
+    }
+
+    /// Gives the history an identity of its own, because it is a copy.
+    pub fn renew_identity(&mut self) {
+        let copied = Origin { history: self.history, arrival: self.last_block() };
+        self.history = 0;
+        self.identify();
+        self.origin = (copied.history != 0).then_some(copied);
+    }
+
+    /// The number of the last block that was appended to the head, 0 if there was none.
+    pub fn last_block(&self) -> u64 {
+        self.next_block.saturating_sub(1)
+    }
 
     /// The numbers of the head's first and last block, if it has any.
     pub fn head_bounds(&self) -> Option<(u64, u64)> {
@@ -168,6 +203,8 @@ impl State {
             bytes.extend(sum.count.to_le_bytes());
             bytes.extend(sum.hash.to_le_bytes());
         }
+        let origin = self.origin.unwrap_or(NO_ORIGIN);
+        bytes.extend(numbers([self.history, origin.history, origin.arrival]));
         seal(Place::State, &bytes)
     }
 
@@ -177,12 +214,17 @@ impl State {
     /// [`FormatError::Damaged`].
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let damaged = || FormatError::Damaged("the state of the store has another version");
-        let [VERSION, content @ ..] = unseal(Place::State, bytes)? else { return Err(damaged()) };
+        let (version, content) = unseal(Place::State, bytes)?.split_first().ok_or_else(damaged)?;
         let (numbers, rest) = content.as_chunks::<8>();
         if !rest.is_empty() {
             return Err(damaged());
         }
         let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
+        let (numbers, identity) = match (*version, numbers.split_last_chunk::<3>()) {
+            (WITHOUT_IDENTITY, _) => (&numbers[..], [0; 3]),
+            (VERSION, Some((numbers, identity))) => (numbers, *identity),
+            _ => return Err(damaged()),
+        };
         let sum = |[count, low, high]: [u64; 3]| Sum {
             count,
             hash: u128::from(high) << 64 | u128::from(low),
@@ -190,7 +232,11 @@ impl State {
         let numbers: [u64; 14] = numbers.try_into().map_err(|_| damaged())?;
         let [next_record, next_block, next_run, head, largest_block, a, b, c, d, e, f, g, h, i] =
             numbers;
+        let [history, origin, arrival] = identity;
+        let origin = Origin { history: origin, arrival };
         Ok(Self {
+            history,
+            origin: (origin != NO_ORIGIN).then_some(origin),
             next_record,
             next_block,
             next_run,
@@ -223,13 +269,15 @@ mod tests {
         state.names.add_name("a", 1);
         state.writers.add_writer(u128::MAX - 5, LastBatch { number: 3, block: 8 });
         state.largest_block = 1 << 40;
+        state.identify();
         state
     }
 
     #[test]
     fn a_state_comes_back_and_a_changed_one_does_not() {
-        let bytes = state().encode();
-        assert_eq!(State::decode(&bytes).unwrap(), state());
+        let state = state();
+        let bytes = state.encode();
+        assert_eq!(State::decode(&bytes).unwrap(), state);
         for bit in 0..8 * bytes.len() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -238,6 +286,33 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(State::decode(&bytes[..end]).is_err(), "{end} bytes");
         }
+    }
+
+    #[test]
+    fn a_state_without_an_identity_is_read() {
+        let state = state();
+        let encoded = state.encode();
+        let content = unseal(Place::State, &encoded).unwrap();
+        let before = [&[WITHOUT_IDENTITY], &content[1..113]].concat();
+        let read = State::decode(&seal(Place::State, &before)).unwrap();
+        assert_eq!(read, State { history: 0, ..state });
+        let mut identified = read;
+        identified.identify();
+        let once = identified.history;
+        identified.identify();
+        assert!(once != 0 && identified.history == once);
+    }
+
+    #[test]
+    fn a_copy_knows_where_it_comes_from() {
+        let (mut one, mut other) = (state(), state());
+        let origin = Origin { history: one.history, arrival: 8 };
+        other.history = one.history;
+        one.renew_identity();
+        other.renew_identity();
+        assert_eq!([one.origin, other.origin], [Some(origin); 2]);
+        assert!(one.history != other.history && one.history != origin.history);
+        assert_eq!(State::decode(&one.encode()).unwrap(), one);
     }
 
     #[test]

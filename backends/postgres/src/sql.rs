@@ -10,7 +10,8 @@
 //!   `seq` comes from a sequence, so that rows with equal times stay in order of arrival.
 //! * `writers (writer, number, last_use)`: the last batch of each writer. `last_use` comes from a
 //!   sequence: after a clock jump, an eviction by time would forget active writers.
-//! * `meta (schema_version, names_generation, partition_interval)`: one row. A transaction that
+//! * `meta (schema_version, names_generation, partition_interval, history)`: one row; `history` is the
+//!   identity of the history. A transaction that
 //!   removes a name raises the generation; a transaction that uses cached ids compares it before it
 //!   commits. It starts at a random number, so that ids of a dropped schema do not fit its successor.
 

@@ -1,4 +1,4 @@
-//! Queries: order, plans, pages, readers that stop reading.
+//! Queries: order, pages, readers that stop reading.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -68,42 +68,6 @@ async fn a_hundred_thousand_records_are_read_in_order() {
     assert!(rows.is_sorted_by(|a, b| a.record < b.record));
     assert_eq!(raw(&backend, "*99999", QueryParams::latest(1)).await.len(), 1);
     assert_eq!(backend.records("*", Grammar::Glob).await.unwrap().len(), 100_000);
-}
-
-/// Latest N costs what it returns, also on tables without statistics.
-async fn latest_n_seeks() {
-    let place = Place::new();
-    let backend = place.backend();
-    for _ in 0..3 {
-        backend.store_batch(&batch(100, 50_000)).await.unwrap();
-    }
-    backend.close().await.unwrap();
-    let statistic = |column: &str, view: &str, name: &str| {
-        let schema = &place.schema;
-        format!("SELECT {column}::bigint FROM {view} WHERE schemaname = '{schema}' AND {name}")
-    };
-    let read = statistic("idx_tup_read", "pg_stat_user_indexes", "indexrelname = 'history_pkey'");
-    let scanned = statistic("seq_tup_read", "pg_stat_user_tables", "relname = 'history'");
-    for order in [Order::NewestFirst, Order::OldestFirst] {
-        let before = settled(&place, &read).await;
-        let params = QueryParams::latest(5).with_order(order);
-        let fresh = place.named_backend();
-        assert_eq!(raw(&fresh, "*", params).await.len(), 500);
-        fresh.close().await.unwrap();
-        let read = settled(&place, &read).await - before;
-        assert!((500..=2_000).contains(&read), "{order:?} read {read} rows of the index for 500");
-    }
-    assert_eq!(settled(&place, &scanned).await, 0, "the history was scanned");
-}
-
-/// The statistics of a session arrive when it ends.
-async fn settled(place: &Place, sql: &str) -> i64 {
-    let sessions = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'",
-        place.application()
-    );
-    while place.number(&sessions).await > 0 {}
-    place.number(sql).await
 }
 
 async fn a_stream_sees_the_moment_it_was_opened() {
@@ -230,7 +194,6 @@ async fn an_invalid_pattern_never_reaches_the_server() {
 annals_test_postgres::server_tests! {
     async every_kind_of_query_agrees_with_the_reference,
     async a_hundred_thousand_records_are_read_in_order,
-    async latest_n_seeks,
     async a_stream_sees_the_moment_it_was_opened,
     async streams_that_nobody_reads_block_nobody,
     async large_values_make_small_pages,

@@ -3,7 +3,10 @@
 
 mod common;
 
-use annals_core::{Durability, ErrorKind, PersistenceBackend, PersistenceError, QueryExt};
+use annals_core::{
+    Cursor, Durability, ErrorKind, FollowFrom, FollowPage, FollowParams, PersistenceBackend,
+    PersistenceError, QueryExt, Result,
+};
 use annals_postgres::PostgresBackend;
 use common::Place;
 use futures::future::join_all;
@@ -163,6 +166,43 @@ async fn a_view_shows_the_history() {
     assert_eq!(row.get::<_, i64>(2), 1_740_081_234_000);
 }
 
+async fn arrived(backend: &PostgresBackend, from: FollowFrom) -> Result<FollowPage> {
+    backend.follow_page("*", &FollowParams::from(from).with_wait(false)).await
+}
+
+async fn assert_refused(backend: &PostgresBackend, cursor: &Cursor) {
+    let error = arrived(backend, FollowFrom::Cursor(cursor.clone())).await.unwrap_err();
+    assert!(matches!(error, PersistenceError::AnotherHistory { .. }), "{error}");
+}
+
+/// After an older state was put back, numbers are given a second time.
+async fn a_cursor_of_another_history_is_refused() {
+    let place = Place::new();
+    let backend = place.backend();
+    backend.store("a", &json!(1), 1).await.unwrap();
+    // An earlier release created it. The first follower gives it an identity, and others find that.
+    place.execute("ALTER TABLE {s}.meta DROP COLUMN history").await;
+    let cursor = arrived(&backend, FollowFrom::Time(0)).await.unwrap().cursor;
+    let other = place.backend();
+    other.store("a", &json!(2), 2).await.unwrap();
+    let page = arrived(&other, FollowFrom::Cursor(cursor.clone())).await.unwrap();
+    assert_eq!(page.rows.len(), 1);
+    // As `docs/operations.md` says.
+    place.execute("UPDATE {s}.meta SET history = DEFAULT").await;
+    for backend in [&backend, &other, &place.backend()] {
+        assert_refused(backend, &cursor).await;
+        assert_refused(backend, &page.cursor).await;
+    }
+    // Put back with its identity: a number that was never given out is noticed.
+    let end = arrived(&backend, FollowFrom::Time(0)).await.unwrap().cursor;
+    let put_back = "DELETE FROM {s}.history WHERE value = '2'; \
+                    SELECT setval(pg_get_serial_sequence('{s}.history', 'seq'), 1)";
+    place.execute(put_back).await;
+    for backend in [&backend, &place.backend()] {
+        assert_refused(backend, &end).await;
+    }
+}
+
 annals_test_postgres::server_tests! {
     async sixteen_backends_initialize_the_same_schema_at_once,
     async a_schema_may_have_any_name,
@@ -174,4 +214,5 @@ annals_test_postgres::server_tests! {
     async an_absent_server_is_retryable_and_a_wrong_password_is_not,
     async the_claim_of_power_loss_matches_the_server,
     async a_view_shows_the_history,
+    async a_cursor_of_another_history_is_refused,
 }

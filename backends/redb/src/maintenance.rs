@@ -12,7 +12,7 @@ use redb::{
 };
 
 use crate::error::{commit_failed, failed};
-use crate::schema::{BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS};
+use crate::schema::{BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS, renew_identity};
 use crate::{ENGINE, RedbBackend, RedbConfig};
 
 impl RedbBackend {
@@ -92,11 +92,15 @@ impl RedbBackend {
             contain(ENGINE, "back up", || copy(&read, &place))
         })
         .await?;
-        verified(new).await
+        let report = verified(&new).await?;
+        unblock(|| new.finish()).await?;
+        Ok(report)
     }
 
     /// Copies a backup, or the file of a program that has ended, to a new place and reads the copy once
     /// to verify it.
+    ///
+    /// The copy is another history: cursors of followers of the one that was backed up are refused by it.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if there is a file at `path`; [`ErrorKind::Corrupt`] if the source is
@@ -111,7 +115,13 @@ impl RedbBackend {
             })
         })
         .await?;
-        verified(new).await
+        let report = verified(&new).await?;
+        unblock(move || {
+            renew_identity(&RedbConfig::new(new.path()).with_create(false))?;
+            new.finish()
+        })
+        .await?;
+        Ok(report)
     }
 }
 
@@ -145,8 +155,8 @@ fn copy_table<K: Key + 'static, V: Value + 'static>(
     Ok(())
 }
 
-/// Reads a new file and puts it in place if it is sound.
-async fn verified(new: NewFile) -> Result<Report> {
+/// Reads a new file, and fails unless it is sound.
+async fn verified(new: &NewFile) -> Result<Report> {
     let config = RedbConfig::new(new.path()).with_create(false);
     let copy = unblock(|| RedbBackend::open(config)).await?;
     let checked = copy.check(true).await;
@@ -156,6 +166,5 @@ async fn verified(new: NewFile) -> Result<Report> {
         let message = format!("the copy is damaged and was removed: {damage}");
         return Err(BackendError::new(ENGINE, "copy", ErrorKind::Corrupt, message).into());
     }
-    unblock(|| new.finish()).await?;
     Ok(report)
 }

@@ -15,6 +15,7 @@ use redb::{
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
 use crate::shared::Shared;
+use crate::tables::RedbTables;
 use crate::write::RedbTransaction;
 use crate::{ENGINE, v1, v2, v3};
 
@@ -147,8 +148,9 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<()> {
         Found::Nothing => {}
         Found::Version1 => state.next_record = v3::take(&transaction, v3::NEXT_RECORD)?,
         Found::Version2 | Found::Version3 => state = v3::next_ids(&transaction)?,
-        Found::Ready => return transaction.abort().map_err(failed("open")),
+        Found::Ready => return identify(transaction),
     }
+    state.identify();
     {
         let mut meta = transaction.open_table(META).map_err(failed("open"))?;
         meta.insert(SCHEMA_VERSION, VERSION).map_err(failed("open"))?;
@@ -172,7 +174,36 @@ fn prepare(database: &Database, tuning: &Tuning) -> Result<()> {
     if matches!(found, Found::Version1) {
         v1::convert(database, &mut transaction, tuning)?;
     }
-    transaction.finish()?.0.commit().map_err(|error| commit_failed("open", error))
+    commit(transaction, "open")
+}
+
+/// Gives an identity to a history that an earlier release wrote. A damaged file can be opened without
+/// one, to be salvaged.
+fn identify(transaction: WriteTransaction) -> Result<()> {
+    let tables = RedbTables(transaction);
+    let state = State::of(ENGINE, &tables);
+    let RedbTables(transaction) = tables;
+    match state {
+        Ok(mut state) if state.history == 0 => {
+            state.identify();
+            commit(RedbTransaction::with(transaction, state), "open")
+        }
+        _ => transaction.abort().map_err(failed("open")),
+    }
+}
+
+/// Gives an identity of its own to the copy of a history.
+pub(crate) fn renew_identity(config: &RedbConfig) -> Result<()> {
+    let database = open(config)?;
+    let transaction = database.begin_write().map_err(failed("copy"))?;
+    let mut transaction = RedbTransaction::begin(transaction)?;
+    annals_embedded::Transaction::state(&mut transaction).renew_identity();
+    commit(transaction, "copy")?;
+    database.close().map_err(failed("copy"))
+}
+
+fn commit(transaction: RedbTransaction, operation: &'static str) -> Result<()> {
+    transaction.finish()?.0.commit().map_err(|error| commit_failed(operation, error))
 }
 
 /// Finds out what is there, and refuses a file with tables of another program.

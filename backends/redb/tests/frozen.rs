@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use annals_core::{Batch, BatchId, PersistenceBackend, QueryParams, Row, Value};
+use annals_core::{
+    Batch, BatchId, FollowFrom, FollowParams, PersistenceBackend, QueryParams, Row, Value,
+};
 use annals_redb::RedbBackend;
 use serde_json::json;
 
@@ -42,7 +44,7 @@ async fn all(backend: &RedbBackend) -> Vec<(String, u64, String)> {
 }
 
 /// Opens a copy of the file twice, since the first opening may convert it.
-async fn opens_with_every_row(file: &str) {
+async fn opens_with_every_row(file: &str, has_batches: bool) {
     let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join(file);
@@ -51,28 +53,54 @@ async fn opens_with_every_row(file: &str) {
         let backend = RedbBackend::new(&copy).unwrap();
         backend.initialize().await.unwrap();
         assert_eq!(all(&backend).await, expected(), "{file}, opening {opening}");
-        let batch: Vec<Row> = rows()[20..]
-            .iter()
-            .map(|(record, value, at)| Row::new(record, value, *at).unwrap())
-            .collect();
-        let batch = Batch::new(batch).with_id(BatchId { writer: 7, number: 3 });
-        backend.store_batch(&batch).await.unwrap();
-        assert_eq!(all(&backend).await, expected(), "{file}: the batch is known");
+        if has_batches {
+            let batch: Vec<Row> = rows()[20..]
+                .iter()
+                .map(|(record, value, at)| Row::new(record, value, *at).unwrap())
+                .collect();
+            let batch = Batch::new(batch).with_id(BatchId { writer: 7, number: 3 });
+            backend.store_batch(&batch).await.unwrap();
+            assert_eq!(all(&backend).await, expected(), "{file}: the batch is known");
+        }
         backend.close().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn version_1_a_table_of_rows() {
-    opens_with_every_row("v1.redb").await;
+    opens_with_every_row("v1.redb", true).await;
 }
 
 #[tokio::test]
 async fn version_2_head_and_runs() {
-    opens_with_every_row("v2.redb").await;
+    opens_with_every_row("v2.redb", true).await;
 }
 
 #[tokio::test]
 async fn version_3_writers_in_blocks() {
-    opens_with_every_row("v3.redb").await;
+    opens_with_every_row("v3.redb", true).await;
+}
+
+/// The last one whose state had no identity.
+#[tokio::test]
+async fn version_4_without_an_identity() {
+    opens_with_every_row("v4.redb", false).await;
+}
+
+/// One that changed with each opening would make every cursor useless.
+#[tokio::test]
+async fn an_identity_is_given_once() {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v4.redb");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("v4.redb");
+    std::fs::copy(frozen, &copy).unwrap();
+    let mut cursors = Vec::new();
+    for _ in 0..2 {
+        let backend = RedbBackend::new(&copy).unwrap();
+        let now = FollowParams::from(FollowFrom::Now).with_wait(false);
+        cursors.push(backend.follow_page("*", &now).await.unwrap().cursor);
+        backend.close().await.unwrap();
+    }
+    assert_eq!(cursors[0], cursors[1]);
+    assert_ne!(cursors[0].position().unwrap().1.history, 0);
 }

@@ -9,7 +9,7 @@ use blocking::unblock;
 
 use crate::config::SqliteConfig;
 use crate::error::failed;
-use crate::schema::open_reader;
+use crate::schema::{open_reader, renew_identity};
 use crate::{ENGINE, SqliteBackend};
 
 impl SqliteBackend {
@@ -101,11 +101,15 @@ impl SqliteBackend {
             connection.execute("VACUUM INTO ?1", [place]).map_err(failed).map(drop)
         })
         .await?;
-        verified(new).await
+        let report = verified(&new).await?;
+        unblock(|| new.finish()).await?;
+        Ok(report)
     }
 
     /// Copies a backup, or the file of a program that has ended, to a new place and reads the copy once
     /// to verify it. A log beside the source belongs to it and is copied, too.
+    ///
+    /// The copy is another history: cursors of followers of the one that was backed up are refused by it.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if there is a file at `path`; [`ErrorKind::Corrupt`] if the source is
@@ -114,7 +118,13 @@ impl SqliteBackend {
         let new = NewFile::new(ENGINE, path.as_ref())?;
         let (source, copy) = (source.as_ref().to_owned(), new.path().to_owned());
         unblock(move || copy_with_log(&source, &copy)).await?;
-        verified(new).await
+        let report = verified(&new).await?;
+        unblock(move || {
+            renew_identity(&SqliteConfig::new(new.path()).with_create(false))?;
+            new.finish()
+        })
+        .await?;
+        Ok(report)
     }
 }
 
@@ -133,8 +143,8 @@ fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads a new file and puts it in place if it is sound.
-async fn verified(new: NewFile) -> Result<Report> {
+/// Reads a new file, and fails unless it is sound.
+async fn verified(new: &NewFile) -> Result<Report> {
     let config = SqliteConfig::new(new.path()).with_create(false);
     let copy = unblock(|| SqliteBackend::open(config)).await?;
     let checked = copy.check(true).await;
@@ -144,7 +154,6 @@ async fn verified(new: NewFile) -> Result<Report> {
         let message = format!("the copy is damaged and was removed: {damage}");
         return Err(BackendError::new(ENGINE, "copy", ErrorKind::Corrupt, message).into());
     }
-    unblock(|| new.finish()).await?;
     Ok(report)
 }
 

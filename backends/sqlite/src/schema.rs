@@ -199,7 +199,7 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
     let failed = failed("open");
     let SqliteTables(connection) = tables;
     if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
-        return Ok(());
+        return identify(tables);
     }
     let transaction =
         Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
@@ -240,7 +240,43 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
             }
         }
     }
+    change_state(tables, State::identify)?;
     transaction.commit().map_err(failed)
+}
+
+/// Gives an identity to a history that an earlier release wrote. A damaged file can be opened without
+/// one, to be salvaged, and so can one that cannot be written.
+fn identify(tables: &SqliteTables) -> Result<()> {
+    let is_needed = State::of(ENGINE, tables).is_ok_and(|state| state.history == 0);
+    let SqliteTables(connection) = tables;
+    if !is_needed || connection.is_readonly("main").map_err(failed("open"))? {
+        return Ok(());
+    }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+        .map_err(failed("open"))?;
+    change_state(tables, State::identify)?;
+    transaction.commit().map_err(failed("open"))
+}
+
+/// Gives an identity of its own to the copy of a history.
+pub(crate) fn renew_identity(config: &SqliteConfig) -> Result<()> {
+    let tables = open_writer(config)?;
+    {
+        let SqliteTables(connection) = &tables;
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+            .map_err(failed("copy"))?;
+        change_state(&tables, State::renew_identity)?;
+        transaction.commit().map_err(failed("copy"))?;
+    }
+    let SqliteTables(connection) = tables;
+    connection.close().map_err(|(_, error)| failed("copy")(error))
+}
+
+/// Changes the state within the present transaction.
+fn change_state(tables: &SqliteTables, change: impl FnOnce(&mut State)) -> Result<()> {
+    let mut transaction = SqliteTransaction::begin(tables)?;
+    change(annals_embedded::Transaction::state(&mut transaction));
+    transaction.finish().map(drop)
 }
 
 fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()> {

@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use annals_core::{Batch, BatchId, PersistenceBackend, QueryParams, Row, Value};
+use annals_core::{
+    Batch, BatchId, FollowFrom, FollowParams, PersistenceBackend, QueryParams, Row, Value,
+};
 use annals_sqlite::SqliteBackend;
 use serde_json::json;
 
@@ -83,4 +85,28 @@ async fn version_3_writers_in_blocks() {
 #[tokio::test]
 async fn aimdb_persistence_sqlite_0_1_1() {
     opens_with_every_row("aimdb.db", false).await;
+}
+
+/// The last one whose state had no identity.
+#[tokio::test]
+async fn version_4_without_an_identity() {
+    opens_with_every_row("v4.db", false).await;
+}
+
+/// One that changed with each opening would make every cursor useless.
+#[tokio::test]
+async fn an_identity_is_given_once() {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v4.db");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("v4.db");
+    std::fs::copy(frozen, &copy).unwrap();
+    let mut cursors = Vec::new();
+    for _ in 0..2 {
+        let backend = SqliteBackend::new(&copy).unwrap();
+        let now = FollowParams::from(FollowFrom::Now).with_wait(false);
+        cursors.push(backend.follow_page("*", &now).await.unwrap().cursor);
+        backend.close().await.unwrap();
+    }
+    assert_eq!(cursors[0], cursors[1]);
+    assert_ne!(cursors[0].position().unwrap().1.history, 0);
 }

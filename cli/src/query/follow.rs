@@ -102,7 +102,11 @@ impl Follower<'_> {
         let params = FollowParams::from(from).with_grammar(self.args.grammar.into());
         // There is a cursor at once, whether rows come or not.
         let pattern = &self.args.pattern;
-        let first = self.store.follow_page(pattern, &params.clone().with_wait(false)).await?;
+        let first = self.store.follow_page(pattern, &params.clone().with_wait(false)).await;
+        let first = first.map_err(|error| match &self.file {
+            Some(file) => file.explain(error),
+            None => error.into(),
+        })?;
         self.print(first.rows)?;
         self.save(&first.cursor)?;
         let mut end = first.cursor.clone();

@@ -131,3 +131,48 @@ fn each_row_is_in_one_export() {
         assert_eq!(export(), line(5, 5), "{backend}");
     }
 }
+
+/// What is stored after a restore is numbered as what was lost: a cursor once passed over it.
+#[test]
+fn a_cursor_from_before_a_restore_is_refused() {
+    for backend in FILES {
+        let place = Place::new();
+        let scheme = backend.split_once(':').unwrap().0;
+        let restored = format!("{scheme}:restored");
+        let export = |backend: &str, cursor: &str| {
+            place.run(&["export", "--backend", backend, "--since-cursor", cursor])
+        };
+        place.import(backend, &[("a", "1", 1)]);
+        assert_eq!(export(backend, "early").ok().out, line(1, 1), "{backend}");
+        place.run(&["--backend", backend, "backup", "copy"]).ok();
+        place.import(backend, &[("a", "2", 2)]);
+        assert_eq!(export(backend, "late").ok().out, line(1, 1) + &line(2, 2));
+        place.run(&["--backend", &restored, "restore", "copy"]).ok();
+        // As many as were lost, under the same numbers.
+        place.import(&restored, &[("a", "3", 3)]);
+        // That of a place in the backup is refused, too: it cannot be told from the others.
+        for cursor in ["early", "late"] {
+            let before = std::fs::read(place.path(cursor)).unwrap();
+            let run = export(&restored, cursor);
+            let run = run.refused(1, "this one was restored from a backup or created anew");
+            assert!(run.err.contains(&format!("remove {cursor} to do so")), "{run:?}");
+            assert_eq!(std::fs::read(place.path(cursor)).unwrap(), before);
+            let follow =
+                ["query", "--backend", &restored, "*", "--follow", "--cursor-file", cursor];
+            place.run(&follow).refused(1, "follow from a time instead");
+        }
+        // Its own, and those of the file that it was copied from, go on.
+        assert_eq!(export(&restored, "new").ok().out, line(1, 1) + &line(3, 3));
+        place.import(&restored, &[("a", "4", 4)]);
+        assert_eq!(export(&restored, "new").ok().out, line(4, 4));
+        place.import(backend, &[("a", "5", 5)]);
+        assert_eq!(export(backend, "late").ok().out, line(5, 5));
+        // Two copies of one backup are two histories.
+        let second = format!("{scheme}:second");
+        place.run(&["--backend", &second, "restore", "copy"]).ok();
+        export(&second, "new").refused(1, "is of another history");
+        // A backup is the same one.
+        let copy = format!("{scheme}:copy");
+        assert_eq!(export(&copy, "early").ok().out, "");
+    }
+}

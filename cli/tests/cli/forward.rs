@@ -103,8 +103,10 @@ fn a_forwarder_that_is_killed_anywhere_forwards_each_row_once() {
         let mut child = spawn(&place, CLOUD, &slow);
         let mut said = Stderr::of(&mut child);
         if kill == 0 {
-            // Not even on a busy machine do all kills come before the first batch.
-            said.wait_for("00 rows forwarded in ");
+            // Not even on a busy machine do all kills come before a batch that is not sent again.
+            said.wait_for_line("a second batch", |line| {
+                line.contains("00 rows forwarded in ") && line.contains(" batches; ")
+            });
         }
         let rest = said.rest();
         thread::sleep(Duration::from_millis(20 + (state >> 33) % (30 + 20 * kill)));
@@ -147,4 +149,67 @@ fn a_destination_that_is_away_is_tried_again() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     rest.join().unwrap();
     agree(&place, to);
+}
+
+/// A backup of a source that was forwarded before and after, and the rows that the destination has.
+fn backed_up(place: &Place, edge: &str) {
+    let forward = || {
+        let run = place.run(&["forward", "--from", edge, "--to", CLOUD, "--once"]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+    };
+    place.import(edge, &[("r1", "1", 1)]);
+    forward();
+    place.import(edge, &[("r1", "2", 2)]);
+    place.run(&["--backend", edge, "backup", "copy"]).ok();
+    place.import(edge, &[("r1", "3", 3), ("r2", "3", 3)]);
+    forward();
+}
+
+/// What a restored source stored was taken for what the destination had, and lost.
+#[test]
+fn a_restored_source_is_forwarded_without_a_gap_and_without_a_double() {
+    for edge in FILES {
+        let place = Place::new();
+        let scheme = edge.split_once(':').unwrap().0;
+        backed_up(&place, edge);
+        let restored = format!("{scheme}:restored");
+        place.run(&["--backend", &restored, "restore", "copy"]).ok();
+        for at in 10..15 {
+            place.import(&restored, &[("r1", "10", at)]);
+        }
+        let once = || {
+            let run = place.run(&["forward", "--from", &restored, "--to", CLOUD, "--once"]);
+            assert_eq!(run.code, Some(0), "{run:?}");
+            run.err.lines().last().unwrap().to_owned()
+        };
+        assert!(once().starts_with("5 rows forwarded in "), "{edge}");
+        assert_eq!(once(), "0 rows forwarded in 0 batches; both ends agree");
+        let rows = place.run(&["export", "r*", "--backend", CLOUD]).ok().json_lines();
+        let mut times: Vec<u64> =
+            rows.iter().map(|row| row["stored_at"].as_u64().unwrap()).collect();
+        times.sort_unstable();
+        assert_eq!(times, [1, 2, 3, 3, 10, 11, 12, 13, 14], "{edge}");
+    }
+}
+
+/// Nothing in the file tells that it was put back, but the destination knows more than it.
+#[test]
+fn a_source_that_was_copied_back_is_refused() {
+    let place = Place::new();
+    backed_up(&place, EDGE);
+    std::fs::copy(place.path("copy"), place.path("back.db")).unwrap();
+    let back = "sqlite:back.db";
+    place.import(back, &[("r1", "10", 10), ("r1", "11", 11)]);
+    let before = place.rows(CLOUD);
+    let once = ["forward", "--from", back, "--to", CLOUD, "--once"];
+    let refused = place.run(&once).refused(1, "it was put back from an older copy");
+    assert!(refused.err.contains("(--from-time, --name)"), "{refused:?}");
+    assert_eq!(place.rows(CLOUD), before);
+    // From then on, as the message says.
+    let run = place.run(&[&once[..], &["--from-time", "10"]].concat());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(place.rows(CLOUD).len(), before.len() + 2);
+    place.import(back, &[("r1", "0", 1)]);
+    assert_eq!(place.run(&once).code, Some(0));
+    assert_eq!(place.rows(CLOUD).len(), before.len() + 3);
 }

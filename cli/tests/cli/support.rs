@@ -179,9 +179,14 @@ impl Stderr {
 
     /// Reads up to a line that has `text` in it.
     pub(crate) fn wait_for(&mut self, text: &str) {
-        while !self.seen.contains(text) {
+        self.wait_for_line(text, |line| line.contains(text));
+    }
+
+    /// Reads up to a line that `is_it`; `what` says which one.
+    pub(crate) fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&str) -> bool) {
+        while !self.seen.lines().any(&is_it) {
             let read = self.lines.read_line(&mut self.seen).unwrap();
-            assert_ne!(read, 0, "it ended without {text:?}: {}", self.seen);
+            assert_ne!(read, 0, "it ended without {what:?}: {}", self.seen);
         }
     }
 

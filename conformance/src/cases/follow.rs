@@ -32,6 +32,7 @@ cases![
     follow_6_closing_ends_it,
     follow_6_dropping_a_wait_loses_nothing,
     follow_7_without_the_claim_rows_come_by_time,
+    follow_9_a_cursor_of_another_history_is_refused,
 ];
 
 /// Followers in the suite do not wait long where a store has to be asked.
@@ -484,4 +485,31 @@ async fn follow_7_without_the_claim_rows_come_by_time(cx: &Context) -> Verdict {
     equal("a row", &record(&next(cx, &mut stream, 1).await?, "b"), &[1])?;
     store.put("a", "late", 1_999).await?;
     nothing_before(cx, &store, &mut stream).await
+}
+
+async fn follow_9_a_cursor_of_another_history_is_refused(cx: &Context) -> Verdict {
+    let (store, other) = (cx.fresh().await?, cx.fresh().await?);
+    store.must_claim(store.claims().complete_follow, "complete_follow")?;
+    // Both have been given the same numbers.
+    for number in 0..5_u64 {
+        store.put("a", number, number).await?;
+        other.put("a", number, number).await?;
+    }
+    let begin = store.arrived("*", FollowFrom::Now).await?.1;
+    let (rows, end) = store.arrived("*", all()).await?;
+    equal("the rows of the store", &rows.len(), &5)?;
+    for cursor in [begin, end] {
+        let from = params(FollowFrom::Cursor(cursor.clone()));
+        for wait in [false, true] {
+            let from = from.clone().with_wait(wait);
+            let page = other.follow_page("*", &from);
+            let page = within(cx.patience(), "a cursor of another store", page).await?;
+            refused("a cursor of another store", page, "AnotherHistory", |error| {
+                matches!(error, PersistenceError::AnotherHistory { .. })
+            })?;
+        }
+        let behind = store.arrived("*", from.from).await?.0;
+        equal("what is behind it in its own", &behind, &Vec::<Plain>::new())?;
+    }
+    Ok(())
 }

@@ -121,6 +121,8 @@ fn wrong_follow() -> Vec<Subject> {
             .caught_by("follow_6_closing_ends_it"),
         twisted("any_cursor_is_taken", || TakesAnyCursor, &["FOLLOW-4"])
             .caught_by("follow_4_what_is_no_cursor_is_refused"),
+        twisted("cursors_of_others_are_taken", || TakesCursorsOfOthers, &["FOLLOW-9"])
+            .caught_by("follow_9_a_cursor_of_another_history_is_refused"),
         twisted("now_is_the_beginning", || NowIsTheBeginning, &["FOLLOW-3"])
             .caught_by("follow_3_from_now_nothing_old_comes"),
         twisted("corrected_rows_arrive", CorrectedRowsArrive::default, &["FOLLOW-8"])

@@ -80,6 +80,13 @@ wrong_follow! {
         }
         page => page,
     };
+    /// A cursor of another store means its end.
+    TakesCursorsOfOthers: |inner, pattern, params| match inner.follow_page(pattern, params).await {
+        Err(PersistenceError::AnotherHistory { .. }) => {
+            inner.follow_page(pattern, &params.clone().with_from(FollowFrom::Now).with_wait(false)).await
+        }
+        page => page,
+    };
     /// Begins with what is there.
     NowIsTheBeginning: |inner, pattern, params| match params.from {
         FollowFrom::Now => inner.follow_page(pattern, &params.clone().with_from(FollowFrom::Time(0))).await,

@@ -12,8 +12,9 @@ use crate::name::excerpt;
 /// The place of a follower, as printable text: keep it anywhere and follow again from there.
 ///
 /// It is opaque: only the backend that made it can read it. A cursor of another kind of store is
-/// refused, but one of another store of the same kind cannot be told apart. The text has letters,
-/// digits, `.` and `-`, some tens of bytes in the built-in engines.
+/// refused, and so is one of another history, where the store claims
+/// [`complete_follow`](crate::Guarantees::complete_follow). The text has letters, digits, `.` and `-`,
+/// some tens of bytes in the built-in engines.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor(Arc<str>);
@@ -44,6 +45,11 @@ impl Cursor {
     pub fn position(&self) -> Option<(&str, Position)> {
         let (kind, _) = self.0.split_once('-')?;
         Some((kind, Position::parse(kind, self).ok()?))
+    }
+
+    /// The error that this cursor was taken in another history.
+    pub fn of_another_history(&self) -> PersistenceError {
+        PersistenceError::AnotherHistory { cursor: excerpt(&self.0) }
     }
 
     /// The error that this cursor is of no use here.
@@ -95,12 +101,18 @@ impl From<Cursor> for String {
 ///
 /// ```
 /// # use annals_core::Position;
-/// let position = Position { arrival: 7, ..Position::default() };
-/// assert_eq!(Position::parse("mystore", &position.cursor("mystore")?)?, position);
+/// let (kind, history) = ("mystore", 0x5eed);
+/// let position = Position { history, arrival: 7, ..Position::default() };
+/// let cursor = position.cursor(kind)?;
+/// assert_eq!(Position::resume(kind, history, &cursor)?, position);
+/// assert!(Position::resume(kind, 0xbad, &cursor).is_err());
 /// # Ok::<(), annals_core::PersistenceError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
+    /// The identity of the history: a random number that a store gets when it is created, and a new one
+    /// when it is restored from a backup, because numbers are then given a second time.
+    pub history: u64,
     /// Everything that arrived under this number or a smaller one was delivered.
     pub arrival: u64,
     /// Rows with a smaller `stored_at` are not wanted.
@@ -131,35 +143,69 @@ impl Position {
     /// [`InvalidCursor`](PersistenceError::InvalidCursor) if the kind has other characters than ASCII
     /// letters and digits.
     pub fn cursor(&self, kind: &str) -> Result<Cursor, PersistenceError> {
-        let mut text = format!("{kind}-{}-{}", self.arrival, self.since);
+        let Self { history, arrival, since, .. } = self;
+        let mut text = format!("{kind}-{history:016x}-{arrival}-{since}");
         if let Some(Within { arrival, record, stored_at, left }) = self.within {
             text += &format!("-{arrival}-{record}-{stored_at}-{left}");
         }
         Cursor::new(text)
     }
 
-    /// Reads a cursor of that kind of store.
+    /// Reads a cursor of that kind of store, which may be of another history.
     ///
     /// # Errors
     /// [`InvalidCursor`](PersistenceError::InvalidCursor) if it is of another kind.
     pub fn parse(kind: &str, cursor: &Cursor) -> Result<Self, PersistenceError> {
         let of_another = || cursor.refuse("it was made by another kind of store");
-        let numbers = cursor.as_str().strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
-        let numbers: Vec<u64> = numbers
-            .ok_or_else(of_another)?
-            .split('-')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .map_err(|_| of_another())?;
+        let parts = cursor.as_str().strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+        let parts: Vec<&str> = parts.ok_or_else(of_another)?.split('-').collect();
+        let number = |text: &&str| text.parse().map_err(|_| of_another());
+        let [history, numbers @ ..] = &parts[..] else { return Err(of_another()) };
+        if matches!(parts.len(), 2 | 6) {
+            parts.iter().try_for_each(|part| number(part).map(|_: u64| ()))?;
+            return Err(
+                cursor.refuse("an earlier release made it, without the identity of the history")
+            );
+        }
+        if history.len() != IDENTITY_DIGITS {
+            return Err(of_another());
+        }
+        let history = u64::from_str_radix(history, 16).map_err(|_| of_another())?;
+        let numbers: Vec<u64> = numbers.iter().map(number).collect::<Result<_, _>>()?;
         match numbers[..] {
-            [arrival, since] => Ok(Self { arrival, since, within: None }),
+            [arrival, since] => Ok(Self { history, arrival, since, within: None }),
             [arrival, since, number, record, stored_at, left] if number > arrival => {
                 let within = Some(Within { arrival: number, record, stored_at, left });
-                Ok(Self { arrival, since, within })
+                Ok(Self { history, arrival, since, within })
             }
             _ => Err(of_another()),
         }
     }
+
+    /// Reads a cursor of that kind of store and of the history with that identity.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); [`AnotherHistory`](PersistenceError::AnotherHistory).
+    pub fn resume(kind: &str, history: u64, cursor: &Cursor) -> Result<Self, PersistenceError> {
+        let position = Self::parse(kind, cursor)?;
+        if position.history != history {
+            return Err(cursor.of_another_history());
+        }
+        Ok(position)
+    }
+}
+
+/// The hexadecimal digits of an identity in a cursor.
+const IDENTITY_DIGITS: usize = 16;
+
+/// Where a history that was restored from a backup comes from: the numbers up to `arrival` were given
+/// there, and mean the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The identity of the history that was backed up.
+    pub history: u64,
+    /// The last number that the backup has.
+    pub arrival: u64,
 }
 
 #[cfg(test)]
@@ -169,7 +215,7 @@ mod tests {
     #[test]
     fn positions_come_back_and_others_are_refused() {
         let within = Within { arrival: 8, record: 3, stored_at: 1_740_081_234_000, left: 2 };
-        let whole = Position { arrival: 7, since: 5, within: None };
+        let whole = Position { history: u64::MAX - 3, arrival: 7, since: 5, within: None };
         for position in [Position::default(), whole, Position { within: Some(within), ..whole }] {
             let cursor = position.cursor("sqlite").unwrap();
             let read: Cursor = cursor.to_string().parse().unwrap();
@@ -177,8 +223,23 @@ mod tests {
             assert!(Position::parse("sql", &read).is_err());
             assert!(Position::parse("redb", &read).is_err());
         }
-        for text in ["sqlite", "sqlite-1", "sqlite-1-x", "sqlite-9-0-9-1-1-1", "sqlite-1-2-3"] {
+        for text in ["1", "1-x", "0-9-0-9-1-1-1", "1-2-3", "0000000000000001-9-0-9-1-1-1"] {
+            let text = format!("sqlite-{text}");
             assert!(Position::parse("sqlite", &text.parse().unwrap()).is_err(), "{text}");
+        }
+    }
+
+    /// After a restore, numbers are given a second time: such a cursor once passed over rows.
+    #[test]
+    fn a_cursor_of_another_history_says_what_to_do() {
+        let cursor = Position { history: 1, arrival: 7, ..Position::default() }.cursor("sqlite");
+        let error = Position::resume("sqlite", 2, &cursor.unwrap()).unwrap_err();
+        assert!(matches!(error, PersistenceError::AnotherHistory { .. }), "{error}");
+        assert!(error.to_string().contains("follow from a time instead"), "{error}");
+        for of_an_earlier_release in ["sqlite-7-0", "sqlite-7-0-8-1-2-3"] {
+            let cursor = of_an_earlier_release.parse().unwrap();
+            let error = Position::resume("sqlite", 2, &cursor).unwrap_err();
+            assert!(error.to_string().contains("an earlier release"), "{error}");
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::pattern::Grammar;
 
-pub use cursor::{Cursor, Position, Within};
+pub use cursor::{Cursor, Origin, Position, Within};
 pub use page::FollowPage;
 pub use stream::{FollowExt, FollowStream};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Cursor;
+use super::{Cursor, Origin};
 use crate::stream::RawRow;
 
 type RowCursor = Box<dyn Fn(usize) -> Option<Cursor> + Send + Sync>;
@@ -15,13 +15,22 @@ pub struct FollowPage {
     pub cursor: Cursor,
     /// Nothing was stored behind `cursor` when the page was made.
     pub caught_up: bool,
+    /// Where the history comes from, if it was restored from a backup and the store knows that.
+    pub origin: Option<Origin>,
     row_cursor: Option<RowCursor>,
 }
 
 impl FollowPage {
     /// A page that ends at `cursor`.
     pub fn new(rows: Vec<RawRow>, cursor: Cursor, caught_up: bool) -> Self {
-        Self { rows, cursor, caught_up, row_cursor: None }
+        Self { rows, cursor, caught_up, origin: None, row_cursor: None }
+    }
+
+    /// Sets where the history comes from.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<Option<Origin>>) -> Self {
+        self.origin = origin.into();
+        self
     }
 
     /// Adds the cursors within the page: `row_cursor(n)` is the place behind its first `n` rows, for
@@ -43,7 +52,7 @@ impl FollowPage {
     }
 
     /// Leaves rows out. The cursors of the others stay what they are.
-    pub fn retain(&mut self, keep: impl Fn(&RawRow) -> bool) {
+    pub fn retain(&mut self, keep: impl FnMut(&RawRow) -> bool) {
         let kept: Vec<bool> = self.rows.iter().map(keep).collect();
         let places: Vec<usize> =
             (1..).zip(&kept).filter_map(|(place, kept)| kept.then_some(place)).collect();

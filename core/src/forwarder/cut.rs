@@ -1,7 +1,7 @@
 //! Cuts what arrives into batches.
 
 use super::error::ForwardError;
-use super::progress::RECORDS;
+use super::progress::{RECORDS, Skipped};
 use crate::backend::PersistenceBackend;
 use crate::batch::Row;
 use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams};
@@ -25,11 +25,13 @@ pub(super) async fn next<S: PersistenceBackend>(
     source: &S,
     pattern: &str,
     mut params: FollowParams,
+    skipped: Option<Skipped>,
 ) -> Result<Cut, ForwardError> {
     let mut rows = Vec::new();
     loop {
-        let page = source.follow_page(pattern, &params).await?;
+        let mut page = source.follow_page(pattern, &params).await?;
         let (_, position) = page.cursor.position().ok_or(ForwardError::Source)?;
+        skip(&mut page, skipped);
         let FollowPage { rows: arrived, cursor, caught_up, .. } = page;
         rows.extend(arrived.into_iter().filter_map(row));
         if position.within.is_none() {
@@ -45,14 +47,17 @@ pub(super) async fn up_to<S: PersistenceBackend>(
     pattern: &str,
     mut params: FollowParams,
     end: u64,
+    skipped: Option<Skipped>,
 ) -> Result<Vec<Row>, ForwardError> {
     let mut rows = Vec::new();
     loop {
-        let page = source.follow_page(pattern, &params).await?;
+        let mut page = source.follow_page(pattern, &params).await?;
+        let caught_up = page.caught_up;
+        skip(&mut page, skipped);
         let beyond = (0..page.rows.len())
             .position(|row| page.arrival_of(row).is_none_or(|number| number > end));
         let (_, position) = page.cursor.position().ok_or(ForwardError::Source)?;
-        let FollowPage { rows: mut arrived, cursor, caught_up, .. } = page;
+        let FollowPage { rows: mut arrived, cursor, .. } = page;
         arrived.truncate(beyond.unwrap_or(arrived.len()));
         rows.extend(arrived.into_iter().filter_map(row));
         if beyond.is_some() || position.arrival >= end || caught_up {
@@ -60,6 +65,20 @@ pub(super) async fn up_to<S: PersistenceBackend>(
         }
         params = params.with_from(FollowFrom::Cursor(cursor));
     }
+}
+
+/// Leaves out the rows that are not forwarded. The cursors of the others stay.
+fn skip(page: &mut FollowPage, skipped: Option<Skipped>) {
+    let Some(Skipped { before, up_to }) = skipped else { return };
+    let rows = page.rows.iter().enumerate();
+    let mut wanted = rows
+        .map(|(place, row)| {
+            // Where there is no number the row is not of the rows that were there.
+            row.stored_at >= before || page.arrival_of(place).is_none_or(|number| number > up_to)
+        })
+        .collect::<Vec<_>>()
+        .into_iter();
+    page.retain(|_| wanted.next().unwrap_or(true));
 }
 
 /// As JSON text, it is what it was in the source. A row whose text is no JSON any more is not forwarded.

@@ -27,6 +27,19 @@ pub enum ForwardError {
         /// The name.
         name: String,
     },
+    /// The destination has batches of this source of which the source knows nothing: it was put back
+    /// from an older copy. Which of its rows the destination lacks cannot be told, because numbers may
+    /// have been given a second time. Nothing was forwarded.
+    #[error(
+        "the destination has more of this source under the name \"{name}\" than the source knows: it was \
+         put back from an older copy, and which of its rows are missing there cannot be told; give a \
+         time, and rows from then on are forwarded (those that are there already would be there twice: \
+         erase them first), or give another name and forward everything to an empty destination"
+    )]
+    PutBack {
+        /// The name.
+        name: String,
+    },
     /// Under this name another pattern is forwarded.
     #[error(
         "under the name \"{name}\" the pattern \"{pattern}\" is forwarded: give the same pattern, or \

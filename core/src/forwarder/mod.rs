@@ -8,6 +8,7 @@
 mod cut;
 mod error;
 mod progress;
+mod resume;
 mod stats;
 
 use std::time::Duration;
@@ -20,11 +21,11 @@ use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Outcome, PersistenceError};
-use crate::follow::{Cursor, FollowFrom, FollowParams, Position};
+use crate::follow::{Cursor, FollowParams, Origin, Position};
 use crate::pattern::Grammar;
 
 use cut::Cut;
-use progress::Progress;
+use progress::{Progress, Skipped};
 
 pub use error::ForwardError;
 pub use progress::forward_record;
@@ -40,9 +41,11 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// to know batches again, the destination to know batches again and to store them whole. Both keep
 /// their own rows: nothing is removed from the source.
 ///
-/// The source keeps a record, [`forward_record`], with one row that identifies it; it is not copied.
-/// Copies of a source file that are forwarded under the same name to the same destination are taken for
-/// each other.
+/// The source keeps a record, [`forward_record`], with a row that identifies it; it is not copied.
+///
+/// A source that was restored from a backup goes on where the destination is, without a gap and without
+/// a double. If it was put back by other means, such as `cp` or a dump, and the destination has more of
+/// it than it knows, forwarding ends with [`ForwardError::PutBack`].
 ///
 /// ```
 /// # use annals_core::{Forwarder, MemoryBackend, PersistenceBackend, StoreExt};
@@ -63,6 +66,7 @@ pub struct Forwarder<S, D> {
     grammar: Grammar,
     batch_rows: usize,
     rows_per_second: Option<u32>,
+    from_time: Option<u64>,
     stats: watch::Sender<ForwardStats>,
 }
 
@@ -77,6 +81,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
             grammar: Grammar::Glob,
             batch_rows: 16_384,
             rows_per_second: None,
+            from_time: None,
             stats: watch::Sender::default(),
         }
     }
@@ -107,6 +112,16 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     #[must_use]
     pub fn with_rows_per_second(mut self, rows: impl Into<Option<u32>>) -> Self {
         self.rows_per_second = rows.into().map(|rows| rows.max(1));
+        self
+    }
+
+    /// Of the rows that are in the source when forwarding begins under this name, forwards those with
+    /// this `stored_at` (Unix milliseconds) or a greater one. Of no effect when it goes on, unless it
+    /// would end with [`ForwardError::PutBack`]: then it begins anew with these rows, and those that the
+    /// destination has already are there twice.
+    #[must_use]
+    pub fn with_from_time(mut self, stored_at: impl Into<Option<u64>>) -> Self {
+        self.from_time = stored_at.into();
         self
     }
 
@@ -142,16 +157,17 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
 
     async fn run(&self, wait: bool) -> Result<(), ForwardError> {
         self.check_claims()?;
-        let (kind, mut progress) = self.begin().await?;
+        let (source, mut progress) = self.begin().await?;
         if let Some(sent) = progress.unanswered() {
-            let rows = self.retried(|| self.exactly(&kind, &progress, sent)).await?;
+            let rows = self.retried(|| self.exactly(&source, &progress, sent)).await?;
             self.deliver(&progress, sent, rows).await?;
             progress.sent_again(sent);
         }
         let begun = Instant::now();
         let mut sent = 0_u64;
-        let mut cursor = cursor_at(&kind, progress.done())?;
-        let mut next = Box::pin(self.next(cursor.clone(), wait));
+        let skipped = progress.skipped();
+        let mut cursor = source.cursor_at(progress.done())?;
+        let mut next = Box::pin(self.next(cursor.clone(), wait, skipped));
         let mut read = None;
         loop {
             let cut = match read.take() {
@@ -165,7 +181,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
                 return Ok(());
             }
             // The next batch is read while this one is sent.
-            next = Box::pin(self.next(cursor.clone(), wait));
+            next = Box::pin(self.next(cursor.clone(), wait, skipped));
             if rows.is_empty() {
                 continue;
             }
@@ -210,36 +226,6 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         Ok(())
     }
 
-    /// The kind of the source's cursors, and the progress.
-    async fn begin(&self) -> Result<(String, Progress), ForwardError> {
-        let (kind, progress) = self.retried(|| self.open()).await?;
-        let done = progress.done();
-        if done > 0 {
-            let id = BatchId { writer: progress.writer(), number: done };
-            if !self.retried(|| self.has(id)).await? {
-                return Err(ForwardError::AnotherDestination { name: self.name.clone() });
-            }
-        }
-        Ok((kind, progress))
-    }
-
-    async fn open(&self) -> Result<(String, Progress), ForwardError> {
-        let now = FollowParams::from(FollowFrom::Now).with_wait(false);
-        let page = self.source.follow_page("*", &now).await?;
-        let (kind, _) = page.cursor.position().ok_or(ForwardError::Source)?;
-        let (name, pattern) = (&self.name, &self.pattern);
-        let progress = Progress::open(&self.source, name, pattern, self.grammar).await?;
-        Ok((kind.to_owned(), progress))
-    }
-
-    /// Whether the destination has a batch, if it can tell.
-    async fn has(&self, id: BatchId) -> Result<bool, ForwardError> {
-        match self.destination.has_batch(id).await {
-            Err(PersistenceError::Unsupported(_)) => Ok(true),
-            known => Ok(known?),
-        }
-    }
-
     fn params(&self, cursor: Cursor, wait: bool) -> FollowParams {
         FollowParams::from(cursor)
             .with_grammar(self.grammar)
@@ -248,20 +234,25 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     }
 
     /// The rows of the next batch.
-    async fn next(&self, cursor: Cursor, wait: bool) -> Result<Cut, ForwardError> {
-        self.retried(|| cut::next(&self.source, &self.pattern, self.params(cursor.clone(), wait)))
-            .await
+    async fn next(
+        &self,
+        cursor: Cursor,
+        wait: bool,
+        skipped: Option<Skipped>,
+    ) -> Result<Cut, ForwardError> {
+        let params = || self.params(cursor.clone(), wait);
+        self.retried(|| cut::next(&self.source, &self.pattern, params(), skipped)).await
     }
 
     /// The rows of a batch that was cut before.
     async fn exactly(
         &self,
-        kind: &str,
+        source: &Source,
         progress: &Progress,
         end: u64,
     ) -> Result<Vec<Row>, ForwardError> {
-        let params = self.params(cursor_at(kind, progress.done())?, false);
-        cut::up_to(&self.source, &self.pattern, params, end).await
+        let params = self.params(source.cursor_at(progress.done())?, false);
+        cut::up_to(&self.source, &self.pattern, params, end, progress.skipped()).await
     }
 
     /// Sends a batch until the destination has it.
@@ -312,8 +303,20 @@ fn may_help(error: &PersistenceError) -> bool {
     error.is_retryable() || error.outcome() == Outcome::Unknown
 }
 
-fn cursor_at(kind: &str, arrival: u64) -> Result<Cursor, PersistenceError> {
-    Position { arrival, ..Position::default() }.cursor(kind)
+/// What the source says about itself.
+struct Source {
+    /// The kind of its cursors.
+    kind: String,
+    history: u64,
+    /// The last number.
+    last: u64,
+    origin: Option<Origin>,
+}
+
+impl Source {
+    fn cursor_at(&self, arrival: u64) -> Result<Cursor, PersistenceError> {
+        Position { history: self.history, arrival, ..Position::default() }.cursor(&self.kind)
+    }
 }
 
 #[cfg(test)]

@@ -207,3 +207,29 @@ async fn a_follower_that_does_not_read_ends_with_an_error() {
     }
     service.end().await;
 }
+
+/// An `EventSource` gives up then, instead of passing over rows.
+#[tokio::test]
+async fn a_cursor_of_another_history_is_gone() {
+    let (service, other) = (Running::new().await, Running::new().await);
+    for service in [&service, &other] {
+        service.store(&row("a", 1)).await;
+        service.store(&row("a", 2)).await;
+    }
+    let mut events = Events::of(&service, "pattern=*&from=0").await;
+    let (_, id) = events.row().await;
+    drop(events);
+    let path = "/v1/follow?pattern=*";
+    let by_header = other.get(path).header("last-event-id", &id).send().await.unwrap();
+    let by_cursor = other.get(&format!("{path}&cursor={id}")).send().await.unwrap();
+    for answer in [by_header, by_cursor] {
+        let (status, body) = problem(answer).await;
+        assert_eq!(status, 410);
+        assert!(body["detail"].as_str().unwrap().contains("follow from a time instead"), "{body}");
+    }
+    let mut events = Events::of(&service, &format!("pattern=*&cursor={id}")).await;
+    assert_eq!(events.row().await.0["stored_at"], 2);
+    drop(events);
+    service.end().await;
+    other.end().await;
+}

@@ -29,6 +29,7 @@ mod local;
 mod machine;
 mod pooler;
 mod proxy;
+mod traffic;
 mod watch;
 
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ pub use harness::{Done, block_on, run_tests};
 pub use local::LocalServer;
 pub use pooler::Pooler;
 pub use proxy::{Fault, Proxy};
+pub use traffic::Traffic;
 
 /// Names a server to use instead of starting one.
 pub const URL_VARIABLE: &str = "ANNALS_TEST_POSTGRES_URL";

@@ -1,4 +1,4 @@
-//! A proxy that breaks connections on purpose.
+//! A proxy that reads along, and breaks connections on purpose.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
+
+use crate::traffic::{Decoder, Traffic};
 
 /// What the proxy does to the bytes that pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub struct Proxy {
     address: SocketAddr,
     orders: watch::Sender<Orders>,
     cuts: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     _end: oneshot::Sender<()>,
 }
 
@@ -71,7 +74,8 @@ impl Proxy {
         let (orders, given) = watch::channel(Orders::default());
         let (end, ended) = oneshot::channel::<()>();
         let cuts = Arc::new(AtomicU64::new(0));
-        let counted = cuts.clone();
+        let traffic = Arc::new(Traffic::default());
+        let counted = (cuts.clone(), traffic.clone());
         let (started, starting) = std::sync::mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -82,10 +86,13 @@ impl Proxy {
                     for number in 0.. {
                         let (client, _) = listener.accept().await?;
                         let (host, given) = (host.clone(), given.clone());
-                        let cuts = counted.clone();
+                        let (cuts, traffic) = counted.clone();
                         tokio::spawn(async move {
                             if let Ok(server) = TcpStream::connect((&*host, port)).await {
-                                connect(client, server, given, number, &cuts).await;
+                                let between = (client, server);
+                                if connect(between, given, number, &traffic).await {
+                                    cuts.fetch_add(1, Ordering::Relaxed);
+                                }
                             }
                         });
                     }
@@ -98,7 +105,7 @@ impl Proxy {
             })
         });
         let address = starting.recv().map_err(|_| "the proxy does not start")?;
-        Ok(Self { address, orders, cuts, _end: end })
+        Ok(Self { address, orders, cuts, traffic, _end: end })
     }
 
     /// A URL of the server's, by way of this proxy.
@@ -121,20 +128,25 @@ impl Proxy {
         self.orders.send_modify(|orders| orders.era += 1);
     }
 
+    /// What the server sent.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// How many connections were cut while they were open.
     pub fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Relaxed)
     }
 }
 
-/// Passes bytes on in both directions until one of the two sides is done, or it is to be cut.
+/// Passes bytes on in both directions until one of the two sides is done, or it is to be cut; returns
+/// whether it was cut.
 async fn connect(
-    client: TcpStream,
-    server: TcpStream,
+    (client, server): (TcpStream, TcpStream),
     mut orders: watch::Receiver<Orders>,
     number: u64,
-    cuts: &AtomicU64,
-) {
+    traffic: &Traffic,
+) -> bool {
     // What was passed on arrives, as it would from a server.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let Orders { fault, era } = *orders.borrow_and_update();
@@ -154,13 +166,11 @@ async fn connect(
     let watched = orders.clone();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let cut = tokio::select! {
-        cut = pass(from_client, to_server, (up, u64::MAX), watched.clone()) => cut,
-        cut = pass(from_server, to_client, (down, answers), watched) => cut,
+    let mut decoder = Decoder::new(traffic);
+    tokio::select! {
+        cut = pass(from_client, to_server, (up, u64::MAX), watched.clone(), |_| ()) => cut,
+        cut = pass(from_server, to_client, (down, answers), watched, |sent| decoder.read(sent)) => cut,
         _ = orders.wait_for(|orders| orders.era != era) => true,
-    };
-    if cut {
-        cuts.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -170,6 +180,7 @@ async fn pass(
     mut to: OwnedWriteHalf,
     (mut left, mut pieces): (u64, u64),
     mut orders: watch::Receiver<Orders>,
+    mut read_along: impl FnMut(&[u8]),
 ) -> bool {
     let mut buffer = vec![0; 16 << 10];
     loop {
@@ -186,6 +197,7 @@ async fn pass(
         }
         pieces -= 1;
         let passed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
+        read_along(&buffer[..passed]);
         if to.write_all(&buffer[..passed]).await.is_err() {
             return false;
         }

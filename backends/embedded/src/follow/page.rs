@@ -34,7 +34,7 @@ pub(crate) struct Request {
 
 /// The number of the last block that was appended to the head.
 pub(super) fn last_number(engine: &'static str, tables: &dyn Tables) -> Result<u64> {
-    Ok(State::of(engine, tables)?.next_block.saturating_sub(1))
+    Ok(State::of(engine, tables)?.last_block())
 }
 
 /// What arrived, from one state of the store.
@@ -46,17 +46,18 @@ pub(crate) fn page<S: Snapshot>(
 ) -> Result<FollowPage> {
     let Request { pattern, params } = request;
     let state = State::of(caches.engine, snapshot.tables()?)?;
-    let last = state.next_block.saturating_sub(1);
+    let last = state.last_block();
     caches.news.seen(last);
+    let first = Position { history: state.history, ..Position::default() };
     let position = match &params.from {
-        FollowFrom::Cursor(cursor) => Position::parse(caches.engine, cursor)?,
-        FollowFrom::Time(since) => Position { since: *since, ..Position::default() },
+        FollowFrom::Cursor(cursor) => Position::resume(caches.engine, state.history, cursor)?,
+        FollowFrom::Time(since) => Position { since: *since, ..first },
         FollowFrom::Latest(newest) => {
-            let end = Position { arrival: last, ..Position::default() };
+            let end = Position { arrival: last, ..first };
             let view = View::new(snapshot, caches.clone())?;
             return latest(&view, pattern, *newest, end, readers);
         }
-        _ => Position { arrival: last, ..Position::default() },
+        _ => Position { arrival: last, ..first },
     };
     // Numbers above the last one are of rows that a loss of power has taken.
     let arrival = position.arrival.min(last);
@@ -255,21 +256,22 @@ impl Page<'_> {
     }
 
     fn finish(self, last: u64) -> Result<FollowPage> {
-        let Self { caches, position, rows, marks, .. } = self;
+        let Self { caches, state, position, rows, marks, .. } = self;
         let caught_up = position.within.is_none() && position.arrival >= last;
         let page = FollowPage::new(rows, position.cursor(caches.engine)?, caught_up);
-        let (kind, since) = (caches.engine, position.since);
+        let kind = caches.engine;
+        let page = page.with_origin(state.origin);
         Ok(page.with_row_cursors(move |rows| {
             let mark = *marks.get(rows.checked_sub(1)?)?;
-            within(mark, since, kind)
+            within(mark, position, kind)
         }))
     }
 }
 
-/// The cursor behind a row.
-fn within(mark: Within, since: u64, kind: &str) -> Option<Cursor> {
+/// The cursor behind a row of a page that ends at `end`.
+fn within(mark: Within, end: Position, kind: &str) -> Option<Cursor> {
     let arrival = mark.arrival.saturating_sub(1);
-    Position { arrival, since, within: Some(mark) }.cursor(kind).ok()
+    Position { arrival, within: Some(mark), ..end }.cursor(kind).ok()
 }
 
 /// Whether a row was delivered before, or with, the row that was the last to be.

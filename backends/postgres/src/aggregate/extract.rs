@@ -42,6 +42,11 @@ impl Extract {
         Some(Self { text, fence: if fenced { " OFFSET 0" } else { "" } })
     }
 
+    /// Lets the planner merge subqueries, where few rows are read and their order counts.
+    pub(super) fn unfenced(&self) -> Self {
+        Self { text: self.text.clone(), fence: "" }
+    }
+
     /// Selects these columns and `sample`, which is NULL where there is none, of a FROM clause with a
     /// column `value`. A number is its nearest double, `true` is 1 and `false` is 0.
     pub(super) fn samples(&self, columns: &str, from: &str) -> String {

@@ -1,18 +1,19 @@
 //! Aggregates: the server computes buckets, in one snapshot; what it cannot compute is folded here.
 //!
 //! Records are visited in chunks, in order of name. For counts, sums, extremes, ends, percentiles and
-//! what is weighted by time the server [groups](groups) the rows of a chunk, and no row travels. For
-//! standard deviations, and for buckets whose sums are not exact enough, it sends times and samples. If it cannot [find](extract) a sample, the
-//! rows of that record are sent and folded as any backend's rows are.
+//! what is weighted by time the server [groups](groups) the rows of a chunk, and no row travels. For standard
+//! deviations, and for buckets whose sums are not exact enough, it sends times and samples. If it cannot
+//! [find](extract) a sample, the rows of that record are sent and folded as any backend's rows are.
 
 mod extract;
 mod groups;
+mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use annals_core::aggregate::{Plan, Sample, Series};
+use annals_core::aggregate::{Plan, Series};
 use annals_core::{Bucket, BucketStream, ErrorKind, PersistenceError, Result};
 use futures::{TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -172,9 +173,10 @@ impl Answer<'_> {
     /// Lets the server compute the buckets. Leaves the records undone if they have to be divided.
     async fn grouped(&mut self, records: &[Named], everything: bool) -> Result<()> {
         let ids: Vec<i64> = records.iter().map(|record| record.id).collect();
-        let Some((first, last, is_most)) = self.bounds(&ids).await? else {
+        let Some(reach) = self.reach(&ids).await? else {
             return self.without_groups(records).await;
         };
+        let (first, last) = reach.times;
         let Some((grid, groups)) = Grid::buckets(self.plan, first, last)? else {
             return if records.len() == 1 { self.sampled(records).await } else { Ok(()) };
         };
@@ -187,7 +189,8 @@ impl Answer<'_> {
         }
         // Most rows of the table in one pass, or else a seek for each record. There may be no
         // statistics yet for the planner to decide.
-        let settings = match everything && is_most {
+        let in_one_pass = everything && self.is_most(&reach).await?;
+        let settings = match in_one_pass {
             true => {
                 "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; \
                  SET LOCAL enable_sort = on; \
@@ -197,7 +200,8 @@ impl Answer<'_> {
         };
         self.session.execute(settings).await?;
         let mut of_records: HashMap<i64, Vec<Group>> = HashMap::with_capacity(records.len());
-        let all = everything && self.plan.pattern().is_all();
+        // Without the ids, a seek would walk the whole index.
+        let all = in_one_pass && self.plan.pattern().is_all();
         for group in self.groups(&ids, (first, last), &grid, all).await? {
             of_records.entry(group.record_id).or_default().push(group);
         }
@@ -259,31 +263,6 @@ impl Answer<'_> {
         Ok(())
     }
 
-    /// The first and the last time that rows of the window can have, and whether that is most of the
-    /// records' time. `None`: no row is in the window.
-    async fn bounds(&self, ids: &Vec<i64>) -> Result<Option<(i64, i64, bool)>> {
-        let select = self.layout.bounds(self.sql);
-        let all = [int8s(ids), int8(&0), int8(&i64::MAX)];
-        let row = self.session.query_one(&select, &all).await?;
-        let (Some(first), Some(last)) = (row.get::<_, Option<i64>>(0), row.get(1)) else {
-            return Ok(None);
-        };
-        let (from, to) = self.plan.window();
-        let (start, end) = (first.max(from.cast_signed()), i64::min(last, to.cast_signed()));
-        let is_most = (end - start) / 2 >= (last - first) / 4;
-        Ok((start <= end).then_some((start, end, is_most)))
-    }
-
-    /// Which of the records have buckets even without rows in the window.
-    async fn existing(&self, ids: &Vec<i64>) -> Result<HashSet<i64>> {
-        if !self.plan.needs_all_records() && !self.plan.needs_before() {
-            return Ok(HashSet::new());
-        }
-        let select = self.layout.filter_records(self.sql, "EXISTS", "true");
-        let rows = self.session.query(&select, &[int8s(ids)]).await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
     async fn without_groups(&mut self, records: &[Named]) -> Result<()> {
         let ids = records.iter().map(|record| record.id).collect();
         let existing = self.existing(&ids).await?;
@@ -302,24 +281,8 @@ impl Answer<'_> {
     /// A series with its last sample before the window, if that is needed.
     async fn series(&self, record: &Named) -> Result<Series> {
         let mut series = Series::new(self.plan.clone(), record.name.clone());
-        if self.plan.needs_before() {
-            let from = format!(
-                "{}.history WHERE record_id = ANY ($1::bigint[]) AND stored_at < $2 \
-                 ORDER BY stored_at DESC, seq DESC",
-                self.sql.schema
-            );
-            let samples = self.extract.samples("stored_at, seq", &from);
-            let select = format!(
-                "SELECT stored_at, sample FROM ({samples}) AS samples \
-                 WHERE sample IS NOT NULL ORDER BY stored_at DESC, seq DESC LIMIT 1"
-            );
-            let start = self.plan.window().0.cast_signed();
-            let found =
-                self.session.query(&select, &[int8s(&vec![record.id]), int8(&start)]).await?;
-            if let Some(row) = found.first() {
-                let at = row.get::<_, i64>(0).cast_unsigned();
-                series.before(Sample { at, value: row.get(1) });
-            }
+        if let Some(sample) = self.before(record).await? {
+            series.before(sample);
         }
         Ok(series)
     }

@@ -8,12 +8,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use annals_core::Result;
+use annals_core::{Position, Result};
 use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::OPERATION;
 use crate::engine::Engine;
 use crate::net::Session;
+use crate::schema::add_identity;
 use crate::sql::Sql;
 
 /// The pauses between two looks at transactions that are under way.
@@ -23,6 +24,10 @@ const LONGEST: Duration = Duration::from_millis(50);
 /// A number up to which all rows are settled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settled {
+    /// The identity of the history.
+    pub(super) history: u64,
+    /// The last number that was given out, or one before it.
+    pub(super) last: u64,
     pub(super) number: u64,
     /// The server was asked now: what was stored before is not behind it. Otherwise there may be more.
     pub(super) is_all: bool,
@@ -31,15 +36,15 @@ pub(super) struct Settled {
 /// Shared by the followers of a backend.
 pub(crate) struct Horizon {
     prepared: OnceCell<()>,
-    /// The last number that is known to be settled.
-    settled: Mutex<u64>,
+    /// The identity of the history, and the last number that is known to be settled.
+    known: Mutex<(u64, u64)>,
     /// Raised with each store of this process.
     news: watch::Sender<u64>,
 }
 
 impl Horizon {
     pub(crate) fn new() -> Self {
-        Self { prepared: OnceCell::new(), settled: Mutex::new(0), news: watch::Sender::new(0) }
+        Self { prepared: OnceCell::new(), known: Mutex::default(), news: watch::Sender::new(0) }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -51,22 +56,34 @@ impl Horizon {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Creates the index on the numbers. Stores wait until it is there, so it is not part of every
-    /// history.
+    /// Creates the index on the numbers, and the identity of a history that an earlier release created.
+    /// Stores wait until the index is there, so it is not part of every history.
     pub(super) async fn prepare(&self, engine: &Engine) -> Result<()> {
         let prepare = || async {
             let sql = &engine.schema.sql;
             let session = engine.pools.reader(OPERATION).await?;
-            let known = format!("SELECT to_regclass({}) IS NOT NULL", sql.relation("history_seq"));
-            if !session.query_one(&known, &[]).await?.get::<_, bool>(0) {
-                let session = session.without_limit();
+            let known = format!(
+                "SELECT to_regclass({}) IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_attribute \
+                   WHERE attrelid = {}::regclass AND attname = 'history' AND NOT attisdropped)",
+                sql.relation("history_seq"),
+                sql.relation("meta")
+            );
+            let known = session.query_one(&known, &[]).await?;
+            let session = session.without_limit();
+            // In a transaction of its own: stores read it before they wait for the index.
+            if !known.get::<_, bool>(1) {
+                session.execute(&sql.begin_create()).await?;
+                session.execute(&add_identity(sql)).await?;
+                session.commit().await?;
+            }
+            if !known.get::<_, bool>(0) {
                 session.execute(&sql.begin_migration("")).await?;
                 let create = format!(
                     "CREATE INDEX IF NOT EXISTS history_seq ON {}.history (seq)",
                     sql.schema
                 );
                 session.execute(&create).await?;
-                return session.finish().await;
+                session.commit().await?;
             }
             session.release();
             Ok(())
@@ -74,27 +91,39 @@ impl Horizon {
         self.prepared.get_or_try_init(prepare).await.copied()
     }
 
-    /// The number up to which everything is settled now. With `beyond`, what is known is enough if it is
-    /// greater than that. Of several followers one asks, and the others take its answer.
-    pub(super) async fn settled(&self, engine: &Engine, beyond: Option<u64>) -> Result<Settled> {
-        let mut settled = self.settled.lock().await;
-        if beyond.is_some_and(|beyond| *settled > beyond) {
-            return Ok(Settled { number: *settled, is_all: false });
+    /// The number up to which everything is settled now. With a position, what is known is enough if it
+    /// is behind that. Of several followers one asks, and the others take its answer.
+    pub(super) async fn settled(
+        &self,
+        engine: &Engine,
+        behind: Option<Position>,
+    ) -> Result<Settled> {
+        let mut known = self.known.lock().await;
+        if behind.is_some_and(|from| known.0 == from.history && known.1 > from.arrival) {
+            let (history, number) = *known;
+            return Ok(Settled { history, last: number, number, is_all: false });
         }
         let session = engine.pools.reader(OPERATION).await?;
         let sql = &engine.schema.sql;
         let last = format!(
-            "SELECT pg_sequence_last_value(pg_get_serial_sequence({}, 'seq')::regclass)",
-            sql.relation("history")
+            "SELECT history, \
+               pg_sequence_last_value(pg_get_serial_sequence({}, 'seq')::regclass) FROM {}.meta",
+            sql.relation("history"),
+            sql.schema
         );
-        let last: Option<i64> = session.query_one(&last, &[]).await?.get(0);
-        let last = last.map_or(0, i64::cast_unsigned);
-        if beyond.is_none_or(|beyond| last > beyond) {
+        let last = session.query_one(&last, &[]).await?;
+        let (history, last) = (last.get::<_, i64>(0), last.get::<_, Option<i64>>(1));
+        let (history, last) = (history.cast_unsigned(), last.map_or(0, i64::cast_unsigned));
+        if known.0 != history || known.1 > last {
+            // Another state was put in its place while this process runs.
+            *known = (history, 0);
+        }
+        if behind.is_none_or(|from| last > from.arrival) {
             wait_for_stores(sql, &session).await?;
-            *settled = last;
+            known.1 = last;
         }
         session.release();
-        Ok(Settled { number: last.min(*settled), is_all: true })
+        Ok(Settled { history, last, number: last.min(known.1), is_all: true })
     }
 }
 

@@ -20,6 +20,8 @@ use crate::worker::Worker;
 
 pub(crate) use horizon::Horizon;
 
+use horizon::Settled;
+
 const OPERATION: &str = "follow";
 
 /// What arrived, or arrives.
@@ -30,45 +32,44 @@ pub(crate) async fn follow(
 ) -> Result<FollowPage> {
     let pattern = Pattern::new(record_pattern, params.grammar)?;
     let params = params.clone();
-    let position = match &params.from {
-        FollowFrom::Cursor(cursor) => Some(Position::parse(ENGINE, cursor)?),
-        FollowFrom::Time(since) => Some(Position { since: *since, ..Position::default() }),
-        _ => None,
-    };
-    worker.run_while_wanted(|engine| arrived(engine, pattern, params, position)).await
-}
-
-/// Creates the index by which followers read, unless it is there.
-async fn prepare(engine: &Engine) -> Result<()> {
-    engine.horizon.prepare(engine).await
+    if let FollowFrom::Cursor(cursor) = &params.from {
+        Position::parse(ENGINE, cursor)?;
+    }
+    worker.run_while_wanted(|engine| arrived(engine, pattern, params)).await
 }
 
 async fn arrived(
     engine: Arc<Engine>,
     pattern: Pattern,
     params: FollowParams,
-    begin: Option<Position>,
 ) -> Result<FollowPage> {
     engine.schema.ready(&engine.pools).await?;
-    prepare(&engine).await?;
+    engine.horizon.prepare(&engine).await?;
     let mut news = engine.horizon.subscribe();
-    let mut position = match begin {
-        Some(position) => position,
-        None => {
-            let arrival = engine.horizon.settled(&engine, None).await?.number;
-            let position = Position { arrival, ..Position::default() };
-            if let FollowFrom::Latest(newest) = params.from {
-                let rows = page::latest(&engine, &pattern, newest, arrival).await?;
-                if !rows.is_empty() {
-                    return Ok(FollowPage::new(rows, position.cursor(ENGINE)?, true));
-                }
+    let mut position = match &params.from {
+        FollowFrom::Cursor(cursor) => Position::parse(ENGINE, cursor)?,
+        from => {
+            let Settled { history, number, .. } = engine.horizon.settled(&engine, None).await?;
+            let first = Position { history, ..Position::default() };
+            match from {
+                FollowFrom::Time(since) => Position { since: *since, ..first },
+                _ => Position { arrival: number, ..first },
             }
-            position
         }
     };
+    if let FollowFrom::Latest(newest) = params.from {
+        let rows = page::latest(&engine, &pattern, newest, position.arrival).await?;
+        if !rows.is_empty() {
+            return Ok(FollowPage::new(rows, position.cursor(ENGINE)?, true));
+        }
+    }
     loop {
         news.borrow_and_update();
-        let settled = engine.horizon.settled(&engine, Some(position.arrival)).await?;
+        let settled = engine.horizon.settled(&engine, Some(position)).await?;
+        // A number that was never given out is of a history that was put back.
+        if position.history != settled.history || position.arrival > settled.last {
+            return Err(position.cursor(ENGINE)?.of_another_history());
+        }
         if settled.number > position.arrival {
             let mut page = page::read(&engine, &pattern, &params, position, settled.number).await?;
             // One that does not wait would end here.

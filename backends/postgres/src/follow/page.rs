@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_core::{ErrorKind, FollowPage, FollowParams, Pattern, Position, RawRow, Result};
-use futures::future::try_join_all;
+use futures::future::{join, try_join_all};
 use tokio_postgres::types::Type;
 
 use super::OPERATION;
@@ -24,7 +24,8 @@ const PIPELINED: usize = 64;
 /// The text of a page ends about here.
 const PAGE_BYTES: i64 = 8 << 20;
 
-/// The rows from `position` up to the number `settled`, as many as a page has.
+/// The rows from `position` up to the number `settled`, as many as a page has. What is known of the
+/// history may be older than the snapshot, so its identity is compared here as well.
 pub(super) async fn read(
     engine: &Engine,
     pattern: &Pattern,
@@ -35,7 +36,21 @@ pub(super) async fn read(
     let sql = &engine.schema.sql;
     let layout = engine.schema.ready(&engine.pools).await?;
     let session = engine.pools.reader(OPERATION).await?;
-    session.execute(&sql.begin_read(&layout.read_lock(sql))).await?;
+    let (begin, identity) = (
+        sql.begin_read(&layout.read_lock(sql)),
+        format!("SELECT history FROM {}.meta", sql.schema),
+    );
+    let client = session.client();
+    let both = async {
+        // Each future sends when it is first polled, and `join` polls in this order.
+        let begin = client.batch_execute(&begin);
+        let (begun, row) = join(begin, client.query_typed_one(&identity, &[])).await;
+        begun.and(row)
+    };
+    let history: i64 = session.run(both).await?.get(0);
+    if history.cast_unsigned() != position.history {
+        return Err(position.cursor(ENGINE)?.of_another_history());
+    }
     let wanted = Wanted::find(sql, &session, pattern).await?;
     let limit = i64::try_from(params.page_rows).unwrap_or(i64::MAX);
     let since = i64::try_from(position.since).unwrap_or(i64::MAX);

@@ -45,6 +45,11 @@ impl Kind {
             Self::Distributed => "distributed table",
         }
     }
+
+    /// Whether a part of the table holds the rows of a time.
+    pub(crate) fn is_divided_by_time(self) -> bool {
+        matches!(self, Self::Partitioned | Self::Hypertable)
+    }
 }
 
 /// Shared by all operations of a backend once the server was asked.
@@ -146,7 +151,8 @@ pub(crate) trait Layout: fmt::Debug + Send + Sync {
     }
 
     /// The newest `$4` rows, oldest first, without a sort: finds the key of the `$4`th newest row and
-    /// reads on from there. `OFFSET 0` keeps the bound from being computed for each row.
+    /// reads on from there. `OFFSET 0` keeps the bound from being computed for each row. Partitions before
+    /// the window, and before that key, are left out by what is said of `stored_at` alone.
     fn newest_ascending(&self, sql: &Sql, _one_record: bool) -> String {
         let s = &sql.schema;
         format!(
@@ -158,7 +164,8 @@ pub(crate) trait Layout: fmt::Debug + Send + Sync {
                ORDER BY stored_at DESC, seq DESC OFFSET $4::bigint - 1 LIMIT 1) b ON true \
              CROSS JOIN LATERAL (\
                SELECT stored_at, value FROM {s}.history \
-               WHERE record_id = r.id AND stored_at <= $3 \
+               WHERE record_id = r.id AND stored_at >= $2 AND stored_at <= $3 \
+               AND stored_at >= coalesce(b.stored_at, $2) \
                AND (stored_at, seq) >= (coalesce(b.stored_at, $2), coalesce(b.seq, 0)) \
                ORDER BY stored_at, seq OFFSET 0) h"
         )

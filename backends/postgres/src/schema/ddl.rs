@@ -3,6 +3,17 @@
 use crate::layout::Layout;
 use crate::sql::{Sql, VACUUM};
 
+/// The column of `meta` with the identity of the history: a random number, so that the cursor of a
+/// follower is refused by another history. `UPDATE … SET history = DEFAULT` gives a new one.
+const IDENTITY: &str = "history bigint NOT NULL DEFAULT \
+    ('x' || left(gen_random_uuid()::text, 8) || left(gen_random_uuid()::text, 8))::bit(64)::bigint";
+
+/// Adds the identity to a history that an earlier release created. It is not a version of its own:
+/// nobody but followers reads it.
+pub(crate) fn add_identity(sql: &Sql) -> String {
+    format!("ALTER TABLE {}.meta ADD COLUMN IF NOT EXISTS {IDENTITY}", sql.schema)
+}
+
 /// Creates everything in the schema except for partitions.
 pub(super) fn create(sql: &Sql, layout: &dyn Layout, version: i32) -> String {
     let s = &sql.schema;
@@ -11,7 +22,8 @@ pub(super) fn create(sql: &Sql, layout: &dyn Layout, version: i32) -> String {
            one boolean PRIMARY KEY DEFAULT true CHECK (one), \
            schema_version integer NOT NULL, \
            names_generation bigint NOT NULL, \
-           partition_interval bigint); \
+           partition_interval bigint, \
+           {IDENTITY}); \
          CREATE TABLE {s}.records (\
            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
            name text COLLATE \"C\" NOT NULL UNIQUE) {VACUUM}; \

@@ -15,6 +15,7 @@ use crate::layout::{self, AnyLayout, Extensions};
 use crate::net::{Pools, Session};
 use crate::sql::Sql;
 
+pub(crate) use ddl::add_identity;
 pub(crate) use migrate::run as migrate;
 pub use migrate::{Migration, MigrationProgress};
 

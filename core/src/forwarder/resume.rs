@@ -1,0 +1,161 @@
+//! Where forwarding begins or goes on.
+//!
+//! What the source keeps about its progress is compared with what the destination knows. If the source
+//! was restored from a backup meanwhile, the destination may have rows that the source does not know to
+//! be there, and the numbers of others were given a second time. How far the destination has the rows of
+//! the backup is then found out by asking it. Where that is impossible, nothing is forwarded.
+
+use super::error::ForwardError;
+use super::progress::{self, Identity, Progress, Skipped};
+use super::{Forwarder, Source};
+use crate::backend::PersistenceBackend;
+use crate::batch::BatchId;
+use crate::error::PersistenceError;
+use crate::follow::{FollowFrom, FollowParams, Origin, Position};
+use crate::pattern::Grammar;
+
+/// What the destination has, compared with the progress in the source.
+#[derive(PartialEq)]
+enum Destination {
+    Agrees,
+    /// It lacks what it had acknowledged: it is another one.
+    Lacks,
+    /// It has batches of which the source knows nothing.
+    HasMore,
+}
+
+impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
+    /// Looks at the source, and finds the progress.
+    pub(super) async fn begin(&self) -> Result<(Source, Progress), ForwardError> {
+        let source = self.retried(|| self.look()).await?;
+        let topic = self.grammar == Grammar::Topic;
+        let Source { history, origin, .. } = source;
+        let Some(found) = self.retried(|| progress::find(&self.source, &self.name)).await? else {
+            let new = |history| Identity::new(&self.name, &self.pattern, topic, history);
+            let progress = self.first(&source, new).await?;
+            return Ok((source, progress));
+        };
+        if (found.pattern.as_str(), found.topic) != (&self.pattern, topic) {
+            let (name, pattern) = (self.name.clone(), found.pattern);
+            return Err(ForwardError::AnotherPattern { name, pattern });
+        }
+        let (progress, destination) = self.compare(&found).await?;
+        if destination == Destination::Lacks {
+            return Err(ForwardError::AnotherDestination { name: self.name.clone() });
+        }
+        if found.is_of(history, origin) && destination == Destination::Agrees {
+            return Ok((source, progress));
+        }
+        let next = |from| found.next(&self.name, history, from);
+        let next = match origin.filter(|origin| found.is_of_origin(*origin)) {
+            Some(origin) => next(self.received(&progress, origin).await?),
+            None if destination == Destination::Agrees => {
+                next(self.last_received(&progress).await?)
+            }
+            None => next(0).with_skipped(Some(self.anew(&source)?)),
+        };
+        tracing::warn!(name = self.name, "the source was put back from a copy");
+        let progress = self.add(next).await?;
+        Ok((source, progress))
+    }
+
+    /// Begins in a source that was not forwarded under this name, as far as it knows.
+    async fn first(
+        &self,
+        source: &Source,
+        new: impl Fn(u64) -> Identity,
+    ) -> Result<Progress, ForwardError> {
+        let identity = new(source.history);
+        if let Some(origin) = source.origin {
+            // After the backup it may have been.
+            let before = self.read(&new(origin.history)).await?;
+            let from = self.received(&before, origin).await?;
+            if from > 0 {
+                return self.add(identity.with_from(from)).await;
+            }
+        }
+        match self.compare(&identity).await?.1 {
+            Destination::HasMore => {
+                let next = identity.next(&self.name, source.history, 0);
+                self.add(next.with_skipped(Some(self.anew(source)?))).await
+            }
+            _ => self.add(identity.with_skipped(self.skipped(source))).await,
+        }
+    }
+
+    /// What is left out of a source that was put back.
+    fn anew(&self, source: &Source) -> Result<Skipped, ForwardError> {
+        self.skipped(source).ok_or_else(|| ForwardError::PutBack { name: self.name.clone() })
+    }
+
+    async fn look(&self) -> Result<Source, ForwardError> {
+        let now = FollowParams::from(FollowFrom::Now).with_wait(false);
+        let page = self.source.follow_page("*", &now).await?;
+        let (kind, Position { history, arrival, .. }) =
+            page.cursor.position().ok_or(ForwardError::Source)?;
+        Ok(Source { kind: kind.to_owned(), history, last: arrival, origin: page.origin })
+    }
+
+    /// What is left out when forwarding begins anew.
+    fn skipped(&self, source: &Source) -> Option<Skipped> {
+        self.from_time.map(|before| Skipped { before, up_to: source.last })
+    }
+
+    async fn read(&self, identity: &Identity) -> Result<Progress, ForwardError> {
+        self.retried(|| Progress::read(&self.source, &self.name, identity)).await
+    }
+
+    async fn add(&self, identity: Identity) -> Result<Progress, ForwardError> {
+        let counts = self.retried(|| progress::add(&self.source, &self.name, &identity)).await?;
+        self.read(&counts).await
+    }
+
+    /// Reads the progress, and compares the destination with it.
+    async fn compare(&self, found: &Identity) -> Result<(Progress, Destination), ForwardError> {
+        let progress = self.read(found).await?;
+        if let Some(number) = progress.answered_batch()
+            && self.has(&progress, number).await? == Some(false)
+        {
+            return Ok((progress, Destination::Lacks));
+        }
+        if self.has(&progress, progress.intended() + 1).await? != Some(true) {
+            return Ok((progress, Destination::Agrees));
+        }
+        // Another process may forward at this moment. It writes down in the source what it sends.
+        let now = self.read(found).await?;
+        match now.intended() > progress.intended() {
+            true => Ok((now, Destination::Agrees)),
+            false => Ok((now, Destination::HasMore)),
+        }
+    }
+
+    /// Whether the destination has a batch, if it can tell.
+    async fn has(&self, progress: &Progress, number: u64) -> Result<Option<bool>, ForwardError> {
+        let id = BatchId { writer: progress.writer(), number };
+        let known = self
+            .retried(|| async { Ok::<_, ForwardError>(self.destination.has_batch(id).await?) })
+            .await;
+        match known {
+            Err(ForwardError::Store(PersistenceError::Unsupported(_))) => Ok(None),
+            known => known.map(Some),
+        }
+    }
+
+    /// The number up to which the destination has the rows of the backup. Up to the last number of the
+    /// backup, numbers mean the same rows in both histories.
+    async fn received(&self, progress: &Progress, origin: Origin) -> Result<u64, ForwardError> {
+        let bounds = (progress.done(), origin.arrival.max(progress.done()));
+        self.retried(|| async {
+            Ok(progress::last_number(&self.destination, progress.writer(), bounds).await?)
+        })
+        .await
+    }
+
+    /// The number of the last batch, which the destination may have or not.
+    async fn last_received(&self, progress: &Progress) -> Result<u64, ForwardError> {
+        match progress.unanswered() {
+            Some(number) if self.has(progress, number).await? == Some(true) => Ok(number),
+            _ => Ok(progress.done()),
+        }
+    }
+}
