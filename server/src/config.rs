@@ -9,6 +9,7 @@ use annals_core::RetentionPolicy;
 use axum::http::HeaderValue;
 
 use crate::access::Access;
+use crate::api::{Times, YEAR_1990};
 use crate::prometheus::PrometheusSettings;
 
 /// The most rows of one request.
@@ -46,6 +47,7 @@ pub struct Config {
     pub(crate) max_streams: usize,
     pub(crate) max_followers: usize,
     pub(crate) max_connections: usize,
+    pub(crate) earliest: u64,
     pub(crate) max_future: Option<Duration>,
     pub(crate) request_timeout: Duration,
     pub(crate) stall_timeout: Duration,
@@ -75,6 +77,7 @@ impl Default for Config {
             max_streams: 16,
             max_followers: 64,
             max_connections: 512,
+            earliest: YEAR_1990,
             max_future: Some(Duration::from_secs(86_400)),
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
@@ -133,6 +136,9 @@ setters! {
     with_max_followers max_followers: usize;
     /// How many connections may be open at once. The default is 512.
     with_max_connections max_connections: usize;
+    /// The earliest time that a row may have, in Unix milliseconds. The default is 1 January 1990: times
+    /// in seconds lie before it.
+    with_earliest earliest: u64;
     /// How far in the future a row may lie; `None` is without a limit. The default is a day.
     with_max_future max_future: Option<Duration>;
     /// The time for a request's head, for a batch to be stored, and for a query until its first row.
@@ -174,6 +180,13 @@ impl Config {
     ) -> Self {
         self.disk_bytes = Some(Arc::new(disk_bytes));
         self
+    }
+
+    /// The times that clients may mean at the time `now`.
+    pub(crate) fn times(&self, now: u64) -> Times {
+        let future = self.max_future.map(|future| future.as_millis());
+        let latest = |future| now.saturating_add(u64::try_from(future).unwrap_or(u64::MAX));
+        Times { earliest: self.earliest, latest: future.map(latest) }
     }
 
     /// The parts of [`memory`](Self::with_memory): a quarter for bodies that arrive.

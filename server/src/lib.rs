@@ -31,6 +31,7 @@
 
 mod access;
 mod api;
+mod caching;
 mod config;
 mod limits;
 mod metrics;

@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     pub(crate) rate: Arc<Rate>,
     /// Rows that were stored before their request was answered.
     pub(crate) rows_acknowledged: Counter,
+    /// Rows that clients have erased.
+    pub(crate) rows_erased: Counter,
     /// Stored rows whose text is not valid JSON.
     pub(crate) rows_skipped: Counter,
     batch_rows: Histogram,
@@ -73,6 +75,7 @@ impl Metrics {
             errors: Counter::default(),
             rate: Arc::default(),
             rows_acknowledged: Counter::default(),
+            rows_erased: Counter::default(),
             rows_skipped: Counter::default(),
             batch_rows: histogram(ROWS),
             store_seconds: Family::new_with_constructor(|| histogram(SECONDS)),
@@ -90,6 +93,11 @@ impl Metrics {
             "rows_acknowledged",
             "Rows that were stored before their request was answered",
             metrics.rows_acknowledged.clone(),
+        );
+        registry.register(
+            "rows_erased",
+            "Rows that clients have erased",
+            metrics.rows_erased.clone(),
         );
         registry.register(
             "rows_skipped",

@@ -20,7 +20,7 @@ pub(crate) struct Problem {
     status: u16,
     /// What is wrong and what to do.
     detail: String,
-    /// For a write: `not-applied`, or `unknown` if the rows may or may not be stored.
+    /// For a change: `not-applied`, or `unknown` if the rows may or may not be stored or erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     /// The index of the invalid row, from 0.
@@ -29,6 +29,9 @@ pub(crate) struct Problem {
     /// The number of rows, from the first, that were accepted although the request failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<usize>,
+    /// The number of rows that were erased although the request failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased: Option<u64>,
     #[serde(skip)]
     retry_after: Option<Duration>,
     #[serde(skip)]
@@ -60,6 +63,8 @@ pub(crate) enum Reason {
     SlowBody,
     /// A batch's number is taken by other rows.
     BatchReused,
+    /// A row lies before the earliest time.
+    Early,
     /// A row lies too far in the future.
     Future,
     /// The time is over.
@@ -80,6 +85,7 @@ impl Reason {
             Self::BodyTooLarge => "body_too_large",
             Self::SlowBody => "slow_body",
             Self::BatchReused => "batch_reused",
+            Self::Early => "early",
             Self::Future => "future",
             Self::Timeout => "timeout",
         }
@@ -95,6 +101,7 @@ impl Problem {
             outcome: None,
             row: None,
             accepted: None,
+            erased: None,
             retry_after: None,
             reason: None,
         }
@@ -146,6 +153,10 @@ impl Problem {
 
     pub(crate) fn accepted(self, rows: usize) -> Self {
         Self { accepted: Some(rows), ..self }
+    }
+
+    pub(crate) fn erased(self, rows: u64) -> Self {
+        Self { erased: Some(rows), ..self }
     }
 
     pub(crate) fn at_row(self, row: usize) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use annals_core::{PersistenceBackend, PersistenceError};
 use axum::Router;
 use axum::http::{HeaderName, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
@@ -13,6 +13,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::access::{LIMIT, RESTRICTED, admit};
 use crate::api;
+use crate::caching;
 use crate::config::Config;
 use crate::limits::{Kind, limited};
 use crate::page;
@@ -61,6 +62,7 @@ impl Server {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method")
             })
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
+            .layer(from_fn(caching::tagged))
             .layer(CompressionLayer::new())
             .layer(from_fn_with_state(server.clone(), admit));
         let router = match server.config().cors_origins.is_empty() {
@@ -78,6 +80,11 @@ fn cors(config: &Config) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(config.cors_origins.clone())
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, LAST_EVENT_ID])
-        .expose_headers([header::LINK, RESTRICTED, LIMIT])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            LAST_EVENT_ID,
+        ])
+        .expose_headers([header::ETAG, header::LINK, RESTRICTED, LIMIT])
 }

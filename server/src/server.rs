@@ -10,7 +10,7 @@ use annals_core::{
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{Batches, Counted};
+use crate::api::{Counted, QueuedNames};
 use crate::config::Config;
 use crate::limits::{Memory, Queries};
 use crate::metrics::{Account, Metrics, Moment};
@@ -29,7 +29,7 @@ struct Shared {
     registry: Registry,
     memory: Arc<Memory>,
     queries: Arc<Queries>,
-    batches: Batches,
+    queued_names: QueuedNames,
     counted: Counted,
     /// One permit for each batch that is being stored.
     writes: Semaphore,
@@ -81,7 +81,7 @@ impl Server {
             memory,
             queries,
             counted: Counted::default(),
-            batches: Batches::new(config.queued_names),
+            queued_names: QueuedNames::new(config.queued_names),
             writes: Semaphore::new(config.max_writes),
             config,
             draining: AtomicBool::new(false),
@@ -126,8 +126,8 @@ impl Server {
         &self.0.queries
     }
 
-    pub(crate) fn batches(&self) -> &Batches {
-        &self.0.batches
+    pub(crate) fn queued_names(&self) -> &QueuedNames {
+        &self.0.queued_names
     }
 
     pub(crate) fn counted(&self) -> &Counted {

@@ -10,7 +10,7 @@ use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 
 use crate::failure::Failure;
-use crate::moment::duration;
+use crate::moment::{Moment, duration};
 
 /// Serve the history over HTTP until Ctrl-C
 ///
@@ -94,6 +94,14 @@ pub(crate) struct Args {
     #[arg(default_value_t = 512, value_parser = from_1_to(100_000))]
     max_connections: usize,
 
+    /// The earliest time that a row may have, in Unix milliseconds or RFC 3339
+    ///
+    /// The default keeps out seconds that are taken for milliseconds, which lie in January 1970. To store
+    /// what is older, say 1970-01-01T00:00:00Z.
+    #[arg(long, env = "ANNALS_EARLIEST", value_name = "TIME")]
+    #[arg(default_value = "1990-01-01T00:00:00Z", value_parser = time)]
+    earliest: u64,
+
     /// How far in the future a row may lie, or `forever`
     #[arg(long, env = "ANNALS_MAX_FUTURE", value_name = "DURATION")]
     #[arg(default_value = "1d", value_parser = forever_or_duration)]
@@ -168,6 +176,7 @@ impl Args {
             .with_queue_rows(self.queue_rows)
             .with_max_writes(self.max_writes)
             .with_max_connections(self.max_connections)
+            .with_earliest(self.earliest)
             .with_max_future(self.max_future)
             .with_request_timeout(self.request_timeout)
             .with_stall_timeout(self.stall_timeout)
@@ -190,6 +199,13 @@ fn from_1_to(last: u64) -> RangedU64ValueParser<usize> {
 
 fn forever_or_duration(text: &str) -> Result<Lasting, String> {
     if text == "forever" { Ok(None) } else { duration(text).map(Some) }
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    match text.parse::<Moment>()? {
+        Moment::Ago(_) => Err("a time is Unix milliseconds or RFC 3339".to_owned()),
+        time => Ok(time.at_or_after(0)),
+    }
 }
 
 fn origin(text: &str) -> Result<HeaderValue, String> {

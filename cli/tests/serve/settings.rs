@@ -14,6 +14,7 @@ pub fn an_invalid_setting_is_named_and_exits_with_2() {
         ("ANNALS_BACKEND", "postgres://ada:hunter2@h/plant?password_file=/secret", "password"),
         ("ANNALS_GRACE_PERIOD", "soon", "--grace-period"),
         ("ANNALS_LISTEN", "localhost", "--listen"),
+        ("ANNALS_EARLIEST", "24h", "--earliest"),
     ] {
         let mut program = program();
         let output = program.env("ANNALS_BACKEND", secret).env(variable, value).output();

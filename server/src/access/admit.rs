@@ -14,6 +14,7 @@ use super::client::{Client, Known};
 use super::grants::Grants;
 use super::quota::{Quota, TokenLimits};
 use super::{Access, forwarded};
+use crate::caching;
 use crate::page;
 use crate::problem::{Problem, Reason};
 use crate::server::Server;
@@ -44,7 +45,7 @@ pub(crate) async fn admit(
     let method = request.method().clone();
     let address = address(&request, &server.config().trusted_proxies);
     let mut name: Arc<str> = "".into();
-    let response = match client(&server, &request, &route) {
+    let mut response = match client(&server, &request, &route) {
         Ok(known) => {
             name = known.name.clone();
             request.extensions_mut().insert(Client { known, address });
@@ -52,6 +53,7 @@ pub(crate) async fn admit(
         }
         Err(problem) => problem.into_response(),
     };
+    caching::restrict(&mut response);
     if let Some(reason) = response.extensions().get::<Reason>() {
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         let reason = reason.as_str();

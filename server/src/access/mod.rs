@@ -1,11 +1,12 @@
 //! Who asks, and what they may see: from a request's headers to a [`Client`].
 //!
 //! `admit` runs before every handler. A request without a right to be here ends in it; all others
-//! carry their `Client`, from which the handlers' extractors are made: [`Reader`], [`Writer`]
-//! and [`Admin`].
+//! carry their `Client`, from which the handlers' extractors are made: [`Reader`], [`Writer`],
+//! [`Eraser`] and [`Admin`].
 
 mod admit;
 mod client;
+mod eraser;
 mod forwarded;
 mod grants;
 mod quota;
@@ -16,6 +17,7 @@ mod tokens;
 
 pub(crate) use admit::{Peer, admit};
 pub(crate) use client::{Client, ClientKey};
+pub(crate) use eraser::Eraser;
 pub(crate) use quota::QueryPermit;
 pub use quota::TokenLimits;
 pub(crate) use reader::{LIMIT, RESTRICTED, Reader};

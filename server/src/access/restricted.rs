@@ -33,7 +33,7 @@ impl Restricted {
 
     /// The names that both the pattern and the scope match; `None` if the pattern is inside the
     /// scope.
-    async fn names(
+    pub(super) async fn names(
         &self,
         pattern: &str,
         grammar: Grammar,

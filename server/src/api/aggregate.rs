@@ -54,10 +54,10 @@ pub(super) struct AggregateParams {
     #[param(example = "Europe/Vienna")]
     time_zone: Option<String>,
     /// Only rows at this time or later: Unix milliseconds, RFC 3339, or an age such as `24h`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1)]
     from: Option<Time>,
     /// Only rows at this time or earlier.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1)]
     to: Option<Time>,
     /// What to compute, separated by commas.
     #[param(example = "count,mean,p95")]
@@ -75,7 +75,7 @@ pub(super) struct AggregateParams {
     #[param(inline, required = false)]
     order: OrderName,
     /// A time at which an interval of fixed width starts.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1)]
     origin: Option<Time>,
     /// The longest time for which a value holds, in time-weighted functions.
     #[param(example = "5m")]

@@ -1,30 +1,30 @@
 //! Batches with an id: whether one that is sent again has the same rows.
 //!
-//! A store keeps only the last number of each writer, so that a device that starts counting anew has
-//! all its batches taken for retries. The rows tell: what was stored last by this server is
-//! remembered as a hash, and everything else is looked up in the store itself.
+//! Enters: what a client calls its batch, and who the client is. Leaves: the id under which the store
+//! keeps it. A store keeps only the last number of each writer, so that a device that starts counting
+//! anew would have all its batches taken for retries. Therefore the number in the store begins with
+//! the client's number and ends with bits of a hash of the rows: it still ascends, and it tells from
+//! every replica and after every restart whether the rows are the same.
+//!
+//! Nothing is looked up in the rows of the store, and the writer in the store is made of the name of
+//! the token and the client's own: an answer tells a client about its own batches only, and never
+//! what others have stored.
 
-use std::collections::HashSet;
-
-use annals_core::{
-    Batch, BatchId, Grammar, Order, PersistenceBackend, PersistenceError, QueryParams, Row, Value,
-};
-use foldhash::fast::FixedState;
-use futures::TryStreamExt;
-use parking_lot::Mutex;
-use quick_cache::sync::Cache;
+use annals_core::{Batch, BatchId, PersistenceBackend, PersistenceError, Row};
 use sha2::{Digest, Sha256};
 
-/// How many writers are remembered.
-const WRITERS: usize = 65_536;
-/// How many rows of a batch are looked up in the store at most.
-const PROBES: usize = 64;
+/// The bits of a batch's hash in its number: other rows under the last number are taken for the same
+/// once in a million times.
+const HASH_BITS: u32 = 20;
+/// The greatest number that a client may give to a batch. Milliseconds since 1970 fit until 2248.
+pub(super) const MAX_NUMBER: u64 = (i64::MAX as u64) >> HASH_BITS;
 
-/// What is known of batches and of queued names.
-pub(crate) struct Batches {
-    last: Cache<u128, (u64, [u8; 32])>,
-    names: Mutex<HashSet<u64, FixedState>>,
-    most_names: usize,
+/// What a client calls its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientBatch {
+    pub(super) writer: u128,
+    /// From 1 to [`MAX_NUMBER`].
+    pub(super) number: u64,
 }
 
 /// What became of a batch.
@@ -36,65 +36,42 @@ pub(super) enum Stored {
     Other,
 }
 
-impl Batches {
-    pub(crate) fn new(most_names: usize) -> Self {
-        Self { last: Cache::new(WRITERS), names: Mutex::default(), most_names }
+/// Stores rows unless the batch of this client, which the token's name tells, is stored already.
+/// `timed` says that the rows came with their times; otherwise these are no part of what is compared.
+pub(super) async fn store(
+    history: &impl PersistenceBackend,
+    token: &str,
+    batch: ClientBatch,
+    rows: Vec<Row>,
+    timed: bool,
+) -> Result<Stored, PersistenceError> {
+    let writer = writer(token, batch.writer);
+    let first = batch.number << HASH_BITS;
+    let number = first | hash(&rows, timed);
+    let is_taken = async |number: u64| history.has_batch(BatchId { writer, number }).await;
+    if !is_taken(first).await? {
+        let batch = Batch::new(rows).with_id(BatchId { writer, number });
+        history.store_batch(&batch).await?;
+        return Ok(Stored::Now);
     }
-
-    /// Stores a batch unless its rows are stored already. `timed` says that the rows came with their
-    /// times, without which they cannot be found again in the store.
-    pub(super) async fn store(
-        &self,
-        history: &impl PersistenceBackend,
-        batch: &Batch,
-        timed: bool,
-    ) -> Result<Stored, PersistenceError> {
-        let Some(id) = batch.id() else {
-            history.store_batch(batch).await?;
-            return Ok(Stored::Now);
-        };
-        let hash = hash(batch.rows(), timed);
-        if history.has_batch(id).await? {
-            return self.compare(history, batch.rows(), id, hash, timed).await;
-        }
-        history.store_batch(batch).await?;
-        self.last.insert(id.writer, (id.number, hash));
-        Ok(Stored::Now)
-    }
-
-    async fn compare(
-        &self,
-        history: &impl PersistenceBackend,
-        rows: &[Row],
-        id: BatchId,
-        hash: [u8; 32],
-        timed: bool,
-    ) -> Result<Stored, PersistenceError> {
-        let same = match self.last.get(&id.writer) {
-            Some((number, of_last)) if number == id.number => of_last == hash,
-            _ if timed => are_stored(history, rows).await?,
-            _ => false,
-        };
-        Ok(if same { Stored::Before } else { Stored::Other })
-    }
-
-    /// Notes the names of rows that are to be queued; `false` if they are more than may be.
-    pub(super) fn note_names(&self, rows: &[Row]) -> bool {
-        use std::hash::BuildHasher;
-        let mut names = self.names.lock();
-        for row in rows {
-            let name = FixedState::default().hash_one(row.record.as_str());
-            if names.len() >= self.most_names && !names.contains(&name) {
-                return false;
-            }
-            names.insert(name);
-        }
-        true
-    }
+    // The store has this number or a greater one. It is this one if the next is free.
+    let is_last = is_taken(number).await? && !is_taken(number + 1).await?;
+    Ok(if is_last { Stored::Before } else { Stored::Other })
 }
 
-/// A hash of the rows as they were sent. The time of arrival is not part of it.
-fn hash(rows: &[Row], timed: bool) -> [u8; 32] {
+/// Tokens have writers of their own, whatever ids their clients choose.
+fn writer(token: &str, of_client: u128) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(b"annals-server writer");
+    hash.update(of_client.to_le_bytes());
+    hash.update(token);
+    let hash: [u8; 32] = hash.finalize().into();
+    let (half, _) = hash.split_at(16);
+    half.iter().fold(0, |writer, byte| writer << 8 | u128::from(*byte))
+}
+
+/// Bits of a hash of the rows as they were sent. The time of arrival is not part of it.
+fn hash(rows: &[Row], timed: bool) -> u64 {
     let mut hash = Sha256::new();
     for row in rows {
         let (record, value) = (row.record.as_str().as_bytes(), row.value.as_str().as_bytes());
@@ -104,93 +81,69 @@ fn hash(rows: &[Row], timed: bool) -> [u8; 32] {
         hash.update(value);
         hash.update(if timed { row.stored_at } else { 0 }.to_le_bytes());
     }
-    hash.finalize().into()
-}
-
-/// Whether the store has the rows: all of a small batch, some of a large one.
-async fn are_stored(
-    history: &impl PersistenceBackend,
-    rows: &[Row],
-) -> Result<bool, PersistenceError> {
-    let step = rows.len().div_ceil(PROBES).max(1);
-    for row in rows.iter().step_by(step).chain(rows.last()) {
-        let at = QueryParams::range(row.stored_at, row.stored_at)
-            .with_order(Order::OldestFirst)
-            .with_grammar(Grammar::Glob);
-        // A name has no wildcard.
-        let mut found = history.query_stream(row.record.as_str(), at).await?;
-        let mut is_there = false;
-        while let Some(stored) = found.try_next().await? {
-            if same_value(&stored.json, row.value.as_str()) {
-                is_there = true;
-                break;
-            }
-        }
-        if !is_there {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// A store may keep the text of a value or its meaning.
-fn same_value(stored: &str, sent: &str) -> bool {
-    let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
-    stored == sent || parsed(stored).is_some_and(|stored| Some(stored) == parsed(sent))
+    let hash: [u8; 32] = hash.finalize().into();
+    let bits = hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+    bits >> (u64::BITS - HASH_BITS)
 }
 
 #[cfg(test)]
 mod tests {
-    use annals_core::MemoryBackend;
+    use annals_core::{Grammar, MemoryBackend};
     use serde_json::json;
 
     use super::*;
 
-    fn batch(number: u64, rows: &[(&str, u64, u64)]) -> Batch {
+    async fn store(
+        history: &MemoryBackend,
+        token: &str,
+        number: u64,
+        rows: &[(&str, u64, u64)],
+        timed: bool,
+    ) -> Stored {
         let rows = rows.iter().map(|(name, value, at)| Row::new(name, &json!(value), *at).unwrap());
-        Batch::new(rows.collect::<Vec<_>>()).with_id(BatchId { writer: 1, number })
+        let batch = ClientBatch { writer: 1, number };
+        super::store(history, token, batch, rows.collect(), timed).await.unwrap()
     }
 
     #[tokio::test]
     async fn the_same_rows_are_known_again_and_others_are_not() {
         let history = MemoryBackend::new();
-        let batches = Batches::new(1);
-        let store = async |batches: &Batches, batch: &Batch| {
-            batches.store(&history, batch, true).await.unwrap()
-        };
-        let first = batch(1, &[("a", 1, 5), ("b", 2, 6)]);
-        let second = batch(2, &[("a", 3, 7)]);
-        assert_eq!(store(&batches, &first).await, Stored::Now);
-        assert_eq!(store(&batches, &first).await, Stored::Before);
-        assert_eq!(store(&batches, &second).await, Stored::Now);
-        // A server that remembers nothing looks into the store; so does one that remembers a later
-        // number.
-        for batches in [&batches, &Batches::new(1)] {
-            assert_eq!(store(batches, &first).await, Stored::Before);
-            assert_eq!(store(batches, &batch(1, &[("a", 1, 5), ("b", 2, 9)])).await, Stored::Other);
-            assert_eq!(store(batches, &batch(2, &[("a", 4, 7)])).await, Stored::Other);
+        let first = &[("a", 1, 5), ("b", 2, 6)];
+        for number in [1, 2, 7, MAX_NUMBER] {
+            assert_eq!(store(&history, "", number, first, true).await, Stored::Now, "{number}");
+            assert_eq!(store(&history, "", number, first, true).await, Stored::Before, "{number}");
+            for other in [&[("a", 1, 5), ("b", 2, 9)][..], &[("a", 1, 5), ("b", 3, 6)], &[]] {
+                assert_eq!(store(&history, "", number, other, true).await, Stored::Other);
+            }
         }
-        assert_eq!(store(&batches, &batch(3, &[("a", 4, 7)])).await, Stored::Now);
+        // The writer has gone on.
+        assert_eq!(store(&history, "", 2, first, true).await, Stored::Other);
+        let stored = history.records("*", Grammar::Glob).await.unwrap();
+        assert_eq!(stored.iter().map(|record| record.count).sum::<u64>(), 8);
     }
 
     #[tokio::test]
-    async fn rows_without_times_are_known_by_their_hash_only() {
+    async fn rows_without_times_are_known_by_what_was_sent() {
         let history = MemoryBackend::new();
-        let batches = Batches::new(1);
-        let first = batch(1, &[("a", 1, 5)]);
-        let again = batch(1, &[("a", 1, 6)]);
-        assert_eq!(batches.store(&history, &first, false).await.unwrap(), Stored::Now);
-        assert_eq!(batches.store(&history, &again, false).await.unwrap(), Stored::Before);
-        let restarted = Batches::new(1);
-        assert_eq!(restarted.store(&history, &again, false).await.unwrap(), Stored::Other);
+        assert_eq!(store(&history, "", 1, &[("a", 1, 5)], false).await, Stored::Now);
+        assert_eq!(store(&history, "", 1, &[("a", 1, 6)], false).await, Stored::Before);
+        assert_eq!(store(&history, "", 1, &[("a", 2, 6)], false).await, Stored::Other);
     }
 
+    #[tokio::test]
+    async fn tokens_do_not_meet() {
+        let history = MemoryBackend::new();
+        for token in ["", "one", "two"] {
+            assert_eq!(store(&history, token, 1, &[("a", 1, 5)], true).await, Stored::Now);
+            assert_eq!(store(&history, token, 1, &[("a", 1, 5)], true).await, Stored::Before);
+        }
+    }
+
+    /// A later program must make the same ids, or retries are stored twice.
     #[test]
-    fn names_beyond_the_limit_are_refused_and_known_ones_pass() {
-        let batches = Batches::new(2);
-        let named = |name: &str| [Row::new(name, &json!(1), 1).unwrap()];
-        assert!(batches.note_names(&named("a")) && batches.note_names(&named("b")));
-        assert!(!batches.note_names(&named("c")));
-        assert!(batches.note_names(&named("a")));
+    fn ids_stay_what_they_are() {
+        let rows = [Row::new("a", &json!(1), 5).unwrap()];
+        let ids = (0x71ba_f42c_d4dd_b107_ac29_4234_16e2_ec13, 0xa_168d);
+        assert_eq!((writer("line-3", 1), hash(&rows, true)), ids);
     }
 }

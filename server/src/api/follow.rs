@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use annals_core::{Cursor, FollowFrom, FollowPage, FollowParams, PersistenceBackend, RawRow};
+use annals_core::{
+    Cursor, FollowFrom, FollowPage, FollowParams, PersistenceBackend, PersistenceError, RawRow,
+};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,12 +39,12 @@ pub(super) struct FollowQuery {
     #[param(inline, required = false)]
     grammar: GrammarName,
     /// Begin with the rows at this time or later: Unix milliseconds, RFC 3339, or an age such as `24h`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1)]
     from: Option<Time>,
     /// Begin with the newest so many rows of each record.
     latest: Option<usize>,
     /// Begin behind the event with this id.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9.-]+$")]
     cursor: Option<Cursor>,
 }
 
@@ -93,7 +95,7 @@ pub(super) async fn follow(
         .with_page_rows(PAGE_ROWS)
         .with_wait(false);
     let first = reader.history.follow_page(&query.pattern, &params).await;
-    let first = first.map_err(|error| Problem::of_query(&error))?;
+    let first = first.map_err(|error| problem(&error))?;
     let limit = reader.limit(None);
     let more = reader.headers(&query.pattern, params.grammar, limit);
     // Half, so that there is time left for the last event before the connection is cut.
@@ -116,6 +118,15 @@ pub(super) async fn follow(
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.extend(more);
     Ok(response)
+}
+
+/// The answer to a follower that failed. A place that the store does not know will never come back, so
+/// that no client should ask for it again: `EventSource` does not.
+fn problem(error: &PersistenceError) -> Problem {
+    match error {
+        PersistenceError::InvalidCursor { .. } => Problem::new(StatusCode::GONE, error.to_string()),
+        error => Problem::of_query(error),
+    }
 }
 
 /// Why an answer ends.
@@ -193,7 +204,7 @@ impl Follower {
                     return Err(End::Event("end", Problem::new(StatusCode::OK, detail)));
                 }
                 page = &mut page => {
-                    return page.map_err(|error| End::Event("error", Problem::of_query(&error)));
+                    return page.map_err(|error| End::Event("error", problem(&error)));
                 }
                 () = sleep(heartbeat) => self.pass_on(&mut b":\n\n".to_vec()).await?,
             }

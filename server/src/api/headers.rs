@@ -1,8 +1,8 @@
 //! What the headers of a write say: the type of its body, its batch, and when to answer.
 
-use annals_core::BatchId;
 use axum::http::{HeaderMap, StatusCode, header};
 
+use super::batches::{ClientBatch, MAX_NUMBER};
 use crate::problem::Problem;
 
 const WRITER: &str = "annals-writer";
@@ -25,7 +25,7 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The client's id of the batch, with which a retry is recognized.
-pub(super) fn batch_id(headers: &HeaderMap) -> Result<Option<BatchId>, Problem> {
+pub(super) fn batch_id(headers: &HeaderMap) -> Result<Option<ClientBatch>, Problem> {
     let text = |name| match headers.get(name) {
         None => Ok(None),
         Some(value) => value
@@ -39,15 +39,13 @@ pub(super) fn batch_id(headers: &HeaderMap) -> Result<Option<BatchId>, Problem> 
             let writer = parse_writer(writer).ok_or_else(|| {
                 Problem::bad_request("annals-writer must be a UUID or 32 hexadecimal digits")
             })?;
-            let number =
-                number.parse().ok().filter(|number| *number > 0 && *number <= i64::MAX as u64);
+            let number = number.parse().ok().filter(|number| (1..=MAX_NUMBER).contains(number));
             let number = number.ok_or_else(|| {
                 Problem::bad_request(format!(
-                    "annals-batch must be a number from 1 to {}",
-                    i64::MAX
+                    "annals-batch must be a number from 1 to {MAX_NUMBER}"
                 ))
             })?;
-            Ok(Some(BatchId { writer, number }))
+            Ok(Some(ClientBatch { writer, number }))
         }
         _ => Err(Problem::bad_request("annals-writer and annals-batch must be sent together")),
     }

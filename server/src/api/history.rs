@@ -27,10 +27,10 @@ pub(super) struct HistoryParams {
     /// Only the newest so many rows of each record, within the window.
     latest: Option<usize>,
     /// Only rows at this time or later: Unix milliseconds, RFC 3339, or an age such as `24h`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1)]
     from: Option<Time>,
     /// Only rows at this time or earlier.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1)]
     to: Option<Time>,
     /// Which rows of a record come first.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub(super) struct ValueAtParams {
     #[param(inline, required = false)]
     grammar: GrammarName,
     /// The moment: Unix milliseconds, RFC 3339, or an age such as `24h`.
-    #[param(value_type = String, example = "24h")]
+    #[param(value_type = String, min_length = 1, example = "24h")]
     at: Time,
     /// The most rows in total.
     limit: Option<u64>,

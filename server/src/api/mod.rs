@@ -5,29 +5,37 @@ mod batches;
 mod body;
 mod chunks;
 mod counted;
+mod erase;
 mod follow;
 mod headers;
 mod history;
 mod ndjson;
 mod openapi;
 mod params;
+mod queued_names;
 mod records;
 mod rows;
 mod status;
 mod time;
+mod times;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use batches::Batches;
 pub(crate) use counted::Counted;
 pub(crate) use openapi::documented;
+pub(crate) use queued_names::QueuedNames;
+pub(crate) use time::with_plus;
+pub(crate) use times::{Times, YEAR_1990};
 
 use crate::server::Server;
 
 /// The paths whose answers are made before they are sent.
 pub(crate) fn lookups() -> OpenApiRouter<Server> {
-    OpenApiRouter::new().routes(routes!(records::records)).routes(routes!(status::status))
+    OpenApiRouter::new()
+        .routes(routes!(records::records))
+        .routes(routes!(status::status))
+        .routes(routes!(erase::erase))
 }
 
 /// The paths whose answers are read from the store while they are sent.
@@ -43,7 +51,7 @@ pub(crate) fn followers() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(follow::follow))
 }
 
-/// The paths that change history.
+/// The paths that take bodies.
 pub(crate) fn writing() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(rows::rows))
 }

@@ -56,6 +56,7 @@ pub(super) struct Summary {
     get, path = "/v1/records", params(RecordsParams),
     responses(
         (status = 200, description = "The records of a page", content_type = "application/json", body = Vec<Summary>),
+        (status = 304, description = "The client has this answer: it named its `ETag` as `If-None-Match`"),
         (status = "4XX", description = "A wrong request", content_type = "application/problem+json", body = Problem),
         (status = "5XX", description = "No answer now", content_type = "application/problem+json", body = Problem),
     ),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Instant;
 
-use annals_core::{Batch, BatchId, DEFAULT_MAX_VALUE_BYTES, RecorderError, Row};
+use annals_core::{Batch, DEFAULT_MAX_VALUE_BYTES, PersistenceBackend, RecorderError, Row};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -17,10 +17,11 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::batches::Stored;
+use super::batches::{self, ClientBatch, Stored};
 use super::body::{Received, receive};
 use super::headers::{batch_id, check_type, prefers_async};
 use super::time::now_ms;
+use super::times::{Implausible, Times};
 use crate::access::Writer;
 use crate::config::MAX_ROWS;
 use crate::problem::{Problem, Reason};
@@ -46,10 +47,13 @@ struct NewRow<'a> {
 #[schema(as = NewRow)]
 pub(super) struct RowSchema {
     /// The record's name: 1 to 1,024 bytes without `*` and NUL.
+    #[schema(min_length = 1, max_length = 1024, pattern = r"^[^*\x00]+$")]
     record: String,
     /// Any JSON value.
     value: serde_json::Value,
-    /// Unix milliseconds. Without it, the time of arrival.
+    /// Unix milliseconds. Without it, the time of arrival. Times before 1990 and in the far future are
+    /// refused, unless the server is told otherwise: other units are easily taken for milliseconds.
+    #[schema(minimum = 0, example = 1_740_081_234_000_u64)]
     stored_at: Option<u64>,
 }
 
@@ -88,8 +92,8 @@ pub(super) struct Accepted {
 #[utoipa::path(
     post, path = "/v1/rows",
     params(
-        ("Annals-Writer" = Option<String>, Header, description = "A UUID that the client draws once"),
-        ("Annals-Batch" = Option<u64>, Header, description = "The client's number of the batch, upwards from 1"),
+        ("Annals-Writer" = Option<String>, Header, pattern = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$", description = "A UUID that the client draws once; together with Annals-Batch"),
+        ("Annals-Batch" = Option<u64>, Header, minimum = 1, maximum = 8_796_093_022_207_u64, description = "The client's number of the batch, upwards from 1; together with Annals-Writer"),
         ("Prefer" = Option<String>, Header, description = "respond-async: answer before the rows are stored"),
     ),
     request_body(content = RowsSchema, content_type = "application/json"),
@@ -137,24 +141,30 @@ pub(super) async fn rows(
     let count = sent.rows.len();
     let answer = match is_async {
         true => record(&server, &sent.rows),
-        false => store(&server, sent, id).await,
+        false => store(&server, &client.known.name, sent, id).await,
     }?;
     server.metrics().rate.add(count as u64);
     Ok(answer)
 }
 
-async fn store(server: &Server, sent: Sent, id: Option<BatchId>) -> Result<Response, Problem> {
+async fn store(
+    server: &Server,
+    token: &str,
+    sent: Sent,
+    id: Option<ClientBatch>,
+) -> Result<Response, Problem> {
     let Ok(_permit) = server.writes().try_acquire() else {
         let detail = "too many concurrent write requests";
         return Err(Problem::busy(Reason::Writes, detail).applied(false));
     };
     let count = sent.rows.len();
-    let batch = Batch::new(sent.rows);
-    let batch = match id {
-        Some(id) => batch.with_id(id),
-        None => batch,
+    let history = server.history();
+    let stored = async {
+        match id {
+            Some(id) => batches::store(history, token, id, sent.rows, sent.timed).await,
+            None => history.store_batch(&Batch::new(sent.rows)).await.map(|()| Stored::Now),
+        }
     };
-    let stored = server.batches().store(server.history(), &batch, sent.timed);
     let stored = timeout(server.config().request_timeout, stored)
         .await
         .map_err(|_| Problem::timeout("the rows were not stored in time").applied(true))?;
@@ -165,9 +175,9 @@ async fn store(server: &Server, sent: Sent, id: Option<BatchId>) -> Result<Respo
         }
         Stored::Before => Acknowledged { stored: None, already_stored: Some(count) },
         Stored::Other => {
-            let detail = "this writer has used this batch number, or a higher one, for other rows \
-                          (or the rows have been deleted since): nothing of this request is stored; \
-                          draw a new Annals-Writer, or go on with the next number";
+            let detail = "this writer has used this batch number for other rows, or a higher number: \
+                          nothing of this request is stored; draw a new Annals-Writer, or go on with \
+                          the next number";
             return Err(
                 Problem::refused(StatusCode::CONFLICT, Reason::BatchReused, detail).applied(false)
             );
@@ -177,7 +187,7 @@ async fn store(server: &Server, sent: Sent, id: Option<BatchId>) -> Result<Respo
 }
 
 fn record(server: &Server, rows: &[Row]) -> Result<Response, Problem> {
-    if !server.batches().note_names(rows) {
+    if !server.queued_names().note(rows) {
         let detail = "the queue takes no more new records: send rows of new records without \
                       `Prefer: respond-async`";
         return Err(Problem::busy(Reason::Queue, detail).applied(false).accepted(0));
@@ -209,11 +219,8 @@ struct Sent {
 /// Makes rows of a body, without a list of anything else on the way.
 fn parse(server: &Server, body: &[u8]) -> Result<Sent, Problem> {
     let now = now_ms();
-    let future = server.config().max_future;
-    let latest = future
-        .map(|future| now.saturating_add(u64::try_from(future.as_millis()).unwrap_or(u64::MAX)));
-    let mut rows =
-        Rows { now, latest, sent: Sent { rows: Vec::new(), timed: true }, problem: None };
+    let times = server.config().times(now);
+    let mut rows = Rows { now, times, sent: Sent { rows: Vec::new(), timed: true }, problem: None };
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = rows.read(&mut json).and_then(|()| json.end());
     match (rows.problem, parsed) {
@@ -228,8 +235,7 @@ fn parse(server: &Server, body: &[u8]) -> Result<Sent, Problem> {
 
 struct Rows {
     now: u64,
-    /// The last time that a row may have.
-    latest: Option<u64>,
+    times: Times,
     sent: Sent,
     /// Why the rows are refused, if it is not for their JSON.
     problem: Option<Problem>,
@@ -261,15 +267,14 @@ impl Rows {
         self.sent.timed &= row.stored_at.is_some();
         let row = Row::with_limit(&row.record, row.value, stored_at, DEFAULT_MAX_VALUE_BYTES)
             .map_err(|error| Problem::bad_row(index, &error))?;
-        if let Some(latest) = self.latest
-            && stored_at > latest
-        {
-            let detail = format!(
-                "row {index}: stored_at {stored_at} is too far in the future; this server takes \
-                 times up to {latest} (Unix milliseconds)"
-            );
+        if let Err(why) = self.times.check(stored_at) {
+            let reason = match why {
+                Implausible::Early(_) => Reason::Early,
+                Implausible::Future(_) => Reason::Future,
+            };
+            let detail = format!("row {index}: stored_at {why}");
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return Err(Problem::refused(status, Reason::Future, detail).at_row(index));
+            return Err(Problem::refused(status, reason, detail).at_row(index));
         }
         self.sent.rows.push(row);
         Ok(())

@@ -62,6 +62,7 @@ struct Sweeps {
     get, path = "/v1/status",
     responses(
         (status = 200, description = "The state", content_type = "application/json", body = Status),
+        (status = 304, description = "The client has this answer: it named its `ETag` as `If-None-Match`"),
         (status = "4XX", description = "A wrong request", content_type = "application/problem+json", body = Problem),
         (status = "5XX", description = "No answer now", content_type = "application/problem+json", body = Problem),
     ),

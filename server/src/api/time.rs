@@ -1,5 +1,6 @@
 //! Times in a query: Unix milliseconds, RFC 3339, or an age.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use annals_core::{Clock, SystemClock, duration};
@@ -40,7 +41,8 @@ impl Time {
             let ms = text.parse().map(Self::UnixMs);
             return ms.map_err(|_| format!("Unix milliseconds end at {}", u64::MAX));
         }
-        if let Ok(at) = text.parse::<Timestamp>() {
+        let spelled = with_plus(text);
+        if let Ok(at) = spelled.parse::<Timestamp>() {
             return match at < Timestamp::UNIX_EPOCH {
                 true => Err("history begins in 1970".to_owned()),
                 false => Ok(Self::At(at)),
@@ -52,6 +54,21 @@ impl Time {
                 .to_owned()
         })?;
         Ok(Self::Ago(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// In the query of a URL, the + of an offset means a space unless it is escaped. A space before digits
+/// at the end, behind a time of day, was one.
+pub(crate) fn with_plus(text: &str) -> Cow<'_, str> {
+    match text.rsplit_once(' ') {
+        Some((time, offset))
+            if time.contains(':')
+                && offset.starts_with(|first: char| first.is_ascii_digit())
+                && offset.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') =>
+        {
+            format!("{time}+{offset}").into()
+        }
+        _ => text.into(),
     }
 }
 
@@ -94,6 +111,21 @@ mod tests {
         assert_eq!(parse("24h").at_or_before(5), 0);
         let half = parse("1970-01-01T00:00:01.0005Z");
         assert_eq!((half.at_or_after(0), half.at_or_before(0)), (1_001, 1_000));
+        // `2026-11-28T08:00:00+01:00` in a URL.
+        let written = parse("2026-11-28T08:00:00+01:00");
+        for text in [
+            "2026-11-28T08:00:00 01:00",
+            "2026-11-28 08:00:00 01:00",
+            "2026-11-28 08:00:00+01:00",
+            "2026-11-28T08:00:00 0100",
+            "2026-11-28T08:00:00 01",
+            "2026-11-28T07:00:00Z",
+        ] {
+            assert_eq!(parse(text), written, "{text}");
+        }
+        for text in ["2026-11-28 08:00:00", "2026-11-28T08:00:00 x", "24 7", "24h 7", "1 2:3"] {
+            assert!(Time::parse(text).is_err(), "{text}");
+        }
         for text in ["", "-1", "yesterday", "1969-12-31T23:59:59Z", "99999999999999999999"] {
             assert!(Time::parse(text).is_err(), "{text}");
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -34,15 +35,25 @@ pub(crate) async fn limited(
         return Problem::busy(Reason::Queries, detail).into_response();
     };
     request.extensions_mut().insert(slot);
+    let method = request.method().clone();
     let mut answer = std::pin::pin!(next.run(request));
     loop {
         tokio::select! {
             answer = &mut answer => return answer,
             () = sleep_until(deadline) => {
-                return Problem::timeout("the query was not answered in time").into_response();
+                return too_late(&method).into_response();
             }
             // It may wait for what a stalled answer holds in the store.
             () = sleep(PATIENCE) => server.queries().send_away(),
         }
     }
+}
+
+fn too_late(method: &Method) -> Problem {
+    if *method != Method::DELETE {
+        return Problem::timeout("the query was not answered in time");
+    }
+    let detail = "the erase did not end in time; if it has begun it goes on: ask again with \
+                  dry_run=true how many rows are left";
+    Problem::timeout(detail).applied(true)
 }

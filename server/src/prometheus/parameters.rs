@@ -7,6 +7,7 @@ use promql_parser::util::parse_duration;
 
 use super::problem::Problem;
 use super::steps::Steps;
+use crate::api::with_plus;
 
 /// The greatest time, in Unix milliseconds: the end of the year 9999.
 const MAX_TIME: i64 = 253_402_300_799_999;
@@ -45,7 +46,7 @@ impl Parameters {
         let millis = match text.parse::<f64>() {
             Ok(seconds) if seconds.is_finite() => Some((seconds * 1000.0).round() as i64),
             Ok(_) => None,
-            Err(_) => text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
+            Err(_) => with_plus(text).parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
         };
         match millis.filter(|millis| (0..=MAX_TIME).contains(millis)) {
             Some(millis) => Ok(Some(millis)),
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn times_are_seconds_or_rfc_3339_and_spans_seconds_or_durations() {
-        let given = parameters("start=1.5&end=1970-01-01T00:01:00%2B00:00");
+        let given = parameters("start=1.5&end=1970-01-01T00:01:00+00:00");
         let steps = given.steps(11_000).unwrap();
         assert_eq!(steps, Steps { start: 1_500, step: 15_000, count: 4 });
         assert_eq!(parameters("x=1h30m").span("x").unwrap(), Some(5_400_000));

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use annals_core::{
-    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
-    FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, Outcome, PersistenceBackend,
-    PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, Row, RowStream, StoredValue,
-    Swept, Value, async_trait,
+    Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Cursor, Erasure, ErrorKind,
+    FollowFrom, FollowPage, FollowParams, Grammar, Guarantees, MemoryBackend, Outcome,
+    PersistenceBackend, PersistenceError, Predicate, QueryParams, RawRow, RecordSummary, Row,
+    RowStream, StoredValue, Swept, Value, async_trait,
 };
 use futures::stream;
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +23,10 @@ pub struct Controlled {
     pub begun: Semaphore,
     fails_with: Mutex<Option<(ErrorKind, Outcome)>>,
     shut: AtomicBool,
+    /// Cursors are refused.
+    pub forgets: AtomicBool,
+    /// Whether rows can be erased.
+    pub erases: AtomicBool,
     /// Streams fail after this many rows.
     pub breaks_after: Mutex<Option<usize>>,
 }
@@ -35,6 +39,8 @@ impl Default for Controlled {
             begun: Semaphore::new(0),
             fails_with: Mutex::default(),
             shut: AtomicBool::new(false),
+            forgets: AtomicBool::new(false),
+            erases: AtomicBool::new(true),
             breaks_after: Mutex::default(),
         }
     }
@@ -144,7 +150,11 @@ impl PersistenceBackend for Controlled {
         params: &FollowParams,
     ) -> Result<FollowPage, PersistenceError> {
         self.refuse()?;
-        self.memory.follow_page(record_pattern, params).await
+        let forgotten = |cursor: &Cursor| Err(cursor.refuse("the store was restored since"));
+        match &params.from {
+            FollowFrom::Cursor(cursor) if self.forgets.load(Ordering::SeqCst) => forgotten(cursor),
+            _ => self.memory.follow_page(record_pattern, params).await,
+        }
     }
 
     async fn records(
@@ -173,6 +183,7 @@ impl PersistenceBackend for Controlled {
     }
 
     async fn erase(&self, erasure: &Erasure) -> Result<u64, PersistenceError> {
+        self.pass_gate().await;
         self.refuse()?;
         self.memory.erase(erasure).await
     }
@@ -193,6 +204,6 @@ impl PersistenceBackend for Controlled {
     }
 
     fn guarantees(&self) -> Guarantees {
-        self.memory.guarantees()
+        self.memory.guarantees().with_erasure(self.erases.load(Ordering::SeqCst))
     }
 }

@@ -1,6 +1,7 @@
 //! `GET /v1/follow`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_server::{Config, Ending};
@@ -119,19 +120,46 @@ async fn rows_come_as_they_are_stored_and_an_id_goes_on() {
 #[tokio::test]
 async fn a_wrong_request_is_a_problem() {
     let service = Running::new().await;
-    for query in [
-        "",
-        "pattern=",
-        "pattern=*&from=1&latest=1",
-        "pattern=*&cursor=a%20b",
-        "pattern=*&cursor=another-1-2",
-        "pattern=*&to=3",
-    ] {
+    for query in
+        ["", "pattern=", "pattern=*&from=1&latest=1", "pattern=*&cursor=a%20b", "pattern=*&to=3"]
+    {
         let answer = service.get(&format!("/v1/follow?{query}")).send().await.unwrap();
         assert_eq!(problem(answer).await.0, 400, "{query}");
     }
     let answer = service.get("/v1/follow?pattern=*").header("last-event-id", "a b");
     assert_eq!(problem(answer.send().await.unwrap()).await.0, 400);
+    service.end().await;
+}
+
+/// `EventSource` must not ask for ever for a place that never comes back.
+#[tokio::test]
+async fn a_place_that_the_store_does_not_know_is_gone() {
+    let service = Running::new().await;
+    let gone = async |query: &str, last: Option<&str>| {
+        let request = service.get(&format!("/v1/follow?{query}"));
+        let request = match last {
+            Some(last) => request.header("last-event-id", last),
+            None => request,
+        };
+        let (status, problem) = problem(request.send().await.unwrap()).await;
+        assert_eq!(status, 410, "{query}");
+        assert!(problem["detail"].as_str().unwrap().contains("from a time"), "{problem}");
+    };
+    gone("pattern=*&cursor=another-1-2", None).await;
+    gone("pattern=*", Some("another-1-2")).await;
+    // It was good until now.
+    let mut events = Events::of(&service, "pattern=*").await;
+    let id = events.with("id").await["id"].clone();
+    service.backend.forgets.store(true, Ordering::SeqCst);
+    gone("pattern=*", Some(&id)).await;
+    gone(&format!("pattern=*&cursor={id}"), None).await;
+    // An answer that goes on with a page says so in its last event.
+    let mut events = Events::of(&service, "pattern=*&from=0").await;
+    let last = events.with("event").await;
+    assert_eq!(last["event"], "error");
+    let problem: Value = serde_json::from_str(&last["data"]).unwrap();
+    assert_eq!(problem["status"], 410);
+    assert_eq!(events.block().await, None);
     service.end().await;
 }
 

@@ -3,7 +3,9 @@
 
 mod away;
 mod backend;
+mod caching;
 mod drain;
+mod erase;
 mod follow;
 mod hostile;
 mod limits;

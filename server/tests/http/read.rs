@@ -204,6 +204,7 @@ async fn the_interface_describes_itself() {
         ("/v1/aggregate", "get"),
         ("/v1/value-at", "get"),
         ("/v1/follow", "get"),
+        ("/v1/history", "delete"),
         ("/v1/status", "get"),
     ] {
         assert!(api["paths"][path][method].is_object(), "{path}");

@@ -27,7 +27,8 @@ impl Running {
     }
 
     pub async fn with(config: Config) -> Self {
-        Self::start(config, None, Arc::new(Controlled::default())).await
+        // The times of most tests are small numbers.
+        Self::start(config.with_earliest(0), None, Arc::new(Controlled::default())).await
     }
 
     /// Starts a server in front of `backend`.
@@ -52,6 +53,10 @@ impl Running {
 
     pub fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("{}{path}", self.base))
+    }
+
+    pub fn delete(&self, query: &str) -> RequestBuilder {
+        self.client.delete(format!("{}/v1/history?{query}", self.base))
     }
 
     pub fn post(&self, body: impl Into<String>) -> RequestBuilder {

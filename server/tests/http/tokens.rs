@@ -39,7 +39,8 @@ impl Guarded {
                 .unwrap();
         }
         let access = Access::Tokens(Tokens::open(&file).unwrap());
-        let service = Running::start(Config::default().with_access(access), None, backend).await;
+        let config = Config::default().with_access(access).with_earliest(0);
+        let service = Running::start(config, None, backend).await;
         (Self { service, file, _folder: folder }, secrets)
     }
 
@@ -186,6 +187,38 @@ async fn a_right_is_for_what_it_names() {
     guarded.service.end().await;
 }
 
+/// A token that may not read learned values: a batch with a number that was taken was compared with
+/// the rows of the store, and told apart from another by its answer.
+#[tokio::test]
+async fn a_batch_id_tells_nothing_about_what_others_wrote() {
+    let write = || vec![grant(&[Right::Write], "*")];
+    let (guarded, tokens) =
+        Guarded::new(vec![("honest", write(), unlimited()), ("spy", write(), unlimited())]).await;
+    let send = async |token: &str, number: u64, value: u64| {
+        let row =
+            format!(r#"{{"record":"plant1::pin","value":{value},"stored_at":1740081234000}}"#);
+        let request = guarded.service.post(row).bearer_auth(token);
+        let request = request.header("annals-writer", "0123456789abcdef0123456789abcdef");
+        let answer = request.header("annals-batch", number.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap()["stored"].clone())
+    };
+    let (honest, spy) = (&*tokens[0], &*tokens[1]);
+    assert_eq!(send(honest, 1, 4711).await, (200, 1.into()));
+    // The same writer and number are another batch.
+    assert_eq!(send(spy, 1, 4711).await, (200, 1.into()));
+    assert_eq!(send(spy, 5, 1).await, (200, 1.into()));
+    // A number that is taken: the right guess and a wrong one have the same answer.
+    for number in [1, 2, 4] {
+        assert_eq!([send(spy, number, 4711).await.0, send(spy, number, 4712).await.0], [409, 409]);
+    }
+    // A retry is known, also when the file of tokens was read again.
+    assert_eq!(send(honest, 1, 4711).await, (200, Value::Null));
+    Tokens::add(&guarded.file, "third", write(), unlimited()).unwrap();
+    assert_eq!(send(honest, 1, 4711).await, (200, Value::Null));
+    assert_eq!(send(honest, 1, 1).await.0, 409);
+    guarded.service.end().await;
+}
+
 #[tokio::test]
 async fn without_a_token_there_are_probes_only_and_a_thousand_guesses_find_nothing() {
     let all = [Right::Read, Right::Write, Right::Erase, Right::Admin];
@@ -305,5 +338,60 @@ async fn what_is_open_to_everybody_is_so_where_it_is_nested() {
         assert_eq!(answer.status(), status, "{path}");
     }
     serving.abort();
+    guarded.service.end().await;
+}
+
+/// What a token may not erase is as if it were not there, as with queries.
+#[tokio::test]
+async fn an_erase_takes_what_the_token_may_erase() {
+    let (guarded, tokens) = Guarded::new(vec![
+        ("reader", vec![grant(&[Right::Read], "*")], unlimited()),
+        ("one", vec![grant(&[Right::Erase], "plant1::*")], unlimited()),
+        ("a", vec![grant(&[Right::Erase], "*"), grant(&[Right::Read], "*::a")], unlimited()),
+    ])
+    .await;
+    let [reader, one, of_a] = [0, 1, 2].map(|token| &*tokens[token]);
+    let erase = async |query: &str, token: &str| {
+        let answer = guarded.service.delete(query).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{query}");
+        let restricted = answer.headers().contains_key("annals-restricted");
+        let rows: Value = answer.json().await.unwrap();
+        let rows = rows["erased"].as_u64().or(rows["would_erase"].as_u64()).unwrap();
+        (rows, restricted)
+    };
+    let refused = async |query: &str, token: Option<&str>| {
+        let request = guarded.service.delete(query);
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        problem(request.send().await.unwrap()).await.0
+    };
+    assert_eq!(refused("pattern=*", Some(reader)).await, 403);
+    assert_eq!(refused("pattern=*&dry_run=true", Some(reader)).await, 403);
+    assert_eq!(refused("pattern=*", None).await, 401);
+    // A filter would tell what the values are.
+    assert_eq!(refused("pattern=*&where=%3E%200", Some(one)).await, 403);
+    assert_eq!(refused("pattern=*&where=%3E%200&dry_run=true", Some(one)).await, 403);
+    for (query, token, expected) in [
+        ("pattern=*", one, (2, true)),
+        ("pattern=plant1::*", one, (2, false)),
+        ("pattern=plant1::a", one, (1, false)),
+        ("pattern=plant2::a", one, (0, true)),
+        ("pattern=plant2::*", one, (0, true)),
+        ("pattern=*&from=2", one, (1, true)),
+        ("pattern=*", of_a, (3, false)),
+        ("pattern=*&where=%3E%200", of_a, (2, true)),
+        ("pattern=*::b&where=%3E%200", of_a, (0, true)),
+        ("pattern=*::a&where=%3E%202", of_a, (1, false)),
+    ] {
+        assert_eq!(erase(&format!("{query}&dry_run=true"), token).await, expected, "{query}");
+    }
+    assert_eq!(guarded.names("/v1/records", reader).await.0.len(), 3);
+    assert_eq!(erase("pattern=*&where=%3E%202", of_a).await, (1, true));
+    assert_eq!(guarded.names("/v1/records", reader).await.0, ["plant1::a", "plant1::b"]);
+    assert_eq!(erase("pattern=plant2::*", one).await, (0, true));
+    assert_eq!(erase("pattern=*", one).await, (2, true));
+    assert!(guarded.names("/v1/records", reader).await.0.is_empty());
     guarded.service.end().await;
 }

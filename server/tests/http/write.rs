@@ -1,5 +1,7 @@
 //! `POST /v1/rows`.
 
+use std::sync::Arc;
+
 use annals_core::QueryExt;
 use annals_server::{Config, Ending};
 use serde_json::{Value, json};
@@ -143,19 +145,57 @@ async fn a_number_that_other_rows_have_is_a_conflict_and_a_retry_says_so() {
     assert_eq!(send(&service, "1", first).await, (200, json!({"already_stored": 2})));
     let (status, problem) = send(&service, "1", other).await;
     assert_eq!((status, &problem["outcome"]), (409, &"not-applied".into()), "{problem}");
+    // The same answers from another replica, and after a restart.
+    let replica = Running::start(Config::default().with_earliest(0), None, service.backend.clone());
+    let replica = replica.await;
+    assert_eq!(send(&replica, "1", first).await, (200, json!({"already_stored": 2})));
+    assert_eq!(send(&replica, "1", other).await.0, 409);
     assert_eq!(send(&service, "2", other).await, (200, json!({"stored": 1})));
-    // The first number is not the last any more: the store tells.
-    assert_eq!(send(&service, "1", first).await, (200, json!({"already_stored": 2})));
-    assert_eq!(send(&service, "1", other.replace('9', "10").as_str()).await.0, 409);
+    // A writer that has gone on does not come back.
+    assert_eq!(send(&service, "1", first).await.0, 409);
+    assert_eq!(send(&replica, "1", first).await.0, 409);
+    assert_eq!(send(&replica, "2", other).await, (200, json!({"already_stored": 1})));
     let reused = service.figure(r#"annals_refusals_total{reason="batch_reused"}"#).await;
     assert_eq!(reused, "2");
-
-    // So it does for another replica.
-    let replica = Running::start(Config::default(), None, service.backend.clone()).await;
-    assert_eq!(send(&replica, "1", first).await, (200, json!({"already_stored": 2})));
-    assert_eq!(send(&replica, "1", other.replace('9', "10").as_str()).await.0, 409);
     assert_eq!(service.lines("pattern=*").await.len(), 3);
+
+    // Rows that take the time of their arrival, too.
+    let untimed = r#"{"record":"c","value":1}"#;
+    assert_eq!(send(&service, "3", untimed).await, (200, json!({"stored": 1})));
+    assert_eq!(send(&replica, "3", untimed).await, (200, json!({"already_stored": 1})));
+    assert_eq!(send(&replica, "3", r#"{"record":"c","value":2}"#).await.0, 409);
     replica.end().await;
+    service.end().await;
+}
+
+/// Seconds were stored in 1970, and microseconds in the year 58000, without a word.
+#[tokio::test]
+async fn times_in_other_units_are_refused() {
+    let service = Running::start(Config::default(), None, Arc::default()).await;
+    let now = annals_core::Clock::now_ms(&annals_core::SystemClock);
+    let row = |at: u64| {
+        format!(r#"[{{"record":"a","value":1}},{{"record":"a","value":1,"stored_at":{at}}}]"#)
+    };
+    for (at, reason) in [
+        (now / 1_000, "early"),
+        (0, "early"),
+        (631_151_999_999, "early"),
+        (now * 1_000, "future"),
+        (now * 1_000_000, "future"),
+    ] {
+        let before = service.refusals(reason).await;
+        for preference in ["return=minimal", "respond-async"] {
+            let answer = service.post(row(at)).header("prefer", preference).send().await.unwrap();
+            let (status, problem) = problem(answer).await;
+            assert_eq!((status, &problem["row"]), (422, &1.into()), "{problem}");
+            assert_eq!(problem["outcome"], "not-applied");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("milliseconds are expected"), "{detail}");
+        }
+        assert_eq!(service.refusals(reason).await, before + 2);
+    }
+    assert!(service.lines("pattern=*").await.is_empty());
+    service.store(&row(631_152_000_000)).await;
     service.end().await;
 }
 
