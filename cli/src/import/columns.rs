@@ -76,6 +76,19 @@ impl Columns {
         self.time
     }
 
+    /// The columns that rows are made of, in the order of the table.
+    #[cfg(feature = "parquet")]
+    pub(super) fn needed(&self) -> Vec<usize> {
+        let mut needed: Vec<usize> = match &self.rows {
+            Rows::Long { record, value } => record.iter().chain([value]).copied().collect(),
+            Rows::Wide(records) => records.iter().map(|(column, _)| *column).collect(),
+        };
+        needed.extend(self.time);
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
     /// What a wide table has, for messages.
     pub(super) fn describe(&self) -> String {
         let Rows::Wide(records) = &self.rows else { return String::new() };
@@ -204,14 +217,17 @@ impl Columns {
             Ok(())
         };
         match &self.rows {
-            Rows::Long { record, value } => match &record[..] {
-                [] => row(layout.constant.as_deref().unwrap_or_default(), cells[*value])?,
-                [column] => row(cells[*column], cells[*value])?,
-                columns => {
-                    let parts: Vec<_> = columns.iter().map(|column| cells[*column]).collect();
-                    row(&parts.join("::"), cells[*value])?;
+            Rows::Long { record, value } => {
+                let cell = cells[*value];
+                match &record[..] {
+                    [] => row(layout.constant.as_deref().unwrap_or_default(), cell)?,
+                    [column] => row(cells[*column], cell)?,
+                    columns => {
+                        let parts: Vec<_> = columns.iter().map(|column| cells[*column]).collect();
+                        row(&parts.join("::"), cell)?;
+                    }
                 }
-            },
+            }
             Rows::Wide(records) => {
                 for (column, name) in records {
                     row(name, cells[*column])?;
