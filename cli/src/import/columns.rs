@@ -89,6 +89,14 @@ impl Columns {
         needed
     }
 
+    /// The columns with the names of records.
+    pub(super) fn names(&self) -> &[usize] {
+        match &self.rows {
+            Rows::Long { record, .. } => record,
+            Rows::Wide(_) => &[],
+        }
+    }
+
     /// What a wide table has, for messages.
     pub(super) fn describe(&self) -> String {
         let Rows::Wide(records) = &self.rows else { return String::new() };
@@ -219,6 +227,17 @@ impl Columns {
         match &self.rows {
             Rows::Long { record, value } => {
                 let cell = cells[*value];
+                let blank = record.iter().position(|column| cells[*column].trim().is_empty());
+                // A line without a value has no row, and needs no name.
+                if let Some(blank) = blank.filter(|_| !layout.is_own())
+                    && layout.style.value(cell)?.is_some()
+                {
+                    let name = layout.record.get(blank).map_or("record", String::as_str);
+                    return Err(format!(
+                        "it has nothing in the column {}, which names the record",
+                        shown(name)
+                    ));
+                }
                 match &record[..] {
                     [] => row(layout.constant.as_deref().unwrap_or_default(), cell)?,
                     [column] => row(cells[*column], cell)?,

@@ -22,6 +22,7 @@ mod import_advice;
 mod import_formats;
 mod import_hostile;
 mod import_kills;
+mod import_names;
 #[cfg(feature = "parquet")]
 mod import_parquet;
 mod keep;
