@@ -76,6 +76,27 @@ impl Columns {
         self.time
     }
 
+    /// The columns that rows are made of, in the order of the table.
+    #[cfg(feature = "parquet")]
+    pub(super) fn needed(&self) -> Vec<usize> {
+        let mut needed: Vec<usize> = match &self.rows {
+            Rows::Long { record, value } => record.iter().chain([value]).copied().collect(),
+            Rows::Wide(records) => records.iter().map(|(column, _)| *column).collect(),
+        };
+        needed.extend(self.time);
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
+    /// The columns with the names of records.
+    pub(super) fn names(&self) -> &[usize] {
+        match &self.rows {
+            Rows::Long { record, .. } => record,
+            Rows::Wide(_) => &[],
+        }
+    }
+
     /// What a wide table has, for messages.
     pub(super) fn describe(&self) -> String {
         let Rows::Wide(records) = &self.rows else { return String::new() };
@@ -204,14 +225,28 @@ impl Columns {
             Ok(())
         };
         match &self.rows {
-            Rows::Long { record, value } => match &record[..] {
-                [] => row(layout.constant.as_deref().unwrap_or_default(), cells[*value])?,
-                [column] => row(cells[*column], cells[*value])?,
-                columns => {
-                    let parts: Vec<_> = columns.iter().map(|column| cells[*column]).collect();
-                    row(&parts.join("::"), cells[*value])?;
+            Rows::Long { record, value } => {
+                let cell = cells[*value];
+                let blank = record.iter().position(|column| cells[*column].trim().is_empty());
+                // A line without a value has no row, and needs no name.
+                if let Some(blank) = blank.filter(|_| !layout.is_own())
+                    && layout.style.value(cell)?.is_some()
+                {
+                    let name = layout.record.get(blank).map_or("record", String::as_str);
+                    return Err(format!(
+                        "it has nothing in the column {}, which names the record",
+                        shown(name)
+                    ));
                 }
-            },
+                match &record[..] {
+                    [] => row(layout.constant.as_deref().unwrap_or_default(), cell)?,
+                    [column] => row(cells[*column], cell)?,
+                    columns => {
+                        let parts: Vec<_> = columns.iter().map(|column| cells[*column]).collect();
+                        row(&parts.join("::"), cell)?;
+                    }
+                }
+            }
             Rows::Wide(records) => {
                 for (column, name) in records {
                     row(name, cells[*column])?;

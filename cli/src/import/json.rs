@@ -186,7 +186,7 @@ fn line_mistake(text: &str) -> String {
 fn no_name(text: &str) -> String {
     match text.starts_with('"') {
         true => format!("the record's name {} has an escape of no character", shown(text)),
-        false => format!("the record's name must be a string, not {}", shown(text)),
+        false => format!("the record's name must be a string or a number, not {}", shown(text)),
     }
 }
 
@@ -195,7 +195,11 @@ fn no_time(text: &str) -> String {
     format!("the time must be a number or a string, not {text}; leave it out for now")
 }
 
+/// A number's text is a name: many systems number their items.
 fn name(raw: &RawValue) -> Result<Cow<'_, str>, String> {
+    if matches!(raw.get().as_bytes()[0], b'0'..=b'9' | b'-') {
+        return Ok(Cow::Borrowed(raw.get()));
+    }
     string(raw).ok_or_else(|| no_name(raw.get()))
 }
 
@@ -288,10 +292,11 @@ mod tests {
             (r#"{"record":"a"}"#, "no member value; --value-pointer"),
             (r#"{"record":"a","value":1,"storedAt":5}"#, "the member storedAt"),
             (r#"{"record":"a","record":"b","value":1}"#, "the member record twice"),
-            (r#"{"record":7,"value":1}"#, "must be a string, not 7"),
+            (r#"{"record":[7],"value":1}"#, "must be a string or a number, not [7]"),
+            (r#"{"record":true,"value":1}"#, "must be a string or a number, not true"),
             (r#"{"record":"\ud83d","value":1}"#, "an escape of no character"),
             (r#"{"metrics":[{"name":"cpu"}]}"#, "jq -c '.metrics[]' takes them out"),
-            (r#"{"record":null,"value":1}"#, "must be a string, not null"),
+            (r#"{"record":null,"value":1}"#, "must be a string or a number, not null"),
             (r#"{"record":"a","value":1,"stored_at":null}"#, "not null; leave it out"),
             (r#"{"record":"a","value":nul}"#, "is not JSON"),
             (r#"{"record":"a","value":1"#, "ends before it is complete"),
@@ -304,6 +309,15 @@ mod tests {
             }
         }
         assert_eq!(own().entry(r#"{"record":"a","value":null}"#).unwrap().value, "null");
+    }
+
+    #[test]
+    fn a_number_names_a_record_with_its_text() {
+        let line = r#"{"record":23296,"value":1,"id":-1.50}"#;
+        assert!(refusal(line).contains("the member id"));
+        let pointers = Pointers::new(None, Some("/id"), None, None).unwrap();
+        assert_eq!(pointers.entry(line).unwrap().record, "-1.50");
+        assert_eq!(own().entry(r#"{"record":23296,"value":1}"#).unwrap().record, "23296");
     }
 
     #[test]

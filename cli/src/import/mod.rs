@@ -47,6 +47,10 @@ use sink::{Ids, Refusal, Sink};
 const ATOMIC_ROWS: usize = 1_000_000;
 const ATOMIC_BYTES: usize = 256 << 20;
 
+/// The thread that reads has panicked: what it read is not the whole input.
+const READER_FAILED: &str = "the reader failed with the message above, which is a mistake of the \
+                             program; perhaps the file is damaged";
+
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     // Before the store, so that a misspelt file name does not create one.
     let input = Input::open(&args.file, args.input, args.encoding)?;
@@ -165,7 +169,8 @@ impl Import {
                 piece = pieces.recv() => piece,
             };
             match piece {
-                None => return Ok(()),
+                None => return Err(self.broken(READER_FAILED)),
+                Some(Piece::End) => return Ok(()),
                 Some(Piece::Batch(batch)) => self.take(batch, signals).await?,
                 Some(Piece::Found(found)) => print_note(&format!("reading {found}")),
                 Some(Piece::Broken(error)) => return Err(self.broken(&error)),
@@ -275,6 +280,38 @@ impl Import {
                     .to_owned(),
             )),
             Err(Refusal::Store(error)) => Err(self.failed(&error, &unsure)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader that panicked was taken for the end of the input, and rows were lost.
+    #[tokio::test]
+    async fn an_input_that_ends_without_saying_so_is_broken() {
+        for whole in [true, false] {
+            let (pieces, received) = mpsc::channel(2);
+            pieces.send(Piece::Batch(RowBatch::default())).await.unwrap();
+            if whole {
+                pieces.send(Piece::End).await.unwrap();
+            }
+            drop(pieces);
+            let mut import = Import {
+                target: Target::Dry(Dry::default()),
+                progress: Progress::new(None),
+                consumed: Arc::default(),
+                unit: "row",
+                atomic: true,
+                skip_invalid: false,
+                left_out: 0,
+                empty: 0,
+                remarks: Vec::new(),
+                interrupted: false,
+            };
+            let pumped = import.pump(received, &mut Signals::listen().unwrap()).await;
+            assert_eq!(pumped.is_ok(), whole);
         }
     }
 }

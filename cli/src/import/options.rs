@@ -92,8 +92,9 @@ pub(crate) struct Args {
     #[arg(long, overrides_with = "text", help_heading = "Tables")]
     text: bool,
 
-    /// CSV: cells with this text are skipped as if they were empty, as NaN or NULL
-    #[arg(long, value_name = "TEXT", help_heading = "Tables")]
+    /// CSV: cells with this text are skipped as if they were empty, as NaN, NULL or -999; may be
+    /// given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Tables")]
     null: Vec<String>,
 
     /// CSV and line protocol: accept a last line without a line end, which may be cut off

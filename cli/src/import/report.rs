@@ -131,7 +131,7 @@ impl Import {
         if self.left_out <= LINES_SAID {
             print_error(&format!("{unit} {line} {fate}: {why}"));
         }
-        if self.left_out == LINES_SAID {
+        if self.left_out == LINES_SAID + 1 {
             print_error(&format!("further {further} {unit}s are counted, not listed"));
         }
     }

@@ -191,6 +191,32 @@ fn the_format_is_said_for_every_input() {
     }
 }
 
+/// "Further lines" were promised where there were none.
+#[test]
+fn further_lines_are_spoken_of_if_there_are_some() {
+    let row = "{\"record\":\"a\",\"value\":1}\n";
+    for (bad, further) in [(10, 0), (11, 1), (12, 1)] {
+        let input = format!("{row}{}", "nonsense\n".repeat(bad));
+        let run = import(&Place::new(), &["--skip-invalid"], input);
+        assert_eq!(run.out, format!("1 row stored, {bad} lines skipped\n"));
+        assert_eq!(run.err.matches("is skipped: ").count(), 10, "{run:?}");
+        let said = "annals: further skipped lines are counted, not listed";
+        assert_eq!(run.err.matches(said).count(), further, "{run:?}");
+    }
+}
+
+/// The usual text for a missing value was taken for an option.
+#[test]
+fn the_text_of_a_missing_value_may_be_a_negative_number() {
+    let place = Place::new();
+    let args = ["--record=a", "--value-column=v", "--time-column=t", "--null", "-999"];
+    let input = "v,t\n-999,1779006600\n-99.9,1779006601\n-9,1779006602\nNaN,1779006603\n";
+    let more = ["--null", "-99.9", "--null", "NaN"];
+    let run = import(&place, &[&args[..], &more].concat(), input).noted();
+    assert_eq!(run.out, "1 row stored, 3 empty cells skipped\n");
+    assert!(stored(&place).contains("\"value\":-9,"));
+}
+
 #[test]
 fn a_pattern_that_cannot_work_is_wrong_usage() {
     let place = Place::new();
@@ -199,13 +225,25 @@ fn a_pattern_that_cannot_work_is_wrong_usage() {
         ("%H:%M", "no whole date"),
         ("%Y-%m-%d %", "%"),
         ("%K", "%K stands for nothing"),
+        // The last would count, so that an hour of ENTSO-E would be the next one.
+        ("%d/%m/%Y %H:%M:%S - %d/%m/%Y %H:%M:%S", "%d stands in it twice"),
+        ("%F %d %T", "%F and %d are the same part of a time"),
+        ("%Y-%m-%d %I:%H", "%I and %H are the same part of a time"),
     ] {
         let run = import(&place, &["--time-format", pattern], "");
         assert_eq!(run.code, Some(2), "{pattern}: {run:?}");
         assert!(run.err.contains(words) && run.err.contains("%d.%m.%Y"), "{run:?}");
     }
-    for pattern in ["%s", "%Y-%m-%dT%H:%M:%S%z", "%d.%m.%y", "%FT%T", "%b %d, %Y %I:%M %p", "%Y%j"]
-    {
+    for pattern in [
+        "%s",
+        "%Y-%m-%dT%H:%M:%S%z",
+        "%d.%m.%y",
+        "%FT%T",
+        "%b %d, %Y %I:%M %p",
+        "%Y%j",
+        "%a %Y-%m-%d %H:%M:%S%.f",
+        "%d%%%m%%%Y %%d",
+    ] {
         assert_eq!(import(&place, &["--time-format", pattern], "").code, Some(0), "{pattern}");
     }
 }

@@ -22,6 +22,9 @@ mod import_advice;
 mod import_formats;
 mod import_hostile;
 mod import_kills;
+mod import_names;
+#[cfg(feature = "parquet")]
+mod import_parquet;
 mod keep;
 mod kills;
 mod query;

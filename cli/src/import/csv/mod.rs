@@ -10,7 +10,7 @@ use super::columns::{Columns, Layout};
 use super::entry::Entry;
 use super::lines::Lines;
 use crate::output::counted;
-use record::{DELIMITERS, Next, Splitter, guess_delimiter, next_record};
+use record::{DELIMITERS, Next, Splitter, guess_delimiter, is_quoted, next_record};
 
 /// The result of a read.
 pub(super) enum Read {
@@ -127,6 +127,7 @@ impl<R: BufRead> Table<R> {
             self.at_header = true;
             return Ok(Read::Record { empty: 0, torn: false });
         }
+        let delimiter = self.splitter.delimiter;
         let mut cells = match self.splitter.split(&self.record) {
             Ok(cells) if cells.is_empty() => return Ok(Read::Record { empty: 0, torn: false }),
             Ok(cells) => cells,
@@ -152,6 +153,15 @@ impl<R: BufRead> Table<R> {
                 counted(cells.len() as u64, "cell"),
                 columns.count()
             )));
+        }
+        // Blanks fill a column up to its width. A name in quotes keeps them, and annals' own names are
+        // exact.
+        if !self.layout.is_own() {
+            for column in columns.names() {
+                if !is_quoted(&self.record, delimiter, *column) {
+                    cells[*column] = cells[*column].trim();
+                }
+            }
         }
         Ok(match columns.entries(&cells, &self.layout, each) {
             Ok(empty) => Read::Record { empty, torn },

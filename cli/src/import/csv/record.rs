@@ -24,6 +24,28 @@ pub(super) fn guess_delimiter(header: &[u8]) -> u8 {
     counts.into_iter().rev().max_by_key(|(count, _)| *count).map_or(b',', |(_, byte)| byte)
 }
 
+/// Whether a cell of a record stands in quotes.
+pub(super) fn is_quoted(record: &[u8], delimiter: u8, column: usize) -> bool {
+    if memchr::memchr(b'"', record).is_none() {
+        return false;
+    }
+    let (mut at, mut rest) = (0, record);
+    loop {
+        // A quote elsewhere than at the beginning is part of an unquoted cell.
+        let quoted = rest.first() == Some(&b'"');
+        if at == column {
+            return quoted;
+        }
+        let mut within = false;
+        let end = rest.iter().position(|byte| {
+            within ^= quoted && *byte == b'"';
+            !within && *byte == delimiter
+        });
+        let Some(end) = end else { return false };
+        (at, rest) = (at + 1, &rest[end + 1..]);
+    }
+}
+
 /// What was read.
 pub(super) enum Next {
     Whole,

@@ -131,8 +131,8 @@ impl Cutter {
         let layout = self.plan.layout.clone();
         let (mut number, mut gone, mut refusal) = (0, false, None);
         let read = parquet::rows(file, &layout, &mut |event| match event {
-            Event::Milliseconds => {
-                self.plan.converter.times.are_milliseconds();
+            Event::Timestamps { utc } => {
+                self.plan.converter.times.are_timestamps(utc);
                 true
             }
             Event::Entry(entry) => {

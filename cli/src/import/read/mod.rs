@@ -67,6 +67,8 @@ pub(super) enum Piece {
     Found(String),
     /// The rest of the input cannot be read.
     Broken(String),
+    /// The input was read to its end. A thread that ends without it or [`Piece::Broken`] has failed.
+    End,
 }
 
 /// How an input is read.
@@ -112,7 +114,7 @@ pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, F
     }
 }
 
-/// The receiver is gone.
+/// The receiver is gone, or knows that the input is broken.
 struct Gone;
 
 /// The first lines, until the format of times is decided.
@@ -168,9 +170,12 @@ impl Cutter {
             Ok(Some(broken)) => self.end().map(|()| Some(broken)),
             Err(Gone) => Err(Gone),
         };
-        if let Ok(Some(broken)) = ended {
-            let _nobody_listens = self.pieces.blocking_send(Piece::Broken(broken));
-        }
+        let last = match ended {
+            Ok(None) => Piece::End,
+            Ok(Some(broken)) => Piece::Broken(broken),
+            Err(Gone) => return,
+        };
+        let _nobody_listens = self.pieces.blocking_send(last);
     }
 
     fn is_before_the_first_row(&self) -> bool {

@@ -73,6 +73,12 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
             None => "a % is followed by nothing; %% is a percent sign".to_owned(),
         });
     };
+    if let Some((first, second)) = twice(pattern) {
+        return Err(match first == second {
+            true => format!("{first} stands in it twice; name each part of a time once"),
+            false => format!("{first} and {second} are the same part of a time; name each once"),
+        });
+    }
     match by_pattern(pattern, &text, None) {
         Some(_) => Ok(()),
         None if BrokenDownTime::parse(pattern, &text).is_ok() => {
@@ -92,11 +98,49 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
 
 /// The % sequences of a pattern.
 fn sequences(pattern: &str) -> impl Iterator<Item = &str> {
-    pattern.match_indices('%').filter_map(|(at, _)| {
-        let rest = &pattern[at + 1..];
-        let end = rest.find(|c: char| c.is_ascii_alphabetic() || c == '%')?;
-        Some(&pattern[at..at + end + 2])
+    let mut rest = pattern;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once('%')?;
+        let begin = rest.len() - after.len() - 1;
+        let end = after.find(|c: char| c.is_ascii_alphabetic() || c == '%')?;
+        let sequence = &rest[begin..begin + end + 2];
+        rest = &after[end + 1..];
+        Some(sequence)
     })
+}
+
+/// The first two sequences that stand for the same part of a time, of which only the last would
+/// count.
+fn twice(pattern: &str) -> Option<(&str, &str)> {
+    let mut seen: Vec<(char, &str)> = Vec::new();
+    for sequence in sequences(pattern) {
+        for part in parts(sequence).chars() {
+            if let Some((_, before)) = seen.iter().find(|(other, _)| *other == part) {
+                return Some((before, sequence));
+            }
+            seen.push((part, sequence));
+        }
+    }
+    None
+}
+
+/// The parts of a time that a sequence stands for, each as the letter of its commonest sequence.
+fn parts(sequence: &str) -> &str {
+    match sequence.chars().last() {
+        Some('Y' | 'y') => "Y",
+        Some('m' | 'b' | 'B' | 'h') => "m",
+        Some('d' | 'e') => "d",
+        Some('H' | 'k' | 'I' | 'l') => "H",
+        Some('f' | 'N') => "f",
+        Some('p' | 'P') => "p",
+        Some('a' | 'A' | 'u' | 'w') => "a",
+        Some('G' | 'g') => "G",
+        Some('F' | 'D') => "Ymd",
+        Some('T') => "HMS",
+        Some('R') => "HM",
+        Some('%' | 'n' | 't') | None => "",
+        Some(_) => &sequence[sequence.len() - 1..],
+    }
 }
 
 /// Whether a text is a time of ISO 8601, but none that can be stored.

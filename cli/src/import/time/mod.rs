@@ -26,19 +26,36 @@ pub(super) struct Times {
     remark: Option<String>,
     /// Whether a time without an offset was read as UTC by default.
     assumed_utc: bool,
+    /// Whether `--time-format` was given for times that have a type of their own.
+    #[cfg(feature = "parquet")]
+    unused_format: bool,
 }
 
 impl Times {
     pub(super) fn new(format: Option<TimeFormat>, own: bool, zone: Option<TimeZone>) -> Self {
         let decided = format.clone().filter(|format| *format != TimeFormat::Auto);
         let own = own && format.is_none();
-        Self { decided, own, zone, strange: 0, remark: None, assumed_utc: false }
+        Self {
+            decided,
+            own,
+            zone,
+            strange: 0,
+            remark: None,
+            assumed_utc: false,
+            #[cfg(feature = "parquet")]
+            unused_format: false,
+        }
     }
 
-    /// The times are Unix milliseconds by their type.
+    /// The times are timestamps by their type: Unix milliseconds in UTC, or times of ISO 8601
+    /// without an offset.
     #[cfg(feature = "parquet")]
-    pub(super) fn are_milliseconds(&mut self) {
-        self.decided = Some(TimeFormat::Number(Unit::Milliseconds));
+    pub(super) fn are_timestamps(&mut self, utc: bool) {
+        self.unused_format = self.decided.is_some();
+        self.decided = Some(match utc {
+            true => TimeFormat::Number(Unit::Milliseconds),
+            false => TimeFormat::Iso,
+        });
     }
 
     /// Whether the format is still to be decided.
@@ -199,6 +216,13 @@ impl Times {
     /// Notes on the times that were read.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
+        #[cfg(feature = "parquet")]
+        if self.unused_format {
+            remarks.push(
+                "note: the column of the times has timestamps; --time-format is not used"
+                    .to_owned(),
+            );
+        }
         if let Some(remark) = &self.remark {
             let more = match self.strange {
                 1 => String::new(),
