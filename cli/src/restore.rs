@@ -14,7 +14,8 @@ use crate::store;
 /// Copy a backup to the file that --backend names and verify the copy
 ///
 /// A file that is there is not overwritten: move it away first. Logs that it left get the
-/// end .old, because they do not belong to the backup.
+/// end .old, because they do not belong to the backup. The copy is another history: cursors from
+/// before are refused, and a forwarder goes on where its destination is.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -215,8 +215,9 @@ pub trait PersistenceBackend: Send + Sync {
     ///
     /// # Errors
     /// [`InvalidPattern`](PersistenceError::InvalidPattern),
-    /// [`InvalidCursor`](PersistenceError::InvalidCursor) for a cursor of another kind of store, or what
-    /// the engine reports.
+    /// [`InvalidCursor`](PersistenceError::InvalidCursor) for a cursor of another kind of store,
+    /// [`AnotherHistory`](PersistenceError::AnotherHistory) for one of another history, or what the
+    /// engine reports.
     ///
     /// # Cancel safety
     /// Following changes nothing: the same call again returns the same rows.

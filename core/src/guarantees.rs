@@ -56,7 +56,7 @@ pub struct Guarantees {
     /// Several processes may have the same store open at once.
     pub many_processes: bool,
     /// A follower gets every row that arrives, whatever its time. Otherwise it does not see rows that
-    /// are older than one of their record that was delivered.
+    /// are older than one of their record that was delivered. A cursor of another history is refused.
     pub complete_follow: bool,
 }
 
