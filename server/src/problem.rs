@@ -19,7 +19,8 @@ pub(crate) struct Problem {
     /// The HTTP status.
     status: u16,
     /// What is wrong and what to do.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// For a change: `not-applied`, or `unknown` if the rows may or may not be stored or erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
@@ -97,7 +98,7 @@ impl Problem {
         Self {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into_boxed_str(),
             outcome: None,
             row: None,
             accepted: None,

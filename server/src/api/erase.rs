@@ -113,9 +113,9 @@ pub(super) async fn erase(
             Erased { erased: None, would_erase: Some(rows) }
         }
         false => {
-            tracing::info!(token = eraser.token(), pattern = params.pattern, "rows are erased");
+            let token = eraser.token().to_owned();
             // It goes on to its end when the client does not wait.
-            let erased = tokio::spawn(erase_all(server, erasure, patterns)).await;
+            let erased = tokio::spawn(erase_all(server, token, erasure, patterns)).await;
             let broken = |_| {
                 let detail = "the erase broke off; see the log of the service";
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).applied(true)
@@ -133,9 +133,12 @@ pub(super) async fn erase(
 /// Erases what `erasure` says of each pattern instead of its own.
 async fn erase_all(
     server: Server,
+    token: String,
     mut erasure: Erasure,
     patterns: Vec<Pattern>,
 ) -> Result<u64, Problem> {
+    let asked = erasure.pattern.as_str().to_owned();
+    let log = |erased: u64| tracing::info!(token, pattern = asked, rows = erased, "erased");
     let Ok(_permit) = server.writes().try_acquire() else {
         let detail = "too many concurrent write requests";
         return Err(Problem::busy(Reason::Writes, detail).applied(false));
@@ -149,10 +152,13 @@ async fn erase_all(
                 server.metrics().rows_erased.inc_by(rows);
             }
             Err(error) if erased == 0 => return Err(Problem::of_write(&error)),
-            Err(error) => return Err(Problem::of_write(&error).applied(true).erased(erased)),
+            Err(error) => {
+                log(erased);
+                return Err(Problem::of_write(&error).applied(true).erased(erased));
+            }
         }
     }
-    tracing::info!(rows = erased, "rows were erased");
+    log(erased);
     Ok(erased)
 }
 

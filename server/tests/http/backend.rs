@@ -1,6 +1,6 @@
 //! A backend that blocks and fails on command.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use annals_core::{
@@ -27,6 +27,8 @@ pub struct Controlled {
     pub forgets: AtomicBool,
     /// Whether rows can be erased.
     pub erases: AtomicBool,
+    /// So many calls to erase succeed.
+    pub erases_left: AtomicUsize,
     /// Streams fail after this many rows.
     pub breaks_after: Mutex<Option<usize>>,
 }
@@ -41,6 +43,7 @@ impl Default for Controlled {
             shut: AtomicBool::new(false),
             forgets: AtomicBool::new(false),
             erases: AtomicBool::new(true),
+            erases_left: AtomicUsize::new(usize::MAX),
             breaks_after: Mutex::default(),
         }
     }
@@ -185,6 +188,9 @@ impl PersistenceBackend for Controlled {
     async fn erase(&self, erasure: &Erasure) -> Result<u64, PersistenceError> {
         self.pass_gate().await;
         self.refuse()?;
+        if self.erases_left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            return Err(BackendError::new("test", "erase", ErrorKind::Connection, SECRET).into());
+        }
         self.memory.erase(erasure).await
     }
 

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_core::{ErrorKind, Outcome, PersistenceBackend};
-use annals_server::Config;
+use annals_server::{Config, Right};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::guarded::{Guarded, grant, unlimited};
 use crate::running::{Running, problem};
 
 /// `a.b` has the values 1 to 4, `a.c` has 5, each at its own time.
@@ -164,4 +165,76 @@ async fn an_erase_that_has_begun_goes_on() {
     service.backend.open.send_replace(true);
     service.until("annals_rows_erased_total", "5").await;
     service.end().await;
+}
+
+/// What a token may not erase is as if it were not there, as with queries.
+#[tokio::test]
+async fn an_erase_takes_what_the_token_may_erase() {
+    let (guarded, tokens) = Guarded::new(vec![
+        ("reader", vec![grant(&[Right::Read], "*")], unlimited()),
+        ("one", vec![grant(&[Right::Erase], "plant1::*")], unlimited()),
+        ("a", vec![grant(&[Right::Erase], "*"), grant(&[Right::Read], "*::a")], unlimited()),
+    ])
+    .await;
+    let [reader, one, of_a] = [0, 1, 2].map(|token| &*tokens[token]);
+    let erase = async |query: &str, token: &str| {
+        let answer = guarded.service.delete(query).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{query}");
+        let restricted = answer.headers().contains_key("annals-restricted");
+        let rows: Value = answer.json().await.unwrap();
+        let rows = rows["erased"].as_u64().or(rows["would_erase"].as_u64()).unwrap();
+        (rows, restricted)
+    };
+    let refused = async |query: &str, token: Option<&str>| {
+        let request = guarded.service.delete(query);
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        problem(request.send().await.unwrap()).await.0
+    };
+    assert_eq!(refused("pattern=*", Some(reader)).await, 403);
+    assert_eq!(refused("pattern=*&dry_run=true", Some(reader)).await, 403);
+    assert_eq!(refused("pattern=*", None).await, 401);
+    // A filter would tell what the values are.
+    assert_eq!(refused("pattern=*&where=%3E%200", Some(one)).await, 403);
+    assert_eq!(refused("pattern=*&where=%3E%200&dry_run=true", Some(one)).await, 403);
+    for (query, token, expected) in [
+        ("pattern=*", one, (2, true)),
+        ("pattern=plant1::*", one, (2, false)),
+        ("pattern=plant1::a", one, (1, false)),
+        ("pattern=plant2::a", one, (0, true)),
+        ("pattern=plant2::*", one, (0, true)),
+        ("pattern=*&from=2", one, (1, true)),
+        ("pattern=*", of_a, (3, false)),
+        ("pattern=*&where=%3E%200", of_a, (2, true)),
+        ("pattern=*::b&where=%3E%200", of_a, (0, true)),
+        ("pattern=*::a&where=%3E%202", of_a, (1, false)),
+    ] {
+        assert_eq!(erase(&format!("{query}&dry_run=true"), token).await, expected, "{query}");
+    }
+    assert_eq!(guarded.names("/v1/records", reader).await.0.len(), 3);
+    assert_eq!(erase("pattern=*&where=%3E%202", of_a).await, (1, true));
+    assert_eq!(guarded.names("/v1/records", reader).await.0, ["plant1::a", "plant1::b"]);
+    assert_eq!(erase("pattern=plant2::*", one).await, (0, true));
+    assert_eq!(erase("pattern=*", one).await, (2, true));
+    assert!(guarded.names("/v1/records", reader).await.0.is_empty());
+    guarded.service.end().await;
+}
+
+/// Records go one after the other if the pattern reaches beyond the right.
+#[tokio::test]
+async fn an_erase_that_fails_in_between_says_how_many_rows_went() {
+    let grants = vec![grant(&[Right::Erase], "plant1::*")];
+    let (guarded, tokens) = Guarded::new(vec![("one", grants, unlimited())]).await;
+    let service = &guarded.service;
+    service.backend.erases_left.store(1, Ordering::SeqCst);
+    let answer = service.delete("pattern=*").bearer_auth(&tokens[0]).send().await.unwrap();
+    let (status, problem) = problem(answer).await;
+    assert_eq!((status, &problem["outcome"]), (503, &"unknown".into()), "{problem}");
+    assert_eq!(problem["erased"], 1);
+    let left = service.backend.memory.records("*", annals_core::Grammar::Glob).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|record| &*record.record).collect();
+    assert_eq!(left, ["plant1::b", "plant2::a"]);
+    guarded.service.end().await;
 }

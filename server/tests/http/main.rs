@@ -7,6 +7,7 @@ mod caching;
 mod drain;
 mod erase;
 mod follow;
+mod guarded;
 mod hostile;
 mod limits;
 mod probes;

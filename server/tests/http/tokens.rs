@@ -1,74 +1,13 @@
 //! Who may do what, and how much.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use annals_server::{Access, Config, GrammarName, Grant, Right, Server, TokenLimits, Tokens};
+use annals_server::{Access, Config, Right, Server, TokenLimits, Tokens};
 use axum::Router;
-use reqwest::{RequestBuilder, Response};
+use reqwest::RequestBuilder;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::backend::Controlled;
-use crate::running::{Running, problem};
-
-struct Guarded {
-    service: Running,
-    file: PathBuf,
-    _folder: TempDir,
-}
-
-fn grant(rights: &[Right], pattern: &str) -> Grant {
-    Grant { rights: rights.to_vec(), pattern: pattern.to_owned(), grammar: GrammarName::Glob }
-}
-
-impl Guarded {
-    /// A server with rows of two plants, and the tokens of these names, grants and limits.
-    async fn new(tokens: Vec<(&str, Vec<Grant>, TokenLimits)>) -> (Self, Vec<String>) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("tokens.json");
-        let mut secrets = Vec::new();
-        for (name, grants, limits) in tokens {
-            secrets.push(Tokens::add(&file, name, grants, limits).unwrap().reveal().to_owned());
-        }
-        let backend = Arc::new(Controlled::default());
-        for (name, at) in [("plant1::a", 1), ("plant1::b", 2), ("plant2::a", 3)] {
-            annals_core::PersistenceBackend::store(&backend.memory, name, &at.into(), at)
-                .await
-                .unwrap();
-        }
-        let access = Access::Tokens(Tokens::open(&file).unwrap());
-        let config = Config::default().with_access(access).with_earliest(0);
-        let service = Running::start(config, None, backend).await;
-        (Self { service, file, _folder: folder }, secrets)
-    }
-
-    async fn get(&self, path: &str, token: &str) -> Response {
-        self.service.get(path).bearer_auth(token).send().await.unwrap()
-    }
-
-    async fn names(&self, path: &str, token: &str) -> (Vec<String>, bool) {
-        let answer = self.get(path, token).await;
-        assert_eq!(answer.status(), 200, "{path}");
-        let restricted = answer.headers().contains_key("annals-restricted");
-        let text = answer.text().await.unwrap();
-        let name = |value: &Value| value["record"].as_str().unwrap().to_owned();
-        let names = match text.starts_with('[') {
-            true => serde_json::from_str::<Vec<Value>>(&text).unwrap().iter().map(name).collect(),
-            false => text.lines().map(|line| name(&serde_json::from_str(line).unwrap())).collect(),
-        };
-        (names, restricted)
-    }
-
-    fn write(&self, record: &str, token: &str) -> RequestBuilder {
-        self.service.post(format!(r#"{{"record":"{record}","value":1}}"#)).bearer_auth(token)
-    }
-}
-
-fn unlimited() -> TokenLimits {
-    TokenLimits::default()
-}
+use crate::guarded::{Guarded, grant, unlimited};
+use crate::running::problem;
 
 /// What others may read does not come, and does not stop what does.
 #[tokio::test]
@@ -338,60 +277,5 @@ async fn what_is_open_to_everybody_is_so_where_it_is_nested() {
         assert_eq!(answer.status(), status, "{path}");
     }
     serving.abort();
-    guarded.service.end().await;
-}
-
-/// What a token may not erase is as if it were not there, as with queries.
-#[tokio::test]
-async fn an_erase_takes_what_the_token_may_erase() {
-    let (guarded, tokens) = Guarded::new(vec![
-        ("reader", vec![grant(&[Right::Read], "*")], unlimited()),
-        ("one", vec![grant(&[Right::Erase], "plant1::*")], unlimited()),
-        ("a", vec![grant(&[Right::Erase], "*"), grant(&[Right::Read], "*::a")], unlimited()),
-    ])
-    .await;
-    let [reader, one, of_a] = [0, 1, 2].map(|token| &*tokens[token]);
-    let erase = async |query: &str, token: &str| {
-        let answer = guarded.service.delete(query).bearer_auth(token).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{query}");
-        let restricted = answer.headers().contains_key("annals-restricted");
-        let rows: Value = answer.json().await.unwrap();
-        let rows = rows["erased"].as_u64().or(rows["would_erase"].as_u64()).unwrap();
-        (rows, restricted)
-    };
-    let refused = async |query: &str, token: Option<&str>| {
-        let request = guarded.service.delete(query);
-        let request = match token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        };
-        problem(request.send().await.unwrap()).await.0
-    };
-    assert_eq!(refused("pattern=*", Some(reader)).await, 403);
-    assert_eq!(refused("pattern=*&dry_run=true", Some(reader)).await, 403);
-    assert_eq!(refused("pattern=*", None).await, 401);
-    // A filter would tell what the values are.
-    assert_eq!(refused("pattern=*&where=%3E%200", Some(one)).await, 403);
-    assert_eq!(refused("pattern=*&where=%3E%200&dry_run=true", Some(one)).await, 403);
-    for (query, token, expected) in [
-        ("pattern=*", one, (2, true)),
-        ("pattern=plant1::*", one, (2, false)),
-        ("pattern=plant1::a", one, (1, false)),
-        ("pattern=plant2::a", one, (0, true)),
-        ("pattern=plant2::*", one, (0, true)),
-        ("pattern=*&from=2", one, (1, true)),
-        ("pattern=*", of_a, (3, false)),
-        ("pattern=*&where=%3E%200", of_a, (2, true)),
-        ("pattern=*::b&where=%3E%200", of_a, (0, true)),
-        ("pattern=*::a&where=%3E%202", of_a, (1, false)),
-    ] {
-        assert_eq!(erase(&format!("{query}&dry_run=true"), token).await, expected, "{query}");
-    }
-    assert_eq!(guarded.names("/v1/records", reader).await.0.len(), 3);
-    assert_eq!(erase("pattern=*&where=%3E%202", of_a).await, (1, true));
-    assert_eq!(guarded.names("/v1/records", reader).await.0, ["plant1::a", "plant1::b"]);
-    assert_eq!(erase("pattern=plant2::*", one).await, (0, true));
-    assert_eq!(erase("pattern=*", one).await, (2, true));
-    assert!(guarded.names("/v1/records", reader).await.0.is_empty());
     guarded.service.end().await;
 }
