@@ -294,6 +294,17 @@ fn a_null_is_skipped_and_counted_in_every_layout() {
     }
 }
 
+/// Infinity, as DuckDB writes it. The advice was --time-format, which is not used.
+#[test]
+fn a_timestamp_that_no_calendar_has_is_out_of_range() {
+    let place = Place::new();
+    let fields = "required binary r (STRING); required int64 v; required int64 t \
+                  (TIMESTAMP(MICROS,false));";
+    write(&place, fields, &[&[texts(&["a"]), counts(&[1]), counts(&[i64::MAX])]]);
+    let said = "row 1 cannot be stored: the time 9223372036854775807 is out of range; nothing";
+    import_named(&place, &[]).refused(1, said);
+}
+
 /// 1.234 became 1234.
 #[test]
 fn a_decimal_comma_is_not_for_numbers_of_parquet() {

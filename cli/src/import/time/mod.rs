@@ -26,8 +26,9 @@ pub(super) struct Times {
     remark: Option<String>,
     /// Whether a time without an offset was read as UTC by default.
     assumed_utc: bool,
-    /// Whether `--time-format` was given for times that have a type of their own.
-    #[cfg(feature = "parquet")]
+    /// Whether the times are timestamps by their type.
+    typed: bool,
+    /// Whether `--time-format` was given for them nevertheless.
     unused_format: bool,
 }
 
@@ -42,7 +43,7 @@ impl Times {
             strange: 0,
             remark: None,
             assumed_utc: false,
-            #[cfg(feature = "parquet")]
+            typed: false,
             unused_format: false,
         }
     }
@@ -51,6 +52,7 @@ impl Times {
     /// without an offset.
     #[cfg(feature = "parquet")]
     pub(super) fn are_timestamps(&mut self, utc: bool) {
+        self.typed = true;
         self.unused_format = self.decided.is_some();
         self.decided = Some(match utc {
             true => TimeFormat::Number(Unit::Milliseconds),
@@ -160,6 +162,7 @@ impl Times {
         let text_shown = shown(text);
         match &self.decided {
             _ if text.is_empty() => "the time is empty".to_owned(),
+            _ if self.typed => format!("the time {text_shown} is out of range"),
             Some(TimeFormat::Number(unit)) => {
                 let (_, unit) = unit.names();
                 let hint =
@@ -216,7 +219,6 @@ impl Times {
     /// Notes on the times that were read.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
-        #[cfg(feature = "parquet")]
         if self.unused_format {
             remarks.push(
                 "note: the column of the times has timestamps; --time-format is not used"
