@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ForwardError;
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
-use crate::error::PersistenceError;
+use crate::last_number::last_number;
 use crate::pattern::Grammar;
 use crate::query::{Order, QueryParams};
 
@@ -126,21 +126,4 @@ async fn find<S: PersistenceBackend>(
     let Some(first) = rows.into_iter().next() else { return Ok(None) };
     let identity = serde_json::from_value(first.value);
     identity.map(Some).map_err(|_| ForwardError::Damaged { record: record.to_owned() })
-}
-
-/// The number of a writer's last batch; 0 if there is none.
-async fn last_number<S: PersistenceBackend>(
-    source: &S,
-    writer: u128,
-) -> Result<u64, PersistenceError> {
-    let (mut known, mut beyond) = (0, i64::MAX as u64);
-    while known < beyond {
-        let number = known + (beyond - known).div_ceil(2);
-        if source.has_batch(BatchId { writer, number }).await? {
-            known = number;
-        } else {
-            beyond = number - 1;
-        }
-    }
-    Ok(known)
 }
