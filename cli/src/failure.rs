@@ -5,18 +5,21 @@ use std::process::{self, ExitCode};
 
 use annals::{ErrorKind, PersistenceError};
 
-use crate::stderr::print_error;
+use crate::stderr::{print_error, print_lines};
 
 /// The exit code after Ctrl-C, as shells count it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Why the program ends early. Each message is one line that says what to do.
+/// Why the program ends early. Each message says what to do; it is one line, except where it is
+/// `Explained`.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Wrong usage: exit code 2.
     Usage(String),
     /// Failure: exit code 1.
     Failed(String),
+    /// Failure, in several lines: what happened, and then what it means and what to do. Exit code 1.
+    Explained(String),
     /// The output cannot be written: exit code 1, or 0 and no message if its reader has closed the
     /// pipe, as in `annals query '*' | head`.
     Output(io::Error),
@@ -37,6 +40,10 @@ impl Failure {
             }
             Self::Failed(message) => {
                 print_error(&message);
+                ExitCode::from(1)
+            }
+            Self::Explained(message) => {
+                print_lines(&format!("annals: {message}"));
                 ExitCode::from(1)
             }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -60,7 +67,7 @@ impl Failure {
 /// Ends the process at once, after a second Ctrl-C. Dropping the last handle of a store would wait
 /// for one that hangs.
 pub(crate) fn stop_at_once(message: &str) -> ! {
-    print_error(message);
+    print_lines(&format!("annals: {message}"));
     process::exit(i32::from(INTERRUPTED));
 }
 

@@ -16,6 +16,34 @@ pub(crate) fn print_note(line: &str) {
     write_above_view(format!("{line}\n").as_bytes());
 }
 
+/// The width that lines of a message are broken to.
+const COLUMNS: usize = 80;
+
+/// Prints a message of several lines: the first says what happened, the others what it means and
+/// what to do. They are indented, and broken where they are longer than 80 columns.
+pub(crate) fn print_lines(message: &str) {
+    let mut text = String::new();
+    for (index, line) in message.split('\n').enumerate() {
+        let indent = if index == 0 { "" } else { "  " };
+        text.push_str(indent);
+        let mut width = indent.len();
+        for (word_index, word) in shown_message(line).split(' ').enumerate() {
+            let length = word.chars().count();
+            if word_index > 0 && width + 1 + length > COLUMNS {
+                text.push_str("\n  ");
+                width = 2;
+            } else if word_index > 0 {
+                text.push(' ');
+                width += 1;
+            }
+            text.push_str(word);
+            width += length;
+        }
+        text.push('\n');
+    }
+    write_above_view(text.as_bytes());
+}
+
 /// Prints a line that begins with the program's name.
 pub(crate) fn print_error(message: &str) {
     print_note(&format!("annals: {message}"));

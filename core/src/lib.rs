@@ -42,6 +42,7 @@ mod forward;
 mod forwarder;
 mod guarantees;
 mod json;
+mod last_number;
 pub mod log;
 mod memory;
 mod metered;
@@ -72,6 +73,7 @@ pub use follow::{
 pub use forwarder::{ForwardError, ForwardStats, Forwarder, forward_record};
 pub use guarantees::{Durability, Guarantees};
 pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
+pub use last_number::last_number;
 pub use memory::MemoryBackend;
 pub use metered::{Call, CallResult, Metered};
 pub use name::{MAX_NAME_BYTES, RecordName};

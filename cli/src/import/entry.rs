@@ -7,6 +7,7 @@ use annals::{MAX_TIMESTAMP, PersistenceError, RecordName, Row};
 
 use super::time::Times;
 use super::value;
+use crate::output::counted;
 
 /// A record's name, a value's JSON text and a time, before any of them is checked.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub(super) struct Converter {
     help: &'static str,
     /// Checked names: a file has few names and many rows.
     names: HashMap<Box<str>, RecordName>,
+    /// The number of rows without a time.
+    timeless: u64,
 }
 
 /// The most names that are kept.
@@ -40,7 +43,7 @@ const NAMES: usize = 100_000;
 
 impl Converter {
     pub(super) fn new(times: Times, help: &'static str) -> Self {
-        Self { times, help, names: HashMap::new() }
+        Self { times, help, names: HashMap::new(), timeless: 0 }
     }
 
     /// The row of an entry; without a time it is `now_ms`.
@@ -51,13 +54,24 @@ impl Converter {
         let record = self.name(&entry.record).map_err(|error| error.to_string())?;
         let stored_at = match &entry.time {
             Some(time) => self.times.read(time)?,
-            None => now_ms,
+            None => {
+                self.timeless += 1;
+                now_ms
+            }
         };
         if stored_at > MAX_TIMESTAMP {
             return Err(PersistenceError::TimestampOutOfRange { timestamp: stored_at }.to_string());
         }
         let value = value::checked(&entry.value, self.help)?;
         Ok(Row { record, value, stored_at })
+    }
+
+    /// A note on rows without a time among others that have one.
+    pub(super) fn remark(&self) -> Option<String> {
+        (self.timeless > 0 && !self.times.is_open()).then(|| {
+            let rows = counted(self.timeless, "row");
+            format!("note: {rows} without a time got the time of the import")
+        })
     }
 
     fn name(&mut self, name: &str) -> Result<RecordName, PersistenceError> {

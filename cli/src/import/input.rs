@@ -185,9 +185,10 @@ fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("{} cannot be read: {error}", shown(path)))
 }
 
-fn shown(path: &Path) -> String {
+/// The name of an input, for messages.
+pub(super) fn shown(path: &Path) -> String {
     match path == Path::new("-") {
-        true => "the input".to_owned(),
+        true => "stdin".to_owned(),
         false => path.display().to_string(),
     }
 }

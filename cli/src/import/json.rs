@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::entry::Entry;
 use super::text::shown;
+use super::unused::{self, Unused};
 use super::value;
 
 /// JSON Pointers (RFC 6901) to the parts of a row in an object.
@@ -17,6 +18,8 @@ pub(super) struct Pointers {
     record: Part,
     value: Vec<String>,
     time: Vec<String>,
+    /// Whether an option says where the time stands, so that each row must have one.
+    is_time_named: bool,
     /// Whether the members are annals' own, and no others are allowed.
     own: bool,
 }
@@ -24,7 +27,8 @@ pub(super) struct Pointers {
 #[derive(Debug, Clone)]
 enum Part {
     Constant(String),
-    Pointer(Vec<String>),
+    /// What stands there, joined by `::`.
+    Pointers(Vec<Vec<String>>),
 }
 
 impl Pointers {
@@ -34,17 +38,23 @@ impl Pointers {
     /// Which pointer is invalid.
     pub(super) fn new(
         constant: Option<&str>,
-        record: Option<&str>,
+        record: &[String],
         value: Option<&str>,
         time: Option<&str>,
     ) -> Result<Self, String> {
-        let own = constant.is_none() && record.is_none() && value.is_none() && time.is_none();
-        let record = match constant {
-            Some(name) => Part::Constant(name.to_owned()),
-            None => Part::Pointer(steps(record.unwrap_or("/record"))?),
+        let own = constant.is_none() && record.is_empty() && value.is_none() && time.is_none();
+        let record = match (constant, record) {
+            (Some(name), _) => Part::Constant(name.to_owned()),
+            (None, []) => Part::Pointers(vec![steps("/record")?]),
+            (None, record) => {
+                let pointers = record.iter().map(|pointer| steps(pointer));
+                Part::Pointers(pointers.collect::<Result<_, _>>()?)
+            }
         };
         let value = steps(value.unwrap_or("/value"))?;
-        Ok(Self { record, value, time: steps(time.unwrap_or("/stored_at"))?, own })
+        let is_time_named = time.is_some();
+        let time = steps(time.unwrap_or("/stored_at"))?;
+        Ok(Self { record, value, time, is_time_named, own })
     }
 
     /// Which members become which parts of rows: the same text for pointers with the same target.
@@ -56,16 +66,30 @@ impl Pointers {
         self.own
     }
 
+    /// Shows the members of an object to `unused` that are no part of a row, if nothing says where the
+    /// time stands.
+    pub(super) fn look_for_times(&self, object: &str, unused: &mut Unused) {
+        if self.own || self.is_time_named {
+            return;
+        }
+        let mut used = vec![&self.value[..]];
+        if let Part::Pointers(pointers) = &self.record {
+            used.extend(pointers.iter().map(Vec::as_slice));
+        }
+        unused.see_object(object, &used);
+    }
+
     /// The same within the value of an entry, which keeps its record and time unless a pointer was
     /// given for them.
     pub(super) fn within(&self, entry: Entry<'static>) -> Result<Entry<'static>, String> {
         let object: &RawValue =
             serde_json::from_str(&entry.value).map_err(|_| line_mistake(&entry.value))?;
-        let value = find(object, &self.value)?.ok_or_else(|| missing("value", &self.value))?;
+        let value = find(object, &self.value)?
+            .ok_or_else(|| missing("value", &self.value, &entry.value))?;
         let value = Cow::Owned(value.get().to_owned());
         let record = match &self.record {
             Part::Constant(name) => Cow::Owned(name.clone()),
-            Part::Pointer(_) => entry.record,
+            Part::Pointers(_) => entry.record,
         };
         Ok(Entry { record, value, time: entry.time })
     }
@@ -90,14 +114,25 @@ impl Pointers {
         let object: &RawValue = serde_json::from_str(text).map_err(|_| value::mistake(text, ""))?;
         let record = match &self.record {
             Part::Constant(name) => Cow::Owned(name.clone()),
-            Part::Pointer(steps) => {
-                let raw = find(object, steps)?.ok_or_else(|| missing("record", steps))?;
-                name(raw)?
+            Part::Pointers(pointers) => {
+                let part = |steps: &Vec<String>| {
+                    let raw = find(object, steps)?.ok_or_else(|| missing("record", steps, text))?;
+                    name_or_number(raw)
+                };
+                match &pointers[..] {
+                    [steps] => part(steps)?,
+                    pointers => {
+                        let parts = pointers.iter().map(part).collect::<Result<Vec<_>, _>>()?;
+                        Cow::Owned(parts.join("::"))
+                    }
+                }
             }
         };
-        let value = find(object, &self.value)?.ok_or_else(|| missing("value", &self.value))?;
+        let value =
+            find(object, &self.value)?.ok_or_else(|| missing("value", &self.value, text))?;
         let time = match find(object, &self.time)? {
             Some(raw) => Some(time_text(raw)?),
+            None if self.is_time_named => return Err(missing("time", &self.time, text)),
             None => None,
         };
         Ok(Entry { record, value: Cow::Borrowed(value.get()), time })
@@ -121,14 +156,9 @@ fn own_entry(text: &str) -> Result<Entry<'_>, String> {
         let said = error.to_string();
         let name = said.split('`').nth(1).unwrap_or_default().escape_debug();
         if said.starts_with("unknown field") {
-            let members: BTreeMap<Cow<'_, str>, &RawValue> =
-                serde_json::from_str(text).unwrap_or_default();
-            let deeper = members.iter().find(|(_, raw)| raw.get().starts_with("[{"));
-            let rows = deeper.map_or(String::new(), |(name, _)| {
-                format!("; if its rows are in {name}, jq -c '.{name}[]' takes them out")
-            });
+            let rows = rows_within(text);
             format!(
-                "it has the member {name}; a row has record, value and stored_at, and \
+                "it has the member {name}\na row has record, value and stored_at, and \
                  --record-pointer, --value-pointer and --time-pointer find them in any other \
                  object{rows}"
             )
@@ -139,7 +169,7 @@ fn own_entry(text: &str) -> Result<Entry<'_>, String> {
         }
     })?;
     let needed = |name: &str| {
-        format!("it has no member {name}; --{name}-pointer says where it stands, if elsewhere")
+        format!("it has no member {name}\n--{name}-pointer says where it stands, if elsewhere")
     };
     // serde reads null into an Option as an absent member.
     let value = match members.value {
@@ -160,6 +190,19 @@ fn own_entry(text: &str) -> Result<Entry<'_>, String> {
     Ok(Entry { record, value: Cow::Borrowed(value), time })
 }
 
+/// How to take out the rows of an array in an object, if there is one.
+fn rows_within(object: &str) -> String {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_str(object).unwrap_or_default();
+    let is_array = |raw: &RawValue| {
+        raw.get().strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'))
+    };
+    let deeper = members.iter().find(|(_, raw)| is_array(raw)).map(|(name, _)| shown(name));
+    deeper.map_or(String::new(), |name| {
+        format!("\nif its rows are in {name}, jq -c '.{name}[]' takes them out")
+    })
+}
+
 fn null_member(text: &str, name: &str) -> bool {
     let members: BTreeMap<Cow<'_, str>, IgnoredAny> =
         serde_json::from_str(text).unwrap_or_default();
@@ -168,7 +211,7 @@ fn null_member(text: &str, name: &str) -> bool {
 
 fn not_an_object(text: &str) -> String {
     let hint = match text.bytes().any(|byte| matches!(byte, b',' | b';' | b'\t')) {
-        true => "; --input csv reads CSV",
+        true => "\n--input csv reads CSV",
         false => "",
     };
     format!("it is not a JSON object {{\"record\":…,\"value\":…,\"stored_at\":…}}{hint}")
@@ -192,7 +235,7 @@ fn no_name(text: &str) -> String {
 
 fn no_time(text: &str) -> String {
     let text = shown(text);
-    format!("the time must be a number or a string, not {text}; leave it out for now")
+    format!("the time must be a number or a string, not {text}\nleave it out for now")
 }
 
 /// A number's text is a name: many systems number their items.
@@ -201,6 +244,14 @@ fn name(raw: &RawValue) -> Result<Cow<'_, str>, String> {
         return Ok(Cow::Borrowed(raw.get()));
     }
     string(raw).ok_or_else(|| no_name(raw.get()))
+}
+
+/// A name, or the text of a number: an id in other programs.
+fn name_or_number(raw: &RawValue) -> Result<Cow<'_, str>, String> {
+    match raw.get().as_bytes()[0] {
+        b'0'..=b'9' | b'-' => Ok(Cow::Borrowed(raw.get())),
+        _ => name(raw),
+    }
 }
 
 fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
@@ -217,9 +268,17 @@ fn time_text(raw: &RawValue) -> Result<Cow<'_, str>, String> {
     }
 }
 
-fn missing(what: &str, steps: &[String]) -> String {
+/// Begins what is said of a row in which a pointer finds nothing.
+pub(super) const NOTHING_AT: &str = "it has nothing at";
+
+fn missing(what: &str, steps: &[String], object: &str) -> String {
     let pointer: String = steps.iter().map(|step| format!("/{step}")).collect();
-    format!("it has nothing at {} for the {what}", shown(&pointer))
+    format!(
+        "{NOTHING_AT} {} for the {what}\nit has {}{}",
+        shown(&pointer),
+        unused::pointers(object),
+        rows_within(object)
+    )
 }
 
 /// The steps of a pointer.
@@ -257,7 +316,7 @@ mod tests {
     use super::*;
 
     fn own() -> Pointers {
-        Pointers::new(None, None, None, None).unwrap()
+        Pointers::new(None, &[], None, None).unwrap()
     }
 
     fn refusal(line: &str) -> String {
@@ -288,8 +347,8 @@ mod tests {
             (r#"["a",1,5]"#, "it is an array where an object"),
             ("nonsense", "not a JSON object"),
             ("a;b;c", "--input csv"),
-            (r#"{"value":1}"#, "no member record; --record-pointer"),
-            (r#"{"record":"a"}"#, "no member value; --value-pointer"),
+            (r#"{"value":1}"#, "no member record\n--record-pointer"),
+            (r#"{"record":"a"}"#, "no member value\n--value-pointer"),
             (r#"{"record":"a","value":1,"storedAt":5}"#, "the member storedAt"),
             (r#"{"record":"a","record":"b","value":1}"#, "the member record twice"),
             (r#"{"record":[7],"value":1}"#, "must be a string or a number, not [7]"),
@@ -297,7 +356,7 @@ mod tests {
             (r#"{"record":"\ud83d","value":1}"#, "an escape of no character"),
             (r#"{"metrics":[{"name":"cpu"}]}"#, "jq -c '.metrics[]' takes them out"),
             (r#"{"record":null,"value":1}"#, "must be a string or a number, not null"),
-            (r#"{"record":"a","value":1,"stored_at":null}"#, "not null; leave it out"),
+            (r#"{"record":"a","value":1,"stored_at":null}"#, "not null\nleave it out"),
             (r#"{"record":"a","value":nul}"#, "is not JSON"),
             (r#"{"record":"a","value":1"#, "ends before it is complete"),
             (r#"{"record":"a","value":1} {"record":"a","value":1}"#, "something follows"),
@@ -315,15 +374,17 @@ mod tests {
     fn a_number_names_a_record_with_its_text() {
         let line = r#"{"record":23296,"value":1,"id":-1.50}"#;
         assert!(refusal(line).contains("the member id"));
-        let pointers = Pointers::new(None, Some("/id"), None, None).unwrap();
+        let pointers = Pointers::new(None, &["/id".to_owned()], None, None).unwrap();
         assert_eq!(pointers.entry(line).unwrap().record, "-1.50");
         assert_eq!(own().entry(r#"{"record":23296,"value":1}"#).unwrap().record, "23296");
     }
 
     #[test]
     fn pointers_find_the_parts_of_any_object() {
-        let pointers =
-            |constant, record, value, time| Pointers::new(constant, record, value, time).unwrap();
+        let pointers = |constant, record: Option<&str>, value, time| {
+            let record: Vec<_> = record.iter().map(|record| (*record).to_owned()).collect();
+            Pointers::new(constant, &record, value, time).unwrap()
+        };
         let line = r#"{"labels":{"a/b":"x"},"ts":17,"v":[1,{"y":2.50}],"more":null}"#;
         let found = pointers(None, Some("/labels/a~1b"), Some("/v/1/y"), Some("/ts"));
         let entry = found.entry(line).unwrap();
@@ -334,7 +395,15 @@ mod tests {
         let lost = pointers(None, Some("/labels"), None, None).entry(line).unwrap_err();
         assert!(lost.contains("must be a string"), "{lost}");
         let lost = pointers(Some("a"), None, Some("/w"), None).entry(line).unwrap_err();
-        assert!(lost.contains("nothing at /w"), "{lost}");
-        assert!(Pointers::new(None, Some("ts"), None, None).unwrap_err().contains("/ts"));
+        assert!(
+            lost.contains("nothing at /w for the value\nit has /labels/a~1b, /more, "),
+            "{lost}"
+        );
+        let lost = pointers(Some("a"), None, Some("/v"), Some("/time")).entry(line).unwrap_err();
+        assert!(lost.contains("nothing at /time for the time"), "{lost}");
+        assert!(Pointers::new(None, &["ts".to_owned()], None, None).unwrap_err().contains("/ts"));
+        let two = ["/labels/a~1b".to_owned(), "/ts".to_owned()];
+        let entry = Pointers::new(None, &two, Some("/v"), None).unwrap();
+        assert_eq!(entry.entry(line).unwrap().record, "x::17");
     }
 }

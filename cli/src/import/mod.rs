@@ -2,8 +2,8 @@
 //!
 //! An input is opened and decompressed ([`input`]), parsed into entries ([`csv`], [`json`],
 //! [`lineprotocol`]), converted to rows and cut into batches on a separate thread ([`read`]), and
-//! stored batch by batch ([`sink`]). The id of a batch is the digest of what was read up to its end,
-//! so an import that was stopped continues without storing a row twice.
+//! stored batch by batch ([`sink`]). The id of a batch says how far it reaches in the file, so an
+//! import that was stopped continues without storing a row twice.
 
 mod columns;
 mod csv;
@@ -14,6 +14,7 @@ mod input;
 mod json;
 mod lineprotocol;
 mod lines;
+mod numbers;
 mod objects;
 mod options;
 #[cfg(feature = "parquet")]
@@ -23,6 +24,7 @@ mod report;
 mod sink;
 mod text;
 mod time;
+mod unused;
 mod value;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub(crate) use options::Args;
 use read::{Numbered, Piece, RowBatch};
 use report::Unsure;
 use sink::{Ids, Refusal, Sink};
+pub(crate) use value::is_read_as_string;
 
 /// The most rows, and bytes of values, of `--atomic`.
 const ATOMIC_ROWS: usize = 1_000_000;
@@ -53,17 +56,18 @@ const READER_FAILED: &str = "the reader failed with the message above, which is 
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     // Before the store, so that a misspelt file name does not create one.
-    let input = Input::open(&args.file, args.input, args.encoding)?;
+    let input = Input::open(&args.file, args.format(), args.encoding)?;
     let (size, consumed) = (input.size, input.consumed.clone());
     let plan = args.plan(&input)?;
     let ids = args.ids(&input);
-    let unit = args.unit(&input);
+    let (unit, input_name) = (args.unit(&input), input::shown(&args.file));
     let mut signals = Signals::listen()?;
     let pieces = read::start(input, plan)?;
     let mut import = Import {
         target: Target::Nothing,
         progress: Progress::new(size),
         consumed,
+        file: input_name,
         unit,
         atomic: args.atomic,
         skip_invalid: args.skip_invalid,
@@ -114,6 +118,9 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     if result.is_ok() {
         result = import.store_whole(&mut signals).await;
     }
+    if result.is_ok() {
+        result = import.end();
+    }
     import.progress.clear();
     let closed = store.close().await;
     if result.is_err() {
@@ -146,6 +153,8 @@ struct Import {
     target: Target,
     progress: Progress,
     consumed: Arc<AtomicU64>,
+    /// The name of the input, for messages.
+    file: String,
     /// `line`, `object` or `row`.
     unit: &'static str,
     atomic: bool,
@@ -174,6 +183,7 @@ impl Import {
                 Some(Piece::Batch(batch)) => self.take(batch, signals).await?,
                 Some(Piece::Found(found)) => print_note(&format!("reading {found}")),
                 Some(Piece::Broken(error)) => return Err(self.broken(&error)),
+                Some(Piece::Refused(why)) => return Err(self.doubted(&why)),
             }
             self.progress.at(self.consumed.load(Ordering::Relaxed), self.rows());
             if self.interrupted {
@@ -273,13 +283,16 @@ impl Import {
         match result {
             Ok(()) => Ok(()),
             Err(Refusal::Line(bad)) => Err(self.refused(&bad)),
-            Err(Refusal::Known) => Err(Failure::Failed(
-                "this file begins like one that was imported before; --resume stores what follows \
-                 the rows that are known, --again stores all rows a second time; put lines \
-                 that were changed since into a file of their own; nothing is stored"
-                    .to_owned(),
-            )),
             Err(Refusal::Store(error)) => Err(self.failed(&error, &unsure)),
+            Err(known) => Err(self.known(&known)),
+        }
+    }
+
+    /// Checks that the input reached as far as it was imported before.
+    fn end(&self) -> Result<(), Failure> {
+        match &self.target {
+            Target::Store(sink) => sink.end().map_err(|refusal| self.known(&refusal)),
+            Target::Nothing | Target::Whole(..) | Target::Dry(_) => Ok(()),
         }
     }
 }
@@ -302,6 +315,7 @@ mod tests {
                 target: Target::Dry(Dry::default()),
                 progress: Progress::new(None),
                 consumed: Arc::default(),
+                file: String::new(),
                 unit: "row",
                 atomic: true,
                 skip_invalid: false,

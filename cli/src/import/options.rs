@@ -10,7 +10,7 @@ use super::columns::Layout;
 use super::entry::Converter;
 use super::input::{Format, Input};
 use super::json::Pointers;
-use super::read::Plan;
+use super::read::{LastLine, Plan};
 use super::sink::Ids;
 use super::time::{TimeFormat, Times};
 use super::value::CellStyle;
@@ -40,17 +40,26 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = encoding)]
     pub(super) encoding: Option<&'static Encoding>,
 
-    /// How times are read: auto, ms, s, us, ns, rfc3339 or a pattern of strftime
+    /// How times are read: auto, ms, s, us, ns, rfc3339, excel or a pattern of strftime
     ///
     /// auto decides from the first 4,096 lines (16 MiB at most; from a slow pipe, those that have
-    /// arrived) whether numbers count seconds, milliseconds, micro- or nanoseconds; it is the default for times that an option names. Numbers in stored_at are
-    /// milliseconds unless this says otherwise.
+    /// arrived) whether numbers count seconds, milliseconds, micro- or nanoseconds; it is the
+    /// default for times that an option names. Numbers in stored_at are milliseconds unless this
+    /// says otherwise. excel: days since 1899-12-30, as spreadsheets count them.
     #[arg(long, value_name = "FORMAT", overrides_with = "time_format")]
     time_format: Option<TimeFormat>,
 
     /// The zone of times without an offset, such as Europe/Vienna [default: UTC]
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     time_zone: Option<TimeZone>,
+
+    /// Store rows that have no time with the time of the import
+    ///
+    /// Rows from a pipe may come without a time. From a file they are refused without this, and
+    /// from either if a column or member looks like the time.
+    #[arg(long, overrides_with = "time_now")]
+    #[arg(conflicts_with_all = ["time_column", "time_pointer", "time_format"])]
+    time_now: bool,
 
     /// The record of all rows, instead of a column or member
     #[arg(long, value_name = "NAME", conflicts_with_all = ["record_column", "record_pointer"])]
@@ -60,13 +69,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
     record_column: Vec<String>,
 
-    /// CSV: the column with the values
+    /// CSV: the column with the values; given twice, each is a record of its own, NAME::COLUMN
     #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
-    value_column: Option<String>,
+    value_column: Vec<String>,
 
-    /// CSV: the column with the times
+    /// CSV: the column with the times; given twice, date and time of day in two columns
     #[arg(long, value_name = "COLUMN", help_heading = "Tables")]
-    time_column: Option<String>,
+    time_column: Vec<String>,
+
+    /// CSV: how many lines to pass over before the header
+    ///
+    /// Lines that begin with # are passed over anyway.
+    #[arg(long, value_name = "COUNT", default_value = "0", hide_default_value = true)]
+    #[arg(help_heading = "Tables")]
+    skip_lines: u64,
 
     /// CSV: `wide` has a time column and a record for each other column
     #[arg(long, value_enum, value_name = "SHAPE", default_value = "long", help_heading = "Tables")]
@@ -101,9 +117,9 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Tables")]
     accept_last_line: bool,
 
-    /// JSON: where the record's name stands, as /labels/name
+    /// JSON: where the record's name stands, as /labels/name; given twice, the names are joined by ::
     #[arg(long, value_name = "POINTER", help_heading = "JSON")]
-    record_pointer: Option<String>,
+    record_pointer: Vec<String>,
 
     /// JSON: where the value stands; '' is the whole object
     #[arg(long, value_name = "POINTER", help_heading = "JSON")]
@@ -173,24 +189,28 @@ impl Args {
     pub(super) fn plan(&self, input: &Input) -> Result<Plan, Failure> {
         let is_table = matches!(input.format, Format::Csv | Format::Tsv | Format::Parquet);
         self.check_options(is_table, input.format)?;
-        let layout = self.layout();
+        let mut layout = self.layout();
+        if input.format == Format::Parquet {
+            // What is NULL there has no JSON.
+            layout.style.nulls.push(String::new());
+        }
         let pointers = Pointers::new(
             self.record.as_deref(),
-            self.record_pointer.as_deref(),
+            &self.record_pointer,
             self.value_pointer.as_deref(),
             self.time_pointer.as_deref(),
         )
         .map_err(Failure::Usage)?;
         let own_times = match input.format {
             Format::Csv | Format::Tsv | Format::Parquet => {
-                layout.time.is_none() && layout.wide.is_none()
+                layout.time.is_empty() && layout.wide.is_none()
             }
             Format::Influx => false,
             Format::Ndjson | Format::Json => self.time_pointer.is_none(),
         };
         let times = Times::new(self.time_format.clone(), own_times, self.time_zone.clone());
         let help = match is_table && !layout.style.text {
-            true => "; --text stores it as a string",
+            true => "\n--text stores it as a string",
             false => "",
         };
         // What is taken out of the input. How its text is read (times, encoding, words that are not
@@ -206,19 +226,27 @@ impl Args {
             fingerprint,
             repeatable: input.size.is_some() || self.resume || self.atomic,
             start_at: self.start_at.unwrap_or(1),
-            accept_last_line: self.accept_last_line,
+            last_line: match (self.accept_last_line, self.resume) {
+                (true, _) => LastLine::Accepted,
+                (false, false) => LastLine::MayBeCut,
+                (false, true) => LastLine::Growing,
+            },
+            time_now: self.time_now,
+            is_file: input.size.is_some(),
         })
     }
 
     fn layout(&self) -> Layout {
         let named = self.record.is_some()
             || !self.record_column.is_empty()
-            || self.value_column.is_some()
-            || self.time_column.is_some()
+            || !self.value_column.is_empty()
+            || !self.time_column.is_empty()
             || self.columns == Shape::Wide
             || self.decimal_comma;
         Layout {
             delimiter: self.delimiter,
+            skip_lines: self.skip_lines,
+            as_text: self.text,
             style: CellStyle {
                 text: self.text || named,
                 decimal_comma: self.decimal_comma,
@@ -235,16 +263,17 @@ impl Args {
     fn check_options(&self, is_table: bool, format: Format) -> Result<(), Failure> {
         let tables = [
             ("--record-column", !self.record_column.is_empty()),
-            ("--value-column", self.value_column.is_some()),
-            ("--time-column", self.time_column.is_some()),
+            ("--value-column", !self.value_column.is_empty()),
+            ("--time-column", !self.time_column.is_empty()),
             ("--columns wide", self.columns == Shape::Wide),
             ("--delimiter", self.delimiter.is_some()),
+            ("--skip-lines", self.skip_lines > 0),
             ("--decimal-comma", self.decimal_comma),
             ("--text", self.text),
             ("--null", !self.null.is_empty()),
         ];
         let names_and_times = [
-            ("--record-pointer", self.record_pointer.is_some()),
+            ("--record-pointer", !self.record_pointer.is_empty()),
             ("--time-pointer", self.time_pointer.is_some()),
         ];
         let values = [("--value-pointer", self.value_pointer.is_some())];
@@ -269,7 +298,7 @@ impl Args {
         let wide = self.columns == Shape::Wide;
         if wide
             && (!self.record_column.is_empty()
-                || self.value_column.is_some()
+                || !self.value_column.is_empty()
                 || self.record.is_some())
         {
             return Err(Failure::Usage(
@@ -282,6 +311,11 @@ impl Args {
             return Err(Failure::Usage("--prefix goes with --columns wide".to_owned()));
         }
         Ok(())
+    }
+
+    /// The format, if options say it.
+    pub(super) fn format(&self) -> Option<Format> {
+        self.input.or((self.skip_lines > 0).then_some(Format::Csv))
     }
 
     /// The ids of batches.

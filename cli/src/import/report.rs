@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use annals::{Outcome, PersistenceError};
 
 use super::read::BadLine;
+use super::sink::Refusal;
 use super::{Import, Target};
 use crate::failure::Failure;
 use crate::output::counted;
-use crate::stderr::{print_error, print_note};
+use crate::stderr::{print_error, print_lines, print_note};
 
 /// The number of lines that are reported one by one.
 const LINES_SAID: u64 = 10;
@@ -41,7 +42,7 @@ impl Unsure {
             ),
             (false, None) => "look with annals query which of them are stored".to_owned(),
         };
-        format!("{what}; {stored} stored for certain, the next {rows} perhaps; {go_on}")
+        format!("{what}\n{stored} stored for certain, the next {rows} perhaps\n{go_on}")
     }
 }
 
@@ -68,20 +69,26 @@ impl Import {
         }
     }
 
+    /// Where a line is, as file:line.
+    fn place(&self, line: u64) -> String {
+        match self.unit {
+            "line" => format!("{}:{line}", self.file),
+            unit => format!("{}: {unit} {line}", self.file),
+        }
+    }
+
     /// A line stopped the import.
     pub(super) fn refused(&self, BadLine { line, why }: &BadLine) -> Failure {
-        let unit = self.unit;
+        let (unit, place, so_far) = (self.unit, self.place(*line), self.so_far());
         if self.atomic {
-            return Failure::Failed(format!(
-                "{unit} {line} cannot be stored: {why}; {}",
-                self.so_far()
-            ));
+            return Failure::Explained(format!("{place}: {why}\n{so_far}"));
         }
         let option = self.go_on().map_or(String::new(), |option| format!("{option} "));
-        Failure::Failed(format!(
-            "{unit} {line} cannot be stored: {why}; {}; correct the {unit} and {}, or skip such \
-             {unit}s with {option}--skip-invalid",
-            self.so_far(),
+        // With the first line, the options may be what is wrong.
+        let what = if self.rows() == 0 { ", or the options," } else { "" };
+        Failure::Explained(format!(
+            "{place}: {why}\n{so_far}\ncorrect the {unit}{what} and {},\nor skip such {unit}s with \
+             {option}--skip-invalid",
             self.same_command()
         ))
     }
@@ -89,17 +96,57 @@ impl Import {
     /// The rest of the input cannot be read.
     pub(super) fn broken(&self, error: &str) -> Failure {
         let go_on = match self.go_on() {
-            Some(_) if self.rows() > 0 => format!("; mend it and {}", self.same_command()),
+            Some(_) if self.rows() > 0 => format!("\nmend it and {}", self.same_command()),
             _ => String::new(),
         };
-        Failure::Failed(format!("the input cannot be read: {error}; {}{go_on}", self.so_far()))
+        Failure::Explained(format!(
+            "{} cannot be read: {error}\n{}{go_on}",
+            self.file,
+            self.so_far()
+        ))
+    }
+
+    /// The options do not fit the rows.
+    pub(super) fn doubted(&self, why: &str) -> Failure {
+        Failure::Explained(format!("{}: {why}\n{}", self.file, self.so_far()))
+    }
+
+    /// Rows of the file are stored already.
+    pub(super) fn known(&self, refusal: &Refusal) -> Failure {
+        let (file, so_far) = (&self.file, self.so_far());
+        let own = "put lines that are new or corrected into a file of their own";
+        let again = "--again stores all rows a second time";
+        Failure::Explained(match refusal {
+            Refusal::Known => format!(
+                "{file} begins like a file that was imported before\n--resume stores what follows \
+                 the rows that are known; {again}\n{own}\n{so_far}"
+            ),
+            Refusal::Changed { last_line } => {
+                let what = match last_line {
+                    Some(line) => format!("{} and the lines before it", self.place(*line)),
+                    None => format!("the {}s of {file}", self.unit),
+                };
+                format!(
+                    "{what} are not as they were when they were imported\nlines that were stored \
+                     or skipped then have changed, or are gone\n{own}; {again}\nnothing is stored"
+                )
+            }
+            Refusal::There { line } => format!(
+                "{} is stored already, but the file is not known\nits beginning has changed, or \
+                 its rows came from another file\n{own}; without --resume all rows are \
+                 stored\n{so_far}",
+                self.place(*line)
+            ),
+            Refusal::Line(bad) => return self.refused(bad),
+            Refusal::Store(error) => error.to_string(),
+        })
     }
 
     /// The store failed.
     pub(super) fn failed(&self, error: &PersistenceError, unsure: &Unsure) -> Failure {
-        Failure::Failed(match error.outcome() {
+        Failure::Explained(match error.outcome() {
             Outcome::NotApplied => format!(
-                "{error}; {} stored before it failed; {} to go on",
+                "{error}\n{} stored before it failed; {} to go on",
                 counted(self.rows(), "row"),
                 self.same_command()
             ),
@@ -125,11 +172,11 @@ impl Import {
         self.left_out += 1;
         let unit = self.unit;
         let (fate, further) = match self.skip_invalid {
-            true => ("is skipped", "skipped"),
-            false => ("cannot be stored", "such"),
+            true => (" is skipped", "skipped"),
+            false => ("", "such"),
         };
         if self.left_out <= LINES_SAID {
-            print_error(&format!("{unit} {line} {fate}: {why}"));
+            print_lines(&format!("annals: {}{fate}: {why}", self.place(*line)));
         }
         if self.left_out == LINES_SAID + 1 {
             print_error(&format!("further {further} {unit}s are counted, not listed"));
@@ -158,13 +205,12 @@ impl Import {
 
     /// Notes on the input, and what to do about rows that are stored by now.
     pub(super) fn print_remarks(&self) {
-        self.remarks.iter().for_each(|remark| print_note(remark));
+        self.remarks.iter().for_each(|remark| print_lines(remark));
         if !self.remarks.is_empty()
             && matches!(&self.target, Target::Store(sink) if sink.stored > 0)
         {
             print_note(
-                "note: if the times are wrong, delete these rows with annals erase before you \
-                 import them with --again",
+                "note: if that is wrong, erase these rows before you import them with --again",
             );
         }
     }
@@ -172,6 +218,14 @@ impl Import {
     /// The last words of an import that got to the end of its input.
     pub(super) fn sum_up(&self) -> Result<(), Failure> {
         self.print_remarks();
+        if self.left_out > 0
+            && matches!(&self.target, Target::Store(sink) if sink.is_resumable() && self.rows() > 0)
+        {
+            print_note(&format!(
+                "note: {}s that were skipped and are corrected go into a file of their own",
+                self.unit
+            ));
+        }
         let mut parts = Vec::new();
         match &self.target {
             Target::Store(sink) => {
@@ -195,8 +249,8 @@ impl Import {
             .and_then(|()| out.flush())
             .map_err(Failure::Output)?;
         match (self.rows(), self.left_out) {
-            (_, 1..) if !self.skip_invalid => Err(Failure::Failed(format!(
-                "{bad} cannot be stored; an import would stop at the first, or skip them with \
+            (_, 1..) if !self.skip_invalid => Err(Failure::Explained(format!(
+                "{bad} cannot be stored\nan import would stop at the first, or skip them with \
                  --skip-invalid"
             ))),
             (0, 1..) if matches!(self.target, Target::Dry(_)) => {

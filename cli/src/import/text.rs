@@ -2,7 +2,7 @@
 
 /// Ends every error about bytes that are not UTF-8.
 pub(super) const NOT_UTF8: &str =
-    "; if it comes from an older Windows program, --encoding windows-1252 reads it";
+    "\nif it comes from an older Windows program, --encoding windows-1252 reads it";
 
 /// Ends it where lines before have letters of UTF-8: the other encoding would read them wrongly.
 pub(super) const MIXED: &str = ", unlike lines before it: the file mixes encodings";

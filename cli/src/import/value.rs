@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use annals::{JsonText, PersistenceError};
 use serde_json::error::Category;
 
+use super::numbers::Numbers;
 use super::text::shown;
 
 /// How the text of a cell is read.
@@ -19,8 +20,12 @@ pub(super) struct CellStyle {
 }
 
 impl CellStyle {
-    /// The value of a cell; `None` for an empty one.
-    pub(super) fn value<'a>(&self, cell: &'a str) -> Result<Option<Cow<'a, str>>, String> {
+    /// The value of a cell; `None` for an empty one. The numbers among the cells are counted.
+    pub(super) fn value<'a>(
+        &self,
+        cell: &'a str,
+        numbers: &mut Numbers,
+    ) -> Result<Option<Cow<'a, str>>, String> {
         let bare = cell.trim();
         if self.nulls.iter().any(|null| null == bare) {
             return Ok(None);
@@ -35,13 +40,25 @@ impl CellStyle {
         if self.decimal_comma
             && let Some(number) = from_decimal_comma(cell)
         {
+            numbers.see_grouped(cell);
             return Ok(Some(Cow::Owned(number)));
         }
         if is_json(cell) {
+            numbers.see_json(cell);
             return Ok(Some(Cow::Borrowed(cell)));
         }
+        numbers.see_text(cell);
         serde_json::to_string(cell).map(|text| Some(Cow::Owned(text))).map_err(|e| e.to_string())
     }
+}
+
+/// Whether an import reads a cell as the string that it shows. Other strings are written with the
+/// quotes of JSON.
+pub(crate) fn is_read_as_string(cell: &str, decimal_comma: bool) -> bool {
+    !cell.is_empty()
+        && cell.trim() == cell
+        && !is_json(cell)
+        && !(decimal_comma && from_decimal_comma(cell).is_some())
 }
 
 fn is_json(text: &str) -> bool {
@@ -55,15 +72,24 @@ fn is_json(text: &str) -> bool {
 }
 
 /// A number with a decimal comma, and optional points, spaces or apostrophes between thousands.
-fn from_decimal_comma(cell: &str) -> Option<String> {
+pub(super) fn from_decimal_comma(cell: &str) -> Option<String> {
     let (sign, digits) = match cell.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", cell),
+    };
+    let (digits, exponent) = match digits.find(['e', 'E']) {
+        Some(at) => digits.split_at(at),
+        None => (digits, ""),
     };
     let (whole, fraction) = match digits.split_once(',') {
         Some((whole, fraction)) => (whole, Some(fraction)),
         None => (digits, None),
     };
+    let power = exponent.trim_start_matches(['e', 'E']).trim_start_matches(['+', '-']);
+    let is_power = !power.is_empty() && power.bytes().all(|b| b.is_ascii_digit());
+    if !exponent.is_empty() && (fraction.is_none() || !is_power) {
+        return None;
+    }
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let separator = whole.chars().find(|c| THOUSANDS.contains(c)).unwrap_or('.');
     let mut groups = whole.split(separator);
@@ -80,14 +106,16 @@ fn from_decimal_comma(cell: &str) -> Option<String> {
         return None;
     }
     match fraction {
-        Some(fraction) if is_number(fraction) => Some(format!("{sign}{whole}.{fraction}")),
+        Some(fraction) if is_number(fraction) => {
+            Some(format!("{sign}{whole}.{fraction}{exponent}"))
+        }
         Some(_) => None,
         None => Some(format!("{sign}{whole}")),
     }
 }
 
 /// What stands between thousands where the comma is decimal.
-const THOUSANDS: [char; 6] = ['.', ' ', '\u{a0}', '\u{202f}', '\'', '\u{2019}'];
+pub(super) const THOUSANDS: [char; 6] = ['.', ' ', '\u{a0}', '\u{202f}', '\'', '\u{2019}'];
 
 /// Checks the text of a value and keeps it letter for letter.
 ///
@@ -106,7 +134,13 @@ pub(super) fn checked(text: &str, help: &str) -> Result<JsonText, String> {
 pub(super) fn mistake(text: &str, help: &str) -> String {
     let trimmed = text.trim();
     if trimmed.is_empty() {
-        return "the value is empty; a missing value is written as null".to_owned();
+        return "the value is empty\na missing value is written as null".to_owned();
+    }
+    if !help.is_empty() && trimmed.contains(',') && from_decimal_comma(trimmed).is_some() {
+        return format!(
+            "the value {} is not JSON\n--decimal-comma reads it as a number{help}",
+            shown(trimmed)
+        );
     }
     let error = match serde_json::from_str::<serde_json::Value>(trimmed) {
         Ok(_) => return format!("the value {} cannot be read back", shown(trimmed)),
@@ -118,7 +152,7 @@ pub(super) fn mistake(text: &str, help: &str) -> String {
         if text_of_error.starts_with("number out of range") {
             return format!("the number {} is too large to be read back", shown(trimmed));
         }
-        let hint = hint(trimmed).map_or(String::new(), |hint| format!("; {hint}"));
+        let hint = hint(trimmed).map_or(String::new(), |hint| format!("\n{hint}"));
         return format!("the value {} is not JSON{hint}{help}", shown(trimmed));
     }
     // A word in the middle, as Python writes it.
@@ -128,7 +162,7 @@ pub(super) fn mistake(text: &str, help: &str) -> String {
         && let Some(hint) = hint(&rest[..end])
     {
         let word = &rest[..end];
-        return format!("the value {} is not JSON: it has {word}; {hint}{help}", shown(trimmed));
+        return format!("the value {} is not JSON: it has {word}\n{hint}{help}", shown(trimmed));
     }
     let column = format!(" at byte {} of the value", error.column());
     let why = match error.classify() {
@@ -173,7 +207,10 @@ mod tests {
     use super::*;
 
     fn text(cell: &str) -> Option<String> {
-        CellStyle { text: true, ..CellStyle::default() }.value(cell).unwrap().map(Cow::into_owned)
+        CellStyle { text: true, ..CellStyle::default() }
+            .value(cell, &mut Numbers::default())
+            .unwrap()
+            .map(Cow::into_owned)
     }
 
     #[test]
@@ -201,21 +238,39 @@ mod tests {
             ("1 234,5", "1234.5"),
             ("-1\u{202f}234\u{202f}567,25", "-1234567.25"),
             ("1'234", "1234"),
+            ("1,50E+03", "1.50E+03"),
+            ("1,5e", "\"1,5e\""),
+            ("5e3", "5e3"),
             ("1 2.345", "\"1 2.345\""),
             ("1,2,3", "\"1,2,3\""),
             ("12.34,5", "\"12.34,5\""),
             ("007,5", "\"007,5\""),
             ("an, aus", "\"an, aus\""),
         ] {
-            assert_eq!(style.value(cell).unwrap().unwrap(), value, "{cell}");
+            assert_eq!(
+                style.value(cell, &mut Numbers::default()).unwrap().unwrap(),
+                value,
+                "{cell}"
+            );
         }
-        assert_eq!(style.value(" NULL ").unwrap(), None);
+        assert_eq!(style.value(" NULL ", &mut Numbers::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn text_without_quotes_comes_back_or_has_them() {
+        for text in ["open", "21,5", "007", "TRUE", "a b"] {
+            assert!(is_read_as_string(text, false), "{text}");
+        }
+        for text in ["", " a", "21.5", "true", "null", "{}", "\"x\"", "a\n"] {
+            assert!(!is_read_as_string(text, false), "{text}");
+        }
+        assert!(!is_read_as_string("21,5", true));
     }
 
     #[test]
     fn mistakes_are_said_in_plain_words() {
         for (text, words) in [
-            ("unavailable", "the value unavailable is not JSON; --text"),
+            ("unavailable", "the value unavailable is not JSON\n--text"),
             ("TRUE", "JSON writes true"),
             ("NaN", "JSON has no such number"),
             ("None", "JSON writes null"),
@@ -223,14 +278,16 @@ mod tests {
             ("{\"a\":1", "it ends before it is complete"),
             ("\"abc", "no closing quote"),
             ("{'a':1}", "double quotes"),
-            ("{\"a\":True}", "it has True; JSON writes true"),
-            ("[1,NaN]", "it has NaN; JSON has no such number"),
+            ("{\"a\":True}", "it has True\nJSON writes true"),
+            ("[1,NaN]", "it has NaN\nJSON has no such number"),
             ("[1,]", "a comma too many"),
             ("{} {}", "something follows the value"),
             ("\"\\q\"", "a \\ sequence"),
             ("1e999", "too large"),
+            ("21,5", "--decimal-comma reads it as a number\n--text"),
+            ("1.234,5", "--decimal-comma"),
         ] {
-            let mistake = mistake(text, "; --text stores it as a string");
+            let mistake = mistake(text, "\n--text stores it as a string");
             assert!(mistake.contains(words), "{text}: {mistake}");
             for jargon in ["expected", "EOF", "line 1"] {
                 assert!(!mistake.contains(jargon), "{mistake}");

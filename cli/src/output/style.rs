@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use super::locale::Locale;
+use crate::import::is_read_as_string;
 
 /// How times are written in rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,8 +96,18 @@ impl Style {
     /// The text of a value in CSV.
     pub(super) fn value<'a>(&self, json: &'a str) -> Cow<'a, str> {
         match self.text {
-            true => bare(json),
+            true => self.text_of(json),
             false => Cow::Borrowed(json),
+        }
+    }
+
+    /// A string without its quotes if an import reads it as that string anyhow, and other JSON as it
+    /// is.
+    pub(super) fn text_of<'a>(&self, json: &'a str) -> Cow<'a, str> {
+        let decimal_comma = self.spreadsheet.is_some_and(|locale| locale.decimal_point() == ',');
+        match bare(json) {
+            Cow::Owned(text) if !is_read_as_string(&text, decimal_comma) => Cow::Borrowed(json),
+            text => text,
         }
     }
 }

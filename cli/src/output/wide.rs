@@ -200,7 +200,10 @@ impl Serialize for WideLine<'_> {
 
 impl Line for WideLine<'_> {
     fn fields(&self) -> Vec<Cow<'_, str>> {
-        self.present().into_iter().map(Option::unwrap_or_default).collect()
+        let time = self.style.time(self.at).text().into_owned();
+        let text = |json: &str| self.style.text_of(json).into_owned();
+        let cells = self.cells.iter().map(|cell| cell.as_deref().map_or(String::new(), text));
+        std::iter::once(time).chain(cells).map(Cow::Owned).collect()
     }
 
     fn present(&self) -> Vec<Option<Cow<'_, str>>> {

@@ -26,6 +26,8 @@ pub(crate) struct OutputArgs {
     times: Option<Times>,
 
     /// CSV: write a string without its JSON quotes, as `annals import --text` reads it
+    ///
+    /// A string that would be read as something else, such as "21.5" or "", keeps them.
     #[arg(long, conflicts_with = "plot")]
     text: bool,
 

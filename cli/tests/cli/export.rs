@@ -87,7 +87,7 @@ fn csv_that_cannot_be_stored_says_where_and_why() {
     };
     import(&[], "record,time\na,1\n").refused(1, "the header has the columns record, time");
     let input = "record,value,stored_at\n\"a\nb\",1,5\nb,nonsense,6\nc,3,7\n";
-    import(&[], input).refused(1, "line 4 cannot be stored: the value nonsense is not JSON");
+    import(&[], input).refused(1, ":4: the value nonsense is not JSON");
     assert_eq!(place.rows(FILES[0]).len(), 1);
     let run = import(&["--skip-invalid"], input);
     assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line skipped\n"), "{run:?}");

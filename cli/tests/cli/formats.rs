@@ -49,6 +49,52 @@ fn times_and_texts_are_written_as_asked() {
     );
 }
 
+/// A string such as "21.5" came back as a number, and an empty one not at all.
+#[test]
+fn text_without_quotes_comes_back_as_it_was() {
+    let place = Place::new();
+    let values = [
+        "21.5",
+        "-3",
+        "true",
+        "null",
+        "{\"a\":1}",
+        "\"21.5\"",
+        "\"true\"",
+        "\"null\"",
+        "\"{}\"",
+        "\"\"",
+        "\" pad \"",
+        "\"\\\"x\\\"\"",
+        "\"open\"",
+        "\"a;b,c\"",
+        "\"21,5\"",
+        "\"007\"",
+        "\"a\\nb\"",
+    ];
+    let rows: Vec<_> = values.iter().zip(AT..).map(|(value, at)| ("a", *value, at)).collect();
+    place.import(FILES[0], &rows);
+    let stored = ask(&place, &["export"]);
+    let vienna = ["--time-zone", "Europe/Vienna"];
+    let excel = [&["--time-column", "stored_at", "--decimal-comma"], &vienna[..]].concat();
+    for (out, back) in [
+        (&["query", "*", "--oldest-first", "--output", "csv", "--text"][..], &["--text"][..]),
+        (&["query", "*", "--oldest-first", "--excel=de", "--time-zone", "Europe/Vienna"], &excel),
+        (
+            &["query", "*", "--oldest-first", "--wide", "--output", "csv"],
+            &["--columns", "wide", "--time-column", "stored_at"],
+        ),
+    ] {
+        let text = ask(&place, out);
+        place.write("rows.csv", &text);
+        let to = format!("sqlite:{}.db", place.names().len());
+        place.run(&[&["import", "rows.csv", "--backend", &to], back].concat()).noted();
+        let again = place.run(&["export", "--backend", &to]).ok().out;
+        // A spreadsheet has numbers in its own form.
+        assert!(again == stored, "{out:?}: {text}{again}");
+    }
+}
+
 #[test]
 fn a_spreadsheet_gets_what_it_reads() {
     let place = place();

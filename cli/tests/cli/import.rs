@@ -75,7 +75,7 @@ fn a_bad_line_ends_it_with_its_number_and_all_rows_before_it_are_stored() {
             let before: String = (0..9_000).map(good).collect();
             let input = format!("{before}\n{bad}\n{}", good(9_000));
             let run = import(&place, backend, &[], &input);
-            let run = run.refused(1, "line 9002 cannot be stored: ");
+            let run = run.refused(1, ":9002: ");
             assert!(run.err.contains(why), "{why}: {run:?}");
             assert!(run.err.contains("the 9000 rows before it are stored"), "{run:?}");
             let values: Vec<_> =
@@ -85,7 +85,7 @@ fn a_bad_line_ends_it_with_its_number_and_all_rows_before_it_are_stored() {
             let place = Place::new();
             let run = import(&place, backend, &["--skip-invalid"], &input);
             assert_eq!((run.code, &*run.out), (Some(0), "9001 rows stored, 1 line skipped\n"));
-            assert!(run.err.contains("line 9002 is skipped: "), "{run:?}");
+            assert!(run.err.contains(":9002 is skipped: "), "{run:?}");
             assert_eq!(place.rows(backend).len(), 9_001);
         }
     }
@@ -102,14 +102,14 @@ fn a_value_that_the_backend_refuses_is_a_bad_line() {
         let input = [row(1), row(2), large.clone(), row(3), large, row(4)].concat();
 
         let place = Place::new();
-        let run = import(&place, &backend, &[], &input).refused(1, "line 3 cannot be stored");
+        let run = import(&place, &backend, &[], &input).refused(1, ":3: ");
         assert!(run.err.contains("101 bytes of JSON where 100 are allowed"), "{run:?}");
         assert!(run.err.contains("the 2 rows before it are stored"), "{run:?}");
         assert_eq!(place.rows(&backend).len(), 2);
 
         let run = import(&place, &backend, &["--skip-invalid"], &input);
         assert_eq!((run.code, &*run.out), (Some(0), "4 rows stored, 2 lines skipped\n"));
-        assert!(run.err.contains("line 3 ") && run.err.contains("line 5 "), "{run:?}");
+        assert!(run.err.contains(":3 is") && run.err.contains(":5 is"), "{run:?}");
         assert_eq!(place.rows(&backend).len(), 6);
     }
 }
@@ -123,15 +123,15 @@ fn a_line_of_a_hundred_megabytes_is_refused_alone() {
     input.extend_from_slice(b"\"}\n{\"record\":\"a\",\"value\":2,\"stored_at\":2}\n");
     let run = import(&place, FILES[0], &["--skip-invalid"], &input);
     assert_eq!((run.code, &*run.out), (Some(0), "2 rows stored, 1 line skipped\n"));
-    assert!(run.err.contains("line 2 is skipped: the value is too large"), "{run:?}");
+    assert!(run.err.contains(":2 is skipped: the value is too large"), "{run:?}");
 }
 
 #[test]
 fn text_that_is_not_utf_8_is_a_bad_line() {
     let place = Place::new();
     let run = import(&place, FILES[0], &[], b"{\"record\":\"a\xff\",\"value\":1}\n");
-    let run = run.refused(1, "line 1 cannot be stored: it is not UTF-8 from byte 13 on; ");
-    let encoding = run.err.contains("--encoding windows-1252 reads it; nothing is stored");
+    let run = run.refused(1, ":1: it is not UTF-8 from byte 13 on ");
+    let encoding = run.err.contains("--encoding windows-1252 reads it nothing is stored");
     assert!(encoding, "{run:?}");
 }
 
@@ -233,7 +233,7 @@ fn a_file_is_stored_once_unless_told_otherwise() {
             place.run(&[&["--backend", backend, "import", "rows.ndjson"], more].concat())
         };
         assert_eq!(import(&[]).noted().out, "10000 rows stored\n");
-        import(&[]).refused(1, "this file begins like one that was imported before");
+        import(&[]).refused(1, "begins like a file that was imported before");
         assert_eq!(import(&["--resume"]).noted().out, "0 rows stored, 10000 already there\n");
         assert!(sorted_values(&place, backend) == (0..10_000).collect::<Vec<_>>());
         assert_eq!(import(&["--again"]).noted().out, "10000 rows stored\n");
@@ -261,12 +261,12 @@ fn an_import_that_a_bad_line_stopped_goes_on_without_storing_a_row_twice() {
                 let import = |more: &[&str]| {
                     place.run(&[&["--backend", backend, "import", "rows.ndjson"], more].concat())
                 };
-                let run = import(&[]).refused(1, &format!("line {bad_line} cannot be stored: "));
+                let run = import(&[]).refused(1, &format!(":{bad_line}: "));
                 assert!(run.err.contains("--resume"), "{run:?}");
                 assert_eq!(place.rows(backend).len(), bad_line - 1, "{run:?}");
                 if bad_line > 1 {
                     import(&["--skip-invalid"])
-                        .refused(1, "this file begins like one that was imported before");
+                        .refused(1, "begins like a file that was imported before");
                 }
                 place.write("rows.ndjson", second);
                 let run = import(more);
@@ -284,7 +284,7 @@ fn all_or_nothing_is_one_batch() {
         let place = Place::new();
         let input = format!("{}nonsense\n", numbered(0..9_000));
         let run = import(&place, backend, &["--atomic"], &input);
-        let run = run.refused(1, "line 9001 cannot be stored: ");
+        let run = run.refused(1, ":9001: ");
         assert!(run.err.ends_with("nothing is stored\n"), "{run:?}");
         assert!(place.rows(backend).is_empty());
         let run = import(&place, backend, &["--atomic"], numbered(0..9_000)).noted();

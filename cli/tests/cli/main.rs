@@ -19,12 +19,14 @@ mod forward;
 mod guides;
 mod import;
 mod import_advice;
+mod import_doubts;
 mod import_formats;
 mod import_hostile;
 mod import_kills;
 mod import_names;
 #[cfg(feature = "parquet")]
 mod import_parquet;
+mod import_resume;
 mod keep;
 mod kills;
 mod query;

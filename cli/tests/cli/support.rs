@@ -126,8 +126,16 @@ impl From<Output> for Run {
         Self {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
+            err: unbroken(String::from_utf8(output.stderr).unwrap()),
         }
+    }
+}
+
+/// A message that is broken into lines is one sentence again; a help text stays as it is.
+fn unbroken(text: String) -> String {
+    match text.contains("Usage: ") {
+        true => text,
+        false => text.replace("\n  ", " "),
     }
 }
 

@@ -178,7 +178,8 @@ fn the_suite_shows_how_many_of_the_cases_it_runs_are_done() {
 fn an_import_shows_how_far_it_is_and_cleans_up() {
     let place = Place::new();
     place.write("rows", "{\"record\":\"a\",\"value\":1}\n".repeat(20_000));
-    let (code, seen) = on_a_terminal(&place, &["import", "rows", "--backend", FILES[0]], "");
+    let (code, seen) =
+        on_a_terminal(&place, &["import", "rows", "--time-now", "--backend", FILES[0]], "");
     assert_eq!(code, Some(0), "{seen}");
     assert!(seen.contains(" rows") && seen.contains('%'), "{seen}");
     assert!(seen.ends_with("20000 rows stored\r\n"), "{seen:?}");

@@ -74,7 +74,7 @@ fn no_help_text_shows_a_password() {
 #[test]
 fn the_backend_comes_from_the_option_then_the_environment_then_the_default() {
     let place = Place::new();
-    let row = r#"{"record":"a","value":1}"#;
+    let row = r#"{"record":"a","value":1,"stored_at":1779006600000}"#;
     place.run_with_input(&["import"], row).noted();
     assert_eq!(place.names(), ["annals.db"]);
     place.write("row", row);
@@ -91,7 +91,7 @@ fn the_backend_comes_from_the_option_then_the_environment_then_the_default() {
 #[test]
 fn an_empty_variable_counts_as_unset() {
     let place = Place::new();
-    place.write("row", r#"{"record":"a","value":1}"#);
+    place.write("row", r#"{"record":"a","value":1,"stored_at":1779006600000}"#);
     let run = place.command(&["import", "row"]).env("ANNALS_BACKEND", "").output();
     Run::from(run.unwrap()).noted();
     assert_eq!(place.names(), ["annals.db", "row"]);

@@ -52,7 +52,7 @@ fn an_import_keeps_the_text_and_names_the_bad_line() {
                  {\"record\":\"B\",\"value\":{ \"a\" : \"\\u0000\" },\"stored_at\":7}\n\
                  {\"record\":\"\",\"value\":1}\n";
     let run = place.run_with_input(&["import", "--backend", &url], input);
-    run.refused(1, "line 3 cannot be stored").err.contains("the 2 rows before it are stored");
+    run.refused(1, ":3: ").err.contains("the 2 rows before it are stored");
     let run = place.run(&["query", "*", "--backend", &url]).ok();
     assert_eq!(
         run.out,

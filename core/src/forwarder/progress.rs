@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::error::ForwardError;
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
-use crate::error::PersistenceError;
 use crate::follow::Origin;
+use crate::last_number::last_number;
 use crate::query::{Order, QueryParams};
 
 /// Records with this beginning are not forwarded.
@@ -161,9 +161,9 @@ impl Progress {
     ) -> Result<Self, ForwardError> {
         let writer = u128::from_str_radix(&identity.writer, 16)
             .map_err(|_| ForwardError::Damaged { record: forward_record(name) })?;
-        let (from, all) = (identity.from, (0, i64::MAX as u64));
-        let one = last_number(source, writer | 1, all).await?;
-        let other = last_number(source, writer | 2, all).await?;
+        let from = identity.from;
+        let one = last_number(source, writer | 1).await?;
+        let other = last_number(source, writer | 2).await?;
         Ok(Self {
             writer,
             from,
@@ -226,21 +226,4 @@ impl Progress {
     pub(super) fn sent_again(&mut self, end: u64) {
         (self.done, self.intended) = (end, end);
     }
-}
-
-/// The number of a writer's last batch, within these bounds: at least the first of them.
-pub(super) async fn last_number<B: PersistenceBackend>(
-    backend: &B,
-    writer: u128,
-    (mut known, mut beyond): (u64, u64),
-) -> Result<u64, PersistenceError> {
-    while known < beyond {
-        let number = known + (beyond - known).div_ceil(2);
-        if backend.has_batch(BatchId { writer, number }).await? {
-            known = number;
-        } else {
-            beyond = number - 1;
-        }
-    }
-    Ok(known)
 }

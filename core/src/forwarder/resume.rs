@@ -12,6 +12,7 @@ use crate::backend::PersistenceBackend;
 use crate::batch::BatchId;
 use crate::error::PersistenceError;
 use crate::follow::{FollowFrom, FollowParams, Origin, Position};
+use crate::last_number::last_number_within;
 use crate::pattern::Grammar;
 
 /// What the destination has, compared with the progress in the source.
@@ -146,7 +147,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     async fn received(&self, progress: &Progress, origin: Origin) -> Result<u64, ForwardError> {
         let bounds = (progress.done(), origin.arrival.max(progress.done()));
         self.retried(|| async {
-            Ok(progress::last_number(&self.destination, progress.writer(), bounds).await?)
+            Ok(last_number_within(&self.destination, progress.writer(), bounds).await?)
         })
         .await
     }

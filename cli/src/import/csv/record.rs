@@ -50,15 +50,19 @@ pub(super) fn is_quoted(record: &[u8], delimiter: u8, column: usize) -> bool {
 pub(super) enum Next {
     Whole,
     TooLong,
+    /// A quote ends in the middle of a cell.
+    Misplaced,
     /// The input ends within quotes.
     Open,
     End,
 }
 
-/// Reads one record: its lines, as long as a quote is open, each with its end.
+/// Reads one record: its lines, as long as a quote is open, each with its end. Only at the beginning
+/// of a cell does a quote open one: in `5" pipe` it is an inch.
 pub(super) fn next_record<R: BufRead>(
     lines: &mut Lines<R>,
     record: &mut Vec<u8>,
+    delimiters: &[u8],
 ) -> io::Result<Next> {
     record.clear();
     let mut open = false;
@@ -67,10 +71,13 @@ pub(super) fn next_record<R: BufRead>(
             None if open => return Ok(Next::Open),
             None => return Ok(Next::End),
             Some(Line::Whole(line)) if record.len() + line.len() < MAX_LINE_BYTES => {
-                // Quotes within quotes are doubled, so that they do not count.
-                open ^= memchr::memchr_iter(b'"', line).count() % 2 == 1;
+                let quotes = quotes_at_end(line, open, delimiters);
                 record.extend_from_slice(line);
                 record.push(b'\n');
+                match quotes {
+                    Some(still) => open = still,
+                    None => return Ok(Next::Misplaced),
+                }
                 if !open {
                     return Ok(Next::Whole);
                 }
@@ -78,6 +85,26 @@ pub(super) fn next_record<R: BufRead>(
             Some(_) => return Ok(Next::TooLong),
         }
     }
+}
+
+/// Whether quotes are open at the end of a line; `None` if one ends in the middle of a cell.
+fn quotes_at_end(line: &[u8], mut open: bool, delimiters: &[u8]) -> Option<bool> {
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'"', &line[from..]).map(|at| from + at) {
+        from = at + 1;
+        if !open {
+            open = at == 0 || delimiters.contains(&line[at - 1]);
+            continue;
+        }
+        match line.get(from) {
+            // Quotes within quotes are doubled.
+            Some(b'"') => from += 1,
+            None | Some(b'\r') => open = false,
+            Some(next) if delimiters.contains(next) => open = false,
+            Some(_) => return None,
+        }
+    }
+    Some(open)
 }
 
 /// Splits records into cells. It keeps a reader, because creating one takes longer than reading a

@@ -11,6 +11,7 @@ use parquet::schema::types::Type;
 
 use super::columns::{Columns, Layout};
 use super::entry::Entry;
+use super::numbers::Numbers;
 use super::text::shown;
 use cell::{Stamp, unread_type};
 
@@ -51,23 +52,34 @@ pub(super) fn rows(
     // A NULL is no text that somebody could correct.
     let mut layout = layout.clone();
     layout.style.nulls.push(String::new());
+    // Perhaps one of the others holds the times.
+    let others = columns.may_be_times().iter();
+    let others: Vec<_> =
+        others.filter(|(column, _)| unread_type(&fields[*column]).is_none()).collect();
+    let mut all = needed.clone();
+    all.extend(others.iter().map(|(column, _)| *column));
+    all.sort_unstable();
+    all.dedup();
     let projection = Type::group_type_builder(schema.name())
-        .with_fields(needed.iter().map(|column| fields[*column].clone()).collect())
+        .with_fields(all.iter().map(|column| fields[*column].clone()).collect())
         .build()
         .map_err(unreadable)?;
     for values in reader.get_row_iter(Some(projection)).map_err(unreadable)? {
         let values = values.map_err(unreadable)?;
         let mut cells = vec![String::new(); header.len()];
-        for (column, (_, field)) in needed.iter().zip(values.get_column_iter()) {
+        for (column, (_, field)) in all.iter().zip(values.get_column_iter()) {
             cells[*column] = match stamp {
                 Some((time, stamp)) if time == *column => stamp.time(field),
                 _ => cell::text(field, &fields[*column]),
             };
         }
         let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
-        let read = columns.entries(&cells, &layout, &mut |entry| {
+        let read = columns.entries(&cells, &layout, &mut Numbers::default(), &mut |entry| {
             row(Event::Entry(entry));
         });
+        for (column, name) in &others {
+            row(Event::Unused(name, cells[*column]));
+        }
         let raw: Vec<&str> = needed.iter().map(|column| cells[*column]).collect();
         let (empty, bad) = match read {
             Ok(empty) => (empty, None),
@@ -100,6 +112,8 @@ pub(super) enum Event<'a> {
         utc: bool,
     },
     Entry(Entry<'a>),
+    /// The name and the cell of a column that may hold the times.
+    Unused(&'a str, &'a str),
     End {
         raw: &'a str,
         empty: u64,

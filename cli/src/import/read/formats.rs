@@ -1,6 +1,6 @@
 //! The formats: each reads entries and hands them to the cutter.
 
-use super::{Cutter, Gone};
+use super::{Cutter, Gone, LastLine};
 use crate::import::csv::{Read, Table};
 use crate::import::input::{Format, Input};
 use crate::import::lineprotocol;
@@ -10,7 +10,7 @@ use crate::import::objects::objects;
 use crate::import::parquet::{self, Event};
 use crate::import::text::utf8;
 
-const TORN: &str = "it has no line end, and digits may be missing at its end; complete it, or use \
+const TORN: &str = "it has no line end: it may be cut off, or still be written\ncomplete it, or use \
                     --accept-last-line if nothing is missing";
 
 impl Cutter {
@@ -23,7 +23,8 @@ impl Cutter {
                 Ok(None) => return Ok(None),
                 Ok(Some(Line::TooLong)) => (Err("it is longer than any row can be".to_owned()), 0),
                 Ok(Some(Line::Whole(line))) => {
-                    self.saw(line);
+                    // A line is the same with another end.
+                    self.saw(line.strip_suffix(b"\r").unwrap_or(line));
                     self.digest.write(b"\n");
                     let entry = match is_json {
                         true => self.json_line(line),
@@ -36,7 +37,9 @@ impl Cutter {
             let torn = !is_json && !lines.ended() && matches!(entry, Ok(true));
             let bad = match (entry, torn) {
                 (Err(why), _) => Some(why),
-                (Ok(true), true) if !self.plan.accept_last_line => Some(TORN.to_owned()),
+                (Ok(true), true) if self.plan.last_line != LastLine::Accepted => {
+                    Some(TORN.to_owned())
+                }
                 (Ok(true), _) => None,
                 (Ok(false), _) => continue,
             };
@@ -53,6 +56,9 @@ impl Cutter {
         }
         let entry = self.plan.pointers.entry(line)?;
         self.entry(entry)?;
+        if self.looks_for_times() {
+            self.plan.pointers.look_for_times(line, &mut self.unused);
+        }
         Ok(true)
     }
 
@@ -77,26 +83,43 @@ impl Cutter {
         }
         let mut table = match Table::new(Lines::new(input.text, end), layout) {
             Ok(table) => table,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return self.refuse(error.to_string());
+            }
             Err(error) => return Ok(Some(error.to_string())),
         };
         self.found.push_str(&table.describe());
+        self.digest.write(table.fingerprint().as_bytes());
+        self.decimal_commas = table.has_decimal_commas();
         loop {
             let mut refusal = None;
-            let read = table.next(&mut |entry| {
+            let mut numbers = std::mem::take(&mut self.numbers);
+            let read = table.next(&mut numbers, &mut |entry| {
                 if refusal.is_none() {
                     refusal = self.entry(entry).err();
                 }
             });
+            self.numbers = numbers;
+            if self.looks_for_times() {
+                table.look_for_times(&mut self.unused);
+            }
             let (bad, empty) = match read {
                 Ok(Read::End) => return Ok(None),
                 Ok(Read::Bad(why)) => (Some(why), 0),
-                Ok(Read::Record { torn: true, .. }) if !self.plan.accept_last_line => {
+                Ok(Read::Record { ended: false, cut, .. })
+                    if self.plan.last_line == LastLine::Growing
+                        || (cut && self.plan.last_line == LastLine::MayBeCut) =>
+                {
                     (Some(TORN.to_owned()), 0)
                 }
                 Ok(Read::Record { empty, .. }) => (refusal, empty),
                 Err(error) => return Ok(Some(error.to_string())),
             };
-            self.saw(table.raw());
+            // A record is the same with another end.
+            let raw = table.raw();
+            let text = raw.strip_suffix(b"\n").unwrap_or(raw);
+            self.saw(text.strip_suffix(b"\r").unwrap_or(text));
+            self.digest.write(b"\n");
             let (line, at_hand) = (table.first_line(), table.lines().has_line_at_hand());
             self.end_of_item(line, bad, empty, table.raw().len(), at_hand)?;
         }
@@ -110,6 +133,9 @@ impl Cutter {
             self.digest.write(text.as_bytes());
             self.digest.write(b"\n");
             let entry = self.plan.pointers.entry(text);
+            if self.looks_for_times() {
+                self.plan.pointers.look_for_times(text, &mut self.unused);
+            }
             let bad = entry.and_then(|entry| self.entry(entry)).err();
             gone = self.end_of_item(number, bad, 0, text.len(), true).is_err();
             !gone
@@ -141,7 +167,14 @@ impl Cutter {
                 }
                 true
             }
+            Event::Unused(name, cell) => {
+                if !self.plan.time_now && !self.unused.is_full() {
+                    self.unused.see(name, cell);
+                }
+                true
+            }
             Event::End { raw, empty, bad } => {
+                self.unused.next_row();
                 number += 1;
                 self.digest.write(raw.as_bytes());
                 self.digest.write(b"\n");

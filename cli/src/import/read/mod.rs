@@ -1,9 +1,11 @@
 //! Reads the input into batches of rows, on a separate thread: reading never delays Ctrl-C, and goes
 //! on while the previous batch is stored.
 //!
-//! The batches of a file depend on its content alone, and each has a digest of everything that was
-//! read up to its end. The same file gives the same batches, so a store recognizes those it has.
+//! A file is known by a digest of everything up to its first row. Each line has its number and a
+//! digest of everything up to its end, so that a store can tell how far it knows the file, and
+//! whether that part is still the same.
 
+mod block;
 mod formats;
 
 use annals::Row;
@@ -14,9 +16,12 @@ use super::columns::Layout;
 use super::entry::{Converter, Entry};
 use super::input::{Format, Input};
 use super::json::Pointers;
+use super::numbers::Numbers;
 use super::text::{MIXED, NOT_UTF8};
+use super::unused::Unused;
 use crate::failure::Failure;
 use crate::moment::now_ms;
+use block::{Block, Waiting};
 
 /// The size of a batch, in rows and in bytes of the input.
 const BATCH_ROWS: usize = 4096;
@@ -47,9 +52,13 @@ pub(super) struct BadLine {
 #[derive(Debug, Default)]
 pub(super) struct RowBatch {
     pub(super) rows: Vec<Numbered>,
+    /// The digest of everything up to the first row of the input, from that row on.
+    pub(super) file: Option<u128>,
+    /// How many lines came before the batch. Remarks, blank lines and the header do not count.
+    pub(super) before: u64,
     /// For each line: the number of rows up to its end, and the digest of the input up to there.
     pub(super) marks: Vec<(usize, u128)>,
-    /// Lines that are not rows, each with the number of rows before it.
+    /// Lines that are not rows, each with the index of its mark.
     pub(super) bad: Vec<(usize, BadLine)>,
     /// The number of empty cells.
     pub(super) empty: u64,
@@ -67,8 +76,21 @@ pub(super) enum Piece {
     Found(String),
     /// The rest of the input cannot be read.
     Broken(String),
-    /// The input was read to its end. A thread that ends without it or [`Piece::Broken`] has failed.
+    /// The options do not fit the rows.
+    Refused(String),
+    /// All was read. Without it, the thread has failed.
     End,
+}
+
+/// What a last line without a line end is, where the format does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastLine {
+    /// A row.
+    Accepted,
+    /// A row unless something may be missing at its end.
+    MayBeCut,
+    /// Being written: the import will go on with it.
+    Growing,
 }
 
 /// How an input is read.
@@ -83,8 +105,12 @@ pub(super) struct Plan {
     pub(super) repeatable: bool,
     /// The first line to store. What stands before it is read and left out.
     pub(super) start_at: u64,
-    /// Whether to accept a last line without a line end that may be cut off.
-    pub(super) accept_last_line: bool,
+    /// What a last line without a line end is.
+    pub(super) last_line: LastLine,
+    /// Whether rows without a time are meant to have the time of the import.
+    pub(super) time_now: bool,
+    /// Whether the input is a file: what was recorded, not what happens now.
+    pub(super) is_file: bool,
 }
 
 /// Starts the thread. It ends with the input, or when the receiver is gone.
@@ -92,6 +118,10 @@ pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, F
     let (pieces, received) = mpsc::channel(BATCHES_AHEAD);
     let mut digest = XxHash3_128::new();
     digest.write(plan.fingerprint.as_bytes());
+    let time_option = match input.format {
+        Format::Ndjson | Format::Json | Format::Influx => "--time-pointer",
+        Format::Csv | Format::Tsv | Format::Parquet => "--time-column",
+    };
     let cutter = Cutter {
         pieces,
         digest,
@@ -103,7 +133,12 @@ pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, F
         item: Vec::new(),
         batch: RowBatch::default(),
         batch_bytes: 0,
-        is_first: true,
+        file: None,
+        lines_before: 0,
+        unused: Unused::default(),
+        time_option,
+        numbers: Numbers::default(),
+        decimal_commas: false,
         beyond_ascii: false,
         beyond_ascii_before: false,
         now: 0,
@@ -116,22 +151,6 @@ pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, F
 
 /// The receiver is gone, or knows that the input is broken.
 struct Gone;
-
-/// The first lines, until the format of times is decided.
-#[derive(Default)]
-struct Block {
-    lines: Vec<Waiting>,
-    bytes: usize,
-}
-
-/// A line of the first block, until the format of times is decided.
-struct Waiting {
-    line: u64,
-    entries: Result<Vec<Entry<'static>>, String>,
-    digest: u128,
-    empty: u64,
-    bytes: usize,
-}
 
 /// Cuts what is read into batches.
 struct Cutter {
@@ -147,7 +166,18 @@ struct Cutter {
     item: Vec<Result<Row, Entry<'static>>>,
     batch: RowBatch,
     batch_bytes: usize,
-    is_first: bool,
+    /// The digest of everything up to the first row.
+    file: Option<u128>,
+    /// How many lines came before the batch.
+    lines_before: u64,
+    /// What the first rows have beside their parts.
+    unused: Unused,
+    /// The option that names one of them as the time.
+    time_option: &'static str,
+    /// The numbers among the cells.
+    numbers: Numbers,
+    /// Whether numbers with commas are probably not meant to be text.
+    decimal_commas: bool,
     /// Whether the current line has letters beyond ASCII, and whether a line before has.
     beyond_ascii: bool,
     beyond_ascii_before: bool,
@@ -179,7 +209,7 @@ impl Cutter {
     }
 
     fn is_before_the_first_row(&self) -> bool {
-        self.is_first
+        self.lines_before == 0
             && self.batch.marks.is_empty()
             && self.first_block.as_ref().is_some_and(|block| block.lines.is_empty())
     }
@@ -189,6 +219,15 @@ impl Cutter {
         self.digest.write(line);
         self.beyond_ascii_before = self.beyond_ascii;
         self.beyond_ascii |= !line.is_ascii();
+    }
+
+    /// Whether the reader shows what rows have beside their parts.
+    fn looks_for_times(&mut self) -> bool {
+        let looks = !self.plan.time_now && self.first_block.is_some() && !self.unused.is_full();
+        if looks {
+            self.unused.next_row();
+        }
+        looks
     }
 
     /// Adds an entry of the current line.
@@ -245,17 +284,21 @@ impl Cutter {
         let Some(block) = self.first_block.take() else { return Ok(()) };
         let entries =
             block.lines.iter().filter_map(|waiting| waiting.entries.as_ref().ok()).flatten();
-        let times = entries.filter_map(|entry| entry.time.as_deref());
-        if let Err(why) = self.plan.converter.times.decide(times) {
-            let _nobody_listens = self.pieces.blocking_send(Piece::Broken(why));
-            return Err(Gone);
+        let times = entries.clone().filter_map(|entry| entry.time.as_deref());
+        let decided = self.plan.converter.times.decide(times);
+        if let Some(why) = decided.err().or_else(|| self.doubt(&block)) {
+            return self.refuse(why);
         }
         let times = &self.plan.converter.times;
         let is_open = times.is_open();
         if !self.described || (!is_open && !block.lines.is_empty()) {
             self.described = true;
-            let found = Piece::Found(format!("{}, times: {}", self.found, times.describe()));
-            self.pieces.blocking_send(found).map_err(|_| Gone)?;
+            let has_rows = block.has_rows();
+            let found = match is_open && !has_rows {
+                true => self.found.clone(),
+                false => format!("{}, times: {}", self.found, times.describe()),
+            };
+            self.pieces.blocking_send(Piece::Found(found)).map_err(|_| Gone)?;
         }
         for Waiting { line, entries, digest, empty, bytes } in block.lines {
             let converter = &mut self.plan.converter;
@@ -288,19 +331,18 @@ impl Cutter {
                 self.batch.empty += empty;
             }
             Err(why) => {
-                self.batch.bad.push((self.batch.rows.len(), BadLine { line, why }));
+                self.batch.bad.push((self.batch.marks.len(), BadLine { line, why }));
             }
+        }
+        if self.file.is_none() && !self.batch.rows.is_empty() {
+            self.file = Some(digest);
         }
         self.batch.marks.push((self.batch.rows.len(), digest));
         self.batch_bytes += bytes;
-        // The first row is a batch by itself, so that one lookup tells whether a file was imported.
-        let whole = self.is_first && self.plan.repeatable && !self.batch.rows.is_empty();
-        if whole
-            || self.batch.marks.len() >= BATCH_ROWS
+        if self.batch.marks.len() >= BATCH_ROWS
             || self.batch.rows.len() >= BATCH_ROWS
             || self.batch_bytes >= BATCH_BYTES
         {
-            self.is_first = false;
             return self.send();
         }
         Ok(())
@@ -312,7 +354,11 @@ impl Cutter {
         if batch.marks.is_empty() {
             return Ok(());
         }
+        (batch.file, batch.before) = (self.file, self.lines_before);
+        self.lines_before += batch.marks.len() as u64;
         batch.remarks = self.plan.converter.times.remarks();
+        batch.remarks.extend(self.plan.converter.remark());
+        batch.remarks.extend(self.numbers.remarks());
         self.pieces.blocking_send(Piece::Batch(batch)).map_err(|_| Gone)
     }
 

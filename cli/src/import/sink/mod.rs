@@ -1,5 +1,6 @@
 //! Stores batches in order, and knows at any time how many rows are stored.
 
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -9,14 +10,20 @@ use annals::{Batch, BatchId, Outcome, PersistenceBackend, PersistenceError, Row}
 
 use crate::import::read::{BadLine, Numbered, RowBatch};
 use crate::store::send;
+use progress::{Progress, number};
 
 /// Why rows were not stored.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// A line can never be stored. All rows before it are stored, and none after it.
     Line(BadLine),
-    /// The first row of the file is already stored.
+    /// The file was imported before.
     Known,
+    /// What was imported of the file is not what it has now. The line is the last that was imported,
+    /// if the file still has it.
+    Changed { last_line: Option<u64> },
+    /// The store does not know the file, but has this row of it.
+    There { line: u64 },
     /// The store failed.
     Store(PersistenceError),
 }
@@ -24,8 +31,8 @@ pub(super) enum Refusal {
 /// How batches are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ids {
-    /// By the digest of what was read, so that the store recognizes them. `resume` says whether
-    /// stored batches are expected.
+    /// By what was read, so that the store recognizes it. `resume` says whether stored rows are
+    /// expected.
     Content { resume: bool },
     /// At random: the same rows can be stored again.
     Random { writer: u128, batches: u64 },
@@ -35,8 +42,7 @@ pub(super) enum Ids {
 pub(super) struct Sink {
     store: Arc<dyn PersistenceBackend>,
     ids: Ids,
-    /// Whether the next batch may be stored already.
-    maybe_there: bool,
+    progress: Progress,
     skip_invalid: bool,
     /// The number of rows that this import has certainly stored.
     pub(super) stored: u64,
@@ -50,9 +56,9 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(store: Arc<dyn PersistenceBackend>, ids: Ids, skip_invalid: bool) -> Self {
-        let maybe_there = matches!(ids, Ids::Content { .. });
         let (stored, there, next_line, left_out) = (0, 0, Some(1), Vec::new());
-        Self { store, ids, maybe_there, skip_invalid, stored, there, next_line, left_out }
+        let progress = Progress::Unknown;
+        Self { store, ids, progress, skip_invalid, stored, there, next_line, left_out }
     }
 
     /// Whether the same import with `--resume` recognizes what this one has stored.
@@ -64,62 +70,49 @@ impl Sink {
     ///
     /// # Errors
     /// The line, or why the store failed.
-    pub(super) async fn store(&mut self, batch: RowBatch) -> Result<(), Refusal> {
-        let from = self.already_there(&batch.marks).await?;
+    pub(super) async fn store(&mut self, mut batch: RowBatch) -> Result<(), Refusal> {
+        let from = self.pass_over(&mut batch).await?;
         self.store_from(batch, from, false).await
     }
 
-    /// Stores batches as one: all of their rows or none. The store then knows each of them by its
-    /// id, as if they had come one by one.
+    /// Stores batches as one: all of their rows or none.
     ///
     /// # Errors
     /// The line, or why the store failed.
     pub(super) async fn store_whole(&mut self, batches: Vec<RowBatch>) -> Result<(), Refusal> {
-        let first = self.first_missing(&batches).await?;
-        let mut missing = batches.into_iter();
-        self.there +=
-            missing.by_ref().take(first).map(|batch| batch.rows.len() as u64).sum::<u64>();
-        let (mut whole, mut ends, mut from) = (RowBatch::default(), Vec::new(), 0);
-        for (index, batch) in missing.enumerate() {
-            if index == 0 {
-                from = self.already_there(&batch.marks).await?;
-            }
-            ends.extend(batch.marks.last().filter(|(end, _)| *end > 0).map(|(_, digest)| *digest));
-            let before = whole.rows.len();
+        let (mut whole, mut from) = (RowBatch::default(), 0);
+        for mut batch in batches {
+            from += self.pass_over(&mut batch).await?;
+            let (rows, lines) = (whole.rows.len(), whole.marks.len());
             whole.rows.extend(batch.rows);
-            whole.marks.extend(batch.marks.into_iter().map(|(end, mark)| (before + end, mark)));
-            whole.bad.extend(batch.bad.into_iter().map(|(end, bad)| (before + end, bad)));
+            whole.marks.extend(batch.marks.into_iter().map(|(end, mark)| (rows + end, mark)));
+            whole.bad.extend(batch.bad.into_iter().map(|(index, bad)| (lines + index, bad)));
             whole.last_line = batch.last_line;
         }
-        self.store_from(whole, from, true).await?;
-        // The last end is the id of the rows.
-        ends.pop();
-        if self.is_resumable() {
-            for end in ends {
-                self.send_once(&[], end).await.map_err(Refusal::Store)?;
-            }
-        }
-        Ok(())
+        self.store_from(whole, from, true).await
     }
 
-    /// The first batch whose end is not stored.
-    async fn first_missing(&self, batches: &[RowBatch]) -> Result<usize, Refusal> {
-        if !self.maybe_there {
-            return Ok(0);
+    /// The input has ended.
+    ///
+    /// # Errors
+    /// It is shorter than what was imported of it before.
+    pub(super) fn end(&self) -> Result<(), Refusal> {
+        match self.progress {
+            Progress::Stored { .. } => Err(Refusal::Changed { last_line: None }),
+            Progress::Unknown | Progress::Beyond { .. } => Ok(()),
         }
-        for (index, batch) in batches.iter().enumerate().rev() {
-            let end = batch.marks.last().filter(|(end, _)| *end > 0);
-            let Some(id) = end.map(|(_, digest)| BatchId { writer: *digest, number: 1 }) else {
-                continue;
-            };
-            if self.store.has_batch(id).await.map_err(Refusal::Store)? {
-                return match self.ids {
-                    Ids::Content { resume: false } => Err(Refusal::Known),
-                    _ => Ok(index + 1),
-                };
-            }
+    }
+
+    /// The number of rows of a batch that an earlier import has stored. The lines that it has skipped
+    /// are taken out.
+    async fn pass_over(&mut self, batch: &mut RowBatch) -> Result<usize, Refusal> {
+        let (Ids::Content { resume }, Some(file)) = (self.ids, batch.file) else { return Ok(0) };
+        if matches!(self.progress, Progress::Unknown) {
+            self.progress = Progress::find(&*self.store, file, batch, resume).await?;
         }
-        Ok(0)
+        let passed = self.progress.pass_over(batch)?;
+        self.there += passed as u64;
+        Ok(passed)
     }
 
     /// Stores the rows of a batch from `from` on. If it is stored as a `whole`, a line that cannot be
@@ -130,25 +123,28 @@ impl Sink {
         mut from: usize,
         whole: bool,
     ) -> Result<(), Refusal> {
-        let RowBatch { mut rows, mut marks, bad, last_line, .. } = batch;
+        let RowBatch { mut rows, mut marks, bad, last_line, before, .. } = batch;
         let first = from;
+        // The line that ends it: the index of its mark.
         let mut stop = None;
         if self.skip_invalid {
             self.left_out.extend(bad.into_iter().map(|(_, bad)| bad));
-        } else if let Some((before, bad)) = bad.into_iter().next() {
-            stop = Some((before, bad));
+        } else {
+            stop = bad.into_iter().next();
         }
         loop {
-            // A batch that a line stops ends with the line before.
-            let end = match &stop {
-                Some((before, _)) => marks.iter().find(|(end, _)| end == before),
-                None => marks.last(),
+            let lines = stop.as_ref().map_or(marks.len(), |(index, _)| *index);
+            let number = match lines.checked_sub(1).and_then(|last| marks.get(last)) {
+                Some((end, digest)) => {
+                    rows.truncate(*end);
+                    number(before + lines as u64, *digest)
+                }
+                None => {
+                    rows.clear();
+                    0
+                }
             };
-            let digest = end.map_or(0, |(_, digest)| *digest);
-            if let Some((before, _)) = &stop {
-                rows.truncate(*before);
-            }
-            match self.send(&rows, &mut from, digest).await {
+            match self.send(&rows, &mut from, number).await {
                 Ok(()) => break,
                 Err((row, error)) if error.is_invalid_input() && row < rows.len() => {
                     let bad = BadLine { line: rows[row].line, why: error.to_string() };
@@ -163,8 +159,8 @@ impl Sink {
                         }
                     } else {
                         // No row of its line is stored, and none after it.
-                        let before = rows.partition_point(|other| other.line < bad.line);
-                        stop = Some((before, bad));
+                        let rows_before = rows.partition_point(|other| other.line < bad.line);
+                        stop = Some((marks.partition_point(|(end, _)| *end <= rows_before), bad));
                     }
                 }
                 Err((row, error)) => {
@@ -189,46 +185,16 @@ impl Sink {
         }
     }
 
-    /// The number of rows of a batch that an earlier import has stored.
-    async fn already_there(&mut self, marks: &[(usize, u128)]) -> Result<usize, Refusal> {
-        if !self.maybe_there {
-            return Ok(0);
-        }
-        let mut there = None;
-        // First the whole batch; then every line before which an import may have stopped.
-        for (end, digest) in marks.iter().rev() {
-            let id = BatchId { writer: *digest, number: 1 };
-            if *end > 0 && self.store.has_batch(id).await.map_err(Refusal::Store)? {
-                there = Some(*end);
-                break;
-            }
-        }
-        let all = marks.last().map_or(0, |(end, _)| *end);
-        match there {
-            Some(_) if self.ids == (Ids::Content { resume: false }) => Err(Refusal::Known),
-            Some(end) => {
-                self.there += end as u64;
-                self.maybe_there = end == all;
-                Ok(end)
-            }
-            None => {
-                // A batch without rows proves nothing.
-                self.maybe_there = all == 0;
-                Ok(0)
-            }
-        }
-    }
-
     /// Sends rows from `from` on. Backends with atomic batches name the row that they refuse; others
     /// may fail part-way, and `from` advances.
     async fn send(
         &mut self,
         rows: &[Numbered],
         from: &mut usize,
-        digest: u128,
+        number: u64,
     ) -> Result<(), (usize, PersistenceError)> {
         while *from < rows.len() {
-            let error = match self.send_once(&rows[*from..], digest).await {
+            let error = match self.send_once(&rows[*from..], number).await {
                 Ok(()) => {
                     self.stored += (rows.len() - *from) as u64;
                     *from = rows.len();
@@ -256,9 +222,9 @@ impl Sink {
     }
 
     /// Sends a batch, and retries while that may help and cannot store it twice.
-    async fn send_once(&mut self, rows: &[Numbered], digest: u128) -> Result<(), PersistenceError> {
+    async fn send_once(&mut self, rows: &[Numbered], number: u64) -> Result<(), PersistenceError> {
         let id = match &mut self.ids {
-            Ids::Content { .. } => BatchId { writer: digest, number: 1 },
+            Ids::Content { .. } => BatchId { writer: self.progress.file(), number },
             Ids::Random { writer, batches } => {
                 *batches += 1;
                 BatchId { writer: *writer, number: *batches }

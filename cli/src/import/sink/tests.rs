@@ -20,7 +20,7 @@ fn batch(texts: &[&str]) -> RowBatch {
     };
     let rows: Vec<_> = texts.iter().enumerate().map(row).collect();
     let marks = (1..=rows.len()).map(|end| (end, end as u128)).collect();
-    RowBatch { rows, marks, ..RowBatch::default() }
+    RowBatch { rows, marks, file: Some(7), ..RowBatch::default() }
 }
 
 fn random_ids() -> Ids {
@@ -150,16 +150,15 @@ async fn a_resumed_import_finds_the_line_before_which_it_stopped() {
     for stopped in 0..=4 {
         backend.cleanup(u64::MAX).await.unwrap();
         let mut whole = batch(&["0", "1", "2", "3"]);
-        // Each round has digests of its own.
-        whole.marks.iter_mut().for_each(|(_, digest)| *digest += 100 * (stopped + 1));
+        // Each round has a file of its own.
+        whole.file = Some(100 + stopped);
         let part = || RowBatch {
-            rows: batch(&["0", "1", "2", "3"]).rows,
-            marks: whole.marks.clone(),
+            file: whole.file,
             bad: match stopped {
                 4 => Vec::new(),
                 _ => vec![(stopped as usize, BadLine { line: 9, why: String::new() })],
             },
-            ..RowBatch::default()
+            ..batch(&["0", "1", "2", "3"])
         };
         let mut first = Sink::new(backend.clone(), Ids::Content { resume: false }, false);
         assert_eq!(first.store(part()).await.is_ok(), stopped == 4);
@@ -190,4 +189,47 @@ async fn the_line_to_go_on_at_is_the_first_that_is_not_stored() {
     batch.rows.iter_mut().for_each(|row| row.line = 1);
     assert!(sink.store(batch).await.is_err());
     assert_eq!((sink.next_line, sink.stored), (None, 1));
+}
+
+/// A line that was corrected after it was skipped, and lines that are gone, had all rows of their batch
+/// stored again.
+#[tokio::test]
+async fn what_has_changed_since_it_was_stored_is_refused() {
+    let resume = |backend: &Arc<MemoryBackend>| {
+        Sink::new(backend.clone(), Ids::Content { resume: true }, false)
+    };
+    let backend = Arc::new(MemoryBackend::new());
+    let mut first = Sink::new(backend.clone(), Ids::Content { resume: false }, false);
+    first.store(batch(&["0", "1", "2"])).await.unwrap();
+    let mut again = Sink::new(backend.clone(), Ids::Content { resume: false }, false);
+    assert!(matches!(again.store(batch(&["0", "1", "2"])).await, Err(Refusal::Known)));
+    // The digest of the third line differs, and so does that of the second of three.
+    for changed in [1, 2] {
+        let mut other = batch(&["0", "1", "2"]);
+        other.marks[changed..].iter_mut().for_each(|(_, digest)| *digest += 100);
+        let result = resume(&backend).store(other).await;
+        assert!(matches!(result, Err(Refusal::Changed { last_line: Some(3) })), "{result:?}");
+    }
+    let mut shorter = resume(&backend);
+    shorter.store(batch(&["0", "1"])).await.unwrap();
+    assert!(matches!(shorter.end(), Err(Refusal::Changed { last_line: None })));
+    // The beginning differs: nothing but the rows themselves tells.
+    let mut unknown = batch(&["9", "1", "2"]);
+    unknown.file = Some(8);
+    let result = resume(&backend).store(unknown).await;
+    assert!(matches!(result, Err(Refusal::There { line: 2 })), "{result:?}");
+    let mut longer = resume(&backend);
+    longer.store(batch(&["0", "1", "2", "3"])).await.unwrap();
+    assert_eq!((longer.there, longer.stored), (3, 1));
+    longer.end().unwrap();
+    assert_eq!(values(&*backend).await, [0, 1, 2, 3]);
+}
+
+#[test]
+fn the_number_of_a_batch_tells_lines_and_digest() {
+    assert_eq!(number(1, u128::MAX), (2 << 27) - 1);
+    assert!(number(1, u128::MAX) < number(2, 0));
+    assert_ne!(number(5, 1), number(5, 2));
+    // More lines than a number has room for are refused by the store.
+    assert!(number(1 << 36, 0) > i64::MAX as u64);
 }

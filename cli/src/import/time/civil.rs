@@ -2,28 +2,55 @@
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::fmt::strtime::BrokenDownTime;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Span, Timestamp, Zoned};
 
 /// Unix milliseconds, rounded down.
 pub(super) fn ms_of(at: Timestamp) -> i128 {
     at.as_nanosecond().div_euclid(1_000_000)
 }
 
-/// Reads a time of ISO 8601, in `zone` if it has no offset. The flag says whether the offset is
-/// known.
-pub(super) fn iso(text: &str, zone: Option<&TimeZone>) -> Option<(Timestamp, bool)> {
+/// How surely a text names an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// It has an offset, or clocks of the zone show it once.
+    Sure,
+    /// It has no offset, and no zone was named.
+    AssumedUtc,
+    /// Clocks show it twice: the first of the two instants is taken.
+    Twice,
+    /// Clocks skip it: it is read with the offset before the change.
+    Never,
+}
+
+use Certainty::{AssumedUtc, Never, Sure, Twice};
+
+/// Reads a time of ISO 8601, in `zone` if it has no offset.
+pub(super) fn iso(text: &str, zone: Option<&TimeZone>) -> Option<(Timestamp, Certainty)> {
     let text = text.trim();
     if let Ok(at) = text.parse::<Timestamp>() {
-        return Some((at, true));
+        return Some((at, Sure));
     }
     if let Ok(at) = text.parse::<Zoned>() {
-        return Some((at.timestamp(), true));
+        return Some((at.timestamp(), Sure));
     }
     if let Some(civil) = text.strip_suffix(" UTC").or_else(|| text.strip_suffix(" Z")) {
-        return Some((in_zone(civil_of(civil)?, Some(&TimeZone::UTC))?, true));
+        return Some((in_zone(civil_of(civil)?, Some(&TimeZone::UTC))?.0, Sure));
     }
-    Some((in_zone(civil_of(text)?, zone)?, zone.is_some()))
+    if let Some(civil) = civil_of(text) {
+        return in_zone(civil, zone);
+    }
+    // A blank before the offset.
+    if let Some((civil, offset)) = text.rsplit_once(' ')
+        && offset.starts_with(['+', '-'])
+    {
+        return Some((format!("{civil}{offset}").parse().ok()?, Sure));
+    }
+    let midnight = without_24(text)?;
+    match midnight.parse::<Timestamp>() {
+        Ok(at) => Some((at.checked_add(Span::new().hours(24)).ok()?, Sure)),
+        Err(_) => in_zone(next_day(civil_of(&midnight)?)?, zone),
+    }
 }
 
 fn civil_of(text: &str) -> Option<DateTime> {
@@ -33,29 +60,69 @@ fn civil_of(text: &str) -> Option<DateTime> {
     text.parse::<Date>().ok().map(|date| date.to_datetime(Time::midnight()))
 }
 
-/// A local time that occurs twice is the first of the two instants. One that clocks skip is read
-/// with the offset before the change.
-fn in_zone(civil: DateTime, zone: Option<&TimeZone>) -> Option<Timestamp> {
-    let zone = zone.cloned().unwrap_or(TimeZone::UTC);
-    zone.to_ambiguous_timestamp(civil).compatible().ok()
+/// A time of 24:00 is written as 00:00 of the same day: it is the midnight at the day's end.
+fn without_24(text: &str) -> Option<String> {
+    let at = text.find("24:00").filter(|at| text[..*at].ends_with([' ', 'T']))?;
+    let rest = &text[at + 5..];
+    let zone = rest.strip_prefix(":00").unwrap_or(rest);
+    let whole = zone.is_empty() || zone.starts_with([' ', '+', '-', 'Z']);
+    whole.then(|| format!("{}00:00{rest}", &text[..at]))
 }
 
-/// Reads a time of a pattern, in `zone` if it has no offset. The flag says whether the offset is
-/// known.
+fn next_day(civil: DateTime) -> Option<DateTime> {
+    civil.checked_add(Span::new().days(1)).ok()
+}
+
+fn in_zone(civil: DateTime, zone: Option<&TimeZone>) -> Option<(Timestamp, Certainty)> {
+    let Some(zone) = zone else {
+        return Some((TimeZone::UTC.to_timestamp(civil).ok()?, AssumedUtc));
+    };
+    let found = zone.to_ambiguous_timestamp(civil);
+    let certainty = match found.offset() {
+        AmbiguousOffset::Unambiguous { .. } => Sure,
+        AmbiguousOffset::Fold { .. } => Twice,
+        AmbiguousOffset::Gap { .. } => Never,
+    };
+    Some((found.compatible().ok()?, certainty))
+}
+
+/// Reads days since 1899-12-30 and milliseconds of a day, in `zone`.
+pub(super) fn by_days(
+    (days, ms): (i64, i64),
+    zone: Option<&TimeZone>,
+) -> Option<(Timestamp, Certainty)> {
+    let span = Span::new().try_days(days).ok()?.try_milliseconds(ms).ok()?;
+    in_zone(Date::constant(1899, 12, 30).at(0, 0, 0, 0).checked_add(span).ok()?, zone)
+}
+
+/// Reads a time of a pattern, in `zone` if it has no offset.
 pub(super) fn by_pattern(
     pattern: &str,
     text: &str,
     zone: Option<&TimeZone>,
-) -> Option<(Timestamp, bool)> {
-    let parsed = BrokenDownTime::parse(pattern, text.trim()).ok()?;
+) -> Option<(Timestamp, Certainty)> {
+    let text = text.trim();
+    if let Some(at) = by_pattern_of_day(pattern, text, zone, Some) {
+        return Some(at);
+    }
+    by_pattern_of_day(pattern, &without_24(text)?, zone, next_day)
+}
+
+fn by_pattern_of_day(
+    pattern: &str,
+    text: &str,
+    zone: Option<&TimeZone>,
+    day: fn(DateTime) -> Option<DateTime>,
+) -> Option<(Timestamp, Certainty)> {
+    let parsed = BrokenDownTime::parse(pattern, text).ok()?;
     if let Ok(at) = parsed.to_timestamp() {
-        return Some((at, true));
+        return Some((at, Sure));
     }
     let civil = match parsed.to_datetime() {
         Ok(civil) => civil,
         Err(_) => parsed.to_date().ok()?.to_datetime(Time::midnight()),
     };
-    Some((in_zone(civil, zone)?, zone.is_some()))
+    in_zone(day(civil)?, zone)
 }
 
 /// Checks a pattern: a time written with it must be readable.
@@ -94,6 +161,19 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
             })
         }
     }
+}
+
+/// The pattern of a time that is written in digits only, if a text may be one: 2026051708.
+pub(super) fn digits_only(text: &str) -> Option<&'static str> {
+    let pattern = match text.len() {
+        8 => "%Y%m%d",
+        10 => "%Y%m%d%H",
+        12 => "%Y%m%d%H%M",
+        14 => "%Y%m%d%H%M%S",
+        _ => return None,
+    };
+    let is_near = text.starts_with("19") || text.starts_with("20");
+    (is_near && by_pattern(pattern, text, None).is_some()).then_some(pattern)
 }
 
 /// The % sequences of a pattern.
@@ -151,7 +231,7 @@ pub(super) fn is_beyond(text: &str) -> bool {
 /// The common patterns of spreadsheets and loggers that fit, with `or` between them: 05/06/2026 is
 /// read in two ways.
 pub(super) fn guess(text: &str) -> Option<String> {
-    const COMMON: [&str; 14] = [
+    const COMMON: [&str; 16] = [
         "%d.%m.%Y %H:%M:%S",
         "%d.%m.%Y %H:%M",
         "%d.%m.%Y",
@@ -166,6 +246,8 @@ pub(super) fn guess(text: &str) -> Option<String> {
         "%Y/%m/%d %H:%M:%S",
         "%Y/%m/%d %H:%M",
         "%d-%m-%Y %H:%M",
+        "%Y-%m-%d %I:%M:%S %p",
+        "%Y-%m-%d %I:%M %p",
     ];
     let fit = COMMON.into_iter().filter(|pattern| by_pattern(pattern, text, None).is_some());
     let fit: Vec<_> = fit.map(|pattern| format!("'{pattern}'")).collect();

@@ -7,6 +7,10 @@ use super::civil::check_pattern;
 /// 1990 and 2100 in Unix seconds: a time outside is implausible.
 const EARLIEST: i128 = 631_152_000;
 const LATEST: i128 = 4_102_444_800;
+/// 2000 and 2035: a unit is not taken for one that leads beyond, such as a count of 100 nanoseconds
+/// since the year 1, or of seconds since 1904.
+const EARLIEST_NANOSECONDS: i128 = 946_684_800;
+const LATEST_LIKELY: i128 = 2_051_222_400;
 
 /// The value of `--time-format`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub(in crate::import) enum TimeFormat {
     Auto,
     Number(Unit),
     Iso,
+    /// Days since 1899-12-30, in the zone: what spreadsheets count.
+    Days,
     Pattern(String),
 }
 
@@ -37,6 +43,7 @@ impl FromStr for TimeFormat {
             "us" => Self::Number(Unit::Microseconds),
             "ns" => Self::Number(Unit::Nanoseconds),
             "rfc3339" => Self::Iso,
+            "excel" => Self::Days,
             pattern if pattern.contains('%') => {
                 check_pattern(pattern).map_err(|why| {
                     format!("{why}; '%d.%m.%Y %H:%M:%S' is a pattern, for example")
@@ -44,7 +51,7 @@ impl FromStr for TimeFormat {
                 Self::Pattern(pattern.to_owned())
             }
             _ => {
-                return Err("write auto, ms, s, us, ns, rfc3339, or a pattern such as \
+                return Err("write auto, ms, s, us, ns, rfc3339, excel, or a pattern such as \
                             '%d.%m.%Y %H:%M:%S'"
                     .to_owned());
             }
@@ -73,6 +80,13 @@ impl Unit {
             Self::Microseconds => 1_000_000,
             Self::Nanoseconds => 1_000_000_000,
         }
+    }
+
+    /// Whether a number is likely to be in this unit: it lies between 1990 (2000 in nanoseconds) and
+    /// 2035.
+    pub(super) fn is_likely(self, number: &Decimal) -> bool {
+        let earliest = if self == Self::Nanoseconds { EARLIEST_NANOSECONDS } else { EARLIEST };
+        (earliest * self.per_second()..LATEST_LIKELY * self.per_second()).contains(&number.whole)
     }
 
     /// Whether a number in this unit lies between 1990 and 2100.
@@ -122,9 +136,16 @@ impl Decimal {
         })
     }
 
-    /// Whether it is a day between 1990 and 2100 as spreadsheets count them, from 1899-12-30.
+    /// Whether it may be a day as spreadsheets count them, from 1899-12-30: 1954 to 2119.
     pub(super) fn is_day(&self) -> bool {
-        (32_874..73_051).contains(&self.whole)
+        (20_000..80_000).contains(&self.whole)
+    }
+
+    /// The whole number, and the milliseconds of a day that the fraction is, to the nearest one: a
+    /// spreadsheet's fraction is a float.
+    pub(super) fn days_and_ms(&self) -> Option<(i64, i64)> {
+        let ms = (self.nanos * 86_400_000 + 500_000_000).div_euclid(1_000_000_000);
+        Some((i64::try_from(self.whole).ok()?, i64::try_from(ms).ok()?))
     }
 
     /// Unix milliseconds, rounded down.
