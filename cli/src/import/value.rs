@@ -55,10 +55,8 @@ impl CellStyle {
 /// Whether an import reads a cell as the string that it shows. Other strings are written with the
 /// quotes of JSON.
 pub(crate) fn is_read_as_string(cell: &str, decimal_comma: bool) -> bool {
-    !cell.is_empty()
-        && cell.trim() == cell
-        && !is_json(cell)
-        && !(decimal_comma && from_decimal_comma(cell).is_some())
+    let is_number = decimal_comma && from_decimal_comma(cell).is_some();
+    !cell.is_empty() && cell.trim() == cell && !is_json(cell) && !is_number
 }
 
 fn is_json(text: &str) -> bool {
