@@ -130,7 +130,7 @@ pub struct State {
 }
 
 /// How a state says that it was not restored.
-const NO_ORIGIN: Origin = Origin { history: 0, arrival: 0 };
+const NO_ORIGIN: Origin = Origin { history: 0, arrival: 0, restores: 0 };
 
 impl State {
     /// The state of an empty store.
@@ -159,7 +159,8 @@ impl State {
 
     /// Gives the history an identity of its own, because it is a copy.
     pub fn renew_identity(&mut self) {
-        let copied = Origin { history: self.history, arrival: self.last_block() };
+        let restores = self.origin.map_or(1, |origin| origin.restores.saturating_add(1));
+        let copied = Origin { history: self.history, arrival: self.last_block(), restores };
         self.history = 0;
         self.identify();
         self.origin = (copied.history != 0).then_some(copied);
@@ -204,7 +205,7 @@ impl State {
             bytes.extend(sum.hash.to_le_bytes());
         }
         let origin = self.origin.unwrap_or(NO_ORIGIN);
-        bytes.extend(numbers([self.history, origin.history, origin.arrival]));
+        bytes.extend(numbers([self.history, origin.history, origin.arrival, origin.restores]));
         seal(Place::State, &bytes)
     }
 
@@ -220,8 +221,8 @@ impl State {
             return Err(damaged());
         }
         let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
-        let (numbers, identity) = match (*version, numbers.split_last_chunk::<3>()) {
-            (WITHOUT_IDENTITY, _) => (&numbers[..], [0; 3]),
+        let (numbers, identity) = match (*version, numbers.split_last_chunk::<4>()) {
+            (WITHOUT_IDENTITY, _) => (&numbers[..], [0; 4]),
             (VERSION, Some((numbers, identity))) => (numbers, *identity),
             _ => return Err(damaged()),
         };
@@ -232,8 +233,8 @@ impl State {
         let numbers: [u64; 14] = numbers.try_into().map_err(|_| damaged())?;
         let [next_record, next_block, next_run, head, largest_block, a, b, c, d, e, f, g, h, i] =
             numbers;
-        let [history, origin, arrival] = identity;
-        let origin = Origin { history: origin, arrival };
+        let [history, origin, arrival, restores] = identity;
+        let origin = Origin { history: origin, arrival, restores };
         Ok(Self {
             history,
             origin: (origin != NO_ORIGIN).then_some(origin),
@@ -306,8 +307,9 @@ mod tests {
     #[test]
     fn a_copy_knows_where_it_comes_from() {
         let (mut one, mut other) = (state(), state());
-        let origin = Origin { history: one.history, arrival: 8 };
-        other.history = one.history;
+        let restores = one.origin.map_or(1, |origin| origin.restores + 1);
+        let origin = Origin { history: one.history, arrival: 8, restores };
+        (other.history, other.origin) = (one.history, one.origin);
         one.renew_identity();
         other.renew_identity();
         assert_eq!([one.origin, other.origin], [Some(origin); 2]);

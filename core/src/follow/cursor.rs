@@ -206,6 +206,8 @@ pub struct Origin {
     pub history: u64,
     /// The last number that the backup has.
     pub arrival: u64,
+    /// How many restores lie behind it: 1 if the history that was backed up had not been restored.
+    pub restores: u64,
 }
 
 #[cfg(test)]

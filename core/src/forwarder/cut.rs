@@ -4,7 +4,7 @@ use super::error::ForwardError;
 use super::progress::{RECORDS, Skipped};
 use crate::backend::PersistenceBackend;
 use crate::batch::Row;
-use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams};
+use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams, Position};
 use crate::json::JsonText;
 use crate::name::RecordName;
 use crate::stream::RawRow;
@@ -20,17 +20,28 @@ pub(super) struct Cut {
     pub(super) caught_up: bool,
 }
 
-/// The rows of one page or, if that ends in the middle of what arrived under one number, of several.
+/// The rows of one page or, if that ends in the middle of what arrived under one number, of several. None of
+/// them arrived under a number above the bound.
 pub(super) async fn next<S: PersistenceBackend>(
     source: &S,
     pattern: &str,
     mut params: FollowParams,
     skipped: Option<Skipped>,
+    bound: Option<u64>,
 ) -> Result<Cut, ForwardError> {
     let mut rows = Vec::new();
     loop {
         let mut page = source.follow_page(pattern, &params).await?;
-        let (_, position) = page.cursor.position().ok_or(ForwardError::Source)?;
+        let (kind, position) = page.cursor.position().ok_or(ForwardError::Source)?;
+        if let Some(end) = bound.filter(|bound| position.arrival > *bound) {
+            let at = Position { history: position.history, arrival: end, ..Position::default() };
+            let cursor = at.cursor(kind)?;
+            skip(&mut page, skipped);
+            let beyond = first_beyond(&page, end).unwrap_or(page.rows.len());
+            page.rows.truncate(beyond);
+            rows.extend(page.rows.into_iter().filter_map(row));
+            return Ok(Cut { rows, end, cursor, caught_up: false });
+        }
         skip(&mut page, skipped);
         let FollowPage { rows: arrived, cursor, caught_up, .. } = page;
         rows.extend(arrived.into_iter().filter_map(row));
@@ -54,8 +65,7 @@ pub(super) async fn up_to<S: PersistenceBackend>(
         let mut page = source.follow_page(pattern, &params).await?;
         let caught_up = page.caught_up;
         skip(&mut page, skipped);
-        let beyond = (0..page.rows.len())
-            .position(|row| page.arrival_of(row).is_none_or(|number| number > end));
+        let beyond = first_beyond(&page, end);
         let (_, position) = page.cursor.position().ok_or(ForwardError::Source)?;
         let FollowPage { rows: mut arrived, cursor, .. } = page;
         arrived.truncate(beyond.unwrap_or(arrived.len()));
@@ -65,6 +75,11 @@ pub(super) async fn up_to<S: PersistenceBackend>(
         }
         params = params.with_from(FollowFrom::Cursor(cursor));
     }
+}
+
+/// The first row that arrived under a greater number.
+fn first_beyond(page: &FollowPage, end: u64) -> Option<usize> {
+    (0..page.rows.len()).position(|row| page.arrival_of(row).is_none_or(|number| number > end))
 }
 
 /// Leaves out the rows that are not forwarded. The cursors of the others stay.

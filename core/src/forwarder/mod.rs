@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backend::PersistenceBackend;
-use crate::batch::{Batch, BatchId, Row};
+use crate::batch::{Batch, Row};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Outcome, PersistenceError};
 use crate::follow::{Cursor, FollowParams, Origin, Position};
@@ -167,7 +167,8 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         let mut sent = 0_u64;
         let skipped = progress.skipped();
         let mut cursor = source.cursor_at(progress.done())?;
-        let mut next = Box::pin(self.next(cursor.clone(), wait, skipped));
+        let bound = progress.bound(progress.done());
+        let mut next = Box::pin(self.next(cursor.clone(), wait, skipped, bound));
         let mut read = None;
         loop {
             let cut = match read.take() {
@@ -181,7 +182,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
                 return Ok(());
             }
             // The next batch is read while this one is sent.
-            next = Box::pin(self.next(cursor.clone(), wait, skipped));
+            next = Box::pin(self.next(cursor.clone(), wait, skipped, progress.bound(end)));
             if rows.is_empty() {
                 continue;
             }
@@ -239,9 +240,10 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         cursor: Cursor,
         wait: bool,
         skipped: Option<Skipped>,
+        bound: Option<u64>,
     ) -> Result<Cut, ForwardError> {
         let params = || self.params(cursor.clone(), wait);
-        self.retried(|| cut::next(&self.source, &self.pattern, params(), skipped)).await
+        self.retried(|| cut::next(&self.source, &self.pattern, params(), skipped, bound)).await
     }
 
     /// The rows of a batch that was cut before.
@@ -264,8 +266,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     ) -> Result<(), ForwardError> {
         let last = rows.iter().map(|row| row.stored_at).max();
         let count = rows.len() as u64;
-        let id = BatchId { writer: progress.writer(), number: end };
-        let batch = Batch::new(rows).with_id(id);
+        let batch = Batch::new(rows).with_id(progress.id(end));
         self.retried(|| self.store(&batch)).await?;
         self.stats.send_modify(|stats| stats.forwarded(count, last, SystemClock.now_ms()));
         Ok(())

@@ -47,6 +47,19 @@ pub(super) struct Identity {
     from: u64,
     #[serde(default)]
     skipped: Option<Skipped>,
+    /// Who writes the rows of the backups that the source was restored from, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shared: Vec<Shared>,
+}
+
+/// Rows of a backup are written by one writer, whichever of its restores they are forwarded from: no two
+/// of them write a row twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Shared {
+    /// The writer in the destination, in hexadecimal.
+    writer: String,
+    /// The last number of the backup.
+    up_to: u64,
 }
 
 /// The writer of batches that are forwarded from a history under a name. It is the same wherever it is
@@ -80,6 +93,7 @@ impl Identity {
             generation: 0,
             from: 0,
             skipped: None,
+            shared: Vec::new(),
         }
     }
 
@@ -87,7 +101,30 @@ impl Identity {
     pub(super) fn next(&self, name: &str, history: u64, from: u64) -> Self {
         let generation = self.generation + 1;
         let writer = format!("{:032x}", writer(history, name, generation));
-        Self { writer, history: Some(history), generation, from, ..self.clone() }
+        let (skipped, shared) = (None, Vec::new());
+        let (pattern, topic) = (self.pattern.clone(), self.topic);
+        let history = Some(history);
+        Self { writer, pattern, topic, history, generation, from, skipped, shared }
+    }
+
+    /// Who writes the rows of a backup of this history, which has the numbers up to the last one.
+    pub(super) fn shared_up_to(&self, up_to: u64) -> Vec<Shared> {
+        let own = Shared { writer: self.writer.clone(), up_to };
+        self.shared.iter().cloned().chain([own]).collect()
+    }
+
+    /// As this one, which was written in this history.
+    pub(super) fn shared(&self) -> Vec<Shared> {
+        self.shared.clone()
+    }
+
+    pub(super) fn with_shared(self, shared: Vec<Shared>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// What is not forwarded.
+    pub(super) fn skipped(&self) -> Option<Skipped> {
+        self.skipped
     }
 
     pub(super) fn with_from(self, from: u64) -> Self {
@@ -104,9 +141,10 @@ impl Identity {
         self.history.map_or(origin.is_none(), |own| own == history)
     }
 
-    /// Whether it was written in the history that was backed up.
+    /// Whether it was written in the history that was backed up. What an earlier release wrote is of the
+    /// first history.
     pub(super) fn is_of_origin(&self, origin: Origin) -> bool {
-        self.history.is_none_or(|own| own == origin.history)
+        self.history.map_or(origin.restores == 1, |own| own == origin.history)
     }
 }
 
@@ -141,7 +179,7 @@ pub(super) async fn add<S: PersistenceBackend>(
 }
 
 /// What was sent, and what was answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Progress {
     writer: u128,
     from: u64,
@@ -150,6 +188,8 @@ pub(super) struct Progress {
     /// Which of the two writers is next.
     turn: bool,
     skipped: Option<Skipped>,
+    /// Writers and the last number of each, oldest first.
+    shared: Vec<(u128, u64)>,
 }
 
 impl Progress {
@@ -159,8 +199,13 @@ impl Progress {
         name: &str,
         identity: &Identity,
     ) -> Result<Self, ForwardError> {
-        let writer = u128::from_str_radix(&identity.writer, 16)
-            .map_err(|_| ForwardError::Damaged { record: forward_record(name) })?;
+        let parsed = |writer: &str| {
+            u128::from_str_radix(writer, 16)
+                .map_err(|_| ForwardError::Damaged { record: forward_record(name) })
+        };
+        let writer = parsed(&identity.writer)?;
+        let shared = identity.shared.iter().map(|one| Ok((parsed(&one.writer)?, one.up_to)));
+        let shared = shared.collect::<Result<_, ForwardError>>()?;
         let from = identity.from;
         let one = last_number(source, writer | 1).await?;
         let other = last_number(source, writer | 2).await?;
@@ -171,12 +216,24 @@ impl Progress {
             intended: from.max(one).max(other),
             turn: one > other,
             skipped: identity.skipped,
+            shared,
         })
     }
 
-    /// Who writes in the destination.
-    pub(super) fn writer(&self) -> u128 {
-        self.writer
+    /// The id of the batch that ends with a number.
+    pub(super) fn id(&self, number: u64) -> BatchId {
+        let shared = self.shared.iter().find(|(_, up_to)| number <= *up_to);
+        BatchId { writer: shared.map_or(self.writer, |(writer, _)| *writer), number }
+    }
+
+    /// Writers of rows of backups, each with its last number, oldest first.
+    pub(super) fn writers_of_backups(&self) -> &[(u128, u64)] {
+        &self.shared
+    }
+
+    /// The last number above this one that ends what one writer writes.
+    pub(super) fn bound(&self, number: u64) -> Option<u64> {
+        self.shared.iter().map(|(_, up_to)| *up_to).find(|up_to| *up_to > number)
     }
 
     /// The number up to which everything is in the destination.

@@ -6,12 +6,11 @@
 //! the backup is then found out by asking it. Where that is impossible, nothing is forwarded.
 
 use super::error::ForwardError;
-use super::progress::{self, Identity, Progress, Skipped};
+use super::progress::{self, Identity, Progress, Shared, Skipped};
 use super::{Forwarder, Source};
 use crate::backend::PersistenceBackend;
-use crate::batch::BatchId;
 use crate::error::PersistenceError;
-use crate::follow::{FollowFrom, FollowParams, Origin, Position};
+use crate::follow::{FollowFrom, FollowParams, Position};
 use crate::last_number::last_number_within;
 use crate::pattern::Grammar;
 
@@ -44,16 +43,28 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         if destination == Destination::Lacks {
             return Err(ForwardError::AnotherDestination { name: self.name.clone() });
         }
-        if found.is_of(history, origin) && destination == Destination::Agrees {
+        let is_own = found.is_of(history, origin);
+        if is_own && destination == Destination::Agrees {
             return Ok((source, progress));
         }
         let next = |from| found.next(&self.name, history, from);
-        let next = match origin.filter(|origin| found.is_of_origin(*origin)) {
-            Some(origin) => next(self.received(&progress, origin).await?),
-            None if destination == Destination::Agrees => {
-                next(self.last_received(&progress).await?)
+        let goes_on = |shared: Vec<Shared>| async {
+            let after = next(progress.done()).with_shared(shared).with_skipped(found.skipped());
+            let from = self.received(&after).await?;
+            Ok::<_, ForwardError>(after.with_from(from))
+        };
+        let next = match origin {
+            // Another restore of the same backup was forwarded further.
+            Some(_) if is_own && progress.bound(progress.intended()).is_some() => {
+                goes_on(found.shared()).await?
             }
-            None => next(0).with_skipped(Some(self.anew(&source)?)),
+            Some(origin) if !is_own && found.is_of_origin(origin) => {
+                goes_on(found.shared_up_to(origin.arrival)).await?
+            }
+            None if destination == Destination::Agrees => {
+                next(self.last_received(&progress).await?).with_skipped(found.skipped())
+            }
+            _ => next(0).with_skipped(Some(self.anew(&source)?)),
         };
         tracing::warn!(name = self.name, "the source was put back from a copy");
         let progress = self.add(next).await?;
@@ -67,13 +78,18 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         new: impl Fn(u64) -> Identity,
     ) -> Result<Progress, ForwardError> {
         let identity = new(source.history);
-        if let Some(origin) = source.origin {
-            // After the backup it may have been.
-            let before = self.read(&new(origin.history)).await?;
-            let from = self.received(&before, origin).await?;
-            if from > 0 {
-                return self.add(identity.with_from(from)).await;
+        match source.origin {
+            // After the backup it may have been, or from another restore of it.
+            Some(origin) if origin.restores == 1 => {
+                let shared = new(origin.history).shared_up_to(origin.arrival);
+                let identity = identity.with_shared(shared);
+                let from = self.received(&identity).await?;
+                let skipped = if from == 0 { self.skipped(source) } else { None };
+                return self.add(identity.with_from(from).with_skipped(skipped)).await;
             }
+            // Which histories came before is not known.
+            Some(_) => return self.add(identity.with_skipped(Some(self.anew(source)?))).await,
+            None => {}
         }
         match self.compare(&identity).await?.1 {
             Destination::HasMore => {
@@ -132,7 +148,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
 
     /// Whether the destination has a batch, if it can tell.
     async fn has(&self, progress: &Progress, number: u64) -> Result<Option<bool>, ForwardError> {
-        let id = BatchId { writer: progress.writer(), number };
+        let id = progress.id(number);
         let known = self
             .retried(|| async { Ok::<_, ForwardError>(self.destination.has_batch(id).await?) })
             .await;
@@ -142,14 +158,20 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         }
     }
 
-    /// The number up to which the destination has the rows of the backup. Up to the last number of the
-    /// backup, numbers mean the same rows in both histories.
-    async fn received(&self, progress: &Progress, origin: Origin) -> Result<u64, ForwardError> {
-        let bounds = (progress.done(), origin.arrival.max(progress.done()));
-        self.retried(|| async {
-            Ok(last_number_within(&self.destination, progress.writer(), bounds).await?)
-        })
-        .await
+    /// The number up to which the destination has the rows of the backups. Up to the last number of a
+    /// backup, numbers mean the same rows in all of its restores.
+    async fn received(&self, identity: &Identity) -> Result<u64, ForwardError> {
+        let progress = self.read(identity).await?;
+        let mut received = progress.done();
+        for (writer, up_to) in progress.writers_of_backups() {
+            let bounds = (received, (*up_to).max(received));
+            received = self
+                .retried(|| async {
+                    Ok(last_number_within(&self.destination, *writer, bounds).await?)
+                })
+                .await?;
+        }
+        Ok(received)
     }
 
     /// The number of the last batch, which the destination may have or not.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use super::*;
+use crate::batch::BatchId;
 use crate::error::{BackendError, ErrorKind};
 use crate::follow::{FollowFrom, FollowPage};
 use crate::memory::MemoryBackend;
@@ -279,6 +280,64 @@ async fn a_backup_that_was_never_forwarded_is_not_forwarded_twice() {
     let refused = Forwarder::new(copy, cloud.clone()).run_once().await;
     assert!(matches!(refused, Err(ForwardError::PutBack { .. })), "{refused:?}");
     assert_eq!(rows(&cloud).await.len(), 3);
+}
+
+/// Another restore of the same backup has sent its rows already, all of them or some.
+#[tokio::test]
+async fn restores_of_one_backup_send_its_rows_once() {
+    for rows_of_backup in [0, 3, 7] {
+        let (edge, cloud) = (MemoryBackend::new(), MemoryBackend::new());
+        for at in 0..4_u64 {
+            edge.put_at("a", &at, at).await.unwrap();
+        }
+        if rows_of_backup > 0 {
+            Forwarder::new(edge.clone(), cloud.clone()).run_once().await.unwrap();
+        }
+        for at in 4..10_u64 {
+            edge.put_at("a", &at, at).await.unwrap();
+        }
+        let (one, other) = (edge.restored(), edge.restored());
+        if rows_of_backup == 7 {
+            let killed = Cut::new(&cloud, &[Fault::KilledAfter]);
+            let one = Forwarder::new(one.clone(), killed).with_batch_rows(3);
+            one.run_once().await.unwrap_err();
+        } else {
+            one.put_at("a", &"one", 20).await.unwrap();
+            Forwarder::new(one.clone(), cloud.clone()).with_batch_rows(3).run_once().await.unwrap();
+        }
+        other.put_at("a", &"other", 30).await.unwrap();
+        Forwarder::new(other.clone(), cloud.clone()).with_batch_rows(4).run_once().await.unwrap();
+        // And the first one goes on.
+        one.put_at("a", &"more", 40).await.unwrap();
+        Forwarder::new(one.clone(), cloud.clone()).run_once().await.unwrap();
+        let forwarded = rows(&cloud).await;
+        let mut distinct = forwarded.clone();
+        distinct.dedup();
+        assert_eq!(distinct, forwarded, "{rows_of_backup}");
+        let expected = 10 + if rows_of_backup == 7 { 2 } else { 3 };
+        assert_eq!(forwarded.len(), expected, "{rows_of_backup}: {forwarded:?}");
+    }
+}
+
+/// The histories before the one that was backed up are not known: rows were sent again, or lost.
+#[tokio::test]
+async fn what_was_restored_twice_without_being_forwarded_between_is_refused() {
+    let (edge, cloud) = (MemoryBackend::new(), MemoryBackend::new());
+    edge.put_at("a", &1, 1).await.unwrap();
+    let never_forwarded = edge.restored();
+    Forwarder::new(edge.clone(), cloud.clone()).run_once().await.unwrap();
+    let forwarded = edge.restored();
+    for restored in [never_forwarded, forwarded] {
+        restored.put_at("a", &10, 10).await.unwrap();
+        let twice = restored.restored();
+        twice.put_at("a", &20, 20).await.unwrap();
+        let before = rows(&cloud).await;
+        let refused = Forwarder::new(twice.clone(), cloud.clone()).run_once().await;
+        assert!(matches!(refused, Err(ForwardError::PutBack { .. })), "{refused:?}");
+        assert_eq!(rows(&cloud).await, before);
+        let from = Forwarder::new(twice, cloud.clone()).with_from_time(10);
+        assert_eq!(from.run_once().await.unwrap().rows, 2);
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ impl MemoryBackend {
         {
             let mut history = copy.open().unwrap();
             let arrival = *history.arrivals.borrow();
-            history.origin = Some(Origin { history: history.identity, arrival });
+            let restores = history.origin.map_or(1, |origin| origin.restores + 1);
+            history.origin = Some(Origin { history: history.identity, arrival, restores });
             history.identity = fastrand::u64(..);
         }
         copy

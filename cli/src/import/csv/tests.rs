@@ -199,7 +199,7 @@ fn several_columns_make_a_name() {
     };
     let (rows, bad, _) = table("v,metric,host\n1,cpu ,a\n2,,a\n", layout).unwrap();
     assert_eq!(rows, [row("a::cpu", "1", None)]);
-    assert_eq!(bad, ["a part of the record's name is empty"]);
+    assert_eq!(bad, ["it has nothing in the column metric, which names the record"]);
     // Statistics have several values.
     let layout =
         Layout { record: vec!["id".into()], value: vec!["MIN".into(), "max".into()], ..mapped() };

@@ -146,7 +146,7 @@ fn numbers_that_are_hardly_unix_times_are_refused() {
     let mut times = Times::new(pattern("%Y%m%d%H").ok(), false, None);
     assert_eq!(times.read("2026051708").unwrap(), 1_779_004_800_000);
     let twice = pattern("%d.%m.%Y %H:%M - %d.%m.%Y %H:%M").unwrap_err();
-    assert!(twice.contains("%d stands there twice"), "{twice}");
+    assert!(twice.contains("%d stands in it twice"), "{twice}");
 }
 
 #[test]
