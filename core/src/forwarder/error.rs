@@ -27,14 +27,15 @@ pub enum ForwardError {
         /// The name.
         name: String,
     },
-    /// The destination has batches of this source of which the source knows nothing: it was put back
-    /// from an older copy. Which of its rows the destination lacks cannot be told, because numbers may
+    /// The destination has batches of this source of which the source knows nothing, or the source was
+    /// restored more than once since it was forwarded: it was put back from an older copy. Which of its rows the destination lacks cannot be told, because numbers may
     /// have been given a second time. Nothing was forwarded.
     #[error(
-        "the destination has more of this source under the name \"{name}\" than the source knows: it was \
-         put back from an older copy, and which of its rows are missing there cannot be told; give a \
-         time, and rows from then on are forwarded (those that are there already would be there twice: \
-         erase them first), or give another name and forward everything to an empty destination"
+        "the source is not the one that was forwarded under the name \"{name}\": it was put back from an \
+         older copy, or restored twice, and which of its rows are missing in the destination cannot be \
+         told; give a time, and rows from then on are forwarded (those that are there already would be \
+         there twice: erase them first), or give another name and forward everything to an empty \
+         destination"
     )]
     PutBack {
         /// The name.
