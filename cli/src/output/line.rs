@@ -16,7 +16,8 @@ pub(crate) trait Line: Serialize {
     /// The exact values for CSV, in the order of the [members](Header::members).
     fn fields(&self) -> Vec<Cow<'_, str>>;
 
-    /// The same, without those that there are not.
+    /// The same for Parquet, without those that there are not.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     fn present(&self) -> Vec<Option<Cow<'_, str>>> {
         self.fields().into_iter().map(|field| Some(field).filter(|f| !f.is_empty())).collect()
     }
