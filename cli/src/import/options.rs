@@ -303,7 +303,8 @@ impl Args {
         {
             return Err(Failure::Usage(
                 "with --columns wide each column is a record; leave --record, --record-column and \
-                 --value-column out"
+                 --value-column out; if a column has the names of records, leave --columns wide out \
+                 and name each column of values with --value-column"
                     .to_owned(),
             ));
         }

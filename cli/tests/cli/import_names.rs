@@ -54,9 +54,8 @@ fn a_name_with_nothing_in_it_is_refused_and_says_which_column() {
         (&two, " , ,1,1779006600", "id"),
     ] {
         let place = Place::new();
-        let said = format!(
-            "line 3 cannot be stored: it has nothing in the column {column}, which names the record"
-        );
+        let said =
+            format!("stdin:3: it has nothing in the column {column}, which names the record");
         let input = format!("id,kind,v,t\na,b,1,1779006600\n{line}\n");
         import(&place, args, &input).refused(1, &said);
         // Without a value there is no row, and nothing to name.

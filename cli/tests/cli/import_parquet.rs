@@ -157,8 +157,9 @@ fn a_panic_of_the_reader_is_a_failed_import() {
     for more in [&[][..], &["--atomic"], &["--dry-run"], &["--skip-invalid"]] {
         let run = import_named(&place, more);
         assert_eq!((run.code, &*run.out), (Some(1), ""), "{run:?}");
-        assert!(run.err.contains("annals: the input cannot be read: the reader failed"), "{run:?}");
-        assert!(run.err.contains("; nothing is stored"), "{run:?}");
+        let said = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("cannot be read: the reader failed"), "{run:?}");
+        assert!(said.contains("nothing is stored"), "{run:?}");
     }
     assert_eq!(place.rows(FILES[0]).len(), 0);
     let args = ["--record-column=r", "--value-column=w", "--time-column=t"];
@@ -301,7 +302,7 @@ fn a_timestamp_that_no_calendar_has_is_out_of_range() {
     let fields = "required binary r (STRING); required int64 v; required int64 t \
                   (TIMESTAMP(MICROS,false));";
     write(&place, fields, &[&[texts(&["a"]), counts(&[1]), counts(&[i64::MAX])]]);
-    let said = "row 1 cannot be stored: the time 9223372036854775807 is out of range; nothing";
+    let said = "row 1: the time 9223372036854775807 is out of range";
     import_named(&place, &[]).refused(1, said);
 }
 

@@ -207,17 +207,23 @@ impl<R: BufRead> Table<R> {
             self.at_header = false;
             return Ok(NO_ROW);
         }
-        if std::mem::take(&mut self.at_header) {
+        if std::mem::take(&mut self.at_header) || columns.is_header_again(&cells) {
             return Ok(match Columns::new(&cells, &self.layout) {
                 Ok(found) => {
                     *columns = found;
                     NO_ROW
                 }
-                Err(why) => Read::Bad(why),
+                Err(why) => {
+                    // The rows below it have other columns than those before.
+                    self.at_header = true;
+                    Read::Bad(why)
+                }
             });
         }
         let ended = self.lines.ended();
-        let cut = !ended && cells.last().is_some_and(|cell| may_be_cut(cell));
+        // Nothing is missing behind a quote.
+        let closed = self.record.trim_ascii_end().ends_with(b"\"");
+        let cut = !ended && !closed && cells.last().is_some_and(|cell| may_be_cut(cell));
         // Some programs end a line with a delimiter.
         while cells.len() > columns.count() && cells.last().is_some_and(|cell| cell.is_empty()) {
             cells.pop();

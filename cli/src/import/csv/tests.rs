@@ -107,6 +107,32 @@ fn a_header_comes_again_and_may_have_another_order() {
     assert_eq!(rows[1], row("b", "2", Some("2027")));
 }
 
+/// Its rows were mapped by the header before it.
+#[test]
+fn rows_below_a_header_without_the_named_columns_are_none() {
+    let layout = Layout {
+        record: vec!["name".into()],
+        value: vec!["usage".into()],
+        time: vec!["time".into()],
+        ..mapped()
+    };
+    let input = "name,time,host,usage\ncpu,1,a,1\n\nname,time,used,host\nmem,2,5,a\n\
+                 name,time,host,usage\ncpu,3,a,2\n";
+    let (rows, bad, _) = table(input, layout).unwrap();
+    assert_eq!(rows, [row("cpu", "1", Some("1")), row("cpu", "2", Some("3"))]);
+    assert_eq!(bad.len(), 2, "{bad:?}");
+    assert!(bad[0].contains("usage"), "{bad:?}");
+}
+
+/// Nothing is missing behind a quote.
+#[test]
+fn a_last_cell_in_quotes_is_whole() {
+    let layout = Layout { constant: Some("r".into()), value: vec!["v".into()], ..mapped() };
+    let layout = Layout { time: vec!["t".into()], ..layout };
+    let (rows, bad, _) = table("\"t\",\"v\"\n\"2026\",\"1.5\"", layout).unwrap();
+    assert_eq!((rows, bad.len()), (vec![row("r", "1.5", Some("2026"))], 0));
+}
+
 #[test]
 fn a_table_may_begin_below_remarks_and_titles() {
     let layout = Layout { constant: Some("r".into()), value: vec!["v".into()], ..mapped() };
