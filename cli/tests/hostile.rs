@@ -284,6 +284,7 @@ fn wave_of_slow_clients(server: &Server) {
         // The server has closed those that fail.
         slow.retain_mut(|stream| stream.write_all(b" ").is_ok());
         assert!(since.elapsed() < Duration::from_secs(60), "{} are open", slow.len());
+        // The pace of a slow client.
         thread::sleep(Duration::from_millis(50));
     }
 }

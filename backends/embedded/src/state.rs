@@ -157,7 +157,7 @@ impl State {
         }
     }
 
-    /// Gives the history an identity of its own, because it is a copy.
+    /// Gives a copy another identity than the history it was made from.
     pub fn renew_identity(&mut self) {
         let restores = self.origin.map_or(1, |origin| origin.restores.saturating_add(1));
         let copied = Origin { history: self.history, arrival: self.last_block(), restores };

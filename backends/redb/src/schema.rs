@@ -192,7 +192,7 @@ fn identify(transaction: WriteTransaction) -> Result<()> {
     }
 }
 
-/// Gives an identity of its own to the copy of a history.
+/// Gives a copy another identity than the history it was made from.
 pub(crate) fn renew_identity(config: &RedbConfig) -> Result<()> {
     let database = open(config)?;
     let transaction = database.begin_write().map_err(failed("copy"))?;

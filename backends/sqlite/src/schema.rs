@@ -258,7 +258,7 @@ fn identify(tables: &SqliteTables) -> Result<()> {
     transaction.commit().map_err(failed("open"))
 }
 
-/// Gives an identity of its own to the copy of a history.
+/// Gives a copy another identity than the history it was made from.
 pub(crate) fn renew_identity(config: &SqliteConfig) -> Result<()> {
     let tables = open_writer(config)?;
     {

@@ -20,7 +20,7 @@ pub(super) struct Layout {
     pub(super) constant: Option<String>,
     /// The columns whose cells, joined by `::`, are the name of the record.
     pub(super) record: Vec<String>,
-    /// The columns with the values. Of several, each makes a record of its own: NAME::COLUMN.
+    /// The columns with the values. Several columns make several records: NAME::COLUMN.
     pub(super) value: Vec<String>,
     /// The columns whose cells, joined by a blank, are the time: a date and a time of day.
     pub(super) time: Vec<String>,

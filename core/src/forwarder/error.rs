@@ -27,9 +27,10 @@ pub enum ForwardError {
         /// The name.
         name: String,
     },
-    /// The destination has batches of this source of which the source knows nothing, or the source was
-    /// restored more than once since it was forwarded: it was put back from an older copy. Which of its rows the destination lacks cannot be told, because numbers may
-    /// have been given a second time. Nothing was forwarded.
+    /// The source was put back from an older copy: the destination has batches of it that the source
+    /// does not know, or it was restored more than once since it was forwarded. Numbers may have been
+    /// given a second time, so it is unknown which of its rows the destination lacks. Nothing was
+    /// forwarded.
     #[error(
         "the source is not the one that was forwarded under the name \"{name}\": it was put back from an \
          older copy, or restored twice, and which of its rows are missing in the destination cannot be \

@@ -70,7 +70,7 @@ impl Horizon {
             );
             let known = session.query_one(&known, &[]).await?;
             let session = session.without_limit();
-            // In a transaction of its own: stores read it before they wait for the index.
+            // Committed at once: stores read it before they wait for the index.
             if !known.get::<_, bool>(1) {
                 session.execute(&sql.begin_create()).await?;
                 session.execute(&add_identity(sql)).await?;

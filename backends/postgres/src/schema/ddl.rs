@@ -8,7 +8,7 @@ use crate::sql::{Sql, VACUUM};
 const IDENTITY: &str = "history bigint NOT NULL DEFAULT \
     ('x' || left(gen_random_uuid()::text, 8) || left(gen_random_uuid()::text, 8))::bit(64)::bigint";
 
-/// Adds the identity to a history that an earlier release created. It is not a version of its own:
+/// Adds the identity to a history that an earlier release created. The schema version stays:
 /// nobody but followers reads it.
 pub(crate) fn add_identity(sql: &Sql) -> String {
     format!("ALTER TABLE {}.meta ADD COLUMN IF NOT EXISTS {IDENTITY}", sql.schema)

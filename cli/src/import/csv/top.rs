@@ -23,7 +23,7 @@ pub(super) struct Top {
     fixed: bool,
 }
 
-/// So many records are read to find out where a table begins.
+/// The number of records that are read to find where a table begins.
 const RECORDS: usize = 100;
 
 impl Top {
