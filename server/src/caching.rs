@@ -5,11 +5,14 @@
 //! instead of the body. It is asked every time, so nothing is stale. The hash of a streamed answer is
 //! known at its end only: it has none, and is not kept at all.
 
-use axum::body::{Body, HttpBody, to_bytes};
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::stream;
 use sha2::{Digest, Sha256};
 
 use crate::problem::Problem;
@@ -28,8 +31,28 @@ pub(crate) fn restrict(response: &mut Response) {
     }
 }
 
-/// Tags complete answers, before they are compressed.
-pub(crate) async fn tagged(request: Request, next: Next) -> Response {
+/// Tags complete answers, before they are compressed. HEAD is answered as GET is, without the body.
+pub(crate) async fn tagged(mut request: Request, next: Next) -> Response {
+    let is_head = request.method() == Method::HEAD;
+    if is_head {
+        *request.method_mut() = Method::GET;
+    }
+    let mut response = tagged_get(request, next).await;
+    if is_head {
+        let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
+        let size = response.body().size_hint().exact().filter(|_| !is_unchanged);
+        // An empty body would say that its length is 0.
+        let nothing = stream::empty::<Result<Bytes, Infallible>>();
+        *response.body_mut() =
+            if is_unchanged { Body::empty() } else { Body::from_stream(nothing) };
+        if let Some(size) = size {
+            response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+        }
+    }
+    response
+}
+
+async fn tagged_get(request: Request, next: Next) -> Response {
     let is_get = request.method() == Method::GET;
     let known: Vec<HeaderValue> =
         request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();

@@ -43,6 +43,25 @@ async fn a_complete_answer_has_a_tag_and_is_sent_once() {
 }
 
 #[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let service = Running::new().await;
+    service.store(r#"{"record":"a","value":1}"#).await;
+    let head = |path: &str| service.client.head(format!("{}{path}", service.base));
+    for path in ["/v1/records", "/v1/openapi.json", "/", "/v1/history?pattern=*", "/v1/nothing"] {
+        let (answer, asked) = (head(path).send().await.unwrap(), ask(&service, path, &[]).await);
+        assert_eq!(answer.status(), asked.status(), "{path}");
+        for name in ["etag", "cache-control", "content-type", "content-length"] {
+            assert_eq!(header(&answer, name), header(&asked, name), "{path}: {name}");
+        }
+        assert!(answer.bytes().await.unwrap().is_empty(), "{path}");
+    }
+    let tag = header(&ask(&service, "/v1/records", &[]).await, "etag").unwrap();
+    let answer = head("/v1/records").header("if-none-match", tag).send().await.unwrap();
+    assert_eq!(answer.status(), 304);
+    service.end().await;
+}
+
+#[tokio::test]
 async fn a_tag_is_never_stale() {
     let service = Running::new().await;
     service.store(r#"{"record":"a","value":1}"#).await;
