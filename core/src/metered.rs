@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::Stream;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use serde_json::Value;
 
 use crate::aggregate::{Aggregate, BucketStream};
@@ -17,7 +17,7 @@ use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
-use crate::error::Result;
+use crate::error::{PersistenceError, Result};
 use crate::follow::{FollowPage, FollowParams};
 use crate::guarantees::Guarantees;
 use crate::pattern::Grammar;
@@ -47,6 +47,8 @@ pub struct Call {
 pub enum CallResult {
     /// It succeeded.
     Ok,
+    /// The backend refused it: the input is invalid, or it is something that the backend cannot do.
+    Refused,
     /// It failed.
     Error,
     /// The caller dropped the future, or the stream before its end.
@@ -54,10 +56,16 @@ pub enum CallResult {
 }
 
 impl CallResult {
-    /// `ok`, `error` or `cancelled`.
+    fn of(error: &PersistenceError) -> Self {
+        let is_unsupported = matches!(error, PersistenceError::Unsupported(_));
+        if error.is_invalid_input() || is_unsupported { Self::Refused } else { Self::Error }
+    }
+
+    /// `ok`, `refused`, `error` or `cancelled`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Refused => "refused",
             Self::Error => "error",
             Self::Cancelled => "cancelled",
         }
@@ -138,14 +146,14 @@ impl Timer {
                 Ok(RowStream::from_pages(Timed { pages: rows.into_pages(), timer: Some(self) }))
             }
             Err(error) => {
-                self.result = CallResult::Error;
+                self.result = CallResult::of(&error);
                 Err(error)
             }
         }
     }
 
     fn note<T>(&mut self, result: &Result<T>) {
-        self.result = if result.is_ok() { CallResult::Ok } else { CallResult::Error };
+        self.result = result.as_ref().map_or_else(CallResult::of, |_| CallResult::Ok);
     }
 }
 
@@ -170,8 +178,8 @@ impl<T, S: Stream<Item = Result<Vec<T>>> + Unpin> Stream for Timed<S> {
         let page = ready!(self.pages.poll_next_unpin(cx));
         match (&page, &mut self.timer) {
             (Some(Ok(page)), Some(timer)) => timer.items += page.len() as u64,
-            (Some(Err(_)), Some(timer)) => {
-                timer.result = CallResult::Error;
+            (Some(Err(error)), Some(timer)) => {
+                timer.result = CallResult::of(error);
                 self.timer = None;
             }
             (None, Some(timer)) => {
@@ -235,11 +243,11 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
         let mut timer = self.begin("aggregate_stream");
         match self.inner.aggregate_stream(record_pattern, aggregate).await {
             Ok(buckets) => Ok(BucketStream::new(Timed {
-                pages: buckets.map_ok(|bucket| vec![bucket]),
+                pages: Box::pin(buckets.into_pages()),
                 timer: Some(timer),
             })),
             Err(error) => {
-                timer.result = CallResult::Error;
+                timer.result = CallResult::of(&error);
                 Err(error)
             }
         }

@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use annals_core::{Batch, ErrorKind, PersistenceBackend, PersistenceError, QueryParams, Row};
+use annals_core::{
+    Aggregate, Batch, ErrorKind, Fill, Function, PersistenceBackend, PersistenceError, QueryParams,
+    Row,
+};
 use annals_sqlite::{SqliteBackend, SqliteConfig};
 use futures::StreamExt;
 use rusqlite::Connection;
@@ -76,4 +79,27 @@ async fn a_stream_keeps_its_snapshot_otherwise() {
         assert!(log_is_free(&path));
         assert_eq!(history.cleanup(u64::MAX).await.unwrap(), 10_001);
     }
+}
+
+/// The buckets of all records of a step were made at once: a gigabyte for one question with `fill`.
+#[tokio::test]
+async fn filled_buckets_are_made_when_they_are_asked_for() {
+    const BUCKETS: usize = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let history = SqliteBackend::open(SqliteConfig::new(folder.path().join("history.db"))).unwrap();
+    let rows: Vec<Row> =
+        (0..20).map(|at| Row::new(&format!("r{at}"), &json!(at), 7).unwrap()).collect();
+    history.store_batch(&Batch::new(rows)).await.unwrap();
+    let every = Aggregate::every(Duration::from_millis(1)).range(0, BUCKETS as u64 - 1);
+    let aggregate = every.fill(Fill::Null).functions([Function::Mean]);
+    let mut buckets = history.aggregate_stream("*", &aggregate).await.unwrap();
+    let (mut all, mut largest) = (0, 0);
+    while let Some(page) = buckets.next_page().await {
+        let page = page.unwrap();
+        let filled = page.iter().filter(|bucket| bucket.count == 0 && bucket.mean().is_none());
+        assert_eq!(filled.count() + page.iter().filter(|one| one.start == 7).count(), page.len());
+        all += page.len();
+        largest = largest.max(page.len());
+    }
+    assert_eq!((all, largest), (20 * BUCKETS, BUCKETS));
 }

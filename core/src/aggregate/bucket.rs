@@ -65,7 +65,7 @@ pub struct Bucket {
     /// Whether it has no sample and its values were filled in.
     pub filled: bool,
     pub(super) functions: Arc<[Function]>,
-    /// One for each function.
+    /// One for each function; empty if none has a result.
     pub(super) values: Vec<Option<BucketValue>>,
 }
 
@@ -75,7 +75,7 @@ impl Bucket {
         match function {
             Function::Count => Some(BucketValue::Integer(self.count)),
             Function::Skipped => Some(BucketValue::Integer(self.skipped)),
-            _ => self.values[self.functions.iter().position(|asked| asked == function)?],
+            _ => *self.values.get(self.functions.iter().position(|asked| asked == function)?)?,
         }
     }
 

@@ -8,7 +8,7 @@ use super::partial::{Partial, Sample};
 use super::path::StatePath;
 use super::percentile::between;
 use super::plan::{Plan, time};
-use super::series::{Part, Series, check_buckets};
+use super::series::{Series, check_buckets};
 use super::spec::{Fill, Interpolation};
 use crate::error::PersistenceError;
 use crate::query::Order;
@@ -24,11 +24,11 @@ impl Series {
         }
         let plan = self.plan.clone();
         self.parts.iter_mut().for_each(|part| part.partial.seal(&plan));
-        self.parts = match plan.is_one_bucket() {
+        let spans = match plan.is_one_bucket() {
             true => self.whole(),
             false => self.with_gaps()?,
         };
-        let mut buckets = self.evaluate();
+        let mut buckets = self.evaluate(spans);
         if plan.fill == Fill::Linear {
             fill_between(&plan, &mut buckets);
         }
@@ -40,7 +40,7 @@ impl Series {
 
     /// The single bucket: the window. An open window begins with the first row and ends with the
     /// last one. If it has a start, a value that holds and filling go on until now.
-    fn whole(&mut self) -> Vec<Part> {
+    fn whole(&self) -> Vec<Listed> {
         let plan = &self.plan;
         let goes_on = plan.holds_values() || plan.fill != Fill::None;
         let from = match plan.bounded.0 {
@@ -55,10 +55,10 @@ impl Series {
         };
         let (Some(from), Some(end)) = (from, end) else { return Vec::new() };
         let span = Span { start: time(from), end: time(end) };
-        let part = self.parts.pop().map(|part| part.partial);
-        let is_listed = part.is_some() || (plan.fill != Fill::None && from <= plan.rules.now);
+        let has_rows = !self.parts.is_empty();
+        let is_listed = has_rows || (plan.fill != Fill::None && from <= plan.rules.now);
         if span.start < span.end && (is_listed || self.reach(self.held_at()) > span.start) {
-            vec![Part { span, partial: part.unwrap_or_default() }]
+            vec![Listed { span, has_rows }]
         } else {
             Vec::new()
         }
@@ -83,31 +83,31 @@ impl Series {
         if reach > self.plan.from { time(reach.min(end)) } else { i64::MIN }
     }
 
-    /// The parts, and between them the buckets without rows that a value reaches into or that are
-    /// to be filled.
-    fn with_gaps(&mut self) -> Result<Vec<Part>, PersistenceError> {
-        let plan = self.plan.clone();
+    /// The buckets with rows, and between them those without rows that a value reaches into or that are
+    /// to be filled: there may be a million of them, so they take few bytes each.
+    fn with_gaps(&self) -> Result<Vec<Listed>, PersistenceError> {
+        let plan = &self.plan;
         let fill_end = self.fill_end();
         let mut locator = plan.locator();
         let mut held = self.held_at();
         let mut gap = plan.bounded.0.then(|| locator.locate(time(plan.from)).start);
-        let mut all: Vec<Part> = Vec::with_capacity(self.parts.len());
-        let mut parts = std::mem::take(&mut self.parts).into_iter();
+        let mut all: Vec<Listed> = Vec::with_capacity(self.parts.len());
+        let mut parts = self.parts.iter();
         loop {
             let part = parts.next();
-            let gap_end = part.as_ref().map_or(i64::MAX, |part| part.span.start);
+            let gap_end = part.map_or(i64::MAX, |part| part.span.start);
             let until = fill_end.max(self.reach(held)).min(gap_end);
             while let Some(start) = gap.filter(|start| *start < until) {
                 let span = locator.locate(start);
-                all.push(Part { span, partial: Partial::default() });
+                all.push(Listed { span, has_rows: false });
                 check_buckets(all.len())?;
                 gap = (span.end < i64::MAX).then_some(span.end);
             }
             let Some(part) = part else { return Ok(all) };
             gap = (part.span.end < i64::MAX).then_some(part.span.end);
             held[0] = part.partial.last.map(|last| last.at).or(held[0]);
-            held[1] = part.partial.states.first().map(|state| state.last_at).or(held[1]);
-            all.push(part);
+            held[1] = part.partial.more().states.first().map(|state| state.last_at).or(held[1]);
+            all.push(Listed { span: part.span, has_rows: true });
             check_buckets(all.len())?;
         }
     }
@@ -126,28 +126,36 @@ impl Series {
         time(last.min(plan.rules.now)).saturating_add(1)
     }
 
-    fn evaluate(&mut self) -> Vec<Bucket> {
-        let parts = std::mem::take(&mut self.parts);
+    fn evaluate(&mut self, spans: Vec<Listed>) -> Vec<Bucket> {
         let mut carry = Carry { sample: self.before, states: self.states_before.clone() };
         let firsts: Vec<Option<Sample>> = match self.plan.rules.interpolation {
-            Interpolation::Linear => parts.iter().map(|part| part.partial.first).collect(),
+            Interpolation::Linear => {
+                let mut parts = self.parts.iter();
+                let mut first = || parts.next().and_then(|part| part.partial.first);
+                spans.iter().map(|listed| if listed.has_rows { first() } else { None }).collect()
+            }
             _ => Vec::new(),
         };
         let mut next = 0;
-        let mut buckets = Vec::with_capacity(parts.len());
-        for (index, Part { span, mut partial }) in parts.into_iter().enumerate() {
+        let mut parts = std::mem::take(&mut self.parts).into_iter();
+        let mut buckets = Vec::with_capacity(spans.len());
+        for (index, Listed { span, has_rows }) in spans.into_iter().enumerate() {
+            let part = if has_rows { parts.next() } else { None };
+            let mut partial = part.map(|part| part.partial).unwrap_or_default();
             // The next sample after this bucket: a line is drawn to it.
             next = next.max(index + 1);
             while firsts.get(next).is_some_and(Option::is_none) {
                 next += 1;
             }
             let after = firsts.get(next).copied().flatten();
-            let last = partial.last;
-            let states = std::mem::take(&mut partial.states);
+            let states = match partial.more().states.is_empty() {
+                true => Vec::new(),
+                false => std::mem::take(&mut partial.more_mut().states),
+            };
             let durations = self.durations(span, &states, &carry.states);
             self.complete(span, &mut partial, carry.sample, after);
-            buckets.push(self.bucket(span, partial, &durations, carry.sample));
-            carry.sample = last.or(carry.sample);
+            buckets.push(self.bucket(span, &partial, &durations, carry.sample));
+            carry.sample = partial.last.or(carry.sample);
             if !states.is_empty() {
                 carry.states = states;
             }
@@ -174,15 +182,17 @@ impl Series {
             return;
         }
         let (rules, (start, end)) = (&self.plan.rules, self.clipped(span));
+        let (first, last) = (partial.first, partial.last);
+        let path = &mut partial.more_mut().path;
         if let Some(before) = before {
-            let until = partial.first.map_or(end, |first| first.at);
-            partial.path.hold(rules, before, partial.first.or(after), (start, until));
-            if let Some(first) = partial.first {
-                partial.path.rise(before, first);
+            let until = first.map_or(end, |first| first.at);
+            path.hold(rules, before, first.or(after), (start, until));
+            if let Some(first) = first {
+                path.rise(before, first);
             }
         }
-        if let Some(last) = partial.last {
-            partial.path.hold(rules, last, after, (last.at, end));
+        if let Some(last) = last {
+            path.hold(rules, last, after, (last.at, end));
         }
     }
 
@@ -212,19 +222,19 @@ impl Series {
     fn bucket(
         &self,
         span: Span,
-        partial: Partial,
+        partial: &Partial,
         durations: &[u64],
         before: Option<Sample>,
     ) -> Bucket {
         let functions = self.plan.functions();
-        let mut percentiles = partial.percentiles.iter();
+        let mut percentiles = partial.more().percentiles.iter();
         let mut durations = durations.iter();
         let result = |function: &Function| match function {
             Function::Median | Function::Percentile(_) => {
                 percentiles.next().copied().map(BucketValue::Number)
             }
             Function::Duration(_) => durations.next().copied().map(BucketValue::Integer),
-            _ => result(function, &partial),
+            _ => result(function, partial),
         };
         let mut bucket = Bucket {
             record: self.record.clone(),
@@ -246,8 +256,17 @@ impl Series {
                 value.get_or_insert(BucketValue::Number(before.value));
             }
         }
+        if bucket.values.iter().all(Option::is_none) {
+            bucket.values = Vec::new();
+        }
         bucket
     }
+}
+
+/// A bucket of the answer, and whether it is one of the parts.
+struct Listed {
+    span: Span,
+    has_rows: bool,
 }
 
 /// What a bucket takes over from the one before.
@@ -258,8 +277,9 @@ struct Carry {
 
 /// The result of a function that follows from the partial alone.
 fn result(function: &Function, partial: &Partial) -> Option<BucketValue> {
-    let is_reached = partial.count > 0 || partial.path.covered_ms > 0;
-    let covered = (partial.path.covered_ms > 0).then_some(partial.path.covered_ms as f64);
+    let (more, path) = (partial.more(), &partial.more().path);
+    let is_reached = partial.count > 0 || path.covered_ms > 0;
+    let covered = (path.covered_ms > 0).then_some(path.covered_ms as f64);
     let count = (partial.count > 0).then_some(partial.count as f64);
     let value = |sample: Option<Sample>| sample.map(|sample| sample.value);
     let at = |sample: Option<Sample>| sample.map(|sample| BucketValue::Integer(sample.at));
@@ -269,7 +289,7 @@ fn result(function: &Function, partial: &Partial) -> Option<BucketValue> {
         Function::FirstAt => return at(partial.first),
         Function::LastAt => return at(partial.last),
         Function::CoveredMs => {
-            return is_reached.then_some(BucketValue::Integer(partial.path.covered_ms));
+            return is_reached.then_some(BucketValue::Integer(path.covered_ms));
         }
         Function::Sum => count.map(|_| partial.sum.value()),
         Function::Mean => count.map(|count| partial.sum.divided_by(count)),
@@ -278,15 +298,13 @@ fn result(function: &Function, partial: &Partial) -> Option<BucketValue> {
         Function::First => value(partial.first),
         Function::Last => value(partial.last),
         Function::Stddev => {
-            partial.deviation.or_else(|| partial.spread.as_ref().and_then(|it| it.deviation()))
+            more.deviation.or_else(|| more.spread.as_ref().and_then(|it| it.deviation()))
         }
         Function::Delta => Some(value(partial.last)? - value(partial.first)?),
-        Function::Increase => count.map(|_| partial.path.rises.value()),
-        Function::Rate => {
-            count.and(covered).map(|covered| partial.path.rises.divided_by(covered / 1000.0))
-        }
-        Function::TimeWeightedMean => covered.map(|covered| partial.path.area.divided_by(covered)),
-        Function::Integral => is_reached.then(|| partial.path.area.divided_by(1000.0)),
+        Function::Increase => count.map(|_| path.rises.value()),
+        Function::Rate => count.and(covered).map(|covered| path.rises.divided_by(covered / 1000.0)),
+        Function::TimeWeightedMean => covered.map(|covered| path.area.divided_by(covered)),
+        Function::Integral => is_reached.then(|| path.area.divided_by(1000.0)),
         Function::Count
         | Function::Skipped
         | Function::Median
@@ -305,7 +323,9 @@ fn may_fill(plan: &Plan, bucket: &Bucket) -> bool {
 fn fill_between(plan: &Plan, buckets: &mut [Bucket]) {
     let values = plan.functions().iter().enumerate().filter(|(_, function)| function.is_value());
     for (function, _) in values {
-        let value = |bucket: &Bucket| bucket.values[function].map(BucketValue::as_f64);
+        let value = |bucket: &Bucket| {
+            bucket.values.get(function).copied().flatten().map(BucketValue::as_f64)
+        };
         let mut left: Option<usize> = None;
         for right in 0..buckets.len() {
             let Some(right_value) = value(&buckets[right]) else { continue };
@@ -318,6 +338,7 @@ fn fill_between(plan: &Plan, buckets: &mut [Bucket]) {
                     if may_fill(plan, bucket) {
                         let fraction = (bucket.start - start) as f64 / distance;
                         let value = between(left_value, right_value, fraction);
+                        bucket.values.resize(plan.functions().len(), None);
                         bucket.values[function] = Some(BucketValue::Number(value));
                         bucket.filled = true;
                     }

@@ -1,5 +1,7 @@
 //! What is known of the rows of a bucket, or of a part of them, in a form that can be put together.
 
+use std::sync::LazyLock;
+
 use super::path::{Path, Rules, StatePath};
 use super::plan::{Needs, Plan};
 use super::spread::Spread;
@@ -29,7 +31,14 @@ pub struct Partial {
     pub(super) max: Option<Sample>,
     pub(super) first: Option<Sample>,
     pub(super) last: Option<Sample>,
-    pub(super) spread: Option<Box<Spread>>,
+    /// What few questions need. There may be a million small buckets.
+    more: Option<Box<More>>,
+}
+
+/// The statistics that only some functions need.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct More {
+    pub(super) spread: Option<Spread>,
     pub(super) samples: Vec<f64>,
     pub(super) path: Path,
     /// One for each duration, or none if no row had a state.
@@ -38,7 +47,17 @@ pub struct Partial {
     pub(super) percentiles: Vec<f64>,
 }
 
+static NO_MORE: LazyLock<More> = LazyLock::new(More::default);
+
 impl Partial {
+    pub(super) fn more(&self) -> &More {
+        self.more.as_deref().unwrap_or_else(|| &NO_MORE)
+    }
+
+    pub(super) fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
     /// The statistics that answer a plan [by statistics](super::Plan::by_statistics), of samples in the
     /// order of their times. Both slices have the same length.
     pub fn of_samples(times: &[u64], values: &[f64]) -> Self {
@@ -96,15 +115,18 @@ impl Partial {
 
     /// Sets the standard deviation of the whole bucket. It cannot be merged with other rows.
     #[must_use]
-    pub fn with_stddev(self, deviation: f64) -> Self {
-        Self { deviation: Some(deviation), ..self }
+    pub fn with_stddev(mut self, deviation: f64) -> Self {
+        self.more_mut().deviation = Some(deviation);
+        self
     }
 
     /// Sets the percentiles of the whole bucket, one for each of
     /// [`Plan::percentiles`](super::Plan::percentiles). They cannot be merged with other rows.
     #[must_use]
-    pub fn with_percentiles(self, percentiles: Vec<f64>) -> Self {
-        Self { percentiles, samples: Vec::new(), ..self }
+    pub fn with_percentiles(mut self, percentiles: Vec<f64>) -> Self {
+        let more = self.more_mut();
+        (more.percentiles, more.samples) = (percentiles, Vec::new());
+        self
     }
 
     /// Sets what lies between the first and the last sample and nowhere else: the area (value ×
@@ -112,11 +134,12 @@ impl Partial {
     /// the rises.
     #[must_use]
     pub fn with_path(mut self, area: (f64, f64), covered_ms: u64, rises: (f64, f64)) -> Self {
-        self.path = Path { covered_ms, ..Path::default() };
-        self.path.area.add(area.0);
-        self.path.area.add(area.1);
-        self.path.rises.add(rises.0);
-        self.path.rises.add(rises.1);
+        let mut path = Path { covered_ms, ..Path::default() };
+        path.area.add(area.0);
+        path.area.add(area.1);
+        path.rises.add(rises.0);
+        path.rises.add(rises.1);
+        self.more_mut().path = path;
         self
     }
 
@@ -173,21 +196,21 @@ impl Partial {
             self.spread_over(value);
         }
         if needs.samples {
-            self.samples.push(value);
+            self.more_mut().samples.push(value);
         }
         if needs.path
             && let Some(last) = self.last
         {
-            self.path.step(rules, last, sample);
+            self.more_mut().path.step(rules, last, sample);
         }
         self.first.get_or_insert(sample);
         self.last = Some(sample);
     }
 
     fn spread_over(&mut self, value: f64) {
-        match &mut self.spread {
+        match &mut self.more_mut().spread {
             Some(spread) => spread.add(value),
-            None => self.spread = Some(Box::new(Spread::new(value))),
+            spread => *spread = Some(Spread::new(value)),
         }
     }
 
@@ -249,10 +272,11 @@ impl Partial {
     /// Adds a row that says of each duration whether its state is on.
     pub(super) fn push_states(&mut self, rules: &Rules, at: u64, on: impl Iterator<Item = bool>) {
         let rows = on.map(|on| StatePath::new(at, on));
-        if self.states.is_empty() {
-            self.states = rows.collect();
+        let states = &mut self.more_mut().states;
+        if states.is_empty() {
+            *states = rows.collect();
         } else {
-            self.states.iter_mut().zip(rows).for_each(|(state, row)| state.join(rules, &row));
+            states.iter_mut().zip(rows).for_each(|(state, row)| state.join(rules, &row));
         }
     }
 
@@ -262,9 +286,8 @@ impl Partial {
     pub fn merge(&mut self, plan: &Plan, later: Partial) {
         let rules = &plan.rules;
         if let (true, Some(last), Some(first)) = (plan.needs().path, self.last, later.first) {
-            self.path.step(rules, last, first);
+            self.more_mut().path.step(rules, last, first);
         }
-        self.path.merge(&later.path);
         self.count += later.count;
         self.skipped += later.skipped;
         self.sum.merge(&later.sum);
@@ -280,6 +303,27 @@ impl Partial {
         {
             self.last = Some(last);
         }
+        match (&mut self.more, later.more) {
+            (Some(more), Some(later)) => more.merge(rules, *later),
+            (more @ None, later) => *more = later,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Computes the percentiles and frees the samples.
+    pub(super) fn seal(&mut self, plan: &Plan) {
+        let Some(more) = &mut self.more else { return };
+        let mut samples = std::mem::take(&mut more.samples);
+        if !samples.is_empty() {
+            let percentiles = plan.percentiles().iter();
+            more.percentiles = percentiles.filter_map(|wanted| wanted.of(&mut samples)).collect();
+        }
+    }
+}
+
+impl More {
+    fn merge(&mut self, rules: &Rules, later: Self) {
+        self.path.merge(&later.path);
         match (&mut self.spread, later.spread) {
             (Some(spread), Some(later)) => spread.merge(&later),
             (spread @ None, later) => *spread = later,
@@ -295,15 +339,6 @@ impl Partial {
         self.deviation = self.deviation.or(later.deviation);
         if self.percentiles.is_empty() {
             self.percentiles = later.percentiles;
-        }
-    }
-
-    /// Computes the percentiles and frees the samples.
-    pub(super) fn seal(&mut self, plan: &Plan) {
-        let mut samples = std::mem::take(&mut self.samples);
-        if !samples.is_empty() {
-            let percentiles = plan.percentiles().iter();
-            self.percentiles = percentiles.filter_map(|wanted| wanted.of(&mut samples)).collect();
         }
     }
 }

@@ -162,7 +162,7 @@ impl Series {
             let end = self.locator.locate(time(*first)).end;
             let here = match end {
                 i64::MAX => times.len(),
-                end => times.partition_point(|at| time(*at) < end),
+                end => ends_at(times, end),
             };
             self.row_between(times[here - 1]);
             let part = self.part(*first)?;
@@ -203,7 +203,7 @@ impl Series {
         partial: Partial,
     ) -> Result<(), PersistenceError> {
         self.exists = true;
-        let held = partial.samples.len();
+        let held = partial.more().samples.len();
         let part = self.part(first)?;
         self.parts[part].partial.merge(&self.plan, partial);
         self.row_between(last);
@@ -271,7 +271,7 @@ impl Series {
             && !self.plan.merges()
             && let Some(last) = self.parts.last_mut()
         {
-            self.held -= last.partial.samples.len();
+            self.held -= last.partial.more().samples.len();
             last.partial.seal(&self.plan);
         }
     }
@@ -287,6 +287,17 @@ impl Series {
         }
         Ok(())
     }
+}
+
+/// How many of the times lie before `end`, found in steps that double: buckets may be small.
+fn ends_at(times: &[u64], end: i64) -> usize {
+    let is_before = |at: &u64| time(*at) < end;
+    let mut reach = 1;
+    while times.get(reach).is_some_and(is_before) {
+        reach *= 2;
+    }
+    let from = reach / 2;
+    from + times[from..times.len().min(reach)].partition_point(is_before)
 }
 
 pub(super) fn check_buckets(buckets: usize) -> Result<(), PersistenceError> {

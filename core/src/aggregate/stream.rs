@@ -3,10 +3,10 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::Stream;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 
 use super::bucket::Bucket;
 use super::plan::Plan;
@@ -19,30 +19,71 @@ use crate::stream::RowStream;
 /// The number of rows after which the fold yields to other tasks.
 const ROWS_PER_TURN: usize = 1_024;
 
+/// Buckets in the order of the answer, those of one record or of several at once.
+type Pages = Pin<Box<dyn Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send>>;
+
 /// The buckets of one answer in their order: by record, byte by byte, then by start. It ends after
 /// the first error.
 ///
 /// Dropping it frees what it holds; dropping a pending `next` loses nothing.
-pub struct BucketStream(Pin<Box<dyn Stream<Item = Result<Bucket, PersistenceError>> + Send>>);
+pub struct BucketStream {
+    pages: Pages,
+    /// The page at hand.
+    page: std::vec::IntoIter<Bucket>,
+    failed: bool,
+}
 
 impl BucketStream {
     /// A stream over the buckets of one record after the other.
     pub fn new(
         records: impl Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send + 'static,
     ) -> Self {
-        let mut failed = false;
-        let records = records.take_while(move |page| {
-            let goes_on = !failed;
-            failed = page.is_err();
-            std::future::ready(goes_on)
-        });
-        let buckets = records.map_ok(|page| stream::iter(page.into_iter().map(Ok)));
-        Self(Box::pin(buckets.try_flatten()))
+        Self { pages: Box::pin(records), page: Vec::new().into_iter(), failed: false }
+    }
+
+    /// The next buckets, as many as are at hand; `None` at the end. Never an empty page.
+    ///
+    /// # Errors
+    /// Those of the backend; the stream ends after the first one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next_page(&mut self) -> Option<Result<Vec<Bucket>, PersistenceError>> {
+        let filled = std::future::poll_fn(|cx| self.poll_fill(cx)).await?;
+        Some(filled.map(|()| std::mem::take(&mut self.page).collect()))
+    }
+
+    /// Sees to it that there are buckets at hand.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), PersistenceError>>> {
+        while self.page.len() == 0 {
+            if self.failed {
+                return Poll::Ready(None);
+            }
+            match ready!(self.pages.poll_next_unpin(cx)) {
+                Some(Ok(page)) => self.page = page.into_iter(),
+                Some(Err(error)) => {
+                    self.failed = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(())))
+    }
+
+    /// The pages, for those who pass them on.
+    pub(crate) fn into_pages(
+        self,
+    ) -> impl Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send {
+        stream::unfold(
+            self,
+            |mut buckets| async move { Some((buckets.next_page().await?, buckets)) },
+        )
     }
 
     /// A stream over buckets that are in memory already.
     pub fn from_buckets(buckets: Vec<Bucket>) -> Self {
-        Self(Box::pin(stream::iter(buckets.into_iter().map(Ok))))
+        Self { page: buckets.into_iter(), ..Self::new(stream::empty()) }
     }
 
     /// Folds rows into buckets: those that [`Plan::rows`] asks for, by record and oldest first.
@@ -62,7 +103,10 @@ impl Stream for BucketStream {
     type Item = Result<Bucket, PersistenceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(cx)
+        match ready!(self.poll_fill(cx)) {
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            _ => Poll::Ready(self.page.next().map(Ok)),
+        }
     }
 }
 

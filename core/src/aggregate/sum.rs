@@ -130,7 +130,9 @@ impl Sum {
     /// Adds many values: several sums beside each other, which the processor adds at once.
     pub(super) fn add_all(&mut self, values: &[f64]) {
         for some in values.chunks(LANES * 128) {
-            match Lanes::sum(some) {
+            // Few values are not worth the lanes.
+            let lanes = if some.len() < 2 * LANES { None } else { Lanes::sum(some) };
+            match lanes {
                 Some(Lanes { high, low, .. }) => {
                     low.into_iter().chain(high).for_each(|part| self.add_ordinary(part));
                 }

@@ -4,6 +4,7 @@
 //! time. The records of a run come in the same order, so each of its blocks is decoded once. A large step
 //! is divided between two threads.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 
@@ -23,6 +24,9 @@ use crate::tuning::Tuning;
 /// Larger questions would evict everything else.
 const CACHED: usize = 16;
 
+/// Once there are so many buckets, they are handed over. One record may have more.
+const PAGE_BUCKETS: usize = 4_096;
+
 /// The position of a question. Between steps it holds the buckets of one record, or of all of them where
 /// they are merged.
 pub(crate) struct Aggregation {
@@ -33,6 +37,9 @@ pub(crate) struct Aggregation {
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     few_records: bool,
     current: Option<Current>,
+    /// Records whose rows have all been read. Their buckets are made when they are asked for: filled, they
+    /// may be a million for each.
+    computed: VecDeque<Series>,
     /// All records, where they are merged.
     merged: Option<Series>,
     /// The blocks decoded last.
@@ -52,6 +59,9 @@ impl<S: Snapshot> Steps<S> for Aggregation {
 
     /// Returns the buckets that the step has completed.
     fn step(&mut self, view: &View<S>, readers: &Arc<Semaphore>) -> Result<Option<Vec<Bucket>>> {
+        if !self.computed.is_empty() {
+            return self.finished().map(Some);
+        }
         let (mut open, mut work, mut rows) = (Vec::new(), Vec::new(), 0);
         let mut fetched = Map::default();
         while rows < self.step_rows {
@@ -113,6 +123,7 @@ impl Aggregation {
             few_records: records.len() <= CACHED,
             records: records.into_iter(),
             current: None,
+            computed: VecDeque::new(),
             merged: plan.merges().then(|| Series::merged(plan.clone())),
             decoded: Decoded::default(),
             plan,
@@ -236,14 +247,24 @@ impl Aggregation {
                 None => None,
             });
         }
-        let mut buckets = Vec::new();
         for Current { series, .. } in open {
             match &mut self.merged {
                 Some(merged) => merged.merge(series)?,
-                None => buckets.extend(series.finish()?),
+                None => self.computed.push_back(series),
             }
         }
-        Ok(Some(buckets))
+        self.finished().map(Some)
+    }
+
+    /// The next buckets of records that are computed.
+    fn finished(&mut self) -> Result<Vec<Bucket>> {
+        let mut buckets = Vec::new();
+        while buckets.len() < PAGE_BUCKETS
+            && let Some(series) = self.computed.pop_front()
+        {
+            buckets.extend(series.finish()?);
+        }
+        Ok(buckets)
     }
 }
 
