@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use annals::{Aggregate, Batch, Bucket, PersistenceBackend, QueryExt, QueryParams, Row, Value};
+use annals::{Aggregate, Batch, Bucket, PersistenceBackend, QueryExt, QueryParams, Row};
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::report::{Report, Samples};
 use crate::{Failure, Options, process};
 
 /// 1 January 2025.
-const EPOCH: u64 = 1_735_689_600_000;
+pub(crate) const EPOCH: u64 = 1_735_689_600_000;
 
 const HOUR: u64 = 3_600_000;
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
     for engine in &options.engines {
         let place = Place::new(engine)?;
         let history = place.open().await?;
-        fill(&*history, 2 * rows, records).await?;
+        fill(&*history, 2 * rows, records, INTERVAL).await?;
         must_hold(&*history, 2 * rows).await?;
         process::settled().await?;
         history.close().await?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
         }
         let place = Place::new(engine)?;
         let history = place.open().await?;
-        fill(&*history, 10 * rows, records).await?;
+        fill(&*history, 10 * rows, records, INTERVAL).await?;
         history.close().await?;
         let child = Command::new(std::env::current_exe()?)
             .args(["--aggregate-and-measure", &place.url])
@@ -120,12 +120,7 @@ async fn at_rest(
     let patterns = ["accuracy::*", &*record(0, options.records)];
     for is_at_rest in [false, true] {
         if is_at_rest {
-            let program = std::env::current_exe()?.with_file_name("annals");
-            let status =
-                Command::new(program).args(["--backend", &place.url, "compact"]).status()?;
-            if !status.success() {
-                return Err("annals compact failed".into());
-            }
+            compact(&place.url)?;
         }
         bytes.push(Samples(vec![place.bytes()? as f64 / rows as f64]));
         let history = place.open().await?;
@@ -151,17 +146,29 @@ async fn at_rest(
     Ok(())
 }
 
-/// Rows of `{"celsius":…,"humidity":…,"ok":…}`.
-async fn fill(history: &dyn PersistenceBackend, rows: u64, records: u64) -> Result<(), Failure> {
+/// Brings all rows to rest, by the program, built beforehand.
+pub(crate) fn compact(url: &str) -> Result<(), Failure> {
+    let program = std::env::current_exe()?.with_file_name("annals");
+    let compact = Command::new(program).args(["--backend", url, "compact"]).output()?;
+    if compact.status.success() { Ok(()) } else { Err("annals compact failed".into()) }
+}
+
+/// Rows of `{"celsius":…,"humidity":…,"ok":…}`; a record has one every `interval` milliseconds.
+pub(crate) async fn fill(
+    history: &dyn PersistenceBackend,
+    rows: u64,
+    records: u64,
+    interval: u64,
+) -> Result<(), Failure> {
     for first in (0..rows).step_by(4_096) {
         let row = |at: u64| {
-            let spread = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let spread = spread(at);
             let value = json!({
-                "celsius": 1_500.0 + (spread % 1_000) as f64,
+                "celsius": celsius(at),
                 "humidity": 30.0 + (spread / 1_000 % 400) as f64 / 10.0,
                 "ok": !spread.is_multiple_of(10),
             });
-            Row::new(&record(at, records), &hundredths(value), EPOCH + at / records * INTERVAL)
+            Row::new(&record(at, records), &value, EPOCH + at / records * interval)
         };
         let rows = (first..(first + 4_096).min(rows)).map(row).collect::<Result<Vec<_>, _>>()?;
         history.store_batch(&Batch::new(rows)).await?;
@@ -169,12 +176,13 @@ async fn fill(history: &dyn PersistenceBackend, rows: u64, records: u64) -> Resu
     Ok(())
 }
 
-/// Divides after the conversion, so that the text has at most two decimals.
-fn hundredths(mut value: Value) -> Value {
-    if let Some(celsius) = value["celsius"].as_f64() {
-        value["celsius"] = json!(celsius / 100.0);
-    }
-    value
+fn spread(at: u64) -> u64 {
+    at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+/// The member `celsius` of a row. Divides at the end, so that the text has at most two decimals.
+pub(crate) fn celsius(at: u64) -> f64 {
+    (1_500.0 + (spread(at) % 1_000) as f64) / 100.0
 }
 
 async fn aggregate(history: &dyn PersistenceBackend, pattern: &str) -> Result<Hours, Failure> {

@@ -12,12 +12,14 @@ mod peer;
 mod places;
 mod plot;
 mod process;
+mod query_range;
 mod range;
 mod raw;
 mod recorder;
 mod reopen;
 mod report;
 mod retention;
+mod serve;
 mod store;
 mod stream;
 mod waits;
@@ -52,7 +54,8 @@ struct Options {
     /// Seconds of load per measurement of `store`.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Leave the peer out, which has to be built first.
+    /// Leave the peers out: AimDB's backend, which has to be built first, and VictoriaMetrics, which has to
+    /// be installed (`victoria-metrics` in Debian).
     #[arg(long)]
     no_peer: bool,
     /// How the table is printed.
@@ -102,6 +105,8 @@ enum Workload {
     Reopen,
     /// A million expired rows, as whole partitions and chunks and row by row.
     Retention,
+    /// `annals serve`: rows in by HTTP, pages, and `query_range` against VictoriaMetrics (build annals-cli first).
+    Serve,
     /// Memory of a process that reads the whole history as a stream.
     Stream,
     /// Cost against rows and against records, drawn into `benches/plots`.
@@ -177,6 +182,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Retention) {
         retention::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Serve) {
+        serve::run(options, &mut report).await?;
     }
     if wanted(Workload::Stream) {
         stream::run(options, &mut report).await?;

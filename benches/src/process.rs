@@ -14,6 +14,11 @@ pub(crate) fn peak_kibibytes_of(process: u32) -> Result<u64, Failure> {
     figure(&format!("/proc/{process}/status"), "VmHWM:")
 }
 
+/// The memory that another process holds now, in KiB.
+pub(crate) fn kibibytes_of(process: u32) -> Result<u64, Failure> {
+    figure(&format!("/proc/{process}/status"), "VmRSS:")
+}
+
 /// Bytes it caused to be sent to the disk (`write_bytes` of proc_pid_io(5)).
 pub(crate) fn written_bytes() -> Result<u64, Failure> {
     figure("/proc/self/io", "write_bytes:")
