@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::RetentionPolicy;
+use annals_core::{PersistenceError, RetentionPolicy};
 use axum::http::HeaderValue;
 
 use crate::access::Access;
@@ -180,6 +180,22 @@ impl Config {
     ) -> Self {
         self.disk_bytes = Some(Arc::new(disk_bytes));
         self
+    }
+
+    /// Whether a server may listen on an address: without tokens only on loopback, unless
+    /// [`Access::Open`] says otherwise. [`serve`](crate::serve()) checks it as well.
+    ///
+    /// # Errors
+    /// [`PersistenceError::NotConfigured`].
+    pub fn check_listen(&self, address: IpAddr) -> Result<(), PersistenceError> {
+        if address.is_loopback() || !matches!(self.access, Access::Loopback) {
+            return Ok(());
+        }
+        Err(PersistenceError::NotConfigured(format!(
+            "other machines can reach {address}, and without tokens everybody could read and write: \
+             give a file of tokens (--tokens FILE, made by `annals token new`), or allow everybody \
+             (--no-authentication)"
+        )))
     }
 
     /// The times that clients may mean at the time `now`.

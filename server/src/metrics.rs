@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals_core::{Call, CallResult, Recorder, Retention};
+use annals_core::{Call, CallResult, Clock, Recorder, Retention, SystemClock};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -27,7 +28,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
-    /// `ok`, `error` or `cancelled`.
+    /// `ok`, `refused`, `error` or `cancelled`.
     outcome: &'static str,
 }
 
@@ -52,7 +53,9 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Calls to the backend that failed.
     pub(crate) errors: Counter,
-    /// Rows that were stored or queued in the last minute.
+    /// When the last one did, in Unix milliseconds; 0 if none has.
+    last_error_ms: Arc<AtomicU64>,
+    /// Rows that were stored in the last minute, whoever sent them.
     pub(crate) rate: Arc<Rate>,
     /// Rows that were stored before their request was answered.
     pub(crate) rows_acknowledged: Counter,
@@ -73,6 +76,7 @@ impl Metrics {
             refused: Family::default(),
             connections: Gauge::default(),
             errors: Counter::default(),
+            last_error_ms: Arc::default(),
             rate: Arc::default(),
             rows_acknowledged: Counter::default(),
             rows_erased: Counter::default(),
@@ -124,6 +128,11 @@ impl Metrics {
         metrics
     }
 
+    /// When a call to the backend last failed, in Unix milliseconds.
+    pub(crate) fn last_error_ms(&self) -> Option<u64> {
+        Some(self.last_error_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
     pub(crate) fn answered(&self, method: String, route: String, status: u16) {
         self.requests.get_or_create(&Request { method, route, status }).inc();
     }
@@ -137,6 +146,10 @@ impl Metrics {
     pub(crate) fn called(&self, call: &Call) {
         if call.result == CallResult::Error {
             self.errors.inc();
+            self.last_error_ms.store(SystemClock.now_ms(), Ordering::Relaxed);
+        }
+        if call.result == CallResult::Ok && matches!(call.method, "store" | "store_batch") {
+            self.rate.add(call.items);
         }
         let seconds = match call.method {
             "store" | "store_batch" => {

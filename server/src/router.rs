@@ -49,8 +49,9 @@ impl Server {
         let streams = api::streams().route_layer(limits(Kind::Stream));
         let followers = api::followers().route_layer(limits(Kind::Follower));
         // Only gzip: a frame of zstd may ask for 128 MiB of memory before its first byte.
-        let writing =
-            api::writing().layer(RequestDecompressionLayer::new().no_br().no_deflate().no_zstd());
+        let writing = api::writing()
+            .layer(RequestDecompressionLayer::new().no_br().no_deflate().no_zstd())
+            .layer(from_fn(api::known_encoding));
         let prometheus = prometheus::router().route_layer(limits(Kind::Stream));
         let router = api::documented(lookups.merge(streams).merge(followers).merge(writing))
             .nest("/prometheus/api/v1", prometheus)
@@ -84,7 +85,11 @@ fn cors(config: &Config) -> CorsLayer {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
+            header::CONTENT_ENCODING,
             LAST_EVENT_ID,
+            api::WRITER,
+            api::BATCH,
+            api::PREFER,
         ])
-        .expose_headers([header::ETAG, header::LINK, RESTRICTED, LIMIT])
+        .expose_headers([header::ETAG, header::LINK, header::RETRY_AFTER, RESTRICTED, LIMIT])
 }

@@ -5,7 +5,6 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::access::Access;
 use crate::net::{Tls, accept};
 use crate::server::Server;
 
@@ -39,8 +38,10 @@ pub async fn serve(
     tls: Option<Tls>,
     stop: impl Future<Output = ()>,
 ) -> Result<Ending, PersistenceError> {
-    refuse_strangers(&listener, &server)?;
     let config = server.config();
+    if let Ok(address) = listener.local_addr() {
+        config.check_listen(address.ip())?;
+    }
     let sweeps = server.retention().cloned().map(|retention| retention.spawn());
     let connections = GracefulShutdown::new();
     let mut accepting = Box::pin(accept(&listener, &server, tls.as_ref(), &connections));
@@ -85,17 +86,4 @@ pub async fn serve(
         tracing::warn!("the history did not close in time");
     }
     Ok(Ending::AllStored)
-}
-
-fn refuse_strangers(listener: &TcpListener, server: &Server) -> Result<(), PersistenceError> {
-    let address = listener.local_addr().map(|address| address.ip());
-    let is_loopback = address.as_ref().is_ok_and(|address| address.is_loopback());
-    if is_loopback || !matches!(server.config().access, Access::Loopback) {
-        return Ok(());
-    }
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
-    Err(PersistenceError::NotConfigured(format!(
-        "other machines can reach {address}, and without tokens everybody could read and write: \
-         give a file of tokens, or say that no authentication is wanted"
-    )))
 }

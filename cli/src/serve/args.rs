@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(super) check: bool,
 
-    /// Record this machine's metrics as well, as `annals collect` does
+    /// Record this machine's metrics as well, once a second
     #[arg(long, value_name = "SOURCE", value_enum)]
     pub(super) collect: Option<Source>,
 

@@ -20,6 +20,7 @@ use crate::store;
 pub(crate) async fn run(url: &str, args: Args) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let (config, tls) = (args.config()?, args.tls()?);
+    config.check_listen(args.listen.ip())?;
     if args.check {
         return backend::check(url);
     }

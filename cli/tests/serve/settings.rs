@@ -26,6 +26,22 @@ pub fn an_invalid_setting_is_named_and_exits_with_2() {
     }
 }
 
+/// The check refuses what the server would.
+pub fn a_server_for_others_needs_tokens_or_a_word() {
+    for arguments in [&["--check"][..], &[]] {
+        let mut program = program();
+        let output = program
+            .env("ANNALS_BACKEND", "memory:")
+            .env("ANNALS_LISTEN", "0.0.0.0:0")
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("--no-authentication") && said.contains("--tokens"), "{said}");
+    }
+}
+
 pub async fn a_replica_starts_before_its_database() {
     let server = Arc::new(LocalServer::start().unwrap());
     server.crash().unwrap();

@@ -141,7 +141,7 @@ fn check_host(headers: &HeaderMap, of_uri: Option<&Authority>) -> Result<(), Pro
     if host.as_deref().is_none_or(is_loopback) {
         return Ok(());
     }
-    let detail = "the Host header must name this machine, as in http://127.0.0.1:8086; to serve \
+    let detail = "the Host header must name this machine, as in http://127.0.0.1; to serve \
                   under another name, use tokens";
     Err(Problem::refused(StatusCode::FORBIDDEN, Reason::ForeignHost, detail))
 }

@@ -257,7 +257,9 @@ fn checked(path: &Path, file: &File, before: &[Token]) -> Result<Vec<Token>, Tok
         let failed = |reason: String| TokensError { path: path.to_owned(), reason };
         let name = &entry.name;
         if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
-            return Err(failed(format!("{name:?} is no name: 1 to 100 visible bytes")));
+            return Err(failed(format!(
+                "{name:?} is no name: 1 to 100 bytes without control characters"
+            )));
         }
         if tokens.iter().any(|token| *token.known.name == **name) {
             return Err(failed(format!("there are two tokens with the name {name:?}")));
@@ -267,6 +269,14 @@ fn checked(path: &Path, file: &File, before: &[Token]) -> Result<Vec<Token>, Tok
         let limits = entry.limits;
         if limits.rows_per_second.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err(failed(format!("rows_per_second of {name:?} must be above 0")));
+        }
+        for (limit, is_zero) in [
+            ("rows_per_answer", limits.rows_per_answer == Some(0)),
+            ("concurrent_queries", limits.concurrent_queries == Some(0)),
+        ] {
+            if is_zero {
+                return Err(failed(format!("{limit} of {name:?} must be above 0")));
+            }
         }
         let grants = grants(entry).map_err(|reason| failed(format!("{name:?}: {reason}")))?;
         let same = |token: &&Token| *token.known.name == **name && token.limits == limits;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use annals_core::{Erasure, Pattern, PersistenceBackend, PersistenceError, Predicate, QueryParams};
 use axum::Json;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -96,7 +97,14 @@ pub(super) async fn erase(
     State(server): State<Server>,
     eraser: Eraser,
     Params(params): Params<EraseParams>,
+    body: Body,
 ) -> Result<Response, Problem> {
+    if !body.is_end_stream() {
+        // A filter there would be overlooked, and everything would go.
+        let detail = "DELETE takes its parameters from the URL (with curl: -G or --url-query), and this \
+                      request has a body";
+        return Err(Problem::bad_request(detail).applied(false));
+    }
     let erasure = params.erasure(&server)?;
     let eraser = if erasure.predicate.is_some() { eraser.by_value()? } else { eraser };
     if !server.history().guarantees().erasure {

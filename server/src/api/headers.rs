@@ -1,14 +1,17 @@
 //! What the headers of a write say: the type of its body, its batch, and when to answer.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 
 use super::batches::{ClientBatch, MAX_NUMBER};
 use crate::problem::Problem;
 
-const WRITER: &str = "annals-writer";
-const BATCH: &str = "annals-batch";
+pub(crate) const WRITER: HeaderName = HeaderName::from_static("annals-writer");
+pub(crate) const BATCH: HeaderName = HeaderName::from_static("annals-batch");
 /// RFC 7240.
-const PREFER: &str = "prefer";
+pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Refuses a body that does not say that it is JSON: that is what keeps pages of other origins from
 /// sending one without being asked.
@@ -24,30 +27,50 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Refuses bodies that are compressed in a way that the server does not read.
+pub(crate) async fn known_encoding(request: Request, next: Next) -> Response {
+    let encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    let is_known = |encoding: &HeaderValue| {
+        let text = encoding.to_str().unwrap_or_default().trim();
+        ["gzip", "identity"].iter().any(|known| text.eq_ignore_ascii_case(known))
+    };
+    if encodings.iter().all(is_known) {
+        return next.run(request).await;
+    }
+    let detail = "a body may be compressed with gzip, and with nothing else";
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).applied(false);
+    ([(header::ACCEPT_ENCODING, "gzip")], problem).into_response()
+}
+
 /// The client's id of the batch, with which a retry is recognized.
 pub(super) fn batch_id(headers: &HeaderMap) -> Result<Option<ClientBatch>, Problem> {
-    let text = |name| match headers.get(name) {
+    let text = |name: &HeaderName, shown| match headers.get(name) {
         None => Ok(None),
         Some(value) => value
             .to_str()
             .map(Some)
-            .map_err(|_| Problem::bad_request(format!("{name} must be visible ASCII"))),
+            .map_err(|_| Problem::bad_request(format!("{shown} must be visible ASCII"))),
     };
-    match (text(WRITER)?, text(BATCH)?) {
+    match (text(&WRITER, "Annals-Writer")?, text(&BATCH, "Annals-Batch")?) {
         (None, None) => Ok(None),
         (Some(writer), Some(number)) => {
             let writer = parse_writer(writer).ok_or_else(|| {
-                Problem::bad_request("annals-writer must be a UUID or 32 hexadecimal digits")
+                Problem::bad_request("Annals-Writer must be a UUID or 32 hexadecimal digits")
             })?;
-            let number = number.parse().ok().filter(|number| (1..=MAX_NUMBER).contains(number));
+            let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number
+                .parse()
+                .ok()
+                .filter(|_| is_number)
+                .filter(|number| (1..=MAX_NUMBER).contains(number));
             let number = number.ok_or_else(|| {
                 Problem::bad_request(format!(
-                    "annals-batch must be a number from 1 to {MAX_NUMBER}"
+                    "Annals-Batch must be a number from 1 to {MAX_NUMBER}"
                 ))
             })?;
             Ok(Some(ClientBatch { writer, number }))
         }
-        _ => Err(Problem::bad_request("annals-writer and annals-batch must be sent together")),
+        _ => Err(Problem::bad_request("Annals-Writer and Annals-Batch must be sent together")),
     }
 }
 

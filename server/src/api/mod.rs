@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use counted::Counted;
+pub(crate) use headers::{BATCH, PREFER, WRITER, known_encoding};
 pub(crate) use openapi::documented;
 pub(crate) use queued_names::QueuedNames;
 pub(crate) use time::with_plus;

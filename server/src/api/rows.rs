@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
@@ -39,7 +39,31 @@ struct NewRow<'a> {
     #[serde(borrow)]
     value: &'a RawValue,
     /// Unix milliseconds; without it, the time of arrival.
+    #[serde(default, deserialize_with = "unix_ms")]
     stored_at: Option<u64>,
+}
+
+/// A time, or null.
+fn unix_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct UnixMs;
+
+    impl Visitor<'_> for UnixMs {
+        type Value = Option<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Unix milliseconds, such as 1740081234000")
+        }
+
+        fn visit_u64<E: Error>(self, at: u64) -> Result<Option<u64>, E> {
+            Ok(Some(at))
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
+            Ok(None)
+        }
+    }
+
+    deserializer.deserialize_any(UnixMs)
 }
 
 /// A row to be stored: the description of [`NewRow`], which borrows.
@@ -138,13 +162,10 @@ pub(super) async fn rows(
         let detail = "this token has stored as many rows as it may for now";
         return Err(Problem::too_many(detail, wait).applied(false));
     }
-    let count = sent.rows.len();
-    let answer = match is_async {
+    match is_async {
         true => record(&server, &sent.rows),
         false => store(&server, &client.known.name, sent, id).await,
-    }?;
-    server.metrics().rate.add(count as u64);
-    Ok(answer)
+    }
 }
 
 async fn store(
@@ -222,10 +243,17 @@ fn parse(server: &Server, body: &[u8]) -> Result<Sent, Problem> {
     let times = server.config().times(now);
     let mut rows = Rows { now, times, sent: Sent { rows: Vec::new(), timed: true }, problem: None };
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = rows.read(&mut json).and_then(|()| json.end());
-    match (rows.problem, parsed) {
+    let read = rows.read(&mut json);
+    let row = read.is_err().then_some(rows.sent.rows.len());
+    match (rows.problem, read.and_then(|()| json.end())) {
         (Some(problem), _) => Err(problem),
-        (None, Err(error)) => Err(Problem::bad_request(format!("the body: {error}"))),
+        (None, Err(_)) if body.is_empty() => {
+            Err(Problem::bad_request("there is no body: send a row, or an array of rows, as JSON"))
+        }
+        (None, Err(error)) => {
+            let problem = Problem::bad_request(format!("the body: {error}"));
+            Err(row.into_iter().fold(problem, Problem::at_row))
+        }
         (None, Ok(())) if rows.sent.rows.is_empty() => {
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the request has no rows"))
         }
@@ -281,6 +309,29 @@ impl Rows {
     }
 }
 
+/// One row of an array: an object, not an array of what its members would be.
+struct Entry<'r>(&'r mut Rows);
+
+impl<'de> DeserializeSeed<'de> for Entry<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entry<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row (an object)")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, row: A) -> Result<(), A::Error> {
+        self.0.visit_map(row)
+    }
+}
+
 impl<'de> Visitor<'de> for &mut Rows {
     type Value = ();
 
@@ -289,9 +340,7 @@ impl<'de> Visitor<'de> for &mut Rows {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while let Some(row) = rows.next_element::<NewRow<'de>>()? {
-            self.add(&row)?;
-        }
+        while rows.next_element_seed(Entry(&mut *self))?.is_some() {}
         Ok(())
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Status {
     draining: bool,
     /// Whether the store answers.
     store_reachable: bool,
-    /// Rows that were stored or queued per second, over the last minute.
+    /// Rows that were stored per second, over the last minute.
     rows_per_second: f64,
     queue: Queue,
     /// Batches that the queue has stored.
@@ -32,7 +32,7 @@ pub(super) struct Status {
     retention: Option<Sweeps>,
     /// Calls to the store that failed since the start.
     errors: u64,
-    /// When a call of the queue last failed.
+    /// When one last failed.
     last_error_at: Option<u64>,
     connections: i64,
     queries_waiting: usize,
@@ -98,7 +98,7 @@ pub(super) async fn status(State(server): State<Server>, _: Admin) -> Json<Statu
         history,
         retention,
         errors: server.metrics().errors.get(),
-        last_error_at: stats.last_error_ms,
+        last_error_at: server.metrics().last_error_ms(),
         connections: server.metrics().connections.get(),
         queries_waiting: server.queries().waiting(),
         streams_open: server.queries().open(),

@@ -54,12 +54,22 @@ pub(super) struct Answer {
     chunk: Vec<u8>,
     outlet: Outlet,
     is_first: bool,
+    /// How many points it has, and may have.
+    points: u64,
+    most_points: Option<u64>,
     /// Text that is the same in each series: the times.
     times: Vec<Box<[u8]>>,
 }
 
 impl Answer {
-    pub(super) fn new(kind: Kind, steps: Steps, stages: Stages, outlet: Outlet) -> Self {
+    /// An empty answer, of so many points at most.
+    pub(super) fn new(
+        kind: Kind,
+        steps: Steps,
+        stages: Stages,
+        most_points: Option<u64>,
+        outlet: Outlet,
+    ) -> Self {
         let result = match kind {
             Kind::Vector => "vector",
             Kind::Matrix => "matrix",
@@ -68,7 +78,8 @@ impl Answer {
             format!("{{\"status\":\"success\",\"data\":{{\"resultType\":\"{result}\",\"result\":[");
         let time = |number| format!("[{},\"", seconds(steps.time(number))).into_bytes().into();
         let times = (0..steps.count).map(time).collect();
-        Self { kind, steps, stages, chunk: chunk.into_bytes(), outlet, is_first: true, times }
+        let chunk = chunk.into_bytes();
+        Self { kind, steps, stages, chunk, outlet, is_first: true, points: 0, most_points, times }
     }
 
     /// Takes one series. One without values is left out.
@@ -96,6 +107,10 @@ impl Answer {
     }
 
     async fn write(&mut self, series: &Series) -> Result<(), Problem> {
+        self.points += series.values.iter().flatten().count() as u64;
+        if let Some(most) = self.most_points.filter(|most| self.points > *most) {
+            return Err(Problem::limited(most));
+        }
         self.chunk.extend_from_slice(match self.is_first {
             true => b"{\"metric\":",
             false => b",{\"metric\":",

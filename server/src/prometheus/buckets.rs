@@ -9,7 +9,7 @@ use std::sync::Arc;
 use annals_core::{
     Aggregate, Bucket, BucketStream, PersistenceBackend, PersistenceError, QueryExt,
 };
-use futures::stream::{self, Peekable, Stream, StreamExt};
+use futures::stream::{self, Stream, StreamExt};
 
 /// How many records are asked for at once, by their names.
 const CONCURRENT: usize = 4;
@@ -23,7 +23,7 @@ pub(super) struct Buckets(Source);
 
 enum Source {
     ByName(Pin<Box<dyn Stream<Item = Answers> + Send>>),
-    ByPattern { streams: Vec<Peekable<BucketStream>>, records: std::vec::IntoIter<Arc<str>> },
+    ByPattern { streams: Vec<Paged>, records: std::vec::IntoIter<Arc<str>> },
 }
 
 impl Buckets {
@@ -38,7 +38,8 @@ impl Buckets {
         if records.len() > 1 && records.len() * 2 >= seen && asked.len() <= MAX_STREAMS {
             let mut streams = Vec::with_capacity(asked.len());
             for aggregate in &asked {
-                streams.push(history.aggregate_stream(pattern, aggregate).await?.peekable());
+                let buckets = history.aggregate_stream(pattern, aggregate).await?;
+                streams.push(Paged { buckets, page: Vec::new().into_iter() });
             }
             return Ok(Self(Source::ByPattern { streams, records: records.into_iter() }));
         }
@@ -65,7 +66,7 @@ impl Buckets {
         let record = records.next()?;
         let mut answers = Vec::with_capacity(streams.len());
         for stream in streams {
-            match take(stream, &record).await {
+            match stream.take(&record).await {
                 Ok(buckets) => answers.push(buckets),
                 Err(error) => return Some(Err(error)),
             }
@@ -74,22 +75,29 @@ impl Buckets {
     }
 }
 
-/// The buckets of one record; those of records before it are passed over.
-async fn take(
-    stream: &mut Peekable<BucketStream>,
-    record: &str,
-) -> Result<Vec<Bucket>, PersistenceError> {
-    let mut buckets = Vec::new();
-    let is_due = |next: &Result<Bucket, PersistenceError>| match next {
-        Ok(bucket) => *bucket.record <= *record,
-        Err(_) => true,
-    };
-    let mut stream = Pin::new(stream);
-    while let Some(bucket) = stream.as_mut().next_if(is_due).await {
-        let bucket = bucket?;
-        if *bucket.record == *record {
-            buckets.push(bucket);
+/// Buckets that come in pages.
+struct Paged {
+    buckets: BucketStream,
+    page: std::vec::IntoIter<Bucket>,
+}
+
+impl Paged {
+    /// The buckets of one record; those of records before it are passed over.
+    async fn take(&mut self, record: &str) -> Result<Vec<Bucket>, PersistenceError> {
+        let mut taken = Vec::new();
+        loop {
+            let ahead = self.page.as_slice();
+            let before = ahead.partition_point(|bucket| *bucket.record < *record);
+            let due = ahead.partition_point(|bucket| *bucket.record <= *record);
+            self.page.by_ref().take(before).for_each(drop);
+            taken.extend(self.page.by_ref().take(due - before));
+            if self.page.len() > 0 {
+                return Ok(taken);
+            }
+            match self.buckets.next_page().await {
+                Some(page) => self.page = page?.into_iter(),
+                None => return Ok(taken),
+            }
         }
     }
-    Ok(buckets)
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use annals_core::{Clock, PersistenceBackend, SystemClock};
+use annals_core::{Clock, Grammar, SystemClock};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -89,16 +89,20 @@ async fn answer(
     };
     let (chunks, body) = mpsc::channel(1);
     let stages = Stages::new(&stages, settings.max_grouped_points);
+    let most_points = reader.limit(None);
+    let headers = reader.headers(leaf.selector.pattern(), Grammar::Glob, most_points);
     let Reader { history, slot, .. } = reader;
     let outlet = Outlet { chunks, slot, patience: server.config().stall_timeout };
-    let mut answer = Answer::new(kind, steps, stages, outlet);
+    let mut answer = Answer::new(kind, steps, stages, most_points, outlet);
     let reading = tokio::spawn(async move {
         let max_series = settings.max_series;
         let evaluation = Evaluation { history: &history, steps, lookback, max_series };
         evaluation.run(&leaf, &mut answer).await?;
         answer.finish().await
     });
-    streamed(body, reading).await
+    let mut response = streamed(body, reading).await?;
+    response.headers_mut().extend(headers);
+    Ok(response)
 }
 
 /// A number, whatever the time.
@@ -160,12 +164,18 @@ fn ended(result: Result<Result<(), Problem>, tokio::task::JoinError>) -> Result<
     })
 }
 
+/// What a listing has found, and the headers of its answer.
+struct Listed {
+    all: BTreeSet<(Arc<str>, Arc<str>)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
 /// The series that `match[]` selects, or all.
 async fn found(
     server: &Server,
-    history: &Arc<dyn PersistenceBackend>,
+    reader: &Reader,
     parameters: &Parameters,
-) -> Result<BTreeSet<(Arc<str>, Arc<str>)>, Problem> {
+) -> Result<Listed, Problem> {
     let from = parameters.time("start")?.unwrap_or(0).max(0) as u64;
     let to = parameters.time("end")?.unwrap_or(i64::MAX).max(0) as u64;
     // A value stands for the look-back, so that it is also there a while after its time.
@@ -176,9 +186,14 @@ async fn found(
         selectors.push(Selector::all());
     }
     let max_series = settings(server).max_series;
-    let mut all = BTreeSet::new();
+    let limit = reader.limit(None);
+    let (mut all, mut headers) = (BTreeSet::new(), Vec::new());
     for selector in selectors {
-        let selection = selector.find(history.as_ref(), (from, to), max_series, true).await?;
+        let history = reader.history.as_ref();
+        let selection = selector.find(history, (from, to), max_series, true).await?;
+        if headers.is_empty() || reader.restricts(selector.pattern(), Grammar::Glob) {
+            headers = reader.headers(selector.pattern(), Grammar::Glob, limit);
+        }
         for found in selection.found {
             let members = found.members.into_iter();
             all.extend(members.map(|member| (found.record.clone(), member)));
@@ -188,7 +203,17 @@ async fn found(
             return Err(Problem::TooMuch(text));
         }
     }
-    Ok(all)
+    match limit.filter(|most| all.len() as u64 > *most) {
+        Some(most) => Err(Problem::limited(most)),
+        None => Ok(Listed { all, headers }),
+    }
+}
+
+/// A listing with its headers.
+fn listing(data: Value, headers: Vec<(HeaderName, HeaderValue)>) -> Response {
+    let mut response = success(data);
+    response.headers_mut().extend(headers);
+    response
 }
 
 async fn series(
@@ -201,12 +226,12 @@ async fn series(
     if parameters.all("match[]").next().is_none() {
         return Err(Problem::bad("the parameter match[] is missing"));
     }
-    let all = found(&server, &reader.history, &parameters).await?;
+    let Listed { all, headers } = found(&server, &reader, &parameters).await?;
     let labels = all.into_iter().map(|(record, member)| match member.is_empty() {
         true => json!({ "__name__": METRIC, "record": record }),
         false => json!({ "__name__": METRIC, "member": member, "record": record }),
     });
-    Ok(success(labels.collect()))
+    Ok(listing(labels.collect(), headers))
 }
 
 async fn labels(
@@ -219,13 +244,14 @@ async fn labels(
     if parameters.all("match[]").next().is_none() {
         return Ok(success(json!(["__name__", "member", "record"])));
     }
-    let all = found(&server, &reader.history, &parameters).await?;
+    let Listed { all, headers } = found(&server, &reader, &parameters).await?;
     let has_members = all.iter().any(|(_, member)| !member.is_empty());
-    Ok(success(match (all.is_empty(), has_members) {
+    let names = match (all.is_empty(), has_members) {
         (true, _) => json!([]),
         (false, true) => json!(["__name__", "member", "record"]),
         (false, false) => json!(["__name__", "record"]),
-    }))
+    };
+    Ok(listing(names, headers))
 }
 
 async fn label_values(
@@ -238,7 +264,7 @@ async fn label_values(
     if !["__name__", "record", "member"].contains(&&*name) {
         return Ok(success(json!([])));
     }
-    let all = found(&server, &reader.history, &parameters).await?;
+    let Listed { all, headers } = found(&server, &reader, &parameters).await?;
     let values: BTreeSet<Arc<str>> = match &*name {
         "record" => all.into_iter().map(|(record, _)| record).collect(),
         "member" => {
@@ -246,7 +272,7 @@ async fn label_values(
         }
         _ => all.into_iter().next().map(|_| METRIC.into()).into_iter().collect(),
     };
-    Ok(success(json!(values)))
+    Ok(listing(json!(values), headers))
 }
 
 async fn metadata() -> Response {

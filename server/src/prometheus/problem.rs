@@ -32,6 +32,13 @@ impl Problem {
         Self::BadData(message.into())
     }
 
+    /// The answer has more points or series than the token allows. Cut off, it would pass for all.
+    pub(super) fn limited(most: u64) -> Self {
+        Self::TooMuch(format!(
+            "this token may have {most} points or series in an answer: select fewer series, or a longer step"
+        ))
+    }
+
     /// The status, the kind and the text of the answer. Messages of the database are only logged.
     pub(super) fn parts(&self) -> (StatusCode, &'static str, String) {
         let error = match self {

@@ -4,6 +4,8 @@
 use lrpar::{Lexeme, Lexer, NonStreamingLexer};
 use promql_parser::parser::lex;
 use promql_parser::parser::token::*;
+use promql_parser::util::unquote_string;
+use regex::{Error, RegexBuilder};
 
 use super::problem::Problem;
 
@@ -11,6 +13,9 @@ use super::problem::Problem;
 const MAX_QUERY_BYTES: usize = 16 << 10;
 /// The largest number of tokens. The parsed query is walked recursively.
 const MAX_TOKENS: usize = 500;
+/// The largest regular expression, compiled, in bytes. A few letters can ask for megabytes and minutes:
+/// `(\pL{1000}){1000}`.
+const MAX_REGEX_BYTES: usize = 64 << 10;
 
 /// The functions there are. Each takes a range of samples, `annals{…}[5m]`.
 pub(super) const FUNCTIONS: [&str; 10] = [
@@ -62,6 +67,9 @@ impl<'a> Positions<'a> {
                 T_RIGHT_BRACE => in_braces = false,
                 T_LEFT_PAREN => in_labels = before == Some(T_BY),
                 T_RIGHT_PAREN => in_labels = false,
+                T_STRING if matches!(before, Some(T_EQL_REGEX | T_NEQ_REGEX)) => {
+                    found.check_regex(text, at)?;
+                }
                 T_LOR if in_braces => return Err(found.refuse("`or` between matchers", at)),
                 _ if in_braces || in_labels => {}
                 T_ADD | T_SUB | T_MUL | T_DIV | T_MOD | T_POW
@@ -100,11 +108,35 @@ impl<'a> Positions<'a> {
         Ok(found)
     }
 
-    /// Refuses what begins at byte `at`.
-    pub(super) fn refuse(&self, what: &str, at: usize) -> Problem {
+    /// Refuses a regular expression that would take long to compile.
+    fn check_regex(&self, quoted: &str, at: usize) -> Result<(), Problem> {
+        let (line, column) = self.position(at);
+        let regex = unquote_string(quoted).map_err(Problem::BadData)?;
+        let built =
+            RegexBuilder::new(&format!("^(?:{regex})$")).size_limit(MAX_REGEX_BYTES).build();
+        match built {
+            Ok(_) => Ok(()),
+            Err(Error::CompiledTooBig(_)) => Err(Problem::bad(format!(
+                "the regular expression at {line}:{column} is too large: repeat less, or use several \
+                 matchers"
+            ))),
+            Err(error) => Err(Problem::bad(format!(
+                "the regular expression at {line}:{column} is not valid: {error}"
+            ))),
+        }
+    }
+
+    /// The line and the column of byte `at`, from 1.
+    fn position(&self, at: usize) -> (usize, usize) {
         let before = self.query.get(..at).unwrap_or(self.query);
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+        (line, column)
+    }
+
+    /// Refuses what begins at byte `at`.
+    pub(super) fn refuse(&self, what: &str, at: usize) -> Problem {
+        let (line, column) = self.position(at);
         Problem::bad(format!(
             "{what} at {line}:{column} is not supported; there are {}, sum, avg, min, max and count \
              with `by (…)`, and arithmetic with numbers",
@@ -131,4 +163,30 @@ fn ends_operand(token: u16) -> bool {
         T_DURATION,
     ];
     ends.contains(&token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regular_expression_that_takes_long_to_compile_is_refused_before_it_does() {
+        for large in
+            [r"\\pL{100}", "(.{1,1000}){1,1000}", "a{1000}{1000}{1000}", r"x{bbb}\\pL{100}"]
+        {
+            for query in [
+                format!("annals{{record=~\"{large}\"}}"),
+                format!("sum(annals{{member=\"a\", record!~\"{large}\"}})"),
+            ] {
+                let refused = Positions::check(&query).err().map(|problem| problem.to_string());
+                let at = query.find('~').unwrap() + 2;
+                let said = refused.unwrap_or_default();
+                assert!(said.contains(&format!("at 1:{at} is")), "{query}: {said}");
+            }
+        }
+        for fine in ["host::.*", "cpu[01]|percent", r"\\d{1,3}", "[^x]+", "a{2}"] {
+            let query = format!("annals{{record=~\"{fine}\",member!~'{fine}'}}");
+            assert!(Positions::check(&query).is_ok(), "{query}");
+        }
+    }
 }

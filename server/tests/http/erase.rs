@@ -78,6 +78,7 @@ async fn a_wrong_request_erases_nothing_and_says_what_is_wrong() {
         ("pattern=*&dry_run=perhaps", "dry_run"),
         ("pattern=*&latest=1", "latest"),
         ("pattern=*&pattern=a", "pattern"),
+        ("pattern=a%ff", "UTF-8"),
         // Nobody means the year 58000; everything before it would go.
         ("pattern=*&to=1740081234000000", "microseconds"),
     ] {
@@ -85,6 +86,11 @@ async fn a_wrong_request_erases_nothing_and_says_what_is_wrong() {
         assert_eq!(status, 400, "{query}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(says), "{query}: {problem}");
     }
+    // What curl sends with -d: a filter that nobody reads.
+    let request = service.delete("pattern=*").body("where=n = 1&dry_run=true");
+    let (status, said) = problem(request.send().await.unwrap()).await;
+    assert!(status == 400 && said["detail"].to_string().contains("URL"), "{said}");
+    assert_eq!(said["outcome"], "not-applied");
     assert_eq!(rows(&service).await, 5);
     service.end().await;
 

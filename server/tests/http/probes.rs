@@ -81,6 +81,15 @@ async fn everything_that_is_measured_is_told() {
     let service = Running::with(Config::default().with_retention(Some(policy))).await;
     service.store(r#"{"record":"a","value":1}"#).await;
     service.lines("pattern=*").await;
+    // What a client does wrong is no failure of the store.
+    for path in
+        ["/v1/aggregate?pattern=*&every=1s&time_zone=Nowhere", "/v1/follow?pattern=*&cursor=a"]
+    {
+        assert!(service.get(path).send().await.unwrap().status().is_client_error(), "{path}");
+    }
+    let status: Value = service.get("/v1/status").send().await.unwrap().json().await.unwrap();
+    assert_eq!((&status["errors"], &status["last_error_at"]), (&json!(0), &Value::Null));
+    assert!(status["rows_per_second"].as_f64().unwrap() > 0.0, "{status}");
     let answer = service.get("/metrics").send().await.unwrap();
     let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
@@ -90,10 +99,13 @@ async fn everything_that_is_measured_is_told() {
         r#"annals_http_requests_total{method="POST",route="/v1/rows",status="200"} 1"#,
         r#"annals_http_requests_total{method="GET",route="/v1/history",status="200"} 1"#,
         "annals_rows_acknowledged_total 1",
+        "annals_backend_errors_total 0",
         "annals_rows_skipped_total 0",
         r#"annals_store_batch_rows_bucket{le="1.0"} 1"#,
         r#"annals_store_duration_seconds_count{outcome="ok"} 1"#,
-        r#"annals_query_duration_seconds_count{outcome="ok"} 1"#,
+        r#"annals_query_duration_seconds_count{outcome="refused"} 1"#,
+        // One of them by /v1/status.
+        r#"annals_query_duration_seconds_count{outcome="ok"} 2"#,
         "annals_recorder_recorded_total 0",
         "annals_recorder_stored_total 0",
         "annals_recorder_rejected_total 0",

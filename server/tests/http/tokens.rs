@@ -62,6 +62,12 @@ async fn an_answer_has_what_the_token_may_read_and_says_if_there_may_be_more() {
         ),
     ])
     .await;
+    let asked = "/prometheus/api/v1/series?match[]=annals";
+    let asked = [guarded.get(asked, &tokens[0]).await, guarded.get(asked, &tokens[1]).await];
+    assert_eq!(
+        asked.map(|answer| answer.headers().contains_key("annals-restricted")),
+        [true, false]
+    );
     for path in [
         "/v1/records?pattern=",
         "/v1/history?pattern=",
@@ -203,7 +209,7 @@ async fn a_token_has_limits_and_is_told_when_to_come_again() {
     let limits = TokenLimits {
         rows_per_second: Some(0.001),
         rows_per_answer: Some(2),
-        concurrent_queries: Some(0),
+        concurrent_queries: Some(1),
     };
     let rights = [Right::Read, Right::Write];
     let two = TokenLimits { concurrent_queries: None, ..limits };
@@ -216,7 +222,9 @@ async fn a_token_has_limits_and_is_told_when_to_come_again() {
     let answer = guarded.write("plant1::a", &tokens[0]).send().await.unwrap();
     assert_eq!(answer.headers()["retry-after"], "999");
     assert_eq!(problem(answer).await.0, 429);
+    let follower = guarded.get("/v1/follow?pattern=*", &tokens[0]).await;
     let answer = guarded.get("/v1/records", &tokens[0]).await;
+    drop(follower);
     assert_eq!(answer.headers()["retry-after"], "1");
     assert_eq!(problem(answer).await.0, 429);
     for path in ["/v1/history?pattern=*", "/v1/history?pattern=*&limit=7"] {
@@ -225,6 +233,18 @@ async fn a_token_has_limits_and_is_told_when_to_come_again() {
         assert_eq!(answer.text().await.unwrap().lines().count(), 2);
     }
     assert_eq!(guarded.names("/v1/records", &tokens[1]).await.0.len(), 2);
+    // An answer of the Prometheus API that ended early would pass for all.
+    let api = |path: &str| format!("/prometheus/api/v1/{path}");
+    let ask = async |path: &str| {
+        let answer = guarded.get(&api(path), &tokens[1]).await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for path in ["query_range?query=annals&start=0&end=60&step=1", "series?match[]=annals"] {
+        let (status, text) = ask(path).await;
+        assert!(status == 422 && text.contains("may have 2 points"), "{path}: {text}");
+    }
+    let (status, text) = ask("query?query=sum(annals)").await;
+    assert!(status == 200 && text.contains("success"), "{text}");
     guarded.service.end().await;
 }
 
@@ -241,6 +261,8 @@ fn a_file_without_meaning_is_refused_with_the_reason() {
         (tokens(&[entry(r#""grants":[{"rights":["fly"]}]"#)]), "fly"),
         (tokens(&[entry(r#""grants":[{"rights":["read"],"pattern":""}]"#)]), "pattern"),
         (tokens(&[entry(&format!(r#"{read},"limits":{{"rows_per_second":-1}}"#))]), "above 0"),
+        (tokens(&[entry(&format!(r#"{read},"limits":{{"rows_per_answer":0}}"#))]), "above 0"),
+        (tokens(&[entry(&format!(r#"{read},"limits":{{"concurrent_queries":0}}"#))]), "above 0"),
         (tokens(&[entry(read).replace("000", "xyz")]), "hexadecimal"),
         (tokens(&[entry(read).replace(r#""a""#, r#""""#)]), "name"),
     ] {

@@ -14,8 +14,13 @@ function setState(next) {
   for (const listener of listeners) listener(next);
 }
 
+/** How many rows an answer has at most, as far as that is known: tokens may have a limit. */
+let mostRows = Infinity;
+export const rowsPerAnswer = () => mostRows;
+
 export function useToken(given) {
   token = given;
+  mostRows = Infinity;
   sessionStorage.setItem('annals-token', given);
 }
 
@@ -26,15 +31,19 @@ async function get(path, parameters, signal) {
   }
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   let answer;
-  try {
-    answer = await fetch(url, { headers, signal, cache: 'no-store' });
-  } catch (error) {
-    if (error.name !== 'AbortError') setState('down');
-    throw error;
+  // A token may have fewer queries at once than the page has series.
+  for (let tries = 0; tries < 10 && (tries === 0 || answer.status === 429); tries += 1) {
+    if (tries > 0) await new Promise((resolve) => { setTimeout(resolve, 1000 * Number(answer.headers.get('Retry-After') ?? 1)); });
+    try {
+      answer = await fetch(url, { headers, signal, cache: 'no-store' });
+    } catch (error) {
+      if (error.name !== 'AbortError') setState('down');
+      throw error;
+    }
   }
   if (answer.status === 401) {
     setState('token');
-    throw new Error('This server needs a token.');
+    throw new Error(token ? 'The server does not know this token.' : 'This server needs a token.');
   }
   if (answer.status === 502 || answer.status === 503 || answer.status === 504) {
     setState('down');
@@ -43,15 +52,20 @@ async function get(path, parameters, signal) {
   setState('up');
   if (!answer.ok) {
     const problem = await answer.json().catch(() => ({}));
-    throw new Error(problem.detail ?? `The server answered with ${answer.status}.`);
+    const detail = problem.detail ?? `The server answered with ${answer.status}.`;
+    if (answer.status === 403) {
+      setState('token');
+      throw new Error(`${detail}. Use another token.`);
+    }
+    throw new Error(detail);
   }
+  if (parameters?.limit === undefined) mostRows = Number(answer.headers.get('Annals-Limit') ?? Infinity);
   return answer;
 }
 
-/** A JSON array, or NDJSON line by line. */
+/** NDJSON, line by line. */
 async function lines(path, parameters, signal) {
   const text = await (await get(path, parameters, signal)).text();
-  if (text.startsWith('[')) return JSON.parse(text);
   return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
 }
 
@@ -60,12 +74,11 @@ const RECORDS = 10_000;
 /** All records: {record, count, first, last}. They come in pages, which a token may make smaller. */
 export async function records(signal) {
   const all = [];
-  for (let page; page === undefined || page.length > 0;) {
-    page = await lines('v1/records', { limit: RECORDS, after: all.at(-1)?.record }, signal);
-    for (const record of page) all.push(record);
-    if (all.length < RECORDS && page.length < 1000) break;
+  for (;;) {
+    const answer = await get('v1/records', { limit: RECORDS, after: all.at(-1)?.record }, signal);
+    for (const record of await answer.json()) all.push(record);
+    if (!answer.headers.has('Link')) return all;
   }
-  return all;
 }
 
 /** Buckets of one record: {start, end, count, mean, min, max, filled}. */

@@ -61,6 +61,7 @@ function frame(context, width, height, view, colours) {
 
 /** Draws a chart. `series`: [{data, colour}]; `cursor` is a time, `selection` a pair of times. */
 export function chart(target, view, series, colours, { cursor, selection } = {}) {
+  const isKnown = series.every(({ data }) => data !== undefined);
   const { context, width, height } = target;
   frame(context, width, height, view, colours);
   const bottom = height - MARGIN.bottom;
@@ -76,7 +77,7 @@ export function chart(target, view, series, colours, { cursor, selection } = {})
   if (low > high) {
     context.textAlign = 'center';
     context.fillStyle = colours.quiet;
-    context.fillText('no values in this window', MARGIN.left + pixels(width) / 2, bottom / 2);
+    context.fillText(isKnown ? 'no values in this window' : 'loading …', MARGIN.left + pixels(width) / 2, bottom / 2);
     return;
   }
   const axis = scale(low, high, (bottom - MARGIN.top) / 40);
@@ -156,6 +157,8 @@ function longGaps(buckets) {
     runs.push([begin, index]);
   }
   const rows = buckets.filter(({ filled }) => !filled).length;
+  // A value from before the window, which still stands.
+  if (rows === 0) return new Array(buckets.length).fill(true);
   // The usual distance of two values, in buckets: most values have none between where runs are few.
   const lengths = runs.map(([begin, end]) => end - begin + 1).sort((one, other) => one - other);
   const usual = runs.length * 2 > rows ? lengths[lengths.length >> 1] : 0;
@@ -186,11 +189,19 @@ function mark(context, cursor, view, width, bottom, colours) {
   context.globalAlpha = 1;
 }
 
-/** A colour for a state: the same text has the same one everywhere. */
-export function stateColour(value, colours) {
-  let hash = 7;
-  for (const letter of text(value)) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
-  return colours.series[hash % colours.series.length];
+/** Colours for states, by text. The same text has the same one everywhere, unless another state of the band has it. */
+export function stateColours(states, colours) {
+  const chosen = new Map();
+  const free = new Set(colours.series);
+  for (const state of [...new Set(states)].sort()) {
+    let hash = 7;
+    for (const letter of state) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
+    const wanted = colours.series[hash % colours.series.length];
+    const colour = free.size === 0 || free.has(wanted) ? wanted : free.values().next().value;
+    free.delete(colour);
+    chosen.set(state, colour);
+  }
+  return chosen;
 }
 
 /** Draws the states of one series as a band. Each stands until the next, the window's end or `now`. */
@@ -199,6 +210,7 @@ export function band(target, view, data, colours, now, { cursor, selection } = {
   frame(context, width, height, view, colours);
   const bottom = height - MARGIN.bottom;
   const rows = data?.rows ?? [];
+  const colourOf = stateColours(rows.map(({ value }) => text(value, 60)), colours);
   context.textAlign = 'left';
   context.save();
   context.beginPath();
@@ -212,7 +224,7 @@ export function band(target, view, data, colours, now, { cursor, selection } = {
     if (end < view.from || start > view.to) continue;
     const left = Math.max(place(start, width, view), MARGIN.left);
     const right = Math.max(place(end, width, view), left + 1);
-    context.fillStyle = stateColour(rows[index].value, colours);
+    context.fillStyle = colourOf.get(value);
     context.fillRect(left, 2, right - left, bottom - 4);
     if (right - left > 26) {
       context.save();

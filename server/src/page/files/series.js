@@ -1,7 +1,7 @@
 // The data of the chosen series: buckets for numbers, rows for everything else. It is fetched for the
 // window that is in view, one bucket a pixel, and never row by row for numbers.
 
-import { aggregate, newest } from './api.js';
+import { aggregate, newest, rowsPerAnswer } from './api.js';
 import { bucket } from './view.js';
 
 /** The newest so many rows of a text or an object are drawn. */
@@ -48,24 +48,29 @@ export class Data {
   /** Fetches what the window needs of one series; with `onlyTail` only what is new at its end. */
   async load(series, { from, to }, pixels, signal, onlyTail = false) {
     const known = this.get(series);
-    const every = bucket(from, to, pixels);
+    // A window touches up to two buckets more than fit into it.
+    const limit = rowsPerAnswer();
+    const every = bucket(from, to, Math.min(pixels, limit - 2));
     if (series.kind === 't') return this.loadRows(series, { from, to }, signal);
     const isTail = onlyTail && known && known.every === every && known.buckets.length > 0;
     // The last bucket was not complete, nor perhaps the one before it.
     const since = isTail ? Math.max(known.to - 2 * every, from) : from;
     const aligned = Math.max(Math.floor(since / every) * every, 0);
     const fresh = await aggregate(series.record, series.member, aligned, Math.ceil(to), every, signal);
+    // The first answer tells the limit: an answer that it has cut off would be drawn as if it were all.
+    if (rowsPerAnswer() < limit) return this.load(series, { from, to }, pixels, signal);
     const old = isTail ? known.buckets.filter(({ start, end }) => start < aligned && end > from) : [];
     this.all.set(key(series), { every, from, to, buckets: [...old, ...fresh.filter(({ mean }) => Number.isFinite(mean))] });
     return undefined;
   }
 
   async loadRows(series, { from, to }, signal) {
+    const most = () => Math.min(MOST_ROWS, rowsPerAnswer());
     const [rows, before] = await Promise.all([
       newest(series.record, MOST_ROWS, Math.floor(from), Math.ceil(to), signal),
       newest(series.record, 1, undefined, Math.max(Math.floor(from) - 1, 0), signal),
     ]);
-    const isPart = rows.length === MOST_ROWS;
+    const isPart = rows.length >= most();
     const all = (isPart ? rows : [...rows, ...before]).reverse();
     const of = ({ value, stored_at: at }) => ({ at, value: series.member === '' ? value : value?.[series.member] });
     this.all.set(key(series), { rows: all.map(of).filter(({ value }) => value !== undefined), isPart });
