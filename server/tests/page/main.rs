@@ -6,6 +6,7 @@ mod headers;
 mod site;
 
 use annals_core::{Batch, MemoryBackend, PersistenceBackend, Row, StoreExt};
+use annals_server::{Access, Config, GrammarName, Grant, Right, TokenLimits, Tokens};
 use fantoccini::key::Key;
 use serde_json::json;
 
@@ -101,6 +102,57 @@ async fn states_are_a_band_and_new_values_come_into_view() {
     browser
         .until("[...document.querySelectorAll('#legend td')].some(c => c.innerText === '123,456')")
         .await;
+    browser.stop().await;
+}
+
+/// A limited token drew the beginning of the window as if it were all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limited_token_sees_all_of_the_window_in_fewer_intervals() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.json");
+    let add = |name: &str, right, limits| {
+        let pattern = "*".to_owned();
+        let grant = Grant { rights: vec![right], pattern, grammar: GrammarName::Glob };
+        Tokens::add(&file, name, vec![grant], limits).unwrap().reveal().to_owned()
+    };
+    let few = TokenLimits {
+        rows_per_answer: Some(50),
+        concurrent_queries: Some(1),
+        ..TokenLimits::default()
+    };
+    let limited = add("limited", Right::Read, few);
+    let writer = add("writer", Right::Write, TokenLimits::default());
+    let history = hour().await;
+    for number in 0..120_u64 {
+        history
+            .put_at("plant::ramp", &json!(number), now() - 3_000_000 + number * 24_000)
+            .await
+            .unwrap();
+    }
+    let config = Config::default().with_access(Access::Tokens(Tokens::open(&file).unwrap()));
+    let site = Site::with(history, config).await;
+    let browser = Browser::start(1200, 900).await;
+    browser.driver.goto(&site.url("")).await.unwrap();
+    // One without the right, and one that there is not: the page says so and asks for another.
+    for (token, says) in [(&*writer, "may not read"), ("none", "does not know")] {
+        browser.until("!document.querySelector('#token-form').hidden").await;
+        let input = browser.find("#token").await;
+        input.clear().await.unwrap();
+        input.send_keys(token).await.unwrap();
+        browser.run("document.querySelector('#token-form button').click()").await;
+        let alert = format!("document.querySelector('#alert').innerText.includes('{says}')");
+        browser.until(&alert).await;
+    }
+    let input = browser.find("#token").await;
+    input.clear().await.unwrap();
+    input.send_keys(&limited).await.unwrap();
+    browser.run("document.querySelector('#token-form button').click()").await;
+    browser.until("document.querySelector('#count').innerText === '5 records'").await;
+    choose(&browser, "plant::ramp").await;
+    // Mean, minimum and maximum of the ramp, and its last values.
+    let cells = "[...document.querySelectorAll('#legend tbody td')].map(cell => cell.innerText)";
+    browser.until(&format!("{cells}.slice(1, 4).join() === '59.5,0,119'")).await;
+    browser.until(&format!("Number({cells}[0]) >= 117")).await;
     browser.stop().await;
 }
 

@@ -15,6 +15,7 @@ pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 /// The page over a history in memory.
 pub(crate) struct Site {
     pub(crate) history: MemoryBackend,
+    config: Config,
     address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -25,8 +26,13 @@ pub(crate) fn now() -> u64 {
 
 impl Site {
     pub(crate) async fn start(history: MemoryBackend) -> Self {
-        let (address, task) = serve(&history, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
-        Self { history, address, task }
+        Self::with(history, Config::default()).await
+    }
+
+    pub(crate) async fn with(history: MemoryBackend, config: Config) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (address, task) = serve(&history, &config, any).await;
+        Self { history, config, address, task }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -42,17 +48,21 @@ impl Site {
 
     /// Listens again at the same address.
     pub(crate) async fn come_back(&mut self) {
-        self.task = serve(&self.history, self.address).await.1;
+        self.task = serve(&self.history, &self.config, self.address).await.1;
     }
 }
 
-async fn serve(history: &MemoryBackend, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+async fn serve(
+    history: &MemoryBackend,
+    config: &Config,
+    address: SocketAddr,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = tokio::net::TcpSocket::new_v4().unwrap();
     listener.set_reuseaddr(true).unwrap();
     listener.bind(address).unwrap();
     let listener = listener.listen(256).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = router(Arc::new(history.clone()), Config::default()).unwrap();
+    let router = router(Arc::new(history.clone()), config.clone()).unwrap();
     let task = tokio::spawn(async move {
         // Connections are in this set, so that they end with the task.
         let mut connections = tokio::task::JoinSet::new();
