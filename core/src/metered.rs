@@ -358,10 +358,10 @@ mod tests {
             ("store_batch", 1, CallResult::Ok),
             ("store", 1, CallResult::Ok),
             ("query", 2, CallResult::Ok),
-            ("query", 0, CallResult::Error),
+            ("query", 0, CallResult::Refused),
             ("query_stream", 4, CallResult::Ok),
             ("aggregate_stream", 1, CallResult::Ok),
-            ("aggregate_stream", 0, CallResult::Error),
+            ("aggregate_stream", 0, CallResult::Refused),
             ("records", 1, CallResult::Ok),
             ("cleanup", 2, CallResult::Ok),
             ("query_where", 1, CallResult::Ok),
@@ -383,5 +383,16 @@ mod tests {
         assert!(calls.lock().unwrap().is_empty());
         drop(rows);
         assert_eq!(*calls.lock().unwrap(), [("query_stream", 0, CallResult::Cancelled)]);
+    }
+
+    #[test]
+    fn what_the_caller_did_wrong_is_no_failure() {
+        for (error, result) in [
+            (PersistenceError::Unsupported("erasing rows"), CallResult::Refused),
+            (PersistenceError::TooManyBuckets { limit: 1 }, CallResult::Refused),
+            (PersistenceError::BackendShutdown, CallResult::Error),
+        ] {
+            assert_eq!(CallResult::of(&error), result, "{error}");
+        }
     }
 }

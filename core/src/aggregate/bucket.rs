@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use smallvec::SmallVec;
 
 use super::function::Function;
 
@@ -65,8 +66,8 @@ pub struct Bucket {
     /// Whether it has no sample and its values were filled in.
     pub filled: bool,
     pub(super) functions: Arc<[Function]>,
-    /// One for each function; empty if none has a result.
-    pub(super) values: Vec<Option<BucketValue>>,
+    /// One for each function.
+    pub(super) values: SmallVec<[Option<BucketValue>; 4]>,
 }
 
 impl Bucket {
@@ -75,7 +76,7 @@ impl Bucket {
         match function {
             Function::Count => Some(BucketValue::Integer(self.count)),
             Function::Skipped => Some(BucketValue::Integer(self.skipped)),
-            _ => *self.values.get(self.functions.iter().position(|asked| asked == function)?)?,
+            _ => self.values[self.functions.iter().position(|asked| asked == function)?],
         }
     }
 

@@ -1,6 +1,8 @@
 //! Buckets from what a series has gathered: the partials of buckets with rows enter; what values
 //! reach into, what is filled in and the order of the answer are added.
 
+use std::sync::Arc;
+
 use super::bucket::{Bucket, BucketValue};
 use super::function::Function;
 use super::locator::Span;
@@ -138,6 +140,8 @@ impl Series {
         };
         let mut next = 0;
         let mut parts = std::mem::take(&mut self.parts).into_iter();
+        // Not the plan's: one counter for the buckets of all records would be written by all threads.
+        let functions: Arc<[Function]> = self.plan.functions().iter().cloned().collect();
         let mut buckets = Vec::with_capacity(spans.len());
         for (index, Listed { span, has_rows }) in spans.into_iter().enumerate() {
             let part = if has_rows { parts.next() } else { None };
@@ -154,7 +158,7 @@ impl Series {
             };
             let durations = self.durations(span, &states, &carry.states);
             self.complete(span, &mut partial, carry.sample, after);
-            buckets.push(self.bucket(span, &partial, &durations, carry.sample));
+            buckets.push(self.bucket(span, &partial, &functions, &durations, carry.sample));
             carry.sample = partial.last.or(carry.sample);
             if !states.is_empty() {
                 carry.states = states;
@@ -223,10 +227,10 @@ impl Series {
         &self,
         span: Span,
         partial: &Partial,
+        functions: &Arc<[Function]>,
         durations: &[u64],
         before: Option<Sample>,
     ) -> Bucket {
-        let functions = self.plan.functions();
         let mut percentiles = partial.more().percentiles.iter();
         let mut durations = durations.iter();
         let result = |function: &Function| match function {
@@ -255,9 +259,6 @@ impl Series {
                 bucket.filled |= value.is_none();
                 value.get_or_insert(BucketValue::Number(before.value));
             }
-        }
-        if bucket.values.iter().all(Option::is_none) {
-            bucket.values = Vec::new();
         }
         bucket
     }
@@ -323,9 +324,7 @@ fn may_fill(plan: &Plan, bucket: &Bucket) -> bool {
 fn fill_between(plan: &Plan, buckets: &mut [Bucket]) {
     let values = plan.functions().iter().enumerate().filter(|(_, function)| function.is_value());
     for (function, _) in values {
-        let value = |bucket: &Bucket| {
-            bucket.values.get(function).copied().flatten().map(BucketValue::as_f64)
-        };
+        let value = |bucket: &Bucket| bucket.values[function].map(BucketValue::as_f64);
         let mut left: Option<usize> = None;
         for right in 0..buckets.len() {
             let Some(right_value) = value(&buckets[right]) else { continue };
@@ -338,7 +337,6 @@ fn fill_between(plan: &Plan, buckets: &mut [Bucket]) {
                     if may_fill(plan, bucket) {
                         let fraction = (bucket.start - start) as f64 / distance;
                         let value = between(left_value, right_value, fraction);
-                        bucket.values.resize(plan.functions().len(), None);
                         bucket.values[function] = Some(BucketValue::Number(value));
                         bucket.filled = true;
                     }

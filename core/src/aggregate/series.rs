@@ -158,6 +158,7 @@ impl Series {
             self.before = Some(Sample { at: times[last], value: values[last] });
         }
         let (mut times, mut values) = (&times[from..to.max(from)], &values[from..to.max(from)]);
+        self.reserve(times);
         while let Some(first) = times.first() {
             let end = self.locator.locate(time(*first)).end;
             let here = match end {
@@ -262,6 +263,16 @@ impl Series {
             self.parts.push(Part { span, partial: Partial::default() });
         }
         Ok(self.parts.len() - 1)
+    }
+
+    /// Makes room for the buckets of these times: there may be as many as rows.
+    fn reserve(&mut self, times: &[u64]) {
+        if let [first, .., last] = times {
+            let span = self.locator.locate(time(*first));
+            let width = span.end.saturating_sub(span.start).max(1).unsigned_abs();
+            let buckets = usize::try_from((last - first) / width).unwrap_or(usize::MAX);
+            self.parts.reserve(buckets.min(times.len()));
+        }
     }
 
     /// Computes the percentiles of a bucket that gets no more rows. The first may get some of a

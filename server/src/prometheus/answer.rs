@@ -192,7 +192,16 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: f64) {
     } else if value.is_infinite() {
         out.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" })
     } else {
-        write!(out, "{value}")
+        // Several times as fast as Display, which has to help where there is an exponent.
+        let begin = out.len();
+        let mut written = serde_json::to_writer(&mut *out, &value).map_err(Into::into);
+        if out.ends_with(b".0") {
+            out.truncate(out.len() - 2);
+        } else if out[begin..].contains(&b'e') {
+            out.truncate(begin);
+            written = write!(out, "{value}");
+        }
+        written
     };
     debug_assert!(written.is_ok(), "a vector takes everything");
 }
@@ -212,6 +221,9 @@ mod tests {
             (0.1, "0.1"),
             (1e21, "1000000000000000000000"),
             (-0.0, "-0"),
+            (1e-7, "0.0000001"),
+            (-123.0, "-123"),
+            (1.5e300, &format!("15{}", "0".repeat(299))),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),
