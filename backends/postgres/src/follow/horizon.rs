@@ -38,7 +38,7 @@ pub(crate) struct Horizon {
     prepared: OnceCell<()>,
     /// The identity of the history, and the last number that is known to be settled.
     known: Mutex<(u64, u64)>,
-    /// Raised with each store of this process.
+    /// Raised with each store of this process, and with notifications of others.
     news: watch::Sender<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Horizon {
         self.news.subscribe()
     }
 
-    /// Something was stored here.
+    /// Something was stored, or may have been.
     pub(crate) fn stored(&self) {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
     }
