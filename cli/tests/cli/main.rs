@@ -16,6 +16,7 @@ mod follow;
 mod formats;
 #[cfg(unix)]
 mod forward;
+mod forward_http;
 mod guides;
 mod import;
 mod import_advice;

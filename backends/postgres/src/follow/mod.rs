@@ -75,8 +75,10 @@ async fn arrived(
         }
         if settled.number > position.arrival {
             let mut page = page::read(&engine, &pattern, &params, position, settled.number).await?;
-            // One that does not wait would end here.
-            page.caught_up &= settled.is_all;
+            if page.caught_up && !settled.is_all {
+                let (history, last) = engine.horizon.last(&engine).await?;
+                page.caught_up = (history, last) == (settled.history, settled.number);
+            }
             if !page.rows.is_empty() || !params.wait {
                 return Ok(page);
             }
