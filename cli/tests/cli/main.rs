@@ -30,6 +30,7 @@ mod import_parquet;
 mod import_resume;
 mod keep;
 mod kills;
+mod live_storm;
 mod query;
 mod records;
 #[cfg(feature = "sql")]
