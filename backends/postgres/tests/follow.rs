@@ -45,7 +45,7 @@ impl Follower {
     }
 
     async fn next(&mut self) -> (String, Cursor) {
-        let row = timeout(LIMIT, self.rows.recv()).await.expect("nothing arrives");
+        let row = timeout(LIMIT, self.rows.recv()).await.unwrap();
         let (row, cursor) = row.unwrap().unwrap();
         (row.json.to_string(), cursor)
     }
@@ -68,7 +68,7 @@ async fn until_listening(place: &Place) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(LIMIT, listening).await.expect("nobody listens");
+    timeout(LIMIT, listening).await.unwrap();
 }
 
 async fn rows_of_others_arrive(place: &Place) {

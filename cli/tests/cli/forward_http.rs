@@ -26,7 +26,7 @@ impl Server {
         let mut child = place.command(&args).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
-        let address = first.split_once("http://").expect(&first).1.to_owned();
+        let address = first.split_once("http://").unwrap().1.to_owned();
         thread::spawn(move || lines.for_each(drop));
         (Self(child), address)
     }

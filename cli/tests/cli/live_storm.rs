@@ -147,7 +147,7 @@ impl Processes<'_> {
         let mut child = self.place.command(&args).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
-        self.address = Some(first.split_once("http://").expect(&first).1.to_owned());
+        self.address = Some(first.split_once("http://").unwrap().1.to_owned());
         thread::spawn(move || lines.for_each(drop));
         self.server = Some(child);
     }
@@ -178,7 +178,8 @@ fn whatever_is_killed_and_cut_each_row_is_forwarded_and_followed_once() {
     let import = |rows: &mut u64| {
         let row = |n: u64| {
             // Some are late. Those of one record arrive in the order of their numbers.
-            let at = 1_779_006_600_000 + n - if n % 9 == 0 { random.below(500) } else { 0 };
+            let at =
+                1_779_006_600_000 + n - if n.is_multiple_of(9) { random.below(500) } else { 0 };
             format!("{{\"record\":\"r{}\",\"value\":{n},\"stored_at\":{at}}}\n", n % 5)
         };
         let input: String = (*rows..*rows + 40).map(row).collect();
@@ -238,7 +239,7 @@ fn whatever_is_killed_and_cut_each_row_is_forwarded_and_followed_once() {
     let mut numbers: Vec<u64> = seen.iter().map(|row| row["value"].as_u64().unwrap()).collect();
     for record in 0..5 {
         let of_record = numbers.iter().filter(|n| **n % 5 == record);
-        let late = |n: &u64| n % 9 == 0;
+        let late = |n: &u64| n.is_multiple_of(9);
         // Rows of one transaction come by time, so only those that are not late are in order.
         assert!(of_record.filter(|n| !late(n)).is_sorted(), "r{record} is out of order");
     }
