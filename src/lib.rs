@@ -52,8 +52,9 @@ pub use annals_core::{
     RawRow, RecordHandle, RecordName, RecordSink, RecordStats, RecordSummary, Recorder,
     RecorderConfig, RecorderError, RecorderStats, Result, Retention, RetentionHandle,
     RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar, StoreExt, StoredValue,
-    Swept, SystemClock, TypedRow, TypedRows, TypedStream, Value, Width, Within, aggregate,
-    async_trait, duration, forward_backend, forward_record, last_number,
+    Swept, SystemClock, TypedRow, TypedRows, TypedStream, Unforwarded, Value, Width, Within,
+    aggregate, async_trait, duration, forget_forwarder, forward_backend, forward_record,
+    last_number, unforwarded,
 };
 pub use connect::{connect, connect_lazy};
 pub use scheme::{register, register_with_guarantees};

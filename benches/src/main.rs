@@ -5,6 +5,8 @@
 
 mod aggregate;
 mod copy;
+mod follow;
+mod forward;
 mod idle;
 mod import;
 mod latest;
@@ -91,6 +93,10 @@ enum Workload {
     Records,
     /// Rows a second through a recorder into PostgreSQL, against COPY by hand.
     Copy,
+    /// Rows a second from a file to PostgreSQL by the forwarder, and how long it takes to catch up.
+    Forward,
+    /// How late rows reach ten followers at 50,000 rows a second.
+    Follow,
     /// The latest 5 of every record, over a history and one ten times as long.
     Latest,
     /// One record read whole: typed, as text, streamed.
@@ -161,6 +167,12 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Copy) && options.engines.iter().any(|engine| engine == "postgres") {
         copy::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Forward) && options.engines.iter().any(|engine| engine == "postgres") {
+        forward::run(options, &mut report).await?;
+    }
+    if wanted(Workload::Follow) {
+        follow::run(options, &mut report).await?;
     }
     if wanted(Workload::Latest) {
         latest::run(options, &mut report).await?;

@@ -1,10 +1,12 @@
 //! `annals cleanup`: deletes old rows.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::{
     CleanupPlan, CleanupRule, Erasure, Grammar, Pattern, PersistenceBackend, RetentionPolicy,
+    Unforwarded,
 };
 use clap::Parser;
 
@@ -12,6 +14,7 @@ use crate::confirm::confirmed;
 use crate::erase::print;
 use crate::failure::Failure;
 use crate::moment::{Moment, duration, now_ms, to_the_ms};
+use crate::stderr::print_note;
 use crate::store;
 
 /// Delete values that are older than a given time
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// Also delete values stored after T, those from the future with 0s; T as in --older-than
     #[arg(long, value_name = "T", allow_negative_numbers = true, group = "what")]
     newer_than: Option<Moment>,
+
+    /// Delete old values that `annals forward` has still to send if they are older than AGE
+    ///
+    /// Without it they stay until they are sent.
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    forward_limit: Option<Duration>,
 
     /// Do not ask for confirmation
     #[arg(long, short)]
@@ -76,9 +85,40 @@ fn rule(text: &str) -> Result<Rule, String> {
 }
 
 impl Args {
+    fn policy(&self) -> RetentionPolicy {
+        let policy = RetentionPolicy::new().keep_newest(self.keep_newest);
+        match self.forward_limit {
+            Some(limit) => policy.forward_limit(limit),
+            None => policy,
+        }
+    }
+
+    /// Makes a plan wait for forwarders, and says for which.
+    async fn wait_for_forwarders(
+        &self,
+        store: &Arc<dyn PersistenceBackend>,
+        plan: CleanupPlan,
+        now: u64,
+    ) -> Result<CleanupPlan, Failure> {
+        let behind = annals::unforwarded(store).await?;
+        let limit = self.policy().forward_limit_at(now);
+        let latest = plan.rules.iter().filter_map(|rule| rule.older_than).max().unwrap_or(0);
+        for Unforwarded { name, oldest, .. } in behind.iter().filter(|one| one.oldest < latest) {
+            let oldest = (*oldest).max(limit);
+            if oldest < latest {
+                print_note(&format!(
+                    "values of {} or later stay: the forwarder \"{name}\" has not sent them \
+                     (--forward-limit, or annals forward --forget)",
+                    to_the_ms(oldest)
+                ));
+            }
+        }
+        Ok(plan.with_unforwarded(&behind, limit))
+    }
+
     /// What goes because of its age; `None` if nothing does.
     fn plan(&self, now: u64) -> Option<CleanupPlan> {
-        let mut policy = RetentionPolicy::new().keep_newest(self.keep_newest);
+        let mut policy = self.policy();
         for Rule { pattern, window } in &self.keep {
             policy = policy.with_rule(pattern.clone(), *window);
         }
@@ -126,6 +166,11 @@ async fn erase_from(store: &dyn PersistenceBackend, first: u64) -> Result<u64, F
 }
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
+    if args.forward_limit.is_some() && args.keep.is_empty() && args.older_than.is_none() {
+        let message =
+            "--forward-limit is about what --keep or --older-than deletes: say one of them";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     if args.keep_newest > 0 && args.keep.is_empty() && args.older_than.is_none() {
         let message = "--keep-newest spares values from --keep or --older-than: say one of them";
         return Err(Failure::Usage(message.to_owned()));
@@ -149,6 +194,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         deleted += erase_from(&*store, first).await?;
     }
     if let Some(plan) = args.plan(now) {
+        let plan = args.wait_for_forwarders(&store, plan, now).await?;
         let removed = store.cleanup_plan(&plan).await;
         deleted += removed.map_err(|error| error.after_removing(deleted))?;
     }

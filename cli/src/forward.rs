@@ -1,5 +1,10 @@
 //! `annals forward`: copies what arrives in one history to another.
 
+#[cfg(feature = "http")]
+mod http;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::{ForwardError, ForwardStats, Forwarder, PersistenceBackend};
@@ -28,11 +33,21 @@ pub(crate) struct Args {
     from: String,
 
     /// The URL of the history to write; what is missing of it is created
-    #[arg(long, value_name = "URL")]
-    to: String,
+    ///
+    /// Or the address of `annals serve`, such as https://db.example.
+    #[arg(long, value_name = "URL", required_unless_present = "forget")]
+    to: Option<String>,
 
     /// Which records [default: all]; * matches any run of characters
     pattern: Option<String>,
+
+    /// The file with the token for `annals serve`, read again for each request
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "forget"])]
+    token_file: Option<PathBuf>,
+
+    /// The token for `annals serve`; others on this machine can see it here, so prefer --token-file
+    #[arg(long, env = "ANNALS_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
 
     /// End when both ends agree
     #[arg(long)]
@@ -63,6 +78,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     report: Duration,
 
+    /// Forget a forwarder of the source, so that retention does not wait for it any more
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["to", "pattern", "once", "rate", "name", "from_time"])]
+    forget: Option<String>,
+
     /// How wildcards in PATTERN work
     #[arg(long, value_enum, default_value_t, value_name = "GRAMMAR")]
     grammar: Grammar,
@@ -74,23 +93,30 @@ Examples:
   annals forward --from sqlite:edge.db --to postgres://db/plant --once
   annals forward --from redb:a.redb --to sqlite:b.db 'host::*' --name hosts
   annals forward --from sqlite:edge.db --to postgres://db/plant --rate 5000
+  annals forward --from sqlite:edge.db --to https://db.example --token-file token
+  annals forward --from sqlite:edge.db --forget hosts
 
 A source that `annals restore` put back goes on where the destination is. Do not copy a file that is \
-being forwarded and forward both. Retention on the source does not wait: keep rows for longer than the \
-longest outage.";
+being forwarded and forward both. Retention and cleanup on the source keep what has still to be \
+forwarded, unless --forward-limit there says how far forwarding may fall behind.";
 
 pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     if backend.named_by == NamedBy::Option {
         let why = "forward takes both places as --from and --to; leave --backend out";
         return Err(Failure::Usage(why.to_owned()));
     }
-    if store::is_same(&args.from, &args.to)? {
+    let to = match (&args.to, &args.forget) {
+        (Some(to), _) => to,
+        (None, Some(name)) => return forget(&args.from, name).await,
+        (None, None) => return Err(Failure::Usage("give --to URL".to_owned())),
+    };
+    if store::is_same(&args.from, to)? {
         return Err(Failure::Usage("the source and the destination are the same".to_owned()));
     }
     let mut stop = Signals::first()?;
     let source = store::open_existing(&args.from).await?;
     // The destination may be away.
-    let destination = annals::connect_lazy(&args.to)?;
+    let Destination { history: destination, batch_bytes } = destination(to, &args)?;
     // Every record, in any grammar.
     let (pattern, grammar) = match &args.pattern {
         Some(pattern) => (pattern.as_str(), args.grammar),
@@ -100,6 +126,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         .with_name(&args.name)
         .with_pattern(pattern, grammar.into())
         .with_batch_rows(args.batch_rows as usize)
+        .with_batch_bytes(batch_bytes)
         .with_rows_per_second(args.rate)
         .with_from_time(window(args.from_time.as_ref(), None).0);
     let work = async {
@@ -133,6 +160,67 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     closed?;
     print_note(&lag.report(&stats, Instant::now()));
     Ok(())
+}
+
+/// The history to write, and how many bytes it takes at once.
+struct Destination {
+    history: Arc<dyn PersistenceBackend>,
+    batch_bytes: usize,
+}
+
+#[cfg(feature = "http")]
+fn destination(to: &str, args: &Args) -> Result<Destination, Failure> {
+    use http::{BATCH_BYTES, HttpHistory, Token};
+    if !http::is_http(to) {
+        return database(to, args);
+    }
+    let token = match (&args.token, &args.token_file) {
+        (_, Some(path)) => Token::File(path.clone()),
+        (Some(token), None) => Token::Given(token.trim().to_owned()),
+        (None, None) => Token::None,
+    };
+    let history = HttpHistory::new(to, token)?;
+    if history.shows_the_token() {
+        print_note(
+            "the token travels in the clear, for everybody on the way to read: use https://",
+        );
+    }
+    Ok(Destination { history: Arc::new(history), batch_bytes: BATCH_BYTES })
+}
+
+#[cfg(not(feature = "http"))]
+fn destination(to: &str, args: &Args) -> Result<Destination, Failure> {
+    if to.starts_with("http://") || to.starts_with("https://") {
+        return Err(crate::not_built_in::failure("annals forward --to http://…", "http"));
+    }
+    database(to, args)
+}
+
+fn database(to: &str, args: &Args) -> Result<Destination, Failure> {
+    if args.token_file.is_some() {
+        let why = "--token-file is for https:// only; a database has its password in its URL";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    Ok(Destination { history: annals::connect_lazy(to)?, batch_bytes: usize::MAX })
+}
+
+/// Ends the wait of retention for a forwarder.
+async fn forget(from: &str, name: &str) -> Result<(), Failure> {
+    let source = store::open_existing(from).await?;
+    let known = annals::forget_forwarder(&source, name).await?;
+    let beginning = annals::forward_record("");
+    let others = source.records(&format!("{beginning}*"), annals::Grammar::Glob).await?;
+    source.close().await?;
+    if known {
+        print_note(&format!("the forwarder \"{name}\" is forgotten"));
+        return Ok(());
+    }
+    let others: Vec<&str> =
+        others.iter().filter_map(|record| record.record.strip_prefix(&beginning)).collect();
+    Err(Failure::Failed(match others[..] {
+        [] => "nothing is forwarded from there".to_owned(),
+        _ => format!("there is no forwarder \"{name}\", but {}", others.join(", ")),
+    }))
 }
 
 fn failure(error: ForwardError) -> Failure {

@@ -25,6 +25,7 @@
 //! | `plot` | `--plot` and `--output svg` |
 //! | `parquet` | Parquet in and out |
 //! | `serve` | `annals serve` and `annals token` |
+//! | `http` | `annals forward` to `annals serve` |
 //! | `full` | all of them |
 //!
 //! A command that is not built in stays in `annals --help` and names its feature.
@@ -65,6 +66,7 @@ mod moment;
     feature = "mcp",
     feature = "conformance",
     feature = "serve",
+    feature = "http",
     feature = "plot",
     feature = "parquet"
 )))]

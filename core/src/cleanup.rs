@@ -56,6 +56,9 @@ pub struct CleanupPlan {
     pub rules: Vec<CleanupRule>,
     /// The newest so many rows of every record stay whatever their age.
     pub keep_newest: u64,
+    /// What stays whatever the rules say: a record that `pattern` matches loses no rows but those with
+    /// `stored_at < older_than`, and none without that. All that match count.
+    pub holds: Vec<CleanupRule>,
 }
 
 impl CleanupPlan {
@@ -67,7 +70,7 @@ impl CleanupPlan {
 
     /// Applies the first of `rules` that matches a record.
     pub fn new(rules: Vec<CleanupRule>) -> Self {
-        Self { rules, keep_newest: 0 }
+        Self { rules, ..Self::default() }
     }
 
     /// Sets how many of the newest rows of every record stay, whatever their age.
@@ -77,9 +80,20 @@ impl CleanupPlan {
         self
     }
 
+    /// Keeps the rows at `from` (Unix milliseconds) or later of the records that `pattern` matches,
+    /// whatever the rules say.
+    #[must_use]
+    pub fn with_hold(mut self, pattern: Pattern, from: u64) -> Self {
+        self.holds.push(CleanupRule::new(pattern, from));
+        self
+    }
+
     /// The cut-off for one record: its rows with a smaller `stored_at` go. `None`: all stay.
     pub fn cutoff_for(&self, record: &str) -> Option<u64> {
-        self.rules.iter().find(|rule| rule.pattern.matches(record))?.older_than
+        let rule = self.rules.iter().find(|rule| rule.pattern.matches(record))?;
+        let holds = self.holds.iter().filter(|hold| hold.pattern.matches(record));
+        // `None` is the least.
+        holds.map(|hold| hold.older_than).chain([rule.older_than]).min()?
     }
 
     /// The last `stored_at` that goes, 0 to `i64::MAX`: the inclusive form of
@@ -91,7 +105,13 @@ impl CleanupPlan {
     /// The cut-off, if the plan is no more than one for all records alike.
     pub fn as_plain(&self) -> Option<u64> {
         match self.rules.first() {
-            Some(rule) if rule.pattern.is_all() && self.keep_newest == 0 => rule.older_than,
+            Some(rule)
+                if rule.pattern.is_all()
+                    && self.keep_newest == 0
+                    && self.holds.iter().all(|hold| hold.pattern.is_all()) =>
+            {
+                self.holds.iter().map(|hold| hold.older_than).chain([rule.older_than]).min()?
+            }
             _ => None,
         }
     }
@@ -120,7 +140,7 @@ mod tests {
         };
         let plan = CleanupPlan {
             rules: vec![rule("debug::*", Some(9)), rule("*::keep", None), rule("*", Some(0))],
-            keep_newest: 0,
+            ..CleanupPlan::default()
         };
         assert_eq!(plan.cutoff_for("debug::keep"), Some(9));
         assert_eq!(plan.cutoff_for("x::keep"), None);
@@ -129,5 +149,19 @@ mod tests {
         assert_eq!(plan.as_plain(), None);
         assert_eq!(CleanupPlan::older_than(u64::MAX).last_removed("a"), Some(MAX_TIMESTAMP));
         assert_eq!(CleanupPlan::older_than(7).as_plain(), Some(7));
+    }
+
+    #[test]
+    fn the_least_of_the_holds_that_match_counts() {
+        let pattern = |pattern: &str| Pattern::new(pattern, Grammar::Glob).unwrap();
+        let plan = CleanupPlan::older_than(9).with_hold(Pattern::all(), 7);
+        assert_eq!((plan.as_plain(), plan.cutoff_for("a")), (Some(7), Some(7)));
+        let plan = plan.with_hold(pattern("a*"), 4).with_hold(pattern("ab"), 5);
+        assert_eq!(plan.as_plain(), None);
+        assert_eq!(["ab", "b"].map(|record| plan.cutoff_for(record)), [Some(4), Some(7)]);
+        let mut plan = plan.with_hold(pattern("x"), 8);
+        plan.holds.push(CleanupRule::new(pattern("y"), None));
+        assert_eq!(["x", "y"].map(|record| plan.cutoff_for(record)), [Some(7), None]);
+        assert_eq!(plan.last_removed("y"), None);
     }
 }

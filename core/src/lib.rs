@@ -70,7 +70,10 @@ pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
 pub use follow::{
     Cursor, FollowExt, FollowFrom, FollowPage, FollowParams, FollowStream, Origin, Position, Within,
 };
-pub use forwarder::{ForwardError, ForwardStats, Forwarder, forward_record};
+pub use forwarder::{
+    ForwardError, ForwardStats, Forwarder, Unforwarded, forget_forwarder, forward_record,
+    unforwarded,
+};
 pub use guarantees::{Durability, Guarantees};
 pub use json::{DEFAULT_MAX_VALUE_BYTES, JsonText, MAX_VALUE_DEPTH};
 pub use last_number::last_number;

@@ -52,6 +52,7 @@ const FIELD_BYTES: usize = 1 << 30;
 /// | `pool_size` | 8 | connections for reading, at least 2 |
 /// | `writers` | 1 | connections for writing, in addition to those for reading |
 /// | `durability` | `power-loss` | `process`: see [`with_durability`](Self::with_durability) |
+/// | `listen` | `true` | `false`: see [`with_listen`](Self::with_listen) |
 /// | `wait_timeout` | 30 s | the longest wait for a free connection or for space in the write queue |
 /// | `connect_timeout` | 10 s | the longest time to connect and log in, for each address of each host |
 /// | `statement_timeout` | 60 s | the longest time for one step on the server |
@@ -108,6 +109,7 @@ pub struct PostgresConfig {
     pub(crate) pool_size: usize,
     pub(crate) writers: usize,
     pub(crate) durability: Durability,
+    pub(crate) listen: bool,
     pub(crate) wait_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
@@ -144,6 +146,7 @@ impl PostgresConfig {
             pool_size: 8,
             writers: 1,
             durability: Durability::PowerLoss,
+            listen: true,
             wait_timeout: Duration::from_secs(30),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
             statement_timeout: Duration::from_secs(60),
@@ -213,6 +216,15 @@ impl PostgresConfig {
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Sets whether followers LISTEN, on one more connection while there are any, and so receive at once
+    /// what other processes store. That is the default. Behind a pooler in transaction mode LISTEN has no
+    /// effect, which is found out. With `false` it is not tried.
+    #[must_use]
+    pub fn with_listen(mut self, listen: bool) -> Self {
+        self.listen = listen;
         self
     }
 

@@ -6,7 +6,7 @@ use annals_core::{BatchId, Result};
 use tokio_postgres::types::Type;
 
 use crate::config::PostgresConfig;
-use crate::follow::Horizon;
+use crate::follow::{Horizon, Listener};
 use crate::names::NameCache;
 use crate::net::{Pools, int8};
 use crate::schema::Schema;
@@ -17,6 +17,7 @@ pub(crate) struct Engine {
     pub(crate) schema: Schema,
     pub(crate) names: Arc<NameCache>,
     pub(crate) horizon: Horizon,
+    pub(crate) listener: Listener,
 }
 
 impl Engine {
@@ -28,6 +29,7 @@ impl Engine {
             schema: Schema::new(&config),
             names,
             horizon: Horizon::new(),
+            listener: Listener::new(),
             config,
         }
     }

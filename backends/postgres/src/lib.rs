@@ -54,7 +54,8 @@
 //! `connect_timeout` and `wait_timeout` in [`PostgresConfig`].
 //!
 //! Poolers in transaction mode work, such as PgBouncer of any version: statements have no names, and
-//! no session state outlives a transaction. An open stream occupies one of the pooler's connections.
+//! no session state outlives a transaction, except for the connection on which followers listen, which is
+//! not made there. An open stream occupies one of the pooler's connections.
 //! For TLS, several hosts, password files and reading from replicas see [`PostgresConfig`].
 
 mod aggregate;

@@ -154,6 +154,47 @@ impl Sql {
         )
     }
 
+    /// Tells those who listen that something was stored, if there are any. A transaction of its own:
+    /// while one that notifies commits, all others of the server that do so wait, and this one has
+    /// nothing to sync.
+    pub(crate) fn notify(&self) -> String {
+        format!(
+            "SELECT pg_notify('{}', '') WHERE NOT pg_try_advisory_xact_lock({})",
+            self.channel(),
+            self.lock_key("follow")
+        )
+    }
+
+    /// A notification whether somebody listens or not.
+    pub(crate) fn probe(&self) -> String {
+        format!("SELECT pg_notify('{}', '')", self.channel())
+    }
+
+    /// Listens, and says so by a lock. The server drops a session whose client is gone without a word,
+    /// so that notifications do not pile up for it.
+    pub(crate) fn listen(&self) -> String {
+        format!(
+            "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+             SET tcp_keepalives_count = 3; SET tcp_user_timeout = 60000; \
+             SET idle_session_timeout = 0; SELECT pg_advisory_lock_shared({}); LISTEN {}",
+            self.lock_key("follow"),
+            self.channel()
+        )
+    }
+
+    /// The opposite, as far as it outlives a client.
+    pub(crate) fn unlisten(&self) -> String {
+        format!(
+            "UNLISTEN {}; SELECT pg_advisory_unlock_shared({})",
+            self.channel(),
+            self.lock_key("follow")
+        )
+    }
+
+    fn channel(&self) -> String {
+        format!("annals_{:016x}", self.lock_key("follow"))
+    }
+
     fn begin(&self) -> String {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", self.limits)
     }

@@ -63,6 +63,11 @@ struct HostArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     keep: Option<Duration>,
 
+    /// With --keep, delete also what `annals forward` has still to send if it is older
+    /// than this [default: it stays until it is sent]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "keep")]
+    forward_limit: Option<Duration>,
+
     /// Record only the values that pass these rules, for the records that PATTERN
     /// matches [default: *]. May be given several times; the first pattern that
     /// matches counts. The rules, separated by commas:

@@ -25,7 +25,8 @@ use crate::store;
 pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let store = store::open(backend).await?;
-    let retention = args.keep.map(|keep| sweep(store.clone(), keep)).transpose()?;
+    let sweep = |keep| sweep(store.clone(), keep, args.forward_limit);
+    let retention = args.keep.map(sweep).transpose()?;
     // Waiting for the store would lose ticks. Dropped values are counted and reported at the end.
     let mut config = RecorderConfig::default().with_overflow(Overflow::DropOldest);
     for (pattern, filter) in &args.filters {
@@ -87,10 +88,17 @@ pub(super) async fn run(backend: &str, args: HostArgs) -> Result<(), Failure> {
 }
 
 /// Starts the retention: at once, and often enough to delete old values soon.
-fn sweep(store: Arc<dyn PersistenceBackend>, keep: Duration) -> Result<RetentionHandle, Failure> {
+fn sweep(
+    store: Arc<dyn PersistenceBackend>,
+    keep: Duration,
+    forward_limit: Option<Duration>,
+) -> Result<RetentionHandle, Failure> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(3600);
-    let policy = RetentionPolicy::new().keep(ALL, keep)?;
+    let mut policy = RetentionPolicy::new().keep(ALL, keep)?;
+    if let Some(limit) = forward_limit {
+        policy = policy.forward_limit(limit);
+    }
     let interval = (keep / 10).clamp(SHORTEST, LONGEST);
     Ok(Retention::new(store, policy)?.with_interval(interval).spawn())
 }

@@ -26,7 +26,7 @@ use crate::signals::Signals;
 use crate::stderr::print_note;
 use crate::store::{self, new_writer};
 use missing::There;
-use proof::{Compared, Digests, canonical, compare};
+use proof::{Compared, Digests, canonical, compare, is_own};
 
 /// The size of a batch, in rows and in bytes of values.
 const BATCH_ROWS: usize = 4096;
@@ -37,7 +37,9 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Rows that the destination has already are not copied again: a copy that was stopped goes on, and
 /// a later one brings what is new. At the end the destination is read back. One line for each
 /// record has its `count`, `first`, `last`, a `hash` of all its times and values in their order,
-/// and whether both ends agree. Only one copy into a destination may run at a time.
+/// and whether both ends agree. Only one copy into a destination may run at a time. The records
+/// annals.forward.*, by which a history knows what was forwarded from it, are neither copied nor
+/// compared.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -165,6 +167,9 @@ impl Copy<'_> {
         let mut rows = self.source.query_stream(self.pattern, self.params).await?;
         let mut current: Option<(std::sync::Arc<str>, RecordName, There)> = None;
         while let Some(row) = rows.next().await.transpose()? {
+            if is_own(&row.record) {
+                continue;
+            }
             let Some(value) = canonical(&row.json) else {
                 self.digests.unreadable += 1;
                 continue;

@@ -4,6 +4,7 @@
 
 mod buckets;
 mod cursor;
+mod news;
 mod page;
 mod params;
 mod results;
@@ -28,7 +29,7 @@ use crate::store;
 /// Answer questions about history over the Model Context Protocol, on stdin and stdout
 ///
 /// A client such as an assistant starts it and calls its tools: list_records, query_latest,
-/// value_at, query_range, aggregate and summarise_record. They only read. Long answers come in
+/// value_at, query_range, whats_new, aggregate and summarise_record. They only read. Long answers come in
 /// pages.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]

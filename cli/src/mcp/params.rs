@@ -75,6 +75,25 @@ pub(super) struct QueryRange {
     pub(super) cursor: Option<String>,
 }
 
+/// Parameters of `whats_new`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhatsNew {
+    /// Which records: a name, or a name with wildcards.
+    pub(super) pattern: String,
+    /// How wildcards in the pattern work. Leave it out unless the pattern needs `topic`.
+    pub(super) grammar: Option<Grammar>,
+    /// `cursor` of the previous answer, with the same pattern: only what arrived after it comes. Leave
+    /// it out in the first call.
+    pub(super) cursor: Option<String>,
+    /// In the first call only: begin with the values stored at this time or later. If it is left out as
+    /// well, the answer has no values, and the cursor of this moment.
+    pub(super) from: Option<Time>,
+    /// The most rows in one answer: 1 to 500, 50 if left out.
+    #[schemars(range(min = 1, max = 500))]
+    pub(super) limit: Option<u32>,
+}
+
 /// Parameters of `value_at`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

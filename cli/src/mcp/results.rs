@@ -90,6 +90,22 @@ pub(super) struct ValuePage {
     pub(super) unreadable: u64,
 }
 
+/// What has arrived.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(super) struct NewsPage {
+    /// The values in the order in which they arrived. Those of one record that arrived together may come
+    /// by time.
+    pub(super) rows: Vec<ValueRow>,
+    /// Pass this as `cursor` next time, now or in a later conversation, to get what arrives after these
+    /// rows.
+    pub(super) cursor: String,
+    /// More has arrived already: call again at once with `cursor`. Otherwise this is all.
+    pub(super) more: bool,
+    /// How many rows were skipped because their stored text is not JSON.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) unreadable: u64,
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -4,9 +4,9 @@ use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
 
 use super::params::{
-    AggregateRecords, ListRecords, QueryLatest, QueryRange, SummariseRecord, ValueAt,
+    AggregateRecords, ListRecords, QueryLatest, QueryRange, SummariseRecord, ValueAt, WhatsNew,
 };
-use super::results::{BucketPage, Marked, RecordPage, Summary, ValuePage};
+use super::results::{BucketPage, Marked, NewsPage, RecordPage, Summary, ValuePage};
 
 pub(super) fn tools() -> Vec<Tool> {
     vec![
@@ -35,6 +35,15 @@ pub(super) fn tools() -> Vec<Tool> {
             "Read every stored value of one or more records between two times, both included, in \
              pages, the newest of each record first unless asked otherwise. For statistics, or \
              for more than a few hundred values, use aggregate instead.",
+        ),
+        tool::<WhatsNew, NewsPage>(
+            "whats_new",
+            "Read what is new since the last time",
+            "Read the values that have arrived since an earlier call, each exactly once, also those \
+             with an older time. For watching: call it without a cursor to begin now, or with `from` \
+             to begin at a time, keep the cursor of the answer, and pass it in the next call. It does \
+             not wait for values: an answer without rows means that nothing is new. For the current \
+             state without a cursor use query_latest.",
         ),
         tool::<AggregateRecords, BucketPage>(
             "aggregate",

@@ -64,6 +64,11 @@ pub(crate) struct Args {
     #[arg(default_value = "forever", value_parser = forever_or_duration)]
     retention: Lasting,
 
+    /// Deletes rows that `annals forward` has still to send if they are older than this; without it
+    /// they stay until they are sent
+    #[arg(long, env = "ANNALS_FORWARD_LIMIT", value_name = "DURATION", value_parser = duration)]
+    forward_limit: Option<Duration>,
+
     /// The time from the end of one sweep to the next
     #[arg(long, env = "ANNALS_SWEEP_INTERVAL", value_name = "DURATION")]
     #[arg(default_value = "1h", value_parser = duration)]
@@ -169,7 +174,7 @@ impl Args {
             .with_access(access)
             .with_trusted_proxies(self.trust_proxy.clone())
             .with_cors_origins(self.cors_origin.clone())
-            .with_retention(self.retention.map(|keep| RetentionPolicy::new().keep_all(keep)))
+            .with_retention(self.policy())
             .with_sweep_interval(self.sweep_interval)
             .with_memory(self.memory << 20)
             .with_body_limit(self.body_limit)
@@ -182,6 +187,14 @@ impl Args {
             .with_stall_timeout(self.stall_timeout)
             .with_drain_delay(self.drain_delay)
             .with_grace_period(self.grace_period))
+    }
+
+    fn policy(&self) -> Option<RetentionPolicy> {
+        let policy = RetentionPolicy::new().keep_all(self.retention?);
+        Some(match self.forward_limit {
+            Some(limit) => policy.forward_limit(limit),
+            None => policy,
+        })
     }
 
     /// The certificate, if there is one.

@@ -89,3 +89,42 @@ fn a_rule_that_makes_no_sense_is_refused() {
     cleanup(&["--newer-than", "0s", "--keep-newest", "1"]).refused(2, "--keep-newest");
     assert_eq!(place.rows(FILES[0]).len(), 1);
 }
+
+/// Old values once went whether they had been forwarded or not.
+#[test]
+fn what_is_to_be_forwarded_stays_unless_told_how_far_it_may_fall_behind() {
+    for backend in FILES {
+        let place = Place::new();
+        let forward = |more: &[&str]| {
+            let to = ["forward", "--from", backend];
+            place.run(&[&to[..], more].concat())
+        };
+        let sent = ["--to", "sqlite:cloud.db", "--once", "--name", "cloud"];
+        let cleanup = |more: &[&str], deleted: &str| {
+            let args = ["cleanup", "--backend", backend, "--keep", "a=1h", "--older-than", "1h"];
+            let run = place.run(&[&args[..], more].concat());
+            assert_eq!((run.code, &*run.out), (Some(0), deleted), "{run:?}");
+            run.err
+        };
+        place.import(backend, &[("a", "1", 100), ("a", "2", 200), ("b", "3", 199)]);
+        assert_eq!(forward(&sent).code, Some(0));
+        place.import(backend, &[("a", "4", 150), ("b", "5", 1_740_081_234_000)]);
+        let said = cleanup(&[], "1\n");
+        assert!(said.contains("values of 1970-01-01T00:00:00.150Z or later stay"), "{said}");
+        assert!(said.contains("forwarder \"cloud\""), "{said}");
+        // Less than what is to be forwarded is too old for this limit.
+        cleanup(&["--forward-limit", "200000d"], "0\n");
+        cleanup(&["--forward-limit", "2d"], "4\n");
+        place.import(backend, &[("a", "6", 160)]);
+        cleanup(&[], "0\n");
+        let run = forward(&["--forget", "clod"]);
+        run.refused(1, "there is no forwarder \"clod\", but cloud");
+        assert_eq!(forward(&["--forget", "cloud"]).code, Some(0));
+        assert_eq!(cleanup(&[], "1\n"), "");
+        forward(&["--forget", "cloud"]).refused(1, "nothing is forwarded from there");
+        let alone =
+            ["cleanup", "--backend", backend, "--newer-than", "0s", "--forward-limit", "1d"];
+        place.run(&alone).refused(2, "--forward-limit is about");
+        forward(&["--forget", "x", "--once"]).refused(2, "cannot be used with");
+    }
+}

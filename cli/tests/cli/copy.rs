@@ -87,6 +87,23 @@ fn ends_that_differ_are_found_and_nothing_is_copied_by_verify() {
     assert_eq!((run.code, &*run.err), (Some(0), "1 record, 5 rows; both ends agree\n"));
 }
 
+/// After forwarding, the source once had a record more than the destination.
+#[test]
+fn what_a_history_knows_of_its_forwarders_is_neither_copied_nor_compared() {
+    let place = Place::new();
+    place.import(FILES[0], ROWS);
+    let forward = ["forward", "--from", FILES[0], "--to", FILES[1], "--once"];
+    assert_eq!(place.run(&forward).code, Some(0));
+    for (from, to) in [(FILES[0], FILES[1]), (FILES[1], FILES[0])] {
+        let run = copy(&place, from, to, &["--verify"]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(run.err.ends_with("both ends agree\n"), "{run:?}");
+    }
+    let run = copy(&place, FILES[0], "sqlite:copy.db", &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(place.rows("sqlite:copy.db").len(), ROWS.len());
+}
+
 #[test]
 fn a_row_that_is_not_json_is_said() {
     let place = Place::new();

@@ -16,6 +16,7 @@ mod follow;
 mod formats;
 #[cfg(unix)]
 mod forward;
+mod forward_http;
 mod guides;
 mod import;
 mod import_advice;
@@ -29,6 +30,7 @@ mod import_parquet;
 mod import_resume;
 mod keep;
 mod kills;
+mod live_storm;
 mod query;
 mod records;
 #[cfg(feature = "sql")]

@@ -15,7 +15,7 @@ pub(crate) const BACKEND: &str = "sqlite:history.db";
 
 pub(crate) struct Client {
     pub(crate) service: RunningService<RoleClient, ()>,
-    _place: Place,
+    place: Place,
     _server: Option<Server>,
 }
 
@@ -28,7 +28,7 @@ impl Client {
             .spawn()
             .unwrap();
         let service = ().serve(child).await.unwrap();
-        Self { service, _place: place, _server: None }
+        Self { service, place, _server: None }
     }
 
     /// Over a file.
@@ -36,6 +36,11 @@ impl Client {
         let place = Place::new();
         place.import(BACKEND, rows);
         Self::start(place, &["--backend", BACKEND]).await
+    }
+
+    /// Stores rows in the file beside it.
+    pub(crate) fn import(&self, rows: &[(&str, &str, u64)]) {
+        self.place.import(BACKEND, rows);
     }
 
     /// Over AimX.

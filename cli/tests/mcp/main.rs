@@ -10,6 +10,7 @@ mod fake;
 mod support;
 
 mod client;
+mod news;
 mod paging;
 mod protocol;
 mod tools;

@@ -32,6 +32,7 @@ async fn its_tools_say_what_they_take_and_give_and_that_they_only_read() {
             "query_latest",
             "value_at",
             "query_range",
+            "whats_new",
             "aggregate",
             "summarise_record"
         ]

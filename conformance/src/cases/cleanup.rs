@@ -24,6 +24,7 @@ cases![
     cleanup_5_the_newest_rows_stay,
     cleanup_5_a_plain_plan_needs_no_claim,
     cleanup_5_without_the_claim_other_plans_are_refused,
+    cleanup_6_what_is_held_stays,
 ];
 
 /// Records `a`, `b` and `c` with rows at 1 to 10.
@@ -291,4 +292,24 @@ async fn cleanup_5_without_the_claim_other_plans_are_refused(cx: &Context) -> Ve
         })?;
     }
     equal("the number of rows left", &store.all().await?.len(), &30)
+}
+
+async fn cleanup_6_what_is_held_stays(cx: &Context) -> Verdict {
+    let store = thirty(cx).await?;
+    store.must_claim(store.claims().selective_cleanup, "selective_cleanup")?;
+    let pattern = |text| Pattern::new(text, Grammar::Glob).during("making a pattern");
+    let plan = || CleanupPlan::older_than(9);
+    let held = plan().with_hold(pattern("a")?, 3).with_hold(pattern("[ab]")?, 1);
+    let held = held.with_hold(pattern("*")?, 8).with_hold(pattern("b*")?, 100);
+    equal("rows removed of a to c", &store.cleanup_plan(&held).await?, &(2 + 7 + 7))?;
+    for (record, left) in [("a", 8), ("b", 3), ("c", 3)] {
+        let rows = store.rows(record, QueryParams::default()).await?;
+        equal(format!("the rows left of {record}"), &rows.len(), &left)?;
+    }
+    let mut held = plan();
+    held.holds.push(CleanupRule::new(pattern("c")?, None));
+    equal("rows removed of a and b", &store.cleanup_plan(&held).await?, &(6 + 1))?;
+    // A hold alone removes nothing.
+    let nothing = CleanupPlan::default().with_hold(Pattern::all(), 5);
+    equal("rows removed without a rule", &store.cleanup_plan(&nothing).await?, &0)
 }

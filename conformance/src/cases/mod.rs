@@ -31,6 +31,7 @@ mod processes;
 mod query;
 mod range;
 mod record;
+mod retain;
 mod thin;
 mod time;
 mod typed;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         atomic::CASES,
         many::CASES,
         cleanup::CASES,
+        retain::CASES,
         erase::CASES,
         correct::CASES,
         durable::CASES,

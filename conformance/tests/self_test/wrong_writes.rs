@@ -469,21 +469,28 @@ pub(crate) fn keeps_nothing(plan: &CleanupPlan) -> CleanupPlan {
     plan.clone().with_keep_newest(0)
 }
 
+pub(crate) fn holds_nothing(plan: &CleanupPlan) -> CleanupPlan {
+    let mut plan = plan.clone();
+    plan.holds.clear();
+    plan
+}
+
 pub(crate) fn last_rule_first(plan: &CleanupPlan) -> CleanupPlan {
-    let rules: Vec<CleanupRule> = plan.rules.iter().rev().cloned().collect();
-    CleanupPlan::new(rules).with_keep_newest(plan.keep_newest)
+    let mut plan = plan.clone();
+    plan.rules.reverse();
+    plan
 }
 
 pub(crate) fn rules_without_case(plan: &CleanupPlan) -> CleanupPlan {
-    let mut rules = Vec::new();
-    for rule in &plan.rules {
+    let mut plan = plan.clone();
+    for rule in std::mem::take(&mut plan.rules) {
         let text = rule.pattern.as_str();
         for text in [text, &text.to_lowercase(), &text.to_uppercase()] {
             let pattern = Pattern::new(text, Grammar::Glob).unwrap();
-            rules.push(CleanupRule::new(pattern, rule.older_than));
+            plan.rules.push(CleanupRule::new(pattern, rule.older_than));
         }
     }
-    CleanupPlan::new(rules).with_keep_newest(plan.keep_newest)
+    plan
 }
 
 /// Does not claim plans, and treats every plan as a plain one instead of refusing it.

@@ -20,20 +20,31 @@ pub(super) struct Cut {
     pub(super) caught_up: bool,
 }
 
+/// What bounds a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) skipped: Option<Skipped>,
+    /// No row arrived under a greater number.
+    pub(super) bound: Option<u64>,
+    /// About how many bytes it has at most.
+    pub(super) bytes: usize,
+}
+
 /// The rows of one page or, if that ends in the middle of what arrived under one number, of several. None of
 /// them arrived under a number above the bound.
 pub(super) async fn next<S: PersistenceBackend>(
     source: &S,
     pattern: &str,
     mut params: FollowParams,
-    skipped: Option<Skipped>,
-    bound: Option<u64>,
+    Limits { skipped, bound, bytes }: Limits,
 ) -> Result<Cut, ForwardError> {
     let mut rows = Vec::new();
     loop {
         let mut page = source.follow_page(pattern, &params).await?;
         let (kind, position) = page.cursor.position().ok_or(ForwardError::Source)?;
-        if let Some(end) = bound.filter(|bound| position.arrival > *bound) {
+        let full = if rows.is_empty() { end_within(&page, bytes) } else { None };
+        let end = full.into_iter().chain(bound).min();
+        if let Some(end) = end.filter(|end| position.arrival > *end) {
             let at = Position { history: position.history, arrival: end, ..Position::default() };
             let cursor = at.cursor(kind)?;
             skip(&mut page, skipped);
@@ -77,13 +88,27 @@ pub(super) async fn up_to<S: PersistenceBackend>(
     }
 }
 
+/// The number that ends a batch of so many bytes, if the page has more: the last one that fits, or the
+/// first.
+fn end_within(page: &FollowPage, bytes: usize) -> Option<u64> {
+    let mut left = bytes;
+    let beyond = page.rows.iter().position(|row| {
+        let rest = left.checked_sub(row.record.len() + row.json.len());
+        left = rest.unwrap_or(0);
+        rest.is_none()
+    })?;
+    let number = page.arrival_of(beyond)?;
+    let before = (0..beyond).rev().find_map(|row| page.arrival_of(row).filter(|n| *n < number));
+    Some(before.unwrap_or(number))
+}
+
 /// The first row that arrived under a greater number.
 fn first_beyond(page: &FollowPage, end: u64) -> Option<usize> {
     (0..page.rows.len()).position(|row| page.arrival_of(row).is_none_or(|number| number > end))
 }
 
 /// Leaves out the rows that are not forwarded. The cursors of the others stay.
-fn skip(page: &mut FollowPage, skipped: Option<Skipped>) {
+pub(super) fn skip(page: &mut FollowPage, skipped: Option<Skipped>) {
     let Some(Skipped { before, up_to }) = skipped else { return };
     let rows = page.rows.iter().enumerate();
     let mut wanted = rows

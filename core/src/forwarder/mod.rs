@@ -5,6 +5,7 @@
 //! it is sent, that number is written down in the source ([`Progress`]), so that after a crash the same
 //! rows are sent again under the same id, which the destination then knows or does not.
 
+mod backlog;
 mod cut;
 mod error;
 mod progress;
@@ -27,6 +28,8 @@ use crate::pattern::Grammar;
 use cut::Cut;
 use progress::{Progress, Skipped};
 
+pub(crate) use backlog::Backlog;
+pub use backlog::{Unforwarded, forget_forwarder, unforwarded};
 pub use error::ForwardError;
 pub use progress::forward_record;
 pub use stats::ForwardStats;
@@ -42,6 +45,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// their own rows: nothing is removed from the source.
 ///
 /// The source keeps a record, [`forward_record`], with a row that identifies it; it is not copied.
+/// [`Retention`](crate::Retention) removes nothing that is still to be forwarded;
+/// [`forget_forwarder`] ends that.
 ///
 /// A source that was restored from a backup goes on where the destination is, without a gap and without
 /// a double. If it was put back by other means, such as `cp` or a dump, and the destination has more of
@@ -65,6 +70,7 @@ pub struct Forwarder<S, D> {
     pattern: String,
     grammar: Grammar,
     batch_rows: usize,
+    batch_bytes: usize,
     rows_per_second: Option<u32>,
     from_time: Option<u64>,
     stats: watch::Sender<ForwardStats>,
@@ -80,6 +86,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
             pattern: "*".to_owned(),
             grammar: Grammar::Glob,
             batch_rows: 16_384,
+            batch_bytes: usize::MAX,
             rows_per_second: None,
             from_time: None,
             stats: watch::Sender::default(),
@@ -105,6 +112,14 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     #[must_use]
     pub fn with_batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows.max(1);
+        self
+    }
+
+    /// Sets about how many bytes of names and JSON a batch has at most. What was stored in one
+    /// transaction is not divided.
+    #[must_use]
+    pub fn with_batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = bytes.max(1);
         self
     }
 
@@ -170,6 +185,8 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         let bound = progress.bound(progress.done());
         let mut next = Box::pin(self.next(cursor.clone(), wait, skipped, bound));
         let mut read = None;
+        // A batch that was answered, which is not written down yet.
+        let mut answered = None;
         loop {
             let cut = match read.take() {
                 Some(cut) => cut,
@@ -177,9 +194,14 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
             };
             let Cut { rows, end, cursor: behind, caught_up } = cut?;
             cursor.clone_from(&behind);
-            if rows.is_empty() && caught_up && !wait {
+            if rows.is_empty() && caught_up {
+                if let Some(end) = answered.take() {
+                    self.retried(|| progress.intend(&self.source, end)).await?;
+                }
                 self.stats.send_modify(ForwardStats::caught_up);
-                return Ok(());
+                if !wait {
+                    return Ok(());
+                }
             }
             // The next batch is read while this one is sent.
             next = Box::pin(self.next(cursor.clone(), wait, skipped, progress.bound(end)));
@@ -205,6 +227,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
                 }
             }
             progress.answered(end);
+            answered = Some(end).filter(|_| !caught_up);
             if caught_up {
                 self.retried(|| progress.intend(&self.source, end)).await?;
                 self.stats.send_modify(ForwardStats::caught_up);
@@ -243,7 +266,8 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         bound: Option<u64>,
     ) -> Result<Cut, ForwardError> {
         let params = || self.params(cursor.clone(), wait);
-        self.retried(|| cut::next(&self.source, &self.pattern, params(), skipped, bound)).await
+        let limits = cut::Limits { skipped, bound, bytes: self.batch_bytes };
+        self.retried(|| cut::next(&self.source, &self.pattern, params(), limits)).await
     }
 
     /// The rows of a batch that was cut before.

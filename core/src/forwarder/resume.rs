@@ -91,12 +91,19 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
             Some(_) => return self.add(identity.with_skipped(Some(self.anew(source)?))).await,
             None => {}
         }
-        match self.compare(&identity).await?.1 {
-            Destination::HasMore => {
-                let next = identity.next(&self.name, source.history, 0);
-                self.add(next.with_skipped(Some(self.anew(source)?))).await
+        let mut identity = identity;
+        loop {
+            match self.compare(&identity).await?.1 {
+                Destination::HasMore => {
+                    let next = identity.next(&self.name, source.history, 0);
+                    return self.add(next.with_skipped(Some(self.anew(source)?))).await;
+                }
+                // The forwarder was forgotten, and this is another destination.
+                Destination::Lacks => identity = identity.next(&self.name, source.history, 0),
+                Destination::Agrees => {
+                    return self.add(identity.with_skipped(self.skipped(source))).await;
+                }
             }
-            _ => self.add(identity.with_skipped(self.skipped(source))).await,
         }
     }
 

@@ -32,6 +32,7 @@ pub struct RetentionPolicy {
     rules: Vec<(Pattern, Option<Duration>)>,
     rest: Option<Duration>,
     keep_newest: u64,
+    forward_limit: Option<Duration>,
 }
 
 impl RetentionPolicy {
@@ -81,12 +82,26 @@ impl RetentionPolicy {
         self
     }
 
+    /// Sets how far a [`Forwarder`](crate::Forwarder) of the store may fall behind: rows older than this
+    /// go by the rules although they were not forwarded. Without it they stay, however long forwarding
+    /// takes and however much space they need.
+    #[must_use]
+    pub fn forward_limit(mut self, limit: Duration) -> Self {
+        self.forward_limit = Some(limit);
+        self
+    }
+
+    /// The time (Unix milliseconds) before which rows do not wait for forwarders, when it is `now_ms`.
+    pub fn forward_limit_at(&self, now_ms: u64) -> u64 {
+        self.forward_limit.map_or(0, |limit| now_ms.saturating_sub(millis(limit)))
+    }
+
     /// Whether nothing ever goes.
     pub fn keeps_everything(&self) -> bool {
         self.rest.is_none() && self.rules.iter().all(|(_, window)| window.is_none())
     }
 
-    /// What goes when it is `now_ms` (Unix milliseconds). A clock that has not reached the end of
+    /// What goes when it is `now_ms` (Unix milliseconds), forwarders aside. A clock that has not reached the end of
     /// a window yet, one that begins at 1970 say, lets nothing go.
     pub fn plan(&self, now_ms: u64) -> CleanupPlan {
         let rest = self.rest.map(|window| (Pattern::all(), Some(window)));
@@ -96,7 +111,7 @@ impl RetentionPolicy {
             // Nothing is older than 0, and 0 is a plain cut-off still.
             older_than: window.map(|window| now_ms.saturating_sub(millis(window))),
         });
-        CleanupPlan { rules: rules.collect(), keep_newest: self.keep_newest }
+        CleanupPlan::new(rules.collect()).with_keep_newest(self.keep_newest)
     }
 }
 

@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 
 use super::RetentionPolicy;
 use crate::backend::PersistenceBackend;
-use crate::cleanup::Swept;
+use crate::cleanup::{CleanupPlan, Swept};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
+use crate::forwarder::{Backlog, Unforwarded};
 use crate::log;
 use crate::panic::panic_message;
 
@@ -51,6 +52,13 @@ pub struct RetentionStats {
 /// Of many processes that do this to one store, one sweeps at a time, if the backend can tell; the
 /// others come back after the same delays as after a failure, until a sweep of their own goes
 /// through. So the work is taken over from one that dies.
+///
+/// # Forwarders
+/// What a [`Forwarder`](crate::Forwarder) of this store has still to send stays: of the records that it
+/// forwards, rows at the `stored_at` of the oldest such row or later. This holds however long its
+/// destination is away, unless [`forward_limit`](RetentionPolicy::forward_limit) says how far it may fall
+/// behind. [`forget_forwarder`](crate::forget_forwarder) ends it. A row that has expired when it arrives,
+/// while a sweep runs, may go.
 ///
 /// # The clock
 /// A sweep believes the wall clock. One that is far ahead makes every row look old, and they go;
@@ -98,7 +106,7 @@ struct Shared {
     policy: RetentionPolicy,
     stats: Mutex<RetentionStats>,
     /// Held during a sweep.
-    sweeping: tokio::sync::Mutex<()>,
+    sweeping: tokio::sync::Mutex<Backlog>,
 }
 
 impl Retention {
@@ -201,13 +209,18 @@ impl Retention {
     }
 
     async fn sweep(&self, contention: Contention) -> Result<Swept, PersistenceError> {
-        let _sweeping = self.shared.sweeping.lock().await;
+        let mut backlog = self.shared.sweeping.lock().await;
         let swept = if self.shared.policy.keeps_everything() {
             Ok(Swept { removed: 0, finished: true })
         } else {
-            let plan = self.shared.policy.plan(self.clock.now_ms());
-            let backend = &self.shared.backend;
+            let now_ms = self.clock.now_ms();
+            let (policy, backend) = (&self.shared.policy, &self.shared.backend);
             let swept = async {
+                let behind = backlog.read(backend).await?;
+                let limit = policy.forward_limit_at(now_ms);
+                let plan = policy.plan(now_ms);
+                report(&plan, &behind, limit);
+                let plan = plan.with_unforwarded(&behind, limit);
                 match contention {
                     Contention::Skip => backend.sweep(&plan).await,
                     Contention::Wait => {
@@ -275,6 +288,23 @@ impl fmt::Debug for Retention {
             .field("interval", &self.interval)
             .field("initial_sweep", &self.initial_sweep)
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells what waits for a forwarder, and what does not any more.
+fn report(plan: &CleanupPlan, behind: &[Unforwarded], limit: u64) {
+    let latest = plan.rules.iter().filter_map(|rule| rule.older_than).max().unwrap_or(0);
+    for Unforwarded { name, oldest, .. } in behind.iter().filter(|one| one.oldest < latest) {
+        if *oldest < limit {
+            tracing::warn!(
+                forwarder = name,
+                oldest,
+                limit,
+                "rows that were not forwarded go: the forwarder is too far behind"
+            );
+        } else {
+            tracing::warn!(forwarder = name, oldest, "expired rows stay until they are forwarded");
+        }
     }
 }
 

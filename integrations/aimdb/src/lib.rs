@@ -139,6 +139,7 @@
 //! |---|---|
 //! | `aimdb-1` (default) | AimDB 1.x: aimdb-core 1.1 |
 //! | `aimdb-2` | AimDB 2.x: aimdb-core 2.0.0 (Rust 1.98, or cargo's `--ignore-rust-version`) |
+//! | `contracts` | reads through the migration chains of aimdb-data-contracts 0.2 (Rust as for `aimdb-2`) |
 //! | `metrics` | use it together with AimDB 1.x's feature of that name |
 //! | `observability` | use it together with AimDB 2.x's feature of that name |
 //!
@@ -156,6 +157,8 @@ mod inline;
 mod line1;
 #[cfg(feature = "aimdb-2")]
 mod line2;
+#[cfg(feature = "contracts")]
+mod migrate;
 mod options;
 mod persistence;
 mod record_query;
@@ -170,6 +173,8 @@ pub use ext::{
     AimDbBuilderPersistExt, AimDbQueryExt, RecordRegistrarPersistExt, RecordRegistrarRestoreExt,
     Signal,
 };
+#[cfg(feature = "contracts")]
+pub use migrate::AimDbMigrateExt;
 pub use options::PersistenceOptions;
 pub use persistence::Persistence;
 #[cfg(feature = "aimdb-2")]

@@ -59,6 +59,16 @@ pub(super) async fn store(
     Ok(if is_last { Stored::Before } else { Stored::Other })
 }
 
+/// Whether this batch, or a later one of the client's writer, is stored.
+pub(super) async fn is_stored(
+    history: &impl PersistenceBackend,
+    token: &str,
+    batch: ClientBatch,
+) -> Result<bool, PersistenceError> {
+    let (writer, number) = (writer(token, batch.writer), batch.number << HASH_BITS);
+    history.has_batch(BatchId { writer, number }).await
+}
+
 /// Tokens have writers of their own, whatever ids their clients choose.
 fn writer(token: &str, of_client: u128) -> u128 {
     let mut hash = Sha256::new();
@@ -110,7 +120,11 @@ mod tests {
         let history = MemoryBackend::new();
         let first = &[("a", 1, 5), ("b", 2, 6)];
         for number in [1, 2, 7, MAX_NUMBER] {
+            let id = ClientBatch { writer: 1, number };
+            assert!(!is_stored(&history, "", id).await.unwrap());
             assert_eq!(store(&history, "", number, first, true).await, Stored::Now, "{number}");
+            assert!(is_stored(&history, "", id).await.unwrap());
+            assert!(!is_stored(&history, "another", id).await.unwrap());
             assert_eq!(store(&history, "", number, first, true).await, Stored::Before, "{number}");
             for other in [&[("a", 1, 5), ("b", 2, 9)][..], &[("a", 1, 5), ("b", 3, 6)], &[]] {
                 assert_eq!(store(&history, "", number, other, true).await, Stored::Other);

@@ -1,6 +1,7 @@
 //! The interface under `/v1`: rows in, history out, and its description as OpenAPI.
 
 mod aggregate;
+mod batch;
 mod batches;
 mod body;
 mod chunks;
@@ -36,6 +37,7 @@ pub(crate) fn lookups() -> OpenApiRouter<Server> {
     OpenApiRouter::new()
         .routes(routes!(records::records))
         .routes(routes!(status::status))
+        .routes(routes!(batch::batch))
         .routes(routes!(erase::erase))
 }
 

@@ -23,7 +23,7 @@ const SERVER_OPTIONS: &str =
 
 /// Options of the backend.
 const OWN_OPTIONS: &str = "chunk_interval close_timeout compress_after connect_timeout create distribute \
-    durability max_value_bytes partition_interval pool_size read_url schema statement_timeout \
+    durability listen max_value_bytes partition_interval pool_size read_url schema statement_timeout \
     timescale wait_timeout writers";
 
 type Options = Vec<(&'static str, String)>;
@@ -34,11 +34,8 @@ pub(super) fn parse(url: &str) -> Result<PostgresConfig> {
     for (key, value) in own {
         match key {
             "schema" => config.schema = value,
-            "create" => {
-                let create = value.parse();
-                config.create =
-                    create.map_err(|_| error::config("`create` must be `true` or `false`"))?;
-            }
+            "create" => config.create = truth(key, &value)?,
+            "listen" => config.listen = truth(key, &value)?,
             "max_value_bytes" => config.max_value_bytes = number(key, &value)?,
             "pool_size" => config.pool_size = number(key, &value)?,
             "writers" => config.writers = number(key, &value)?,
@@ -123,6 +120,10 @@ fn split(url: &str) -> Result<(Server, Options)> {
     let driver = tokio_postgres::Config::from_str(&format!("postgres://{base}{driver}"))
         .map_err(|_| unreadable())?;
     Ok((server_options(driver, server)?, own))
+}
+
+fn truth(key: &str, value: &str) -> Result<bool> {
+    value.parse().map_err(|_| error::config(format!("`{key}` must be `true` or `false`")))
 }
 
 /// If an option is given twice, the last one counts, as in the driver.

@@ -38,7 +38,7 @@ pub(crate) struct Horizon {
     prepared: OnceCell<()>,
     /// The identity of the history, and the last number that is known to be settled.
     known: Mutex<(u64, u64)>,
-    /// Raised with each store of this process.
+    /// Raised with each store of this process, and with notifications of others.
     news: watch::Sender<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Horizon {
         self.news.subscribe()
     }
 
-    /// Something was stored here.
+    /// Something was stored, or may have been.
     pub(crate) fn stored(&self) {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -91,6 +91,14 @@ impl Horizon {
         self.prepared.get_or_try_init(prepare).await.copied()
     }
 
+    /// The identity of the history, and the last number that was given out.
+    pub(super) async fn last(&self, engine: &Engine) -> Result<(u64, u64)> {
+        let session = engine.pools.reader(OPERATION).await?;
+        let last = last_number(&engine.schema.sql, &session).await?;
+        session.release();
+        Ok(last)
+    }
+
     /// The number up to which everything is settled now. With a position, what is known is enough if it
     /// is behind that. Of several followers one asks, and the others take its answer.
     pub(super) async fn settled(
@@ -105,15 +113,7 @@ impl Horizon {
         }
         let session = engine.pools.reader(OPERATION).await?;
         let sql = &engine.schema.sql;
-        let last = format!(
-            "SELECT history, \
-               pg_sequence_last_value(pg_get_serial_sequence({}, 'seq')::regclass) FROM {}.meta",
-            sql.relation("history"),
-            sql.schema
-        );
-        let last = session.query_one(&last, &[]).await?;
-        let (history, last) = (last.get::<_, i64>(0), last.get::<_, Option<i64>>(1));
-        let (history, last) = (history.cast_unsigned(), last.map_or(0, i64::cast_unsigned));
+        let (history, last) = last_number(sql, &session).await?;
         if known.0 != history || known.1 > last {
             // Another state was put in its place while this process runs.
             *known = (history, 0);
@@ -125,6 +125,18 @@ impl Horizon {
         session.release();
         Ok(Settled { history, last, number: last.min(known.1), is_all: true })
     }
+}
+
+async fn last_number(sql: &Sql, session: &Session) -> Result<(u64, u64)> {
+    let last = format!(
+        "SELECT history, \
+           pg_sequence_last_value(pg_get_serial_sequence({}, 'seq')::regclass) FROM {}.meta",
+        sql.relation("history"),
+        sql.schema
+    );
+    let last = session.query_one(&last, &[]).await?;
+    let (history, last) = (last.get::<_, i64>(0), last.get::<_, Option<i64>>(1));
+    Ok((history.cast_unsigned(), last.map_or(0, i64::cast_unsigned)))
 }
 
 /// Waits until the transactions that store now have ended.

@@ -5,6 +5,7 @@
 //! A page is an index scan in the order of the numbers. The first follower creates the index.
 
 mod horizon;
+mod listener;
 mod page;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::error::ENGINE;
 use crate::worker::Worker;
 
 pub(crate) use horizon::Horizon;
+pub(crate) use listener::Listener;
 
 use horizon::Settled;
 
@@ -63,6 +65,7 @@ async fn arrived(
             return Ok(FollowPage::new(rows, position.cursor(ENGINE)?, true));
         }
     }
+    let _listening = params.wait.then(|| engine.listener.wait(&engine));
     loop {
         news.borrow_and_update();
         let settled = engine.horizon.settled(&engine, Some(position)).await?;
@@ -72,8 +75,10 @@ async fn arrived(
         }
         if settled.number > position.arrival {
             let mut page = page::read(&engine, &pattern, &params, position, settled.number).await?;
-            // One that does not wait would end here.
-            page.caught_up &= settled.is_all;
+            if page.caught_up && !settled.is_all {
+                let (history, last) = engine.horizon.last(&engine).await?;
+                page.caught_up = (history, last) == (settled.history, settled.number);
+            }
             if !page.rows.is_empty() || !params.wait {
                 return Ok(page);
             }
@@ -84,7 +89,7 @@ async fn arrived(
         } else if !params.wait {
             return Ok(FollowPage::new(Vec::new(), position.cursor(ENGINE)?, true));
         }
-        // Other processes give no news here: the server is asked after a while.
+        // A notification may not come, and nobody may listen: the server is asked after a while.
         if let Ok(Err(_)) = timeout(params.poll_interval, news.changed()).await {
             return Err(PersistenceError::BackendShutdown);
         }

@@ -1,17 +1,19 @@
 //! Makes connections for a pool: tries the hosts in turn, with the right password and TLS mode.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{ErrorKind, Result};
 use deadpool_postgres::Connect;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as DriverMode;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
 use super::hosts::{self, Host};
 use super::tls::{self, Handshakes};
@@ -41,6 +43,8 @@ pub(super) struct Connector {
     /// For looking up a name, and for connecting and logging in to each address. The driver limits
     /// only the TCP connect; an address that hangs later would use up the time of the others.
     limit: Duration,
+    /// Raised with each notification that arrives, and when a connection ends.
+    notified: Option<Arc<Notify>>,
 }
 
 impl Connector {
@@ -48,7 +52,12 @@ impl Connector {
         let tls = server.tls.resolve()?;
         let handshakes =
             Arc::new(Handshakes::new(tls.clone(), server.driver.get_ssl_negotiation()));
-        Ok(Self { server, tls, handshakes, limit })
+        Ok(Self { server, tls, handshakes, limit, notified: None })
+    }
+
+    /// Tells of notifications, and of the end of a connection.
+    pub(super) fn with_notifications(self, notified: Arc<Notify>) -> Self {
+        Self { notified: Some(notified), ..self }
     }
 
     pub(super) fn handshakes(&self) -> Arc<Handshakes> {
@@ -105,9 +114,9 @@ impl Connector {
     ) -> Result<Connection, ConnectError> {
         let mode = if host.is_local() { SslMode::Disable } else { self.tls.mode };
         let connection = match mode {
-            SslMode::Disable => plain(config).await?,
+            SslMode::Disable => self.plain(config).await?,
             SslMode::Prefer => match self.encrypted(config, DriverMode::Prefer).await {
-                Err(error) if tls::may_go_without(&error) => plain(config).await?,
+                Err(error) if tls::may_go_without(&error) => self.plain(config).await?,
                 result => result?,
             },
             _ => self.encrypted(config, DriverMode::Require).await?,
@@ -128,7 +137,17 @@ impl Connector {
         let tls = self.handshakes.connector()?;
         let connected = config.connect(tls).await;
         let (client, connection) = connected.map_err(|error| self.tls.explain(error))?;
-        Ok((client, tokio::spawn(drive(connection))))
+        Ok((client, tokio::spawn(drive(connection, self.notified.clone()))))
+    }
+
+    async fn plain(&self, config: &mut Config) -> Result<Connection, ConnectError> {
+        config.ssl_mode(DriverMode::Disable);
+        self.plain_connection(config).await.map_err(error::connecting)
+    }
+
+    async fn plain_connection(&self, config: &Config) -> Result<Connection, tokio_postgres::Error> {
+        let (client, connection) = config.connect(NoTls).await?;
+        Ok((client, tokio::spawn(drive(connection, self.notified.clone()))))
     }
 }
 
@@ -164,24 +183,34 @@ impl Connect for Connector {
             // Outside of `reporting` nobody asks for the reason.
             let _ = FAILURE.try_with(|failure| failure.set(Some(error)));
             // Without a host it fails before it does anything, with an error of the driver.
-            plain_connection(&Config::new()).await
+            self.plain_connection(&Config::new()).await
         })
     }
 }
 
-async fn plain(config: &mut Config) -> Result<Connection, ConnectError> {
-    config.ssl_mode(DriverMode::Disable);
-    plain_connection(config).await.map_err(error::connecting)
-}
-
-async fn plain_connection(config: &Config) -> Result<Connection, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    Ok((client, tokio::spawn(drive(connection))))
-}
-
-async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
-    if let Err(error) = connection.await {
+async fn drive<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    notified: Option<Arc<Notify>>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let ended = match &notified {
+        None => connection.await,
+        Some(notified) => loop {
+            match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(_))) => notified.notify_one(),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
+            }
+        },
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
+    }
+    if let Some(notified) = notified {
+        notified.notify_one();
     }
 }
 

@@ -9,7 +9,7 @@ use deadpool_postgres::{
     TimeoutType, Timeouts,
 };
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connector::{Connector, reporting};
@@ -71,6 +71,10 @@ pub(crate) struct Pools {
     replicas: Option<Pool>,
     /// Stores only: no reader can hold these.
     writers: Option<Pool>,
+    /// One that followers listen on, while there are any.
+    listeners: Option<Pool>,
+    /// Raised when that one receives a notification or ends.
+    notified: Arc<Notify>,
     has_replicas: bool,
     /// A stream may wait for its reader for ever; streams hold all connections but one at most.
     streams: Arc<Semaphore>,
@@ -91,10 +95,16 @@ impl Pools {
             Ok(())
         });
         let replica = config.read_server.as_ref();
+        let plain = |connector| connector;
+        let notified = Arc::new(Notify::new());
+        let listening = |connector: Connector| connector.with_notifications(notified.clone());
         Self {
-            readers: Pool::new(config, &config.server, config.pool_size, None),
-            replicas: replica.and_then(|server| Pool::new(config, server, config.pool_size, None)),
-            writers: Pool::new(config, &config.server, config.writers, Some(hook)),
+            readers: Pool::new(config, &config.server, config.pool_size, None, plain),
+            replicas: replica
+                .and_then(|server| Pool::new(config, server, config.pool_size, None, plain)),
+            writers: Pool::new(config, &config.server, config.writers, Some(hook), plain),
+            listeners: Pool::new(config, &config.server, 1, None, listening),
+            notified,
             has_replicas: replica.is_some(),
             streams: Arc::new(Semaphore::new(streams)),
             wait_timeout: config.wait_timeout,
@@ -139,6 +149,12 @@ impl Pools {
     /// A connection for storing.
     pub(crate) async fn writer(&self, operation: &'static str) -> Result<Session> {
         self.session(operation, self.writers.as_ref()).await
+    }
+
+    /// The connection that receives notifications, and what tells that there was one, or that the
+    /// connection has ended.
+    pub(crate) async fn listener(&self, operation: &'static str) -> Result<(Session, &Notify)> {
+        Ok((self.session(operation, self.listeners.as_ref()).await?, &self.notified))
     }
 
     async fn session(&self, operation: &'static str, pool: Option<&Pool>) -> Result<Session> {
@@ -186,6 +202,7 @@ impl Pool {
         server: &Server,
         size: usize,
         connected: Option<Hook>,
+        prepare: impl Fn(Connector) -> Connector,
     ) -> Option<Self> {
         config.check().ok()?;
         let mut server = server.clone();
@@ -196,7 +213,7 @@ impl Pool {
         keep_alive(driver);
         // Making a connection has limits of its own, for each address.
         let timeouts = Timeouts { wait: Some(config.wait_timeout), ..Timeouts::default() };
-        let connector = Connector::new(server, config.connect_timeout).ok()?;
+        let connector = prepare(Connector::new(server, config.connect_timeout).ok()?);
         let handshakes = connector.handshakes();
         // No session state to reset: every setting ends with its transaction.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };

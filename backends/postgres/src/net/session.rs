@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use annals_core::Result;
 use deadpool_postgres::Object;
+use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
@@ -147,7 +148,14 @@ impl Session {
         }
     }
 
-    /// Returns the connection. Nothing may be under way on it.
+    /// Sends a statement that nobody waits for, not even for its error. What comes next on this
+    /// connection runs after it.
+    pub(crate) fn send(&self, sql: &str) {
+        // Sent when it is first polled. The driver drops the answer.
+        let _answer = self.client().batch_execute(sql).now_or_never();
+    }
+
+    /// Returns the connection. Nothing may be under way on it but what was [sent](Self::send).
     pub(crate) fn release(mut self) {
         drop(self.client.take());
     }

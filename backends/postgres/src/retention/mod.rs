@@ -181,7 +181,7 @@ fn last_of_all(plan: &CleanupPlan) -> Option<i64> {
     }
     let rest = plan.rules.iter().position(|rule| rule.pattern.is_all())?;
     let cutoffs: Option<Vec<u64>> =
-        plan.rules[..=rest].iter().map(|rule| rule.older_than).collect();
+        plan.rules[..=rest].iter().chain(&plan.holds).map(|rule| rule.older_than).collect();
     last(cutoffs?.into_iter().min()?)
 }
 
@@ -215,6 +215,8 @@ mod tests {
         assert_eq!(all(vec![rule("a", Some(10))]), None);
         assert_eq!(all(vec![rule("*", Some(0))]), None);
         assert_eq!(all(vec![rule("*", Some(u64::MAX))]), Some(i64::MAX));
+        let held = plan(vec![rule("*", Some(10))]).with_hold(rule("a", None).pattern, 5);
+        assert_eq!((last_of_all(&held), last_of_any(&held)), (Some(4), Some(9)));
         let newest = plan(vec![rule("*", Some(10))]).with_keep_newest(1);
         assert_eq!((last_of_all(&newest), last_of_any(&newest)), (None, Some(9)));
         assert_eq!(last_of_any(&plan(vec![rule("a", Some(5)), rule("b", Some(10))])), Some(9));

@@ -52,6 +52,7 @@ pub(super) async fn store(
         };
         match result {
             Attempt::Stored => {
+                session.send(&engine.schema.sql.notify());
                 session.release();
                 return Ok(());
             }

@@ -5,6 +5,8 @@
 
 mod example;
 mod line;
+#[cfg(feature = "contracts")]
+mod migrations;
 mod mistakes;
 #[cfg(feature = "_test-aimdb-2")]
 mod wire;

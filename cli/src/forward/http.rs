@@ -1,0 +1,325 @@
+//! A history behind `annals serve`, as the destination of a forwarder.
+//!
+//! Enters: batches with ids. Leaves: requests with the same ids. The server refuses a number that is
+//! taken by other rows; for a forwarder that means that they were stored before they were erased or
+//! corrected in the source, as a store of its own would answer.
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use annals::{
+    BackendError, Batch, BatchId, ErrorKind, Guarantees, Outcome, PersistenceBackend,
+    PersistenceError, QueryParams, Result, Row, StoredValue, Value, async_trait,
+};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep_until};
+
+use crate::failure::Failure;
+
+const ENGINE: &str = "http";
+/// For the name of the server, the connection and TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request that makes no progress.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a whole request, over a line of some kilobytes per second.
+const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// The longest that a server can make us wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+
+/// Where the token comes from.
+#[derive(Clone)]
+pub(super) enum Token {
+    None,
+    Given(String),
+    /// Read for each request, so that it can be replaced.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// A history that takes batches over HTTP.
+#[derive(Debug, Clone)]
+pub(super) struct HttpHistory {
+    client: Client,
+    base: Url,
+    token: Token,
+    /// The server asked to be left alone until then.
+    not_before: Arc<Mutex<Instant>>,
+}
+
+/// Whether a URL names a server.
+pub(super) fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
+impl HttpHistory {
+    /// The history behind the server at `url`, such as `https://db.example` or, behind a proxy,
+    /// `https://db.example/annals`. Nothing is connected yet.
+    pub(super) fn new(url: &str, token: Token) -> Result<Self, Failure> {
+        let unusable = |why: &str| Failure::Usage(format!("--to {}: {why}", without_user(url)));
+        let mut base: Url = url.parse().map_err(|_| unusable("it is no URL"))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(unusable("give the token with --token-file, not in the URL"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(unusable("write only the scheme, the host and the path of the server"));
+        }
+        let path = format!("{}/", base.path().trim_end_matches('/'));
+        base.set_path(&path);
+        let client = tls().map_err(|error| unusable(&error)).and_then(|tls| {
+            Client::builder()
+                .tls_backend_preconfigured(tls)
+                // To another place the token must not go.
+                .redirect(Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .timeout(TIMEOUT)
+                .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
+                .build()
+                .map_err(|error| unusable(&error.to_string()))
+        })?;
+        let not_before = Arc::new(Mutex::new(Instant::now()));
+        Ok(Self { client, base, token, not_before })
+    }
+
+    /// Whether a token would travel in the clear to another machine.
+    pub(super) fn shows_the_token(&self) -> bool {
+        let is_local = self.base.host_str().is_some_and(|host| {
+            let host = host.trim_matches(['[', ']']);
+            host == "localhost"
+                || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        });
+        self.base.scheme() == "http" && !is_local && !matches!(self.token, Token::None)
+    }
+
+    fn url(&self, path: &str) -> Result<Url> {
+        let url = self.base.join(path);
+        url.map_err(|error| self.error("connect", ErrorKind::Config, error.to_string()).into())
+    }
+
+    fn error(&self, operation: &'static str, kind: ErrorKind, message: String) -> BackendError {
+        BackendError::new(ENGINE, operation, kind, format!("{}: {message}", self.base))
+    }
+
+    /// Sends a request about a batch. The server's wish to be left alone is respected before.
+    async fn send(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+        id: BatchId,
+    ) -> Result<Response> {
+        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        sleep_until(not_before).await;
+        let token = match &self.token {
+            Token::None => None,
+            Token::Given(token) => Some(token.clone()),
+            Token::File(path) => {
+                let read = fs::read_to_string(path).map_err(|error| {
+                    let message = format!("the token in {}: {error}", path.display());
+                    // It may be about to be replaced.
+                    self.error(operation, ErrorKind::Busy, message)
+                })?;
+                Some(read.trim().to_owned())
+            }
+        };
+        let request = request
+            .header("annals-writer", format!("{:032x}", id.writer))
+            .header("annals-batch", id.number);
+        let request = match &token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.map_err(|error| {
+            let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Connection };
+            // The URL is part of the message already.
+            let message = with_causes(&error.without_url());
+            self.error(operation, kind, message).with_outcome(Outcome::Unknown).into()
+        })
+    }
+
+    /// What an answer other than 200 means.
+    async fn refused(&self, operation: &'static str, response: Response) -> PersistenceError {
+        let status = response.status();
+        let wait = response.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok());
+        let wait = wait.and_then(|wait| wait.parse().ok()).map(Duration::from_secs);
+        let detail = match response.json::<Problem>().await {
+            Ok(Problem { detail }) => format!("{status}: {detail}"),
+            Err(_) => status.to_string(),
+        };
+        let passes = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        if passes {
+            if let Some(wait) = wait {
+                let until = Instant::now() + wait.min(LONGEST_WAIT);
+                *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = until;
+            }
+            let error = self.error(operation, ErrorKind::Busy, detail);
+            return error.with_outcome(Outcome::Unknown).into();
+        }
+        let (kind, advice) = match status {
+            StatusCode::UNAUTHORIZED => (ErrorKind::Permission, "give its token with --token-file"),
+            StatusCode::FORBIDDEN => {
+                (ErrorKind::Permission, "the token has to be allowed to write these records")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => (
+                ErrorKind::Config,
+                "rows that were stored together in the source are sent together: start the server \
+                 with a larger --body-limit",
+            ),
+            StatusCode::UNPROCESSABLE_ENTITY => (
+                ErrorKind::Config,
+                "the server does not take these rows: see its --earliest and --max-future, or leave \
+                 rows out with a pattern or --from-time",
+            ),
+            StatusCode::NOT_IMPLEMENTED => {
+                (ErrorKind::Config, "the history of this server does not know batches again")
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                (ErrorKind::Config, "is this the address of `annals serve`?")
+            }
+            status if status.is_redirection() => {
+                (ErrorKind::Config, "redirections are not followed: give the server's own address")
+            }
+            _ => (ErrorKind::Config, "the request is refused"),
+        };
+        self.error(operation, kind, format!("{detail} ({advice})")).into()
+    }
+}
+
+/// The certificates of the system, or those that `SSL_CERT_FILE` names.
+fn tls() -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn without_user(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+        }
+        None => url.to_owned(),
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message += &format!(": {error}");
+        cause = error.source();
+    }
+    message
+}
+
+/// The body of a request, in JSON and compressed row by row.
+fn body(rows: &[Row]) -> std::io::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Sent<'a> {
+        record: &'a str,
+        value: &'a RawValue,
+        stored_at: u64,
+    }
+    let mut body = GzEncoder::new(Vec::new(), Compression::fast());
+    for (index, row) in rows.iter().enumerate() {
+        body.write_all(if index == 0 { b"[" } else { b",\n" })?;
+        // The text as it is in the source: numbers keep all of their digits.
+        let value: &RawValue = serde_json::from_str(row.value.as_str())?;
+        let (record, stored_at) = (row.record.as_str(), row.stored_at);
+        serde_json::to_writer(&mut body, &Sent { record, value, stored_at })?;
+    }
+    body.write_all(b"]")?;
+    body.finish()
+}
+
+/// The names and values of a request. With what is around each row it stays below what a server takes.
+pub(super) const BATCH_BYTES: usize = 4 << 20;
+
+/// What a server says about a request that it refuses.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    stored: bool,
+}
+
+#[async_trait]
+impl PersistenceBackend for HttpHistory {
+    async fn store(&self, _: &str, _: &Value, _: u64) -> Result<()> {
+        Err(PersistenceError::Unsupported("storing single rows over HTTP"))
+    }
+
+    async fn query(&self, _: &str, _: QueryParams) -> Result<Vec<StoredValue>> {
+        Err(PersistenceError::Unsupported("querying over HTTP"))
+    }
+
+    async fn cleanup(&self, _: u64) -> Result<u64> {
+        Err(PersistenceError::Unsupported("cleaning up over HTTP"))
+    }
+
+    async fn store_batch(&self, batch: &Batch) -> Result<()> {
+        const OPERATION: &str = "store_batch";
+        let Some(id) = batch.id() else {
+            return Err(PersistenceError::Unsupported("storing batches without an id over HTTP"));
+        };
+        let body = body(batch.rows())
+            .map_err(|error| self.error(OPERATION, ErrorKind::Config, error.to_string()))?;
+        let request = self
+            .client
+            .post(self.url("v1/rows")?)
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_ENCODING, "gzip")
+            .body(body);
+        let response = self.send(OPERATION, request, id).await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::CONFLICT if self.has_batch(id).await? => Ok(()),
+            _ => Err(self.refused(OPERATION, response).await),
+        }
+    }
+
+    async fn has_batch(&self, id: BatchId) -> Result<bool> {
+        const OPERATION: &str = "has_batch";
+        let request = self.client.get(self.url("v1/batch")?);
+        let response = self.send(OPERATION, request, id).await?;
+        match response.status() {
+            StatusCode::OK => {
+                let known = response.json::<Known>().await.map_err(|error| {
+                    let message = with_causes(&error.without_url());
+                    self.error(OPERATION, ErrorKind::Connection, message)
+                })?;
+                Ok(known.stored)
+            }
+            // An earlier release.
+            StatusCode::NOT_FOUND => {
+                Err(PersistenceError::Unsupported("telling whether a batch is stored"))
+            }
+            _ => Err(self.refused(OPERATION, response).await),
+        }
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::default().with_atomic_batches(true).with_idempotent_batches(true)
+    }
+}
