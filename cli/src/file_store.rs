@@ -41,9 +41,14 @@ impl FileStore {
         Self::open_with(url, otherwise, true).await
     }
 
-    /// Opens a file that may be damaged, without verifying it first.
+    /// As [`open`](Self::open), to read it.
+    pub(crate) async fn open_to_read(url: &str, otherwise: &str) -> Result<Self, Failure> {
+        Self::open_with(&store::to_read(url)?, otherwise, true).await
+    }
+
+    /// Opens a file to read it that may be damaged, without verifying it first.
     pub(crate) async fn open_damaged(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_with(url, otherwise, false).await
+        Self::open_with(&store::to_read(url)?, otherwise, false).await
     }
 
     #[cfg_attr(not(feature = "redb"), expect(unused_variables, reason = "redb has a choice"))]

@@ -88,7 +88,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         return Err(Failure::Usage("the source and the destination are the same".to_owned()));
     }
     let mut stop = Signals::first()?;
-    let source = store::open_existing(&args.from).await?;
+    let source = store::open_to_read(&args.from).await?;
     // The destination may be away.
     let destination = annals::connect_lazy(&args.to)?;
     // Every record, in any grammar.

@@ -22,6 +22,7 @@ mod config;
 mod error;
 mod maintenance;
 mod read;
+mod read_only;
 mod schema;
 mod shared;
 mod tables;
@@ -74,6 +75,12 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open(config: RedbConfig) -> Result<Self> {
+        if config.shared.read_only {
+            let shared = Shared::new(schema::open_read_only(&config)?, &config.shared.path);
+            let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
+            let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
+            return Ok(Self { store, shared });
+        }
         let open = {
             let config = config.clone();
             move || schema::open(&config)
@@ -144,5 +151,11 @@ impl Engine for Redb {
 
     fn guarantees(&self) -> Guarantees {
         self.guarantees
+    }
+
+    fn close(&self) -> Result<()> {
+        // What closing would write is kept in memory, and goes with it.
+        drop(self.shared.take());
+        Ok(())
     }
 }

@@ -64,6 +64,7 @@ impl RedbBackend {
     /// # Errors
     /// [`ErrorKind::Busy`] while a stream is open; redb's error.
     pub async fn compact(&self) -> Result<()> {
+        self.store.must_be_writable("compact")?;
         let shared = self.shared.clone();
         unblock(move || {
             shared.with_mut(|database| match database.compact() {

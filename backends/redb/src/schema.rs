@@ -14,6 +14,7 @@ use redb::{
 
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
+use crate::read_only::ReadOnlyFile;
 use crate::shared::Shared;
 use crate::tables::RedbTables;
 use crate::write::RedbTransaction;
@@ -68,6 +69,36 @@ pub(crate) fn open(config: &RedbConfig) -> Result<Database> {
     contain(ENGINE, "open", || match builder.open(path) {
         Err(error @ DatabaseError::DatabaseAlreadyOpen) => Err(locked(path, error)),
         opened => prepared(opened, config),
+    })
+}
+
+/// Opens a file that is only read. What redb writes meanwhile, to repair the file of a program that was
+/// killed, stays in memory.
+pub(crate) fn open_read_only(config: &RedbConfig) -> Result<Database> {
+    let path = &config.shared.path;
+    let file = ReadOnlyFile::open(path).map_err(|error| failed("open")(redb::Error::Io(error)))?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(config.shared.cache_bytes);
+    builder.set_check_integrity_on_open(config.verify);
+    contain(ENGINE, "open", || {
+        let database = match builder.create_with_backend(file) {
+            Err(error @ DatabaseError::DatabaseAlreadyOpen) => return Err(locked(path, error)),
+            opened => opened.map_err(failed("open"))?,
+        };
+        let transaction = database.begin_write().map_err(failed("open"))?;
+        match look(&transaction)? {
+            Found::Ready => transaction.abort().map_err(failed("open"))?,
+            Found::Nothing => {
+                let message = format!("{} is not a history of annals", path.display());
+                return Err(refused(ErrorKind::Corrupt, message));
+            }
+            Found::Version1 | Found::Version2 | Found::Version3 => {
+                let message = "an earlier release wrote the file; open it for writing once, which \
+                               converts it";
+                return Err(refused(ErrorKind::Permission, message.to_owned()));
+            }
+        }
+        Ok(database)
     })
 }
 

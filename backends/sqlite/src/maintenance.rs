@@ -10,6 +10,7 @@ use blocking::unblock;
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::schema::{open_reader, renew_identity};
+use crate::tables::SqliteTables;
 use crate::{ENGINE, SqliteBackend};
 
 impl SqliteBackend {
@@ -51,10 +52,11 @@ impl SqliteBackend {
     /// # Errors
     /// [`ErrorKind::Busy`] if another process writes, [`ErrorKind::Full`] without space.
     pub async fn compact(&self) -> Result<()> {
+        self.store.must_be_writable("compact")?;
         let config = self.config.clone();
         unblock(move || {
             let failed = failed("compact");
-            let connection = open_reader(&config)?;
+            let SqliteTables { connection, .. } = open_reader(&config)?;
             connection.pragma_update(None, "query_only", false).map_err(failed)?;
             connection.execute_batch("VACUUM").map_err(failed)?;
             // The new content is in the log. Readers of the old one keep the file from shrinking.
@@ -80,7 +82,8 @@ impl SqliteBackend {
         unblock(move || {
             let sql =
                 "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size";
-            open_reader(&config)?.query_row(sql, [], |row| row.get(0)).map_err(failed("query"))
+            let SqliteTables { connection, .. } = open_reader(&config)?;
+            connection.query_row(sql, [], |row| row.get(0)).map_err(failed("query"))
         })
         .await
     }
@@ -96,9 +99,11 @@ impl SqliteBackend {
         let (config, place) = (self.config.clone(), absolute(new.path())?);
         unblock(move || {
             let failed = failed("back up");
-            let connection = open_reader(&config)?;
+            let tables = open_reader(&config)?;
+            let SqliteTables { connection, .. } = &tables;
             connection.pragma_update(None, "query_only", false).map_err(failed)?;
-            connection.execute("VACUUM INTO ?1", [place]).map_err(failed).map(drop)
+            connection.execute("VACUUM INTO ?1", [place]).map_err(failed)?;
+            tables.check_unchanged()
         })
         .await?;
         let report = verified(&new).await?;
@@ -167,7 +172,7 @@ fn absolute(path: &Path) -> Result<String> {
 
 /// What SQLite finds wrong.
 fn integrity_check(config: &SqliteConfig) -> Result<Vec<String>> {
-    let connection = open_reader(config)?;
+    let SqliteTables { connection, .. } = open_reader(config)?;
     let failed = failed("check");
     let mut select = connection.prepare("PRAGMA integrity_check(20)").map_err(failed)?;
     let rows = select.query_map([], |row| row.get(0)).map_err(failed)?;

@@ -30,6 +30,8 @@ mod import_resume;
 mod keep;
 mod kills;
 mod query;
+#[cfg(all(unix, feature = "sql"))]
+mod read_only;
 mod records;
 #[cfg(feature = "sql")]
 mod sql;
