@@ -16,6 +16,12 @@ use redb::{BackendError, StorageBackend};
 /// Changes are kept in pieces of this size.
 const PIECE: usize = 4096;
 
+/// Of redb's header: magic bytes, and where its sizes begin: of a page, of a region's header in pages, of a
+/// region in pages, the number of whole regions, and the pages of the last.
+const MAGIC: &[u8] = b"redb\x1a\n\xa9\r\n";
+const PAGE_SIZE: usize = 12;
+const HEADER: usize = PAGE_SIZE + 5 * 4;
+
 #[derive(Debug)]
 pub(crate) struct ReadOnlyFile {
     file: FileBackend,
@@ -45,6 +51,23 @@ impl ReadOnlyFile {
         let file = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
         let changes = RwLock::new(Changes { len, kept: len, pieces: HashMap::new() });
         Ok(Self { file, changes })
+    }
+
+    /// Adds zeros where the file is shorter than its header says. Returns its size and the one it should
+    /// have, which is 0 if the header is none.
+    pub(crate) fn fill_up(&self) -> io::Result<(u64, u64)> {
+        let changes = &mut *self.changes.write();
+        let mut header = [0; HEADER];
+        self.file.read(0, &mut header)?;
+        let (numbers, _) = header[PAGE_SIZE..].as_chunks::<4>();
+        let [page, header_pages, most_pages, regions, pages] =
+            std::array::from_fn(|at| u64::from(u32::from_le_bytes(numbers[at])));
+        let last_region = if pages > 0 { header_pages + pages } else { 0 };
+        let all = 1 + regions * (header_pages + most_pages) + last_region;
+        let whole = if header.starts_with(MAGIC) { page.saturating_mul(all) } else { 0 };
+        let len = changes.len;
+        changes.len = len.max(whole);
+        Ok((len, whole))
     }
 
     /// Reads a part of one piece of the file, as it is below the changes.

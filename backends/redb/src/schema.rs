@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
-use annals_embedded::{RecordId, RunId, State, Tuning, adopt, contain};
+use annals_embedded::{NewFile, RecordId, RunId, State, Tuning, adopt, contain};
 use redb::{
     Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
     WriteTransaction,
@@ -115,18 +114,11 @@ fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
 /// Creates a file at once: a process that is killed while redb lays out a new file leaves one that
 /// nobody can open.
 fn create(path: &Path) -> Result<()> {
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".new-{}-{call}", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
-    let made = Database::create(&unfinished)
+    let unfinished = NewFile::beside(ENGINE, path)?;
+    Database::create(unfinished.path())
         .and_then(Database::close)
         .map_err(failed("open"))
-        .and_then(|()| put_in_place(&unfinished, path));
-    // Gone already, if it was renamed.
-    drop(fs::remove_file(&unfinished));
-    made
+        .and_then(|()| put_in_place(unfinished.path(), path))
 }
 
 fn put_in_place(unfinished: &Path, path: &Path) -> Result<()> {

@@ -34,6 +34,7 @@ mod file_identity;
 mod maintenance;
 mod read;
 mod read_only;
+mod salvage;
 mod schema;
 mod tables;
 mod v1;

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use annals_core::{BackendError, ErrorKind, PersistenceBackend, RawRow, Result};
-use annals_embedded::{NewFile, Report, beside};
+use annals_embedded::{NewFile, Report, beside, contain};
 use blocking::unblock;
 
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::schema::{open_reader, renew_identity};
 use crate::tables::SqliteTables;
-use crate::{ENGINE, SqliteBackend};
+use crate::{ENGINE, SqliteBackend, salvage};
 
 impl SqliteBackend {
     /// Tells what is wrong with the file. With `deep`, every block is read and SQLite's own check runs,
@@ -44,6 +44,19 @@ impl SqliteBackend {
         visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
     ) -> Result<Report> {
         self.store.salvage(visit).await
+    }
+
+    /// As [`salvage`](Self::salvage), from a file that cannot be opened, because its end is missing, say.
+    /// It is copied into the folder for temporary files and read there.
+    ///
+    /// # Errors
+    /// If nothing can be read, and the error of `visit`.
+    pub async fn salvage_file(
+        path: impl AsRef<Path>,
+        mut visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
+    ) -> Result<Report> {
+        let path = path.as_ref().to_owned();
+        unblock(move || contain(ENGINE, "salvage", || salvage::salvage(&path, &mut visit))).await
     }
 
     /// Writes the file anew without free pages and gives their space back to the file system. Needs as
@@ -133,7 +146,7 @@ impl SqliteBackend {
     }
 }
 
-fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
+pub(crate) fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
     let failed = |path: PathBuf| {
         move |error: std::io::Error| {
             let message = format!("{} cannot be copied: {error}", path.display());
