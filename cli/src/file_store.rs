@@ -158,6 +158,16 @@ impl FileStore {
         })
     }
 
+    /// The bytes that a compaction would give back. A redb file gives them back by itself when it is closed.
+    pub(crate) async fn free_bytes(&self) -> Result<u64, PersistenceError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => store.free_bytes().await,
+            #[cfg(feature = "redb")]
+            Self::Redb(_) => Ok(0),
+        }
+    }
+
     pub(crate) async fn backup(&self, path: &Path) -> Result<Report, PersistenceError> {
         on_either!(self, store => store.backup(path).await)
     }

@@ -126,6 +126,31 @@ fn what_is_left_of_a_file_that_was_cut_is_copied() {
 }
 
 #[test]
+fn a_cleanup_says_when_a_compaction_would_help() {
+    let place = Place::new();
+    let mut noise = 1_u64;
+    let mut text = || {
+        let letter = |_| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'a' + (noise >> 33) as u8 % 26)
+        };
+        format!("\"{}\"", (0..60_000).map(letter).collect::<String>())
+    };
+    let values: Vec<_> = (0..60).map(|_| text()).collect();
+    let rows = (1_740_081_234_000_u64..).zip(&values).map(|(at, value)| ("log", &**value, at));
+    place.import("sqlite:annals.db", &rows.collect::<Vec<_>>());
+    let few = place.run(&["cleanup", "--older-than", "1740081234002", "--yes"]).ok();
+    assert_eq!(few.out, "2\n");
+    let most = place.run(&["cleanup", "--older-than", "1740081234059", "--yes"]);
+    assert!(most.code == Some(0) && most.out == "57\n", "{most:?}");
+    assert!(most.err.contains("annals compact"), "{most:?}");
+    let size = || std::fs::metadata(place.path("annals.db")).unwrap().len();
+    let before = size();
+    place.run(&["compact"]).ok();
+    assert!(size() < before / 4, "{before} before, {} now", size());
+}
+
+#[test]
 fn what_these_commands_cannot_do_is_said() {
     let place = Place::new();
     let server = ["--backend", "postgres://me@127.0.0.1:1/plant"];
