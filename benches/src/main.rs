@@ -22,6 +22,7 @@ mod reopen;
 mod report;
 mod retention;
 mod serve;
+mod soak;
 mod store;
 mod stream;
 mod waits;
@@ -53,7 +54,7 @@ struct Options {
     /// How often every measurement is repeated, in turns with what it is compared with.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of load per measurement of `store`.
+    /// Seconds of load per measurement of `store`, and of `soak`.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Leave the peers out: AimDB's backend, which has to be built first, and VictoriaMetrics, which has to
@@ -81,7 +82,7 @@ struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Workload {
-    /// Everything but `plot`.
+    /// Everything but `plot` and `soak`.
     All,
     /// Rows a second through `store` from 1, 16 and 256 callers.
     Store,
@@ -117,6 +118,8 @@ enum Workload {
     Stream,
     /// Cost against rows and against records, drawn into `benches/plots`.
     Plot,
+    /// A steady load with retention for `--seconds`, drawn into `docs/images`.
+    Soak,
 }
 
 fn main() -> ExitCode {
@@ -203,6 +206,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if options.workloads.contains(&Workload::Plot) {
         plot::run(options).await?;
+    }
+    if options.workloads.contains(&Workload::Soak) {
+        soak::run(options).await?;
     }
     report.print(options.output)
 }

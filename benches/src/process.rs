@@ -19,6 +19,16 @@ pub(crate) fn kibibytes_of(process: u32) -> Result<u64, Failure> {
     figure(&format!("/proc/{process}/status"), "VmRSS:")
 }
 
+/// The memory it holds now, in KiB (`VmRSS`).
+pub(crate) fn present_kibibytes() -> Result<u64, Failure> {
+    figure("/proc/self/status", "VmRSS:")
+}
+
+/// How many descriptors it has open.
+pub(crate) fn descriptors() -> Result<usize, Failure> {
+    Ok(std::fs::read_dir("/proc/self/fd")?.count())
+}
+
 /// Bytes it caused to be sent to the disk (`write_bytes` of proc_pid_io(5)).
 pub(crate) fn written_bytes() -> Result<u64, Failure> {
     figure("/proc/self/io", "write_bytes:")

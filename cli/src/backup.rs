@@ -29,7 +29,7 @@ Examples:
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let otherwise = "back up PostgreSQL with pg_dump or pgBackRest, or use `annals export`";
-    let store = FileStore::open(backend, otherwise).await?;
+    let store = FileStore::open_to_read(backend, otherwise).await?;
     let mut spinner = Spinner::new("copying and verifying");
     let copied = store.backup(&args.file).await;
     spinner.clear();

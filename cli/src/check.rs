@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Parser;
 
 use crate::failure::Failure;
-use crate::file_store::FileStore;
+use crate::file_store::{FileStore, silence_panics};
 use crate::output::counted;
 use crate::stderr::print_note;
 
@@ -29,6 +29,7 @@ Examples:
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let otherwise = "PostgreSQL has pg_amcheck";
+    silence_panics();
     let store = FileStore::open_damaged(backend, otherwise).await?;
     let report = store.check(args.deep).await;
     let closed = store.close().await;

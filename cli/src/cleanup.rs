@@ -199,5 +199,36 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         deleted += removed.map_err(|error| error.after_removing(deleted))?;
     }
     store.close().await?;
-    print(deleted, "deleted")
+    print(deleted, "deleted")?;
+    #[cfg(feature = "sqlite")]
+    if deleted > 0 && backend.starts_with("sqlite:") {
+        note_free_space(backend).await;
+    }
+    Ok(())
+}
+
+/// Free space that is worth a note: this much, and half of the file.
+#[cfg(feature = "sqlite")]
+const MUCH: u64 = 1 << 20;
+
+/// Says when a compaction would help.
+#[cfg(feature = "sqlite")]
+async fn note_free_space(backend: &str) {
+    use crate::file_store::FileStore;
+    use crate::stderr::print_note;
+    // The cleanup is done: whatever fails here is no failure of it.
+    let (Ok(Some(path)), Ok(store)) = (store::file(backend), FileStore::open(backend, "").await)
+    else {
+        return;
+    };
+    let free = store.free_bytes().await.unwrap_or_default();
+    drop(store.close().await);
+    let size = std::fs::metadata(path).map_or(0, |file| file.len());
+    if free >= MUCH && free >= size / 2 {
+        print_note(&format!(
+            "{} of {} in the file are free for new values; `annals compact` gives them back",
+            indicatif::HumanBytes(free),
+            indicatif::HumanBytes(size)
+        ));
+    }
 }

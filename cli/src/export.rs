@@ -78,7 +78,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         Exchange::Csv => Format::Csv,
         Exchange::Parquet => parquet()?,
     };
-    let store = store::open_existing(backend).await?;
+    let store = store::open_to_read(backend).await?;
     if let Some(path) = &args.since_cursor {
         let file = CursorFile::new(path, &pattern, grammar);
         arrived(&*store, &pattern, grammar, &file, output).await?;

@@ -1,6 +1,6 @@
 //! What the commands for operators need of a history in a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[cfg(not(feature = "sqlite"))]
 use annals::redb::Report;
@@ -15,14 +15,6 @@ use annals::{PersistenceBackend, PersistenceError, RawRow};
 use crate::failure::Failure;
 use crate::store;
 
-/// An open file, which may be damaged.
-pub(crate) enum FileStore {
-    #[cfg(feature = "sqlite")]
-    Sqlite(Box<SqliteBackend>),
-    #[cfg(feature = "redb")]
-    Redb(RedbBackend),
-}
-
 /// Does the same on either engine.
 macro_rules! on_either {
     ($store:expr, $open:ident => $work:expr) => {
@@ -35,15 +27,84 @@ macro_rules! on_either {
     };
 }
 
+/// An open file, which may be damaged.
+pub(crate) enum FileStore {
+    #[cfg(feature = "sqlite")]
+    Sqlite(Box<SqliteBackend>),
+    #[cfg(feature = "redb")]
+    Redb(RedbBackend),
+}
+
+/// Says nothing of panics from here on. An engine panics at a damaged page, which is caught and reported as
+/// damage.
+pub(crate) fn silence_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+/// A file to salvage.
+pub(crate) enum Damaged {
+    Open(FileStore),
+    /// It cannot be opened.
+    #[cfg(feature = "sqlite")]
+    SqliteFile(PathBuf),
+    #[cfg(feature = "redb")]
+    RedbFile(PathBuf),
+}
+
+impl Damaged {
+    pub(crate) async fn salvage(
+        &self,
+        visit: impl FnMut(Vec<RawRow>) -> Result<(), PersistenceError> + Send + 'static,
+    ) -> Result<Report, PersistenceError> {
+        match self {
+            Self::Open(store) => on_either!(store, store => store.salvage(visit).await),
+            #[cfg(feature = "sqlite")]
+            Self::SqliteFile(path) => SqliteBackend::salvage_file(path, visit).await,
+            #[cfg(feature = "redb")]
+            Self::RedbFile(path) => RedbBackend::salvage_file(path, visit).await,
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Self::Open(store) = self {
+            // What a damaged file says when it is closed is no news.
+            drop(store.close().await);
+        }
+    }
+}
+
 impl FileStore {
     /// Opens the file that a URL names. `otherwise` says what to do with other histories.
     pub(crate) async fn open(url: &str, otherwise: &str) -> Result<Self, Failure> {
         Self::open_with(url, otherwise, true).await
     }
 
-    /// Opens a file that may be damaged, without verifying it first.
+    /// As [`open`](Self::open), to read it.
+    pub(crate) async fn open_to_read(url: &str, otherwise: &str) -> Result<Self, Failure> {
+        Self::open_with(&store::to_read(url)?, otherwise, true).await
+    }
+
+    /// Opens a file to read it that may be damaged, without verifying it first.
     pub(crate) async fn open_damaged(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_with(url, otherwise, false).await
+        Self::open_with(&store::to_read(url)?, otherwise, false).await
+    }
+
+    /// As [`open_damaged`](Self::open_damaged); a file that is too damaged to be opened remains one.
+    pub(crate) async fn open_to_salvage(url: &str, otherwise: &str) -> Result<Damaged, Failure> {
+        match (Self::open_damaged(url, otherwise).await, store::file(url)?) {
+            (Ok(store), _) => Ok(Damaged::Open(store)),
+            #[cfg(feature = "sqlite")]
+            (Err(Failure::Failed(_)), Some(path))
+                if url.starts_with("sqlite:") && path.exists() =>
+            {
+                Ok(Damaged::SqliteFile(path))
+            }
+            #[cfg(feature = "redb")]
+            (Err(Failure::Failed(_)), Some(path)) if url.starts_with("redb:") && path.exists() => {
+                Ok(Damaged::RedbFile(path))
+            }
+            (Err(failure), _) => Err(failure),
+        }
     }
 
     #[cfg_attr(not(feature = "redb"), expect(unused_variables, reason = "redb has a choice"))]
@@ -90,18 +151,21 @@ impl FileStore {
         on_either!(self, store => store.check(deep).await)
     }
 
-    pub(crate) async fn salvage(
-        &self,
-        visit: impl FnMut(Vec<RawRow>) -> Result<(), PersistenceError> + Send + 'static,
-    ) -> Result<Report, PersistenceError> {
-        on_either!(self, store => store.salvage(visit).await)
-    }
-
     pub(crate) async fn compact(&self) -> Result<(), PersistenceError> {
         on_either!(self, store => {
             store.bring_to_rest(|_| {}).await?;
             store.compact().await
         })
+    }
+
+    /// The bytes that a compaction would give back. A redb file gives them back by itself when it is closed.
+    pub(crate) async fn free_bytes(&self) -> Result<u64, PersistenceError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => store.free_bytes().await,
+            #[cfg(feature = "redb")]
+            Self::Redb(_) => Ok(0),
+        }
     }
 
     pub(crate) async fn backup(&self, path: &Path) -> Result<Report, PersistenceError> {

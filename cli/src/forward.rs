@@ -114,7 +114,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         return Err(Failure::Usage("the source and the destination are the same".to_owned()));
     }
     let mut stop = Signals::first()?;
-    let source = store::open_existing(&args.from).await?;
+    let source = store::open_to_read(&args.from).await?;
     // The destination may be away.
     let Destination { history: destination, batch_bytes } = destination(to, &args)?;
     // Every record, in any grammar.

@@ -9,7 +9,7 @@ use clap::Parser;
 use tokio::runtime::Handle;
 
 use crate::failure::Failure;
-use crate::file_store::FileStore;
+use crate::file_store::{FileStore, silence_panics};
 use crate::output::counted;
 use crate::spinner::Spinner;
 use crate::stderr::print_note;
@@ -38,7 +38,8 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     if backend == args.to {
         return Err(Failure::Usage("the rows cannot go into the damaged file itself".to_owned()));
     }
-    let damaged = FileStore::open_damaged(backend, otherwise).await?;
+    silence_panics();
+    let damaged = FileStore::open_to_salvage(backend, otherwise).await?;
     let to = store::open(&args.to).await?;
     let mut spinner = Spinner::new("copying");
     let skipped = Arc::new(AtomicU64::new(0));
@@ -52,8 +53,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         })
         .await;
     spinner.clear();
-    // What a damaged file says when it is closed is no news.
-    drop(damaged.close().await);
+    damaged.close().await;
     to.close().await?;
     let report = salvaged?;
     report.damage.iter().for_each(|damage| print_note(&damage.to_string()));

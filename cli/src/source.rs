@@ -53,7 +53,7 @@ impl Source {
         &self,
         backend: &Backend,
     ) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-        let Some(address) = &self.aimx else { return store::open_existing(&backend.url).await };
+        let Some(address) = &self.aimx else { return store::open_to_read(&backend.url).await };
         // With two places, the answer would silently be that of one.
         let too_many = match backend.named_by {
             NamedBy::Nobody => None,

@@ -1,7 +1,7 @@
 //! Opening a history, and sending batches to it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,41 @@ fn with_place(message: String, url: &str) -> String {
     }
 }
 
+/// Opens an existing store to ask it.
+pub(crate) async fn open_to_read(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    must_exist(url)?;
+    open(&without_creating(&to_read(url)?)).await
+}
+
+/// The URL with which a command that only asks opens a store: it leaves no traces where it may not write.
+pub(crate) fn to_read(url: &str) -> Result<String, Failure> {
+    let Some(path) = file(url)? else { return Ok(url.to_owned()) };
+    let says_how = url.split(['?', '&']).skip(1).any(|option| option.starts_with("mode="));
+    match says_how || may_write(&path, url.starts_with("sqlite:")) {
+        true => Ok(url.to_owned()),
+        false => Ok(with_option(url, "mode=ro")),
+    }
+}
+
+/// Whether a file, and its log in the same folder, may be written without being in the way of its owner.
+#[cfg(unix)]
+fn may_write(path: &Path, has_log: bool) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::fs::{Access, access};
+    let may = |path: &Path| access(path, Access::WRITE_OK).is_ok();
+    // A log belongs to whoever makes it. Only root gives it to the owner of the file.
+    let user = rustix::process::geteuid();
+    let is_ours = std::fs::metadata(path).is_ok_and(|file| file.uid() == user.as_raw());
+    let Ok(file) = path.canonicalize() else { return true };
+    may(path) && (!has_log || ((is_ours || user.is_root()) && file.parent().is_none_or(may)))
+}
+
+#[cfg(not(unix))]
+fn may_write(path: &Path, _has_log: bool) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| !file.permissions().readonly())
+}
+
 /// Opens an existing store: a misspelt path in a query must not create an empty file.
 pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
     must_exist(url)?;
@@ -40,22 +75,30 @@ pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBacken
 /// Refuses the URL of a file that is not there.
 pub(crate) fn must_exist(url: &str) -> Result<(), Failure> {
     match file(url)? {
-        Some(path) if !path.exists() => Err(Failure::Failed(format!(
-            "there is no history at {}; `annals collect` or `annals import` starts one, or name \
-             another with --backend",
-            path.display()
-        ))),
-        _ => Ok(()),
+        Some(path) => match path.try_exists() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::Failed(format!(
+                "there is no history at {}; `annals collect` or `annals import` starts one, or name \
+                 another with --backend",
+                path.display()
+            ))),
+            Err(error) => Err(Failure::Failed(format!("{}: {error}", path.display()))),
+        },
+        None => Ok(()),
     }
 }
 
 /// Nor must a query turn an existing database without a history into one.
 fn without_creating(url: &str) -> String {
-    let can_say_so = ["sqlite:", "postgres://", "postgresql://"];
+    let can_say_so = ["sqlite:", "redb:", "postgres://", "postgresql://"];
     match can_say_so.iter().any(|scheme| url.starts_with(scheme)) && !url.contains("create=") {
-        true => format!("{url}{}create=false", if url.contains('?') { '&' } else { '?' }),
+        true => with_option(url, "create=false"),
         false => url.to_owned(),
     }
+}
+
+fn with_option(url: &str, option: &str) -> String {
+    format!("{url}{}{option}", if url.contains('?') { '&' } else { '?' })
 }
 
 /// The file in a URL, if there is one.

@@ -37,7 +37,9 @@ struct Inner<E: Engine> {
     name: &'static str,
     max_value_bytes: usize,
     tuning: Tuning,
-    /// `None` once closing has begun.
+    /// There is no writer.
+    read_only: bool,
+    /// `None` once closing has begun, and where there is no writer.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     coordination: Arc<Coordination<Store<E::Writer>>>,
     ended: watch::Receiver<Option<Result<()>>>,
@@ -48,7 +50,14 @@ struct Inner<E: Engine> {
     leases: Option<Leases<View<E::Snapshot>>>,
     /// Looks for what other processes store while a follower waits.
     watcher: Watcher,
-    /// The compactor, and the writer, which ends after it.
+    /// The compactor, and the writer, which ends after it; none where nothing is written.
+    threads: Vec<JoinOnDrop>,
+}
+
+/// The threads of a store, the way to them, and the end of the last one.
+struct Running {
+    jobs: Option<mpsc::Sender<Job>>,
+    ended: watch::Receiver<Option<Result<()>>>,
     threads: Vec<JoinOnDrop>,
 }
 
@@ -97,7 +106,6 @@ impl<E: Engine> Embedded<E> {
             jobs.clone(),
             config.tuning.clone(),
         );
-        let leases = config.snapshot_timeout.map(|limit| Leases::new(name, limit)).transpose()?;
         let writer = JoinOnDrop::spawn(name, "writer", move || writer.run(&end))?;
         let compactor = match JoinOnDrop::spawn(name, "compactor", move || compactor.run()) {
             Ok(compactor) => compactor,
@@ -107,21 +115,61 @@ impl<E: Engine> Embedded<E> {
                 return Err(error);
             }
         };
+        let running = Running { jobs: Some(jobs), ended, threads: vec![compactor, writer] };
+        Self::with(engine, caches, coordination, running, config)
+    }
+
+    /// Opens a store that is only read: it has no writer and no compactor.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn read_only(name: &'static str, engine: E, config: &EmbeddedConfig) -> Result<Self> {
+        let (_, ended) = watch::channel(Some(Ok(())));
+        let running = Running { jobs: None, ended, threads: Vec::new() };
+        let caches = Arc::new(Caches::new(name));
+        Self::with(Arc::new(engine), caches, Arc::new(Coordination::new()), running, config)
+    }
+
+    fn with(
+        engine: Arc<E>,
+        caches: Arc<Caches>,
+        coordination: Arc<Coordination<Store<E::Writer>>>,
+        Running { jobs, ended, threads }: Running,
+        config: &EmbeddedConfig,
+    ) -> Result<Self> {
+        let name = caches.engine;
         Ok(Self(Arc::new(Inner {
             engine,
             caches,
             name,
             max_value_bytes: config.max_value_bytes,
             tuning: config.tuning.clone(),
-            jobs: Mutex::new(Some(jobs)),
+            read_only: jobs.is_none(),
+            jobs: Mutex::new(jobs),
             coordination,
             ended,
             closed: AtomicBool::new(false),
             readers: Arc::new(Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS))),
-            leases,
+            leases: config.snapshot_timeout.map(|limit| Leases::new(name, limit)).transpose()?,
             watcher: Watcher::new(),
-            threads: vec![compactor, writer],
+            threads,
         })))
+    }
+
+    /// Refuses to change a store that is closed or only read.
+    ///
+    /// # Errors
+    /// [`PersistenceError::BackendShutdown`]; [`ErrorKind::Permission`] for a store that is only read.
+    pub fn must_be_writable(&self, operation: &'static str) -> Result<()> {
+        if self.0.closed.load(Ordering::Acquire) {
+            return Err(PersistenceError::BackendShutdown);
+        }
+        if self.0.read_only {
+            let message = "the history is open for reading only; nothing was changed";
+            let refused = BackendError::new(self.0.name, operation, ErrorKind::Permission, message);
+            return Err(refused.into());
+        }
+        Ok(())
     }
 
     /// Brings all rows that are stored now to rest: small runs become large ones, and rows are kept in
@@ -136,9 +184,7 @@ impl<E: Engine> Embedded<E> {
     pub async fn compact(&self, mut progress: impl FnMut(Compacted) + Send) -> Result<()> {
         let mut end = None;
         loop {
-            if self.0.jobs.lock().is_none() {
-                return Err(PersistenceError::BackendShutdown);
-            }
+            self.must_be_writable("compact")?;
             let (reply, answer) = oneshot::channel();
             if self.0.coordination.compact(end, reply).is_err() {
                 return Err(self.ended("compact", Outcome::NotApplied));
@@ -158,6 +204,7 @@ impl<E: Engine> Embedded<E> {
         operation: &'static str,
         job: impl FnOnce(Reply<T>) -> Job,
     ) -> Result<T> {
+        self.must_be_writable(operation)?;
         let jobs = self.0.jobs.lock().clone().ok_or(PersistenceError::BackendShutdown)?;
         let (reply, answer) = oneshot::channel();
         // Waits here if the queue is full, without a thread.
@@ -432,9 +479,7 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     }
 
     async fn cleanup_plan(&self, plan: &CleanupPlan) -> Result<u64> {
-        if self.0.jobs.lock().is_none() {
-            return Err(PersistenceError::BackendShutdown);
-        }
+        self.must_be_writable("cleanup")?;
         let (reply, answer) = oneshot::channel();
         if self.0.coordination.clean_up(plan.clone(), reply).is_err() {
             return Err(self.ended("cleanup", Outcome::NotApplied));
@@ -461,13 +506,15 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
     }
 
     async fn health(&self) -> Result<()> {
-        self.ask("health", Job::Health).await?;
+        if !self.0.read_only {
+            self.ask("health", Job::Health).await?;
+        }
         self.read(|_| Ok(())).await
     }
 
     async fn close(&self) -> Result<()> {
-        let jobs = self.0.jobs.lock().take();
         self.0.closed.store(true, Ordering::Release);
+        let jobs = self.0.jobs.lock().take();
         // Before the writer closes the store: the watcher would open it again.
         let watcher = self.0.watcher.close();
         blocking::unblock(move || drop(watcher)).await;
@@ -478,6 +525,10 @@ impl<E: Engine> PersistenceBackend for Embedded<E> {
             // The compactor is gone and does not tell the writer. If the writer is gone too, `ended`
             // says so.
             drop(jobs.send(Job::Close).await);
+        }
+        if self.0.read_only {
+            let engine = self.0.engine.clone();
+            return blocking::unblock(move || engine.close()).await;
         }
         // Every caller waits for the end, not only the first.
         match self.0.ended.clone().wait_for(Option::is_some).await {

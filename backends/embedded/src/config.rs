@@ -21,6 +21,8 @@ pub struct EmbeddedConfig {
     pub path: PathBuf,
     /// Whether a missing file is created.
     pub create: bool,
+    /// Whether the file is only read.
+    pub read_only: bool,
     /// What an acknowledged row survives.
     pub durability: Durability,
     /// The size of the engine's page cache in bytes.
@@ -39,7 +41,7 @@ pub struct EmbeddedConfig {
 }
 
 /// The options in URLs that [`EmbeddedConfig`] reads.
-const SHARED: &str = "create, cache_bytes, max_value_bytes, queue_capacity, readers, \
+const SHARED: &str = "mode, create, cache_bytes, max_value_bytes, queue_capacity, readers, \
                       snapshot_timeout";
 
 impl EmbeddedConfig {
@@ -50,6 +52,7 @@ impl EmbeddedConfig {
         Self {
             path: path.as_ref().to_owned(),
             create: true,
+            read_only: false,
             durability: Durability::PowerLoss,
             cache_bytes,
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
@@ -92,6 +95,9 @@ impl EmbeddedConfig {
 
     fn set(&mut self, engine: &'static str, option: &str, value: &str) -> Result<bool> {
         match option {
+            "mode" => {
+                self.read_only = choose(engine, option, value, &[("rw", false), ("ro", true)])?;
+            }
             "create" => {
                 let choices = [("true", true), ("false", false)];
                 self.create = choose(engine, option, value, &choices)?;
@@ -128,6 +134,17 @@ macro_rules! shared_options {
             #[must_use]
             pub fn with_create(mut self, create: bool) -> Self {
                 self.shared.create = create;
+                self
+            }
+
+            /// Whether the file is only read: it is not created, converted or written to, and no other
+            /// file is made beside it. Whoever may read it can use it, on a read-only medium as well.
+            /// A file of an older format, which would have to be converted, is refused. Calls that
+            /// change the history fail with
+            /// [`ErrorKind::Permission`](::annals_core::ErrorKind::Permission).
+            #[must_use]
+            pub fn with_read_only(mut self, read_only: bool) -> Self {
+                self.shared.read_only = read_only;
                 self
             }
 
@@ -298,10 +315,11 @@ mod tests {
 
     #[test]
     fn every_option_is_read() {
-        let url = "redb:h?create=false&cache_bytes=2&max_value_bytes=3&queue_capacity=4&readers=%35\
+        let url = "redb:h?mode=ro&create=false&cache_bytes=2&max_value_bytes=3&queue_capacity=4&readers=%35\
                    &snapshot_timeout=1.5s&own=x";
         let config = EmbeddedConfig {
             create: false,
+            read_only: true,
             max_value_bytes: 3,
             queue_capacity: 4,
             readers: 5,
@@ -328,6 +346,7 @@ mod tests {
             ("redb:h?snapshot_timeout_ms=0", "above 0"),
             ("redb:h?snapshot_timeout=1mo", "1mo"),
             ("redb:h?create=no", "true or false"),
+            ("redb:h?mode=read", "rw or ro"),
         ] {
             let error = read(url).unwrap_err().to_string();
             assert!(error.contains(named), "{url}: {error}");

@@ -72,6 +72,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// What the engine guarantees in its configuration.
     fn guarantees(&self) -> Guarantees;
+
+    /// Closes a store that has no [`Writer`] to do it.
+    ///
+    /// # Errors
+    /// The engine's error.
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The writing half of an engine, owned by one thread.

@@ -11,28 +11,51 @@ use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 /// What SQLite leaves beside a file.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// A file that is written beside its place and put there when it is complete. Until then it has another
-/// name, under which it is removed if anything fails.
+/// What the folders of unfinished files begin with.
+const UNFINISHED: &str = ".annals-new-";
+
+/// A file that is written in a folder beside its place and put there when it is complete. If anything
+/// fails, the folder is removed. If the process is killed, the next one that writes a file there does it.
 #[derive(Debug)]
 pub struct NewFile {
     engine: &'static str,
     place: PathBuf,
     unfinished: PathBuf,
+    folder: PathBuf,
+    /// Holds the folder's lock: the process lives.
+    _lock: Lock,
 }
 
 impl NewFile {
-    /// Nothing is created yet.
+    /// Makes the folder. There is no file yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if there is a file at `place`.
+    /// [`ErrorKind::Config`] if there is a file at `place`, or that of the system.
     pub fn new(engine: &'static str, place: &Path) -> Result<Self> {
-        static CALLS: AtomicU32 = AtomicU32::new(0);
         if fs::symlink_metadata(place).is_ok() {
             return Err(exists(engine, place));
         }
-        let call = CALLS.fetch_add(1, Ordering::Relaxed);
-        let unfinished = beside(place, &format!(".new-{}-{call}", std::process::id()));
-        Ok(Self { engine, place: place.to_owned(), unfinished })
+        Self::beside(engine, place)
+    }
+
+    /// As [`new`](Self::new), whatever there is at `place`.
+    ///
+    /// # Errors
+    /// That of the system.
+    pub fn beside(engine: &'static str, place: &Path) -> Result<Self> {
+        let failed = |error: io::Error| {
+            let message = format!("{} cannot be made: {error}", place.display());
+            let kind = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+                _ => ErrorKind::Permission,
+            };
+            BackendError::new(engine, "copy", kind, message).with_source(error)
+        };
+        let name = place.file_name().ok_or(io::ErrorKind::InvalidInput.into()).map_err(failed)?;
+        let (folder, lock) = locked_folder(folder_of(place)).map_err(failed)?;
+        remove_abandoned(folder_of(place));
+        let unfinished = folder.join(name);
+        Ok(Self { engine, place: place.to_owned(), unfinished, folder, _lock: lock })
     }
 
     /// Where to write it.
@@ -46,12 +69,7 @@ impl NewFile {
     /// # Errors
     /// [`ErrorKind::Config`] if there is a file by now, or that of the system.
     pub fn finish(self) -> Result<()> {
-        let failed = |error: io::Error| {
-            let message = format!("{} cannot be put in place: {error}", self.place.display());
-            PersistenceError::from(
-                BackendError::new(self.engine, "copy", ErrorKind::Io, message).with_source(error),
-            )
-        };
+        let failed = |error| self.failed(error);
         File::open(&self.unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
         for companion in COMPANIONS {
             set_aside(&beside(&self.place, companion)).map_err(failed)?;
@@ -64,22 +82,135 @@ impl NewFile {
             Err(_) => fs::rename(&self.unfinished, &self.place).map_err(failed)?,
             Ok(()) => {}
         }
-        let folder = self.place.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)
+        File::open(folder_of(&self.place)).and_then(|folder| folder.sync_all()).map_err(failed)
     }
+}
+
+impl NewFile {
+    /// Puts the file in the place of the one that is there, durably, and gives it that one's owner and
+    /// permissions. Nobody else may use that file.
+    ///
+    /// # Errors
+    /// That of the system. The old file is still there.
+    pub fn replace(self) -> Result<()> {
+        let failed = |error| self.failed(error);
+        let old = fs::metadata(&self.place).map_err(failed)?;
+        give_to_owner(&self.unfinished, &old).map_err(failed)?;
+        fs::set_permissions(&self.unfinished, old.permissions()).map_err(failed)?;
+        File::open(&self.unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
+        fs::rename(&self.unfinished, &self.place).map_err(failed)?;
+        File::open(folder_of(&self.place)).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    fn failed(&self, error: io::Error) -> PersistenceError {
+        let message = format!("{} cannot be put in place: {error}", self.place.display());
+        let failed = BackendError::new(self.engine, "copy", ErrorKind::Io, message);
+        failed.with_source(error).into()
+    }
+}
+
+#[cfg(unix)]
+fn give_to_owner(new: &Path, old: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let made = fs::metadata(new)?;
+    match (made.uid(), made.gid()) == (old.uid(), old.gid()) {
+        true => Ok(()),
+        false => chown(new, Some(old.uid()), Some(old.gid())),
+    }
+}
+
+#[cfg(not(unix))]
+fn give_to_owner(_new: &Path, _old: &fs::Metadata) -> io::Result<()> {
+    Ok(())
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Gone already, if it was renamed.
-        drop(remove(&self.unfinished));
-        for companion in COMPANIONS {
-            drop(remove(&beside(&self.unfinished, companion)));
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+fn folder_of(place: &Path) -> &Path {
+    place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A lock on a folder. It ends with the process, however that ends.
+#[derive(Debug)]
+struct Lock(#[cfg(unix)] File);
+
+impl Lock {
+    /// Takes the lock; `None` if another process has it.
+    #[cfg(unix)]
+    fn take(folder: &Path) -> io::Result<Option<Self>> {
+        use rustix::fs::{FlockOperation, flock};
+        let folder = File::open(folder)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            // Not every file system has locks. Nobody can tell whether the process lives then.
+            _ => Ok(Some(Self(folder))),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn take(_folder: &Path) -> io::Result<Option<Self>> {
+        Ok(Some(Self()))
+    }
+
+    /// Whether the folder is still the one at its path.
+    #[cfg(unix)]
+    fn is_of(&self, folder: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let there = fs::metadata(folder).map(|file| (file.dev(), file.ino()));
+        let locked = self.0.metadata().map(|file| (file.dev(), file.ino()));
+        matches!((there, locked), (Ok(there), Ok(locked)) if there == locked)
+    }
+
+    #[cfg(not(unix))]
+    fn is_of(&self, folder: &Path) -> bool {
+        folder.exists()
+    }
+}
+
+/// Makes a folder of this process and locks it.
+fn locked_folder(parent: &Path) -> io::Result<(PathBuf, Lock)> {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("{UNFINISHED}{}-{call}", std::process::id()));
+        match fs::create_dir(&folder) {
+            // Of a killed process with the same number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        // Before it was locked, another process may have taken it for abandoned.
+        match Lock::take(&folder) {
+            Ok(Some(lock)) if lock.is_of(&folder) => return Ok((folder, lock)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
 }
+
+/// Removes what killed processes have left unfinished, as far as that is possible.
+#[cfg(unix)]
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Ok(Some(lock)) = Lock::take(&entry.path())
+        {
+            drop(fs::remove_dir_all(entry.path()));
+            drop(lock);
+        }
+    }
+}
+
+/// Without locks, nobody can tell what is abandoned.
+#[cfg(not(unix))]
+fn remove_abandoned(_parent: &Path) {}
 
 /// A path with something behind its name.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -134,11 +265,19 @@ mod tests {
         fs::write(new.path(), "whole").unwrap();
         let late = NewFile::new("test", &place).unwrap();
         fs::write(late.path(), "late").unwrap();
+        // Both are being written.
+        assert_eq!(names().len(), 3);
         new.finish().unwrap();
         assert_eq!(names().len(), 3);
         late.finish().unwrap_err();
         NewFile::new("test", &place).unwrap_err();
         assert_eq!(names(), ["copy.db", "copy.db-wal.old"]);
         assert_eq!(fs::read_to_string(&place).unwrap(), "whole");
+        // What a killed process has left, and what only looks like it.
+        fs::create_dir(folder.path().join(".annals-new-1-0")).unwrap();
+        fs::write(folder.path().join(".annals-new-1-0/copy.db"), "half").unwrap();
+        fs::write(folder.path().join(".annals-new-notes"), "a file").unwrap();
+        drop(NewFile::new("test", &folder.path().join("other.db")).unwrap());
+        assert_eq!(names(), [".annals-new-notes", "copy.db", "copy.db-wal.old"]);
     }
 }

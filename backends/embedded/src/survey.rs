@@ -283,7 +283,19 @@ impl Survey<'_, '_> {
                 Ok(())
             })
         });
-        self.found("the head", None, read);
+        if self.found("the head", None, read).is_none() && last < i64::MAX as u64 - 1 {
+            // What comes behind a page that is lost.
+            let behind = stored.last().map_or(first, |(number, _)| number + 1);
+            for number in behind..=last {
+                // Each that is missing is reported below.
+                drop(self.read(|| {
+                    self.tables.head(number..=number, &mut |number, block| {
+                        stored.push((number, block.to_vec()));
+                        Ok(())
+                    })
+                }));
+            }
+        }
         let mut next = first;
         for (number, block) in stored {
             self.missing_head(&state, next, number);

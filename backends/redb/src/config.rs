@@ -32,8 +32,8 @@ impl RedbConfig {
     }
 
     /// Reads `redb:path?option=value&…`. The options are `durability` (`power-loss` or `volatile`),
-    /// `verify` (`open` or `read`), `create` (`true` or `false`), `cache_bytes`, `max_value_bytes`, `queue_capacity`, `readers` and
-    /// `snapshot_timeout` (`500ms`, `30s`).
+    /// `verify` (`open` or `read`), `mode` (`rw` or `ro`), `create` (`true` or `false`), `cache_bytes`,
+    /// `max_value_bytes`, `queue_capacity`, `readers` and `snapshot_timeout` (`500ms`, `30s`).
     ///
     /// # Errors
     /// [`ErrorKind::Config`](annals_core::ErrorKind::Config) names what is wrong.
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(config, set);
         for (url, named) in [
             ("redb:a?durability=process", "power-loss or volatile"),
-            ("redb:a?busy_timeout_ms=1", "durability, verify, create"),
+            ("redb:a?busy_timeout_ms=1", "durability, verify, mode, create"),
             ("redb:a?verify=never", "open or read"),
         ] {
             let error = RedbConfig::from_url(url).unwrap_err().to_string();

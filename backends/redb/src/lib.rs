@@ -22,6 +22,8 @@ mod config;
 mod error;
 mod maintenance;
 mod read;
+mod read_only;
+mod salvage;
 mod schema;
 mod shared;
 mod tables;
@@ -56,6 +58,8 @@ const ENGINE: &str = "redb";
 pub struct RedbBackend {
     store: Embedded<Redb>,
     shared: Shared,
+    /// Of a file, not of the user's own storage.
+    file: Option<RedbConfig>,
 }
 
 impl RedbBackend {
@@ -74,11 +78,18 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open(config: RedbConfig) -> Result<Self> {
+        if config.shared.read_only {
+            let shared = Shared::new(schema::open_read_only(&config)?, &config.shared.path);
+            let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
+            let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
+            return Ok(Self { store, shared, file: Some(config) });
+        }
         let open = {
             let config = config.clone();
             move || schema::open(&config)
         };
-        Self::start(open()?, &config, Some(Box::new(open)))
+        let started = Self::start(open()?, &config, Some(Box::new(open)))?;
+        Ok(Self { file: Some(config), ..started })
     }
 
     /// Opens a history on your own [`StorageBackend`], for example an encrypted one. The path in
@@ -114,7 +125,8 @@ impl RedbBackend {
         let shared = Shared::new(database, &config.shared.path);
         let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
         let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
-        Ok(Self { store: Embedded::start(ENGINE, engine, writer, &config.shared)?, shared })
+        let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
+        Ok(Self { store, shared, file: None })
     }
 
     /// Brings all rows to rest, see [`Embedded::compact`]. `progress` is called after each step.
@@ -144,5 +156,11 @@ impl Engine for Redb {
 
     fn guarantees(&self) -> Guarantees {
         self.guarantees
+    }
+
+    fn close(&self) -> Result<()> {
+        // What closing would write is kept in memory, and goes with it.
+        drop(self.shared.take());
+        Ok(())
     }
 }

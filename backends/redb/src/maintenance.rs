@@ -12,8 +12,10 @@ use redb::{
 };
 
 use crate::error::{commit_failed, failed};
-use crate::schema::{BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS, renew_identity};
-use crate::{ENGINE, RedbBackend, RedbConfig};
+use crate::schema::{
+    BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS, open, renew_identity,
+};
+use crate::{ENGINE, RedbBackend, RedbConfig, salvage};
 
 impl RedbBackend {
     /// Tells what is wrong with the file. With `deep`, every block is read and redb's own check runs,
@@ -58,16 +60,35 @@ impl RedbBackend {
         self.store.salvage(visit).await
     }
 
-    /// Moves the content to the beginning of the file and gives the rest back to the file system. Stores
-    /// and queries wait meanwhile.
+    /// As [`salvage`](Self::salvage), from a file that cannot be opened, because its end is missing, say.
+    /// The file is not changed.
+    ///
+    /// # Errors
+    /// If nothing can be read, and the error of `visit`.
+    pub async fn salvage_file(
+        path: impl AsRef<Path>,
+        mut visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
+    ) -> Result<Report> {
+        let path = path.as_ref().to_owned();
+        unblock(move || contain(ENGINE, "salvage", || salvage::salvage(&path, &mut visit))).await
+    }
+
+    /// Writes the file anew, without what was removed from it, and gives its space back to the file
+    /// system. Needs as much free space as the content takes. Stores and queries wait meanwhile.
+    ///
+    /// On your own storage, the content is moved to its beginning instead, and bytes of removed rows may
+    /// remain.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a stream is open; redb's error.
     pub async fn compact(&self) -> Result<()> {
-        let shared = self.shared.clone();
+        self.store.must_be_writable("compact")?;
+        let (shared, file) = (self.shared.clone(), self.file.clone());
         unblock(move || {
-            shared.with_mut(|database| match database.compact() {
-                Ok(_) => Ok(()),
+            shared.exchange(|database| match database.compact() {
+                Ok(_) => contain(ENGINE, "compact", || {
+                    file.as_ref().map(|file| rewritten(database, file)).transpose()
+                }),
                 Err(CompactionError::TransactionInProgress) => {
                     let message = "a stream is open; drop it and try again";
                     Err(BackendError::new(ENGINE, "compact", ErrorKind::Busy, message).into())
@@ -123,6 +144,17 @@ impl RedbBackend {
         .await?;
         Ok(report)
     }
+}
+
+/// Copies everything into a new file, which takes the place of the old one: redb leaves what was removed
+/// in the pages that it does not use.
+fn rewritten(database: &Database, config: &RedbConfig) -> Result<Database> {
+    let place = fs::canonicalize(config.path())
+        .map_err(|error| failed("compact")(redb::Error::Io(error)))?;
+    let new = NewFile::beside(ENGINE, &place)?;
+    copy(&database.begin_read().map_err(failed("compact"))?, new.path())?;
+    new.replace()?;
+    open(config)
 }
 
 /// Copies all tables of a snapshot.

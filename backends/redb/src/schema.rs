@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
-use annals_embedded::{RecordId, RunId, State, Tuning, adopt, contain};
+use annals_embedded::{NewFile, RecordId, RunId, State, Tuning, adopt, contain};
 use redb::{
     Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition, TableHandle,
     WriteTransaction,
@@ -14,6 +13,7 @@ use redb::{
 
 use crate::config::RedbConfig;
 use crate::error::{commit_failed, failed};
+use crate::read_only::ReadOnlyFile;
 use crate::shared::Shared;
 use crate::tables::RedbTables;
 use crate::write::RedbTransaction;
@@ -71,6 +71,36 @@ pub(crate) fn open(config: &RedbConfig) -> Result<Database> {
     })
 }
 
+/// Opens a file that is only read. What redb writes meanwhile, to repair the file of a program that was
+/// killed, stays in memory.
+pub(crate) fn open_read_only(config: &RedbConfig) -> Result<Database> {
+    let path = &config.shared.path;
+    let file = ReadOnlyFile::open(path).map_err(|error| failed("open")(redb::Error::Io(error)))?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(config.shared.cache_bytes);
+    builder.set_check_integrity_on_open(config.verify);
+    contain(ENGINE, "open", || {
+        let database = match builder.create_with_backend(file) {
+            Err(error @ DatabaseError::DatabaseAlreadyOpen) => return Err(locked(path, error)),
+            opened => opened.map_err(failed("open"))?,
+        };
+        let transaction = database.begin_write().map_err(failed("open"))?;
+        match look(&transaction)? {
+            Found::Ready => transaction.abort().map_err(failed("open"))?,
+            Found::Nothing => {
+                let message = format!("{} is not a history of annals", path.display());
+                return Err(refused(ErrorKind::Corrupt, message));
+            }
+            Found::Version1 | Found::Version2 | Found::Version3 => {
+                let message = "an earlier release wrote the file; open it for writing once, which \
+                               converts it";
+                return Err(refused(ErrorKind::Permission, message.to_owned()));
+            }
+        }
+        Ok(database)
+    })
+}
+
 fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
     let holder = if Shared::is_open_here(path) {
         "by this process; use a clone of that backend"
@@ -84,18 +114,11 @@ fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
 /// Creates a file at once: a process that is killed while redb lays out a new file leaves one that
 /// nobody can open.
 fn create(path: &Path) -> Result<()> {
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".new-{}-{call}", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
-    let made = Database::create(&unfinished)
+    let unfinished = NewFile::beside(ENGINE, path)?;
+    Database::create(unfinished.path())
         .and_then(Database::close)
         .map_err(failed("open"))
-        .and_then(|()| put_in_place(&unfinished, path));
-    // Gone already, if it was renamed.
-    drop(fs::remove_file(&unfinished));
-    made
+        .and_then(|()| put_in_place(unfinished.path(), path))
 }
 
 fn put_in_place(unfinished: &Path, path: &Path) -> Result<()> {

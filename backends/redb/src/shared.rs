@@ -58,6 +58,18 @@ impl Shared {
         work(slot.as_mut().map_err(|error| error.clone())?)
     }
 
+    /// Runs work that nobody else may be in the way of, and goes on with the file that it opened.
+    pub(crate) fn exchange(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<Option<Database>>,
+    ) -> Result<()> {
+        let mut slot = self.0.write();
+        if let Some(other) = work(slot.as_mut().map_err(|error| error.clone())?)? {
+            *slot = Ok(other);
+        }
+        Ok(())
+    }
+
     /// Closes the file and opens it again. Open streams end with an error.
     pub(crate) fn reopen(&self, reopen: &Reopen) -> Result<()> {
         let mut shared = self.0.write();

@@ -33,7 +33,7 @@ pub(crate) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
 /// conversion, so that nothing is dropped silently.
 pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<()> {
     let failed = failed("convert");
-    let SqliteTables(connection) = tables;
+    let SqliteTables { connection, .. } = tables;
     let mut transaction = SqliteTransaction::begin(tables)?;
     let mut conversion = Conversion::new(ENGINE, &mut transaction, tuning);
     let mut ids = HashMap::new();

@@ -36,8 +36,8 @@ impl SqliteConfig {
     }
 
     /// Reads `sqlite:path?option=value&…`. The options are `durability` (`power-loss` or `process`),
-    /// `busy_timeout` (`500ms`, `5s`), `create` (`true` or `false`), `cache_bytes`, `max_value_bytes`,
-    /// `queue_capacity`, `readers` and `snapshot_timeout`.
+    /// `busy_timeout` (`500ms`, `5s`), `mode` (`rw` or `ro`), `create` (`true` or `false`),
+    /// `cache_bytes`, `max_value_bytes`, `queue_capacity`, `readers` and `snapshot_timeout`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](annals_core::ErrorKind::Config) names what is wrong.

@@ -1,5 +1,6 @@
 //! Whether the open file is still the file at its path.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use annals_core::{BackendError, ErrorKind, Result};
@@ -10,18 +11,20 @@ use crate::ENGINE;
 /// moved, where nobody would find the rows.
 pub(crate) struct FileIdentity {
     path: PathBuf,
-    /// Device and inode.
-    identity: Option<(u64, u64)>,
+    identity: Option<Identity>,
 }
+
+/// Device and inode.
+pub(crate) type Identity = (u64, u64);
 
 impl FileIdentity {
     pub(crate) fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
+        Self { path: path.to_owned(), identity: identity_at(path) }
     }
 
     /// Costs one `stat`.
     pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
-        if identity(&self.path) == self.identity {
+        if identity_at(&self.path) == self.identity {
             return Ok(());
         }
         let path = self.path.display();
@@ -31,13 +34,17 @@ impl FileIdentity {
 }
 
 #[cfg(unix)]
-fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn identity(file: &Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    (file.dev(), file.ino())
 }
 
 /// Elsewhere an open file can be neither deleted nor moved.
 #[cfg(not(unix))]
-fn identity(_path: &Path) -> Option<(u64, u64)> {
-    None
+pub(crate) fn identity(_: &Metadata) -> Identity {
+    (0, 0)
+}
+
+fn identity_at(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path).ok().as_ref().map(identity)
 }

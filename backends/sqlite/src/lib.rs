@@ -33,6 +33,8 @@ mod error;
 mod file_identity;
 mod maintenance;
 mod read;
+mod read_only;
+mod salvage;
 mod schema;
 mod tables;
 mod v1;
@@ -82,6 +84,12 @@ impl SqliteBackend {
     /// As [`new`](Self::new).
     pub fn open(config: SqliteConfig) -> Result<Self> {
         let readers = ConnectionPool::new(config.clone());
+        if config.shared.read_only {
+            drop(readers.snapshot()?);
+            let engine = Sqlite { readers, guarantees: config.guarantees() };
+            let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
+            return Ok(Self { store, config });
+        }
         let writer = SqliteWriter::open(&config, readers.clone())?;
         let engine = Sqlite { readers, guarantees: config.guarantees() };
         let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
@@ -115,5 +123,10 @@ impl Engine for Sqlite {
 
     fn guarantees(&self) -> Guarantees {
         self.guarantees
+    }
+
+    fn close(&self) -> Result<()> {
+        self.readers.close();
+        Ok(())
     }
 }

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use annals_core::{BackendError, ErrorKind, PersistenceBackend, RawRow, Result};
-use annals_embedded::{NewFile, Report, beside};
+use annals_embedded::{NewFile, Report, beside, contain};
 use blocking::unblock;
 
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::schema::{open_reader, renew_identity};
-use crate::{ENGINE, SqliteBackend};
+use crate::tables::SqliteTables;
+use crate::{ENGINE, SqliteBackend, salvage};
 
 impl SqliteBackend {
     /// Tells what is wrong with the file. With `deep`, every block is read and SQLite's own check runs,
@@ -45,16 +46,30 @@ impl SqliteBackend {
         self.store.salvage(visit).await
     }
 
+    /// As [`salvage`](Self::salvage), from a file that cannot be opened, because its end is missing, say.
+    /// It is copied into the folder for temporary files and read there.
+    ///
+    /// # Errors
+    /// If nothing can be read, and the error of `visit`.
+    pub async fn salvage_file(
+        path: impl AsRef<Path>,
+        mut visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
+    ) -> Result<Report> {
+        let path = path.as_ref().to_owned();
+        unblock(move || contain(ENGINE, "salvage", || salvage::salvage(&path, &mut visit))).await
+    }
+
     /// Writes the file anew without free pages and gives their space back to the file system. Needs as
     /// much free space as the content takes. Stores wait meanwhile, queries do not.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] if another process writes, [`ErrorKind::Full`] without space.
     pub async fn compact(&self) -> Result<()> {
+        self.store.must_be_writable("compact")?;
         let config = self.config.clone();
         unblock(move || {
             let failed = failed("compact");
-            let connection = open_reader(&config)?;
+            let SqliteTables { connection, .. } = open_reader(&config)?;
             connection.pragma_update(None, "query_only", false).map_err(failed)?;
             connection.execute_batch("VACUUM").map_err(failed)?;
             // The new content is in the log. Readers of the old one keep the file from shrinking.
@@ -80,7 +95,8 @@ impl SqliteBackend {
         unblock(move || {
             let sql =
                 "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size";
-            open_reader(&config)?.query_row(sql, [], |row| row.get(0)).map_err(failed("query"))
+            let SqliteTables { connection, .. } = open_reader(&config)?;
+            connection.query_row(sql, [], |row| row.get(0)).map_err(failed("query"))
         })
         .await
     }
@@ -96,9 +112,11 @@ impl SqliteBackend {
         let (config, place) = (self.config.clone(), absolute(new.path())?);
         unblock(move || {
             let failed = failed("back up");
-            let connection = open_reader(&config)?;
+            let tables = open_reader(&config)?;
+            let SqliteTables { connection, .. } = &tables;
             connection.pragma_update(None, "query_only", false).map_err(failed)?;
-            connection.execute("VACUUM INTO ?1", [place]).map_err(failed).map(drop)
+            connection.execute("VACUUM INTO ?1", [place]).map_err(failed)?;
+            tables.check_unchanged()
         })
         .await?;
         let report = verified(&new).await?;
@@ -128,7 +146,7 @@ impl SqliteBackend {
     }
 }
 
-fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
+pub(crate) fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
     let failed = |path: PathBuf| {
         move |error: std::io::Error| {
             let message = format!("{} cannot be copied: {error}", path.display());
@@ -167,7 +185,7 @@ fn absolute(path: &Path) -> Result<String> {
 
 /// What SQLite finds wrong.
 fn integrity_check(config: &SqliteConfig) -> Result<Vec<String>> {
-    let connection = open_reader(config)?;
+    let SqliteTables { connection, .. } = open_reader(config)?;
     let failed = failed("check");
     let mut select = connection.prepare("PRAGMA integrity_check(20)").map_err(failed)?;
     let rows = select.query_map([], |row| row.get(0)).map_err(failed)?;

@@ -36,12 +36,11 @@ impl ConnectionPool {
 
     pub(crate) fn snapshot(&self) -> Result<SqliteSnapshot> {
         let idle = self.0.idle.lock().as_mut().and_then(Vec::pop);
-        let connection = match idle {
-            Some(connection) => connection,
+        let tables = match idle {
+            Some(connection) => SqliteTables { connection, unchanged: None },
             None => schema::open_reader(&self.0.config)?,
         };
-        let tables = Some(SqliteTables(connection));
-        let snapshot = SqliteSnapshot { tables, pool: self.clone() };
+        let snapshot = SqliteSnapshot { tables: Some(tables), pool: self.clone() };
         snapshot.begin().map(|()| snapshot)
     }
 
@@ -50,6 +49,8 @@ impl ConnectionPool {
             let mut idle = self.0.idle.lock();
             if let Some(idle) = &mut *idle
                 && idle.len() < self.0.config.shared.readers
+                // How the file has to be read may change.
+                && !self.0.config.shared.read_only
             {
                 idle.push(connection);
                 return;
@@ -78,7 +79,7 @@ impl SqliteSnapshot {
     }
 
     fn begin(&self) -> Result<()> {
-        let SqliteTables(connection) = self.get()?;
+        let SqliteTables { connection, .. } = self.get()?;
         // A deferred transaction takes its snapshot with the first read.
         connection
             .prepare_cached("BEGIN")
@@ -93,7 +94,7 @@ impl SqliteSnapshot {
 
 impl Drop for SqliteSnapshot {
     fn drop(&mut self) {
-        let Some(SqliteTables(connection)) = self.tables.take() else { return };
+        let Some(SqliteTables { connection, .. }) = self.tables.take() else { return };
         let ended = connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
         match ended {
             Ok(_) => self.pool.give_back(connection),

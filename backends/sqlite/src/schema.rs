@@ -18,7 +18,7 @@ use crate::config::SqliteConfig;
 use crate::error::{classify, failed};
 use crate::tables::SqliteTables;
 use crate::write::SqliteTransaction;
-use crate::{ENGINE, aimdb, v1, v2, v3};
+use crate::{ENGINE, aimdb, read_only, v1, v2, v3};
 
 /// The version in `annals_meta`. A file with a greater one is refused.
 pub(crate) const SCHEMA_VERSION: i64 = 4;
@@ -91,8 +91,13 @@ fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
     let failed = failed("open");
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, config.shared.create);
-    let tables = SqliteTables(connect(config, flags)?);
-    let SqliteTables(connection) = &tables;
+    let tables = SqliteTables { connection: connect(config, flags)?, unchanged: None };
+    let SqliteTables { connection, .. } = &tables;
+    // Before the first read: it would leave a log in the folder that the file's owner cannot write.
+    if connection.is_readonly("main").map_err(failed)? {
+        let message = format!("{} may only be read (mode=ro)", config.shared.path.display());
+        return Err(refused(ErrorKind::Permission, message));
+    }
     connection.busy_timeout(config.busy_timeout).map_err(failed)?;
     keep_statements(connection).map_err(failed)?;
     check_utf8(connection)?;
@@ -116,17 +121,41 @@ fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
 }
 
 /// Opens a file for reading, after a writer has prepared it.
-pub(crate) fn open_reader(config: &SqliteConfig) -> Result<Connection> {
-    // A read-only connection that comes first cannot create the shared memory file, hence read-write
-    // and query_only.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = connect(config, flags)?;
+pub(crate) fn open_reader(config: &SqliteConfig) -> Result<SqliteTables> {
+    let tables = if config.shared.read_only {
+        read_only::open(config)?
+    } else {
+        // A read-only connection that comes first cannot create the shared memory file, hence
+        // read-write and query_only.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        SqliteTables { connection: connect(config, flags)?, unchanged: None }
+    };
+    let SqliteTables { connection, .. } = &tables;
     let failed = failed("query");
     connection.busy_timeout(config.busy_timeout).map_err(failed)?;
-    keep_statements(&connection).map_err(failed)?;
+    keep_statements(connection).map_err(failed)?;
     connection.pragma_update(None, "cache_size", READER_CACHE_KIBIBYTES).map_err(failed)?;
     connection.pragma_update(None, "query_only", true).map_err(failed)?;
-    Ok(connection)
+    Ok(tables)
+}
+
+/// Refuses to read a file that is no history, or one that would have to be converted.
+pub(crate) fn refuse_other_files(connection: &Connection) -> Result<()> {
+    check_utf8(connection)?;
+    let older = || {
+        let message = "an earlier release or AimDB wrote the file; open it for writing once, which \
+                       converts it";
+        refused(ErrorKind::Permission, message.to_owned())
+    };
+    match version(connection).map_err(failed("open"))? {
+        Some(1..SCHEMA_VERSION) => Err(older()),
+        Some(version) => check_version(version),
+        None if aimdb::is_there(connection).map_err(failed("open"))? => Err(older()),
+        None => {
+            let message = "the file is not a history of annals".to_owned();
+            Err(refused(ErrorKind::Corrupt, message))
+        }
+    }
 }
 
 /// Caches prepared statements. Without the query planner stability guarantee, SQLite prepares a statement
@@ -197,7 +226,7 @@ enum Found {
 /// Creates or converts the tables, in one transaction.
 fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
     let failed = failed("open");
-    let SqliteTables(connection) = tables;
+    let SqliteTables { connection, .. } = tables;
     if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
         return identify(tables);
     }
@@ -245,11 +274,11 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
 }
 
 /// Gives an identity to a history that an earlier release wrote. A damaged file can be opened without
-/// one, to be salvaged, and so can one that cannot be written.
+/// one, to be salvaged.
 fn identify(tables: &SqliteTables) -> Result<()> {
     let is_needed = State::of(ENGINE, tables).is_ok_and(|state| state.history == 0);
-    let SqliteTables(connection) = tables;
-    if !is_needed || connection.is_readonly("main").map_err(failed("open"))? {
+    let SqliteTables { connection, .. } = tables;
+    if !is_needed {
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
@@ -262,13 +291,13 @@ fn identify(tables: &SqliteTables) -> Result<()> {
 pub(crate) fn renew_identity(config: &SqliteConfig) -> Result<()> {
     let tables = open_writer(config)?;
     {
-        let SqliteTables(connection) = &tables;
+        let SqliteTables { connection, .. } = &tables;
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
             .map_err(failed("copy"))?;
         change_state(&tables, State::renew_identity)?;
         transaction.commit().map_err(failed("copy"))?;
     }
-    let SqliteTables(connection) = tables;
+    let SqliteTables { connection, .. } = tables;
     connection.close().map_err(|(_, error)| failed("copy")(error))
 }
 
@@ -279,13 +308,22 @@ fn change_state(tables: &SqliteTables, change: impl FnOnce(&mut State)) -> Resul
     transaction.finish().map(drop)
 }
 
+/// A database of another program is not turned into a history, and one of AimDB only if its other tables
+/// are not in the way.
 fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()> {
-    for table in ["records", "head", "runs", "blocks", "writers", "record_history"] {
-        if exists(connection, table).map_err(failed("open"))?
-            && !(table == "record_history" && from_aimdb)
-        {
+    let failed = failed("open");
+    let ours = ["records", "head", "runs", "blocks", "writers"];
+    let mut select = connection
+        .prepare(
+            "SELECT lower(name) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        )
+        .map_err(failed)?;
+    let names = select.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+    for name in names {
+        let name = name.map_err(failed)?;
+        if !from_aimdb || ours.contains(&name.as_str()) {
             let message =
-                format!("the file has a table \"{table}\" of another program; use another file");
+                format!("the file has a table \"{name}\" of another program; use another file");
             return Err(refused(ErrorKind::Corrupt, message));
         }
     }

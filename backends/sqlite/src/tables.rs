@@ -4,20 +4,54 @@ use std::ops::RangeInclusive;
 
 use annals_core::Result;
 use annals_embedded::{LastBatch, Run, RunId, RunOrder, Tables, Visit, VisitName};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::error::failed;
+use crate::read_only::Unchanged;
 
 /// The number under which the table of the head has the state of the store: beside the newest block,
 /// which every transaction that stores rows writes.
 pub(crate) const STATE: i64 = i64::MAX;
 
 /// A connection inside a transaction.
-pub(crate) struct SqliteTables(pub(crate) Connection);
+pub(crate) struct SqliteTables {
+    pub(crate) connection: Connection,
+    /// Of a file that is read without locks.
+    pub(crate) unchanged: Option<Unchanged>,
+}
 
 impl SqliteTables {
     fn query<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        read(&self.0).map_err(failed("query"))
+        let found = read(&self.connection);
+        self.check_unchanged()?;
+        found.map_err(failed("query"))
+    }
+
+    /// Visits rows, each as soon as it is read.
+    fn visit(
+        &self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let found = self.connection.prepare_cached(sql).map_err(failed("query"));
+        let visited = found.and_then(|mut select| {
+            let mut rows = select.query(values).map_err(failed("query"))?;
+            while let Some(row) = rows.next().map_err(failed("query"))? {
+                visit(row)?;
+            }
+            Ok(())
+        });
+        self.check_unchanged()?;
+        visited
+    }
+
+    /// Whether what was read counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`](annals_core::ErrorKind::Busy) if the file has changed.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        self.unchanged.as_ref().map_or(Ok(()), Unchanged::check)
     }
 }
 
@@ -32,15 +66,10 @@ impl Tables for SqliteTables {
     }
 
     fn names(&self, visit: &mut VisitName<'_>) -> Result<()> {
-        let failed = failed("query");
-        let mut select =
-            self.0.prepare_cached("SELECT name, id FROM records ORDER BY name").map_err(failed)?;
-        let mut rows = select.query([]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let name = row.get_ref(0).and_then(|name| Ok(name.as_str()?)).map_err(failed)?;
-            visit(name, row.get(1).map_err(failed)?)?;
-        }
-        Ok(())
+        self.visit("SELECT name, id FROM records ORDER BY name", params![], &mut |row| {
+            let name = row.get_ref(0).and_then(|name| Ok(name.as_str()?));
+            visit(name.map_err(failed("query"))?, row.get(1).map_err(failed("query"))?)
+        })
     }
 
     fn writer(&self, writer: u128) -> Result<Option<LastBatch>> {
@@ -62,21 +91,16 @@ impl Tables for SqliteTables {
     }
 
     fn head(&self, numbers: RangeInclusive<u64>, visit: &mut Visit<'_>) -> Result<()> {
-        let failed = failed("query");
         let last = i64::try_from(*numbers.end()).unwrap_or(i64::MAX).min(STATE - 1);
-        let mut select = self
-            .0
-            .prepare_cached(
-                "SELECT number, frame FROM head WHERE number BETWEEN ?1 AND ?2 ORDER BY number",
-            )
-            .map_err(failed)?;
-        let mut rows = select.query(params![numbers.start(), last]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let number = row.get(0).map_err(failed)?;
-            let block = row.get_ref(1).map_err(failed)?;
-            visit(number, block.as_blob().unwrap_or_default())?;
-        }
-        Ok(())
+        self.visit(
+            "SELECT number, frame FROM head WHERE number BETWEEN ?1 AND ?2 ORDER BY number",
+            params![numbers.start(), last],
+            &mut |row| {
+                let number = row.get(0).map_err(failed("query"))?;
+                let block = row.get_ref(1).map_err(failed("query"))?;
+                visit(number, block.as_blob().unwrap_or_default())
+            },
+        )
     }
 
     fn runs(&self) -> Result<Vec<Run>> {

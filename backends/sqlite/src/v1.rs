@@ -12,7 +12,7 @@ use crate::{ENGINE, v2, v3};
 /// numbers do not change.
 pub(crate) fn convert(tables: &SqliteTables, tuning: &Tuning) -> Result<()> {
     let failed = failed("convert");
-    let SqliteTables(connection) = tables;
+    let SqliteTables { connection, .. } = tables;
     // It refers to a table that is dropped.
     connection.execute_batch("DROP VIEW IF EXISTS record_history").map_err(failed)?;
     let State { next_block, next_run, .. } = State::FIRST;

@@ -15,7 +15,7 @@ use crate::v3;
 
 /// Moves everything but blocks into the current tables, within the open transaction.
 pub(crate) fn convert(tables: &SqliteTables) -> Result<()> {
-    let state = move_tables(&tables.0).map_err(failed("convert"))?;
+    let state = move_tables(&tables.connection).map_err(failed("convert"))?;
     v3::adopt_tables(tables, state)
 }
 

@@ -15,7 +15,7 @@ use crate::write::SqliteTransaction;
 
 /// Converts the tables within the open transaction. Blocks of runs stay where they are.
 pub(crate) fn convert(tables: &SqliteTables) -> Result<()> {
-    let state = change_tables(&tables.0).map_err(failed("convert"))?;
+    let state = change_tables(&tables.connection).map_err(failed("convert"))?;
     adopt_tables(tables, state)
 }
 

@@ -52,7 +52,7 @@ impl SqliteWriter {
         work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
     ) -> Result<T> {
         let failed = failed(operation);
-        let SqliteTables(connection) = &self.tables;
+        let SqliteTables { connection, .. } = &self.tables;
         connection
             .prepare_cached("BEGIN IMMEDIATE")
             .and_then(|mut begin| begin.execute([]))
@@ -88,7 +88,7 @@ impl SqliteWriter {
         if self.broken.is_some() {
             return;
         }
-        let SqliteTables(connection) = &self.tables;
+        let SqliteTables { connection, .. } = &self.tables;
         let copied = log(connection).and_then(|log| {
             if !is_due(&log) && !self.log_is_full {
                 return Ok(());
@@ -136,7 +136,7 @@ impl Writer for SqliteWriter {
         if let Err(error) = &done {
             self.log_is_full =
                 matches!(error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Full);
-            let SqliteTables(connection) = &self.tables;
+            let SqliteTables { connection, .. } = &self.tables;
             if !connection.is_autocommit()
                 && let Err(error) = connection.execute_batch("ROLLBACK")
             {
@@ -166,7 +166,7 @@ impl Writer for SqliteWriter {
     fn close(self) -> Result<()> {
         // The last connection of the last process copies and removes the log.
         self.readers.close();
-        let SqliteTables(connection) = self.tables;
+        let SqliteTables { connection, .. } = self.tables;
         connection.close().map_err(|(_, error)| commit_failed("close", error))?;
         self.broken.map_or(Ok(()), Err)
     }
@@ -222,7 +222,7 @@ impl<'a> SqliteTransaction<'a> {
     }
 
     fn execute(&self, operation: &'static str, sql: &str, values: &[&dyn ToSql]) -> Result<usize> {
-        let SqliteTables(connection) = self.tables;
+        let SqliteTables { connection, .. } = self.tables;
         connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(values))

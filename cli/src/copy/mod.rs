@@ -102,9 +102,9 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         .with_end_time(end_time)
         .with_order(Order::OldestFirst)
         .with_grammar(grammar.into());
-    let source = store::open_existing(&args.source).await?;
+    let source = store::open_to_read(&args.source).await?;
     let destination = match args.verify {
-        true => store::open_existing(&args.destination).await?,
+        true => store::open_to_read(&args.destination).await?,
         false => store::open(&args.destination).await?,
     };
     let mut signals = Signals::listen()?;

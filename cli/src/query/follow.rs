@@ -56,7 +56,7 @@ pub(super) async fn run(url: &str, args: &super::Args) -> Result<(), Failure> {
     let file = path.map(|path| CursorFile::new(path, &args.pattern, args.grammar));
     let saved = file.as_ref().map_or(Ok(None), CursorFile::read)?;
     let from = saved.map_or_else(|| begin(args), |cursor| Ok(FollowFrom::Cursor(cursor)))?;
-    let store = store::open_existing(url).await?;
+    let store = store::open_to_read(url).await?;
     let style = args.output.style(args.time_zone.clone());
     let follower = Follower { store: &*store, args, file, out: RowPrinter::new(format, &style) };
     follower.run(from).await?;

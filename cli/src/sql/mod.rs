@@ -64,7 +64,7 @@ Examples:
        WHERE record_name LIKE 'host::cpu%' AND stored_at > 1740081234000\"";
 
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
-    let store = store::open_existing(backend).await?;
+    let store = store::open_to_read(backend).await?;
     let backend = store.clone();
     let runtime = Handle::current();
     let selected = tokio::task::spawn_blocking(move || select(backend, runtime, &args)).await;

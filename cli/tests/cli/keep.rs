@@ -33,6 +33,31 @@ fn a_backup_is_a_history_and_comes_back() {
     }
 }
 
+/// A backup that was killed left its unfinished file for ever.
+#[test]
+fn what_a_killed_backup_leaves_goes_with_the_next_one() {
+    for backend in FILES {
+        let (place, history) = (filled(backend), &backend[backend.find(':').unwrap() + 1..]);
+        let unfinished = || place.names().into_iter().find(|name| name.starts_with(".annals-new-"));
+        let mut killed = 0;
+        while unfinished().is_none() {
+            let copy = format!("copy-{killed}");
+            let mut backup =
+                place.command(&["--backend", backend, "backup", &copy]).spawn().unwrap();
+            while unfinished().is_none() && backup.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            // As `kill -9` does.
+            backup.kill().unwrap();
+            backup.wait().unwrap();
+            drop(std::fs::remove_file(place.path(&copy)));
+            killed += 1;
+        }
+        place.run(&["--backend", backend, "backup", "other"]).ok();
+        assert_eq!(place.names(), [history, "other"]);
+    }
+}
+
 #[test]
 fn a_log_of_another_file_is_no_part_of_what_is_restored() {
     let place = filled("sqlite:annals.db");
@@ -75,6 +100,54 @@ fn what_can_be_read_of_a_damaged_file_is_copied() {
     let copied = place.rows("sqlite:salvaged.db").len();
     assert!(copied < 300);
     assert!(salvage.out.starts_with(&format!("{copied} rows copied")), "{salvage:?}");
+}
+
+/// A file whose end was missing could not be opened at all.
+#[test]
+fn what_is_left_of_a_file_that_was_cut_is_copied() {
+    for backend in FILES {
+        let (place, scheme) = (Place::new(), backend.split_once(':').unwrap().0);
+        let values: Vec<_> = (0..20_000_u64).map(|n| (n * n * 7_919).to_string()).collect();
+        let rows = (1_740_081_234_000_u64..).zip(&values).map(|(at, v)| ("kiln", &**v, at));
+        place.import(backend, &rows.collect::<Vec<_>>());
+        let (all, file) = (place.rows(backend), place.path(backend.split_once(':').unwrap().1));
+        let len = std::fs::metadata(&file).unwrap().len() * 9 / 10;
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(len).unwrap();
+        let to = format!("{scheme}:salvaged");
+        let salvage = place.run(&["--backend", backend, "salvage", &to]);
+        assert_eq!(salvage.code, Some(1), "{salvage:?}");
+        assert!(salvage.err.contains(&format!("it ends after {len} of")), "{salvage:?}");
+        assert!(!salvage.err.contains("thread '"), "{salvage:?}");
+        let copied = place.rows(&to);
+        assert!(salvage.out.starts_with(&format!("{} rows copied", copied.len())), "{salvage:?}");
+        let mut all = all.iter().map(|row| (&row["value"], &row["stored_at"]));
+        assert!(copied.iter().all(|row| all.any(|one| one == (&row["value"], &row["stored_at"]))));
+    }
+}
+
+#[test]
+fn a_cleanup_says_when_a_compaction_would_help() {
+    let place = Place::new();
+    let mut noise = 1_u64;
+    let mut text = || {
+        let letter = |_| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'a' + (noise >> 33) as u8 % 26)
+        };
+        format!("\"{}\"", (0..60_000).map(letter).collect::<String>())
+    };
+    let values: Vec<_> = (0..60).map(|_| text()).collect();
+    let rows = (1_740_081_234_000_u64..).zip(&values).map(|(at, value)| ("log", &**value, at));
+    place.import("sqlite:annals.db", &rows.collect::<Vec<_>>());
+    let few = place.run(&["cleanup", "--older-than", "1740081234002", "--yes"]).ok();
+    assert_eq!(few.out, "2\n");
+    let most = place.run(&["cleanup", "--older-than", "1740081234059", "--yes"]);
+    assert!(most.code == Some(0) && most.out == "57\n", "{most:?}");
+    assert!(most.err.contains("annals compact"), "{most:?}");
+    let size = || std::fs::metadata(place.path("annals.db")).unwrap().len();
+    let before = size();
+    place.run(&["compact"]).ok();
+    assert!(size() < before / 4, "{before} before, {} now", size());
 }
 
 #[test]

@@ -32,6 +32,8 @@ mod keep;
 mod kills;
 mod live_storm;
 mod query;
+#[cfg(all(unix, feature = "sql"))]
+mod read_only;
 mod records;
 #[cfg(feature = "sql")]
 mod sql;
