@@ -8,10 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::Aggregate;
 use annals_core::aggregate::{Plan, Series};
+use annals_core::{Aggregate, Predicate};
 use annals_embedded::format::{
     Arrivals, Block, Form, FormatError, Layout, MergeInput, NewRun, RunBuilder, RunIndex, Stretch,
+    Verdict,
 };
 use annals_embedded::format::{flush, merge};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -141,6 +142,38 @@ fn hourly(run: &NewRun) -> usize {
     buckets
 }
 
+/// Asks a predicate of all rows, by their columns or by their text, and counts those that satisfy it.
+fn filtered(run: &NewRun, predicate: &Predicate, by_columns: bool) -> usize {
+    let of_block = |block: &Vec<u8>| {
+        if by_columns {
+            let verdicts = Block::decode_verdicts(block, predicate, 0..1).unwrap().unwrap();
+            return verdicts
+                .of(0..verdicts.len())
+                .iter()
+                .filter(|one| **one == Verdict::Yes)
+                .count();
+        }
+        let rows = Block::decode(block).unwrap();
+        rows.iter().filter(|row| predicate.test(row.2).unwrap()).count()
+    };
+    run.blocks.iter().map(of_block).sum()
+}
+
+/// Values of any of the data sets.
+#[derive(serde::Deserialize)]
+struct Typed {
+    celsius: f64,
+}
+
+/// Reads all rows as a type.
+fn typed(run: &NewRun) -> f64 {
+    let of_block = |block: &Vec<u8>| {
+        let rows = Block::decode(block).unwrap();
+        rows.iter().map(|row| serde_json::from_str::<Typed>(row.2).unwrap().celsius).sum::<f64>()
+    };
+    run.blocks.iter().map(of_block).sum()
+}
+
 /// Text and columns of the same rows, and columns in blocks of several sizes.
 #[expect(clippy::print_stdout, reason = "figures for a person")]
 fn rest(criterion: &mut Criterion) {
@@ -160,7 +193,7 @@ fn rest(criterion: &mut Criterion) {
             let run = set.run(layout, *rest);
             let bytes = per_row(run.blocks.iter().map(Vec::len), RUN_ROWS);
             println!("{}, {form}: {bytes:.2} bytes a row", set.name);
-            let name = |what| format!("{}, {form}: {what}", set.name);
+            let name = |what: &str| format!("{}, {form}: {what}", set.name);
             if form.len() < 8 {
                 group.bench_function(name("encode"), |b| b.iter(|| set.run(layout, *rest)));
             }
@@ -173,6 +206,30 @@ fn rest(criterion: &mut Criterion) {
                 });
             });
             group.bench_function(name("hourly buckets"), |b| b.iter(|| hourly(&run)));
+            if form.len() >= 8 {
+                continue;
+            }
+            group.bench_function(name("decode"), |b| {
+                b.iter(|| {
+                    run.blocks
+                        .iter()
+                        .map(|block| Block::decode(block).unwrap().len())
+                        .sum::<usize>()
+                });
+            });
+            group.bench_function(name("typed"), |b| b.iter(|| typed(&run)));
+            for (what, text) in [("one of ten", "celsius > 24"), ("none", "celsius > 30")] {
+                let predicate = Predicate::parse(text).unwrap();
+                for (by, by_columns) in [("text", false), ("columns", true)] {
+                    if by_columns && !rest {
+                        continue;
+                    }
+                    let name = name(&format!("filter {what} by {by}"));
+                    group.bench_function(name, |b| {
+                        b.iter(|| filtered(&run, &predicate, by_columns))
+                    });
+                }
+            }
         }
     }
     group.finish();

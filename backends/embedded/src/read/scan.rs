@@ -5,7 +5,7 @@ use std::sync::Arc;
 use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
-use super::{RecordMerge, Steps, View};
+use super::{Filter, RecordMerge, Steps, View};
 use crate::engine::{RecordId, Snapshot};
 
 /// A page is full when it has this many rows or bytes of text. The first page is small and therefore
@@ -25,7 +25,9 @@ type Page = Vec<RawRow>;
 pub(crate) struct Scan {
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     query: Query,
+    /// Tests the text of rows that the filter does not know.
     selector: Option<Selector>,
+    filter: Option<Arc<Filter>>,
     current: Option<Current>,
     /// The size of the next page.
     page_rows: usize,
@@ -71,26 +73,30 @@ impl Scan {
         predicate: Option<Predicate>,
     ) -> Result<Self> {
         let records = view.records(&query.pattern)?.into_iter();
+        let filter = predicate.clone().map(Filter::new);
         let selector = predicate.map(Selector::new);
-        Ok(Self { records, query, selector, current: None, page_rows: FIRST_PAGE_ROWS })
+        Ok(Self { records, query, selector, filter, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 
     fn next_record<S: Snapshot>(&mut self, view: &View<S>) -> Result<Option<Current>> {
         let Some((id, name)) = self.records.next() else { return Ok(None) };
         let Query { from, to, limit, order, .. } = self.query;
+        let merge = |order| -> Result<RecordMerge> {
+            let rows = RecordMerge::new(view, id, (from, to), order)?;
+            Ok(rows.with_filter(self.filter.clone()))
+        };
         let rows = match (order, limit) {
             (Order::OldestFirst, Some(limit)) => {
                 // The newest N, oldest first: goes to the Nth newest and back, so that memory stays
                 // that of a page.
-                let newest = RecordMerge::new(view, id, (from, to), Order::NewestFirst)?;
-                let mut newest = newest.keep_exhausted();
+                let mut newest = merge(Order::NewestFirst)?.keep_exhausted();
                 match &mut self.selector {
                     None => newest.skip(view, limit)?,
                     Some(selector) => skip_where(view, &mut newest, limit, selector, &name)?,
                 }
                 RecordMerge::reversed(newest, view)?
             }
-            _ => RecordMerge::new(view, id, (from, to), order)?,
+            _ => merge(order)?,
         };
         Ok(Some(Current { name, rows, limit: limit.unwrap_or(u64::MAX) }))
     }
@@ -109,8 +115,10 @@ impl Scan {
                 return Ok(true);
             }
             let Some(next) = rows.next(view)? else { break };
+            *tested += rows.count_passed();
             let (stored_at, json) = rows.row(&next);
             if let Some(selector) = &mut self.selector
+                && !rows.is_chosen(&next)
                 && !selector.takes(name, stored_at, json)
             {
                 *tested += 1;
@@ -139,8 +147,11 @@ fn skip_where<S: Snapshot>(
     while wanted > 0
         && let Some(next) = rows.next(view)?
     {
-        let (stored_at, json) = rows.row(&next);
-        wanted -= u64::from(selector.takes(name, stored_at, json));
+        let is_wanted = rows.is_chosen(&next) || {
+            let (stored_at, json) = rows.row(&next);
+            selector.takes(name, stored_at, json)
+        };
+        wanted -= u64::from(is_wanted);
         rows.advance(view, next)?;
     }
     Ok(())

@@ -52,7 +52,7 @@ impl Body {
         }
     }
 
-    fn print(&self, at: usize, out: &mut String) {
+    pub(super) fn print(&self, at: usize, out: &mut String) {
         match self {
             Self::None => {}
             Self::Decimals { mantissas, scale, kept: Kept::Least(least) } => {

@@ -13,6 +13,7 @@ mod choose;
 mod column;
 mod decode;
 mod encode;
+mod filter;
 mod number;
 mod numbers;
 mod scan;
@@ -24,6 +25,7 @@ mod times;
 mod tests;
 
 pub(super) use decode::{Columns, Packed};
+pub use filter::{Verdict, Verdicts};
 pub use numbers::{Numbers, Stretch};
 pub use statistics::Statistics;
 

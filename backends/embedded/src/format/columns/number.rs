@@ -10,6 +10,9 @@ pub(super) const MOST_BYTES: usize = 27;
 const LEAST_FLOAT: f64 = 1e-5;
 const GREATEST_FLOAT: f64 = 1e16;
 
+/// All integers up to this one are exact as `f64`.
+pub(super) const MOST_EXACT: u64 = 1 << 53;
+
 /// Powers of ten that are exact as `f64`.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
@@ -119,19 +122,25 @@ fn print(mantissa: i64, scale: u8, out: &mut String) {
 
 /// The nearest `f64` of an integer of `scale` decimals.
 pub(super) fn to_f64(mantissa: i64, scale: u8) -> f64 {
-    // Both are exact, so the division is rounded once.
-    if mantissa.unsigned_abs() <= 1 << 53 {
-        return mantissa as f64 / POWERS[usize::from(scale)];
+    if mantissa.unsigned_abs() <= MOST_EXACT {
+        return divided(mantissa, scale);
     }
     let mut text = String::new();
     print(mantissa, scale, &mut text);
     text.parse().unwrap_or(f64::NAN)
 }
 
+/// The nearest `f64` of an integer up to [`MOST_EXACT`] with `scale` decimals.
+#[inline]
+pub(super) fn divided(mantissa: i64, scale: u8) -> f64 {
+    // Both are exact, so the division is rounded once.
+    mantissa as f64 / POWERS[usize::from(scale)]
+}
+
 /// The integer that [`to_f64`] makes this very number of, if there is one below 2^53.
 pub(super) fn to_mantissa(value: f64, scale: u8) -> Option<i64> {
     let mantissa = (value * POWERS[usize::from(scale)]).round();
-    let is_exact = mantissa.abs() < (1_u64 << 53) as f64
+    let is_exact = mantissa.abs() < MOST_EXACT as f64
         && to_f64(mantissa as i64, scale).to_bits() == value.to_bits();
     is_exact.then_some(mantissa as i64)
 }
