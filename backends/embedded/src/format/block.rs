@@ -1,5 +1,7 @@
 //! A block: rows, column by column, and their text.
 
+mod values;
+
 use std::ops::Range;
 
 use annals_core::Predicate;

@@ -212,6 +212,15 @@ impl Cursor {
         }
     }
 
+    /// The block of the next row and its position there, if it is in columns.
+    pub(super) fn in_columns(&self, order: Order) -> Option<(&Arc<Block>, usize)> {
+        let Location::Run { extent, block: Some((rows, block)), .. } = &self.location else {
+            return None;
+        };
+        let row = extent.first_row + self.next_row(order);
+        block.is_in_columns().then(|| (block, (row - rows.start) as usize))
+    }
+
     /// Releases the block.
     pub(super) fn release(&mut self) {
         if let Location::Run { block, .. } = &mut self.location {

@@ -7,6 +7,7 @@ use annals_core::{Order, Result};
 use super::cursor::{Cursor, Location};
 use super::{Filter, View};
 use crate::engine::{RecordId, Snapshot};
+use crate::format::Block;
 
 /// The remaining rows of one record, as a lazy merge. A run is opened only when it could have the next
 /// row, so the newest rows of a long history cost no more than those of a short one.
@@ -155,6 +156,16 @@ impl RecordMerge {
     pub(crate) fn row(&self, next: &Next) -> (u64, &str) {
         let cursor = &self.open[next.0];
         (cursor.time, cursor.json(self.order))
+    }
+
+    /// The block of the next row and its position there, if it is in columns.
+    pub(crate) fn in_columns(&self, next: &Next) -> Option<(&Arc<Block>, usize)> {
+        self.open[next.0].in_columns(self.order)
+    }
+
+    /// The time of the next row.
+    pub(crate) fn time(&self, next: &Next) -> u64 {
+        self.open[next.0].time
     }
 
     /// Consumes the next row.

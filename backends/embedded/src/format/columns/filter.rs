@@ -220,12 +220,11 @@ fn body(
             let values = mantissas.iter().map(|mantissa| number::divided(*mantissa, *scale));
             let mut all = numbers(values, comparison, with);
             // What an f64 does not hold may be written as an integer, which is compared exactly.
-            let mut text = String::new();
             for (at, mantissa) in mantissas.iter().enumerate() {
                 if mantissa.unsigned_abs() > MOST_EXACT {
-                    text.clear();
+                    let mut text = Vec::new();
                     body.print(at, &mut text);
-                    all[at] = test(&text);
+                    all[at] = std::str::from_utf8(&text).map_or(Verdict::Unknown, test);
                 }
             }
             all

@@ -16,10 +16,12 @@ mod encode;
 mod filter;
 mod number;
 mod numbers;
+mod print;
 mod scan;
 mod segment;
 mod statistics;
 mod times;
+mod value;
 
 #[cfg(test)]
 mod tests;

@@ -237,11 +237,9 @@ impl ShapeNumbers {
     }
 
     fn of_texts(column: &Column, rows: usize, member: &Member) -> Self {
-        let (mut all, mut text) = (Self::default(), String::new());
+        let mut all = Self::default();
         for row in 0..rows {
-            text.clear();
-            column.print(row, &mut text);
-            all.push(row, find(member, &text));
+            all.push(row, find(member, &column.text(row)));
         }
         all
     }
@@ -274,16 +272,11 @@ impl ShapeNumbers {
             column.dictionary.iter().map(|entry| find(&value, entry)).collect();
         let mut all = Self::default();
         all.values.reserve(rows);
-        let mut text = String::new();
         for row in 0..rows {
             let found = match (column.place(row), &body) {
                 (Place::Entry(entry), _) => entries[entry].clone(),
                 (Place::Body(at), Ok(values)) => Found::Sample(values[at]),
-                (Place::Body(_), Err(NoNumbers)) => {
-                    text.clear();
-                    column.print(row, &mut text);
-                    find(&value, &text)
-                }
+                (Place::Body(_), Err(NoNumbers)) => find(&value, &column.text(row)),
             };
             all.push(row, found);
         }

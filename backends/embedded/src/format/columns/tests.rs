@@ -1,4 +1,5 @@
 mod filter;
+mod value;
 
 use std::ops::Range;
 
