@@ -53,7 +53,7 @@ pub use annals_core::{
     RecorderConfig, RecorderError, RecorderStats, Result, Retention, RetentionHandle,
     RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar, StoreExt, StoredValue,
     Swept, SystemClock, TypedRow, TypedRows, TypedStream, Value, Width, Within, aggregate,
-    async_trait, duration, forward_backend, forward_record, last_number,
+    async_trait, duration, forward_backend, forward_record, last_number, page,
 };
 pub use connect::{connect, connect_lazy};
 pub use scheme::{register, register_with_guarantees};

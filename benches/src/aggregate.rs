@@ -152,7 +152,11 @@ async fn at_rest(
 }
 
 /// Rows of `{"celsius":…,"humidity":…,"ok":…}`.
-async fn fill(history: &dyn PersistenceBackend, rows: u64, records: u64) -> Result<(), Failure> {
+pub(crate) async fn fill(
+    history: &dyn PersistenceBackend,
+    rows: u64,
+    records: u64,
+) -> Result<(), Failure> {
     for first in (0..rows).step_by(4_096) {
         let row = |at: u64| {
             let spread = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;

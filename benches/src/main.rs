@@ -5,9 +5,11 @@
 
 mod aggregate;
 mod copy;
+mod datasets;
 mod idle;
 mod import;
 mod latest;
+mod long;
 mod peer;
 mod places;
 mod plot;
@@ -17,6 +19,7 @@ mod raw;
 mod recorder;
 mod reopen;
 mod report;
+mod rest;
 mod retention;
 mod store;
 mod stream;
@@ -96,6 +99,10 @@ enum Workload {
     Aggregate,
     /// `annals import` of CSV against NDJSON, and its memory (build annals-cli first).
     Import,
+    /// Rows at rest, in columns, against the same rows as text; without an engine.
+    Rest,
+    /// Not part of `all`: daily buckets and the latest 5 of a history of 100 times `--rows`, at rest.
+    Long,
     /// The longest wait of a `store` while the history is read, and while half of it is cleaned up.
     Waits,
     /// From opening a history to its first answer.
@@ -169,6 +176,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if wanted(Workload::Import) {
         import::run(options, &mut report).await?;
     }
+    if wanted(Workload::Rest) {
+        rest::run(options, &mut report)?;
+    }
     if wanted(Workload::Waits) {
         waits::run(options, &mut report).await?;
     }
@@ -180,6 +190,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Stream) {
         stream::run(options, &mut report).await?;
+    }
+    if options.workloads.contains(&Workload::Long) {
+        long::run(options, &mut report).await?;
     }
     if options.workloads.contains(&Workload::Plot) {
         plot::run(options).await?;

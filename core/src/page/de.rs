@@ -26,7 +26,8 @@ pub(super) fn read<T: DeserializeOwned>(values: &dyn Values, row: usize) -> Opti
 fn keeps_digits() -> bool {
     static KEEPS: OnceLock<bool> = OnceLock::new();
     *KEEPS.get_or_init(|| {
-        serde_json::from_str::<serde_json::Value>("1.50").is_ok_and(|one| one.to_string() == "1.50")
+        let shown = serde_json::from_str::<serde_json::Value>("1.50").map(|one| one.to_string());
+        shown.is_ok_and(|shown| shown == "1.50")
     })
 }
 

@@ -11,11 +11,14 @@ use crate::Map;
 use crate::engine::{RunId, Snapshot};
 use crate::format::{RunIndex, Verdicts};
 
+/// A block's number, and what is known of its rows: nothing, if these are text.
+type Known = (u32, Option<Arc<Verdicts>>);
+
 /// What the columns tell of a predicate. The records of a question share it, because a block has rows of several.
 pub(crate) struct Filter {
     predicate: Predicate,
     /// The block of each run that was looked at last.
-    known: Mutex<Map<RunId, (u32, Option<Arc<Verdicts>>)>>,
+    known: Mutex<Map<RunId, Known>>,
 }
 
 impl Filter {

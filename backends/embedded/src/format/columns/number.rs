@@ -117,7 +117,7 @@ fn print(mantissa: i64, scale: u8, out: &mut Vec<u8>) {
         put(&PAIRS[(rest % 100) as usize]);
         rest /= 100;
     }
-    if scale % 2 > 0 {
+    if !scale.is_multiple_of(2) {
         put(&[b'0' + (rest % 10) as u8]);
         rest /= 10;
     }
