@@ -54,7 +54,7 @@ pub use annals_core::{
     RetentionPolicy, RetentionStats, RetryPolicy, Row, RowStream, Scalar, StoreExt, StoredValue,
     Swept, SystemClock, TypedRow, TypedRows, TypedStream, Unforwarded, Value, Width, Within,
     aggregate, async_trait, duration, forget_forwarder, forward_backend, forward_record,
-    last_number, unforwarded,
+    last_number, page, unforwarded,
 };
 pub use connect::{connect, connect_lazy};
 pub use scheme::{register, register_with_guarantees};

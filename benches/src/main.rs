@@ -5,11 +5,13 @@
 
 mod aggregate;
 mod copy;
+mod datasets;
 mod follow;
 mod forward;
 mod idle;
 mod import;
 mod latest;
+mod long;
 mod peer;
 mod places;
 mod plot;
@@ -20,6 +22,7 @@ mod raw;
 mod recorder;
 mod reopen;
 mod report;
+mod rest;
 mod retention;
 mod serve;
 mod soak;
@@ -106,6 +109,10 @@ enum Workload {
     Aggregate,
     /// `annals import` of CSV against NDJSON, and its memory (build annals-cli first).
     Import,
+    /// Rows at rest, in columns, against the same rows as text; without an engine.
+    Rest,
+    /// Not part of `all`: daily buckets and the latest 5 of a history of 100 times `--rows`, at rest.
+    Long,
     /// The longest wait of a `store` while the history is read, and while half of it is cleaned up.
     Waits,
     /// From opening a history to its first answer.
@@ -189,6 +196,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if wanted(Workload::Import) {
         import::run(options, &mut report).await?;
     }
+    if wanted(Workload::Rest) {
+        rest::run(options, &mut report)?;
+    }
     if wanted(Workload::Waits) {
         waits::run(options, &mut report).await?;
     }
@@ -203,6 +213,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Stream) {
         stream::run(options, &mut report).await?;
+    }
+    if options.workloads.contains(&Workload::Long) {
+        long::run(options, &mut report).await?;
     }
     if options.workloads.contains(&Workload::Plot) {
         plot::run(options).await?;

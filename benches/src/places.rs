@@ -54,6 +54,26 @@ impl Place {
         self.folder.path().join(name)
     }
 
+    /// Brings all rows to rest in columns.
+    pub(crate) async fn bring_to_rest(&self, engine: &str) -> Result<(), Failure> {
+        match engine {
+            "sqlite" => {
+                let config = annals::sqlite::SqliteConfig::from_url(&self.url)?;
+                let history = annals::sqlite::SqliteBackend::open(config)?;
+                history.bring_to_rest(|_| {}).await?;
+                history.close().await?;
+            }
+            "redb" => {
+                let config = annals::redb::RedbConfig::from_url(&self.url)?;
+                let history = annals::redb::RedbBackend::open(config)?;
+                history.bring_to_rest(|_| {}).await?;
+                history.close().await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Bytes of all files of the store.
     pub(crate) fn bytes(&self) -> Result<u64, Failure> {
         bytes_in(self.folder.path())

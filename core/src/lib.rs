@@ -47,6 +47,7 @@ pub mod log;
 mod memory;
 mod metered;
 mod name;
+pub mod page;
 mod panic;
 mod pattern;
 pub mod predicate;

@@ -143,7 +143,7 @@ impl Timer {
     fn rows(mut self, result: Result<RowStream>) -> Result<RowStream> {
         match result {
             Ok(rows) => {
-                Ok(RowStream::from_pages(Timed { pages: rows.into_pages(), timer: Some(self) }))
+                Ok(RowStream::from_page_rows(Timed { pages: rows.into_pages(), timer: Some(self) }))
             }
             Err(error) => {
                 self.result = CallResult::of(&error);

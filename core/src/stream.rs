@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::Stream;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -15,13 +15,14 @@ use serde_json::value::RawValue;
 
 use crate::error::PersistenceError;
 use crate::json::PlainValue;
+use crate::page::PageRow;
 use crate::query::StoredValue;
 use crate::typed::TypedRow;
 
 /// After so many warnings about rows that were skipped, one query only counts them.
 const WARNINGS_PER_QUERY: u64 = 100;
 
-pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send>>;
+pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<PageRow>, PersistenceError>> + Send>>;
 
 /// A row as the store has it. The text was valid JSON when it was stored. It is not checked again here;
 /// what parses it does that.
@@ -57,7 +58,7 @@ fn as_json<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> 
 /// it. Dropping a pending `next` loses nothing: the next call goes on where it was.
 pub struct RowStream {
     pages: stream::Fuse<Pages>,
-    page: std::vec::IntoIter<RawRow>,
+    page: std::vec::IntoIter<PageRow>,
 }
 
 impl RowStream {
@@ -65,13 +66,21 @@ impl RowStream {
     pub fn from_pages(
         pages: impl Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send + 'static,
     ) -> Self {
+        Self::from_page_rows(pages.map_ok(|rows| rows.into_iter().map(PageRow::from).collect()))
+    }
+
+    /// A stream over pages of rows whose values need not be text. It ends after the first error.
+    pub fn from_page_rows(
+        pages: impl Stream<Item = Result<Vec<PageRow>, PersistenceError>> + Send + 'static,
+    ) -> Self {
         let pages: Pages = Box::pin(pages);
         Self { pages: pages.fuse(), page: Vec::new().into_iter() }
     }
 
     /// A stream over rows that are in memory already.
     pub fn from_rows(rows: Vec<RawRow>) -> Self {
-        Self { page: rows.into_iter(), ..Self::from_pages(stream::empty()) }
+        let page: Vec<PageRow> = rows.into_iter().map(PageRow::from).collect();
+        Self { page: page.into_iter(), ..Self::from_pages(stream::empty()) }
     }
 
     /// The rows as pages: those at hand first.
@@ -83,9 +92,11 @@ impl RowStream {
         Box::pin(stream::iter([Ok(page.collect())]).chain(pages))
     }
 
-    /// Reads every row as `T`, straight from the stored text.
+    /// Reads every row as `T`, straight from where it is stored: its text or, if the backend has them,
+    /// its columns. The values are those that `serde_json` makes of the text.
     pub fn typed<T: DeserializeOwned>(self) -> TypedStream<T> {
-        self.typed_with(|row| serde_json::from_str(&row.json).map_err(Misfit))
+        let read = |row: &PageRow| row.read().map_err(|error| Misfit(error).to_string());
+        TypedStream { rows: self, skipped: 0, read: Box::new(read) }
     }
 
     /// Reads every row with `read`: for values of an older shape, which it turns into the current
@@ -119,7 +130,8 @@ impl RowStream {
         self,
         mut read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
     ) -> TypedStream<T> {
-        let read = move |row: &RawRow| read(row).map_err(|error| error.to_string());
+        let read =
+            move |row: &PageRow| read(&row.clone().into_raw()).map_err(|error| error.to_string());
         TypedStream { rows: self, skipped: 0, read: Box::new(read) }
     }
 
@@ -139,10 +151,11 @@ impl RowStream {
     }
 }
 
-impl Stream for RowStream {
-    type Item = Result<RawRow, PersistenceError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+impl RowStream {
+    fn poll_row(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<PageRow, PersistenceError>>> {
         loop {
             if let Some(row) = self.page.next() {
                 return Poll::Ready(Some(Ok(row)));
@@ -160,6 +173,14 @@ impl Stream for RowStream {
     }
 }
 
+impl Stream for RowStream {
+    type Item = Result<RawRow, PersistenceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_row(cx).map_ok(PageRow::into_raw)
+    }
+}
+
 impl fmt::Debug for RowStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowStream").field("rows_at_hand", &self.page.len()).finish_non_exhaustive()
@@ -174,7 +195,7 @@ pub struct TypedStream<T> {
     read: Read<T>,
 }
 
-type Read<T> = Box<dyn FnMut(&RawRow) -> Result<T, String> + Send>;
+type Read<T> = Box<dyn FnMut(&PageRow) -> Result<T, String> + Send>;
 
 /// Why serde_json does not read a value.
 struct Misfit(serde_json::Error);
@@ -195,7 +216,7 @@ impl<T> TypedStream<T> {
         self.skipped
     }
 
-    fn pass_over(&mut self, row: &RawRow, error: &str) {
+    fn pass_over(&mut self, row: &PageRow, error: &str) {
         self.skipped += 1;
         if self.skipped > WARNINGS_PER_QUERY {
             return;
@@ -217,12 +238,12 @@ impl<T> Stream for TypedStream<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let Some(row) = ready!(self.rows.poll_next_unpin(cx)?) else {
+            let Some(row) = ready!(self.rows.poll_row(cx)?) else {
                 return Poll::Ready(None);
             };
             match (self.read)(&row) {
                 Ok(value) => {
-                    let RawRow { record, stored_at, .. } = row;
+                    let PageRow { record, stored_at, .. } = row;
                     return Poll::Ready(Some(Ok(TypedRow { record, value, stored_at })));
                 }
                 Err(error) => self.pass_over(&row, &error),

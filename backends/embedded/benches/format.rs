@@ -5,13 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should stop")]
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use annals_core::Aggregate;
-use annals_core::aggregate::{Plan, Series};
 use annals_embedded::format::{
-    Arrivals, Block, Form, FormatError, Layout, MergeInput, NewRun, RunBuilder, RunIndex, Stretch,
+    Arrivals, Block, Form, FormatError, Layout, MergeInput, NewRun, RunIndex,
 };
 use annals_embedded::format::{flush, merge};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -48,134 +43,6 @@ impl Random {
         }
         blocks
     }
-}
-
-/// The rows of a run: 1,000 records of 262 rows, one every 30 seconds.
-struct DataSet {
-    name: &'static str,
-    rows: Vec<(u32, u64, String)>,
-}
-
-const RUN_ROWS: usize = 262_000;
-
-impl DataSet {
-    fn new(name: &'static str, mut json: impl FnMut(usize) -> String) -> Self {
-        let row = |at: usize| {
-            let time = 1_740_081_234_000 + (at % 262) as u64 * 30_000;
-            ((at / 262) as u32, time, json(at))
-        };
-        Self { name, rows: (0..RUN_ROWS).map(row).collect() }
-    }
-
-    fn all() -> [Self; 3] {
-        let mut random = Random(88_172_645_463_325_252);
-        let mut second = Random(88_172_645_463_325_253);
-        let mut third = Random(88_172_645_463_325_254);
-        [
-            Self::new("fixed decimals", move |_| {
-                let (celsius, humidity) = (random.below(1_000), random.below(400));
-                let (celsius, humidity) =
-                    (15.0 + celsius as f64 / 100.0, 30.0 + humidity as f64 / 10.0);
-                format!(r#"{{"celsius":{celsius:.2},"humidity":{humidity:.1},"ok":true}}"#)
-            }),
-            Self::new("full precision", move |at| {
-                let celsius = 15.0 + second.below(1 << 52) as f64 / (1u64 << 49) as f64;
-                let city = ["Vienna", "Graz", "Linz", "Salzburg"][at / 262 % 4];
-                format!(r#"{{"celsius":{celsius},"city":"{city}","seq":{at}}}"#)
-            }),
-            Self::new("words and random text", move |_| {
-                let celsius = (1_500 + third.below(1_000)) as f64 / 100.0;
-                let status = ["ok", "late", "off"][third.below(3) as usize];
-                let id = third.below(u64::MAX);
-                format!(r#"{{"celsius":{celsius:?},"status":"{status}","id":"{id:016x}"}}"#)
-            }),
-        ]
-    }
-
-    fn run(&self, layout: &Layout, rest: bool) -> NewRun {
-        let mut run = RunBuilder::new(layout, rest);
-        for (record, time, json) in &self.rows {
-            run.push(0, *record, *time, json).unwrap();
-        }
-        run.finish().unwrap()
-    }
-}
-
-/// Hourly buckets of all records, from the column or from the text.
-fn hourly(run: &NewRun) -> usize {
-    let question = Aggregate::every(Duration::from_secs(3600)).member("celsius");
-    let plan = Arc::new(Plan::new("*", &question).unwrap());
-    let name: Arc<str> = "record".into();
-    let mut extents = run.index.iter().peekable();
-    let mut series = Series::new(plan.clone(), name.clone());
-    let mut buckets = 0;
-    for (number, block) in (0..).zip(&run.blocks) {
-        let rows = run.index.block_rows(number);
-        let numbers = Block::decode_numbers(block, plan.member()).unwrap();
-        let text = if numbers.is_none() { Some(Block::decode(block).unwrap()) } else { None };
-        let mut next = rows.start;
-        while next < rows.end {
-            let extent = *extents.peek().unwrap();
-            let end = (extent.first_row + extent.rows).min(rows.end);
-            let range = (next - rows.start) as usize..(end - rows.start) as usize;
-            match (&numbers, &text) {
-                (Some(numbers), _) => match numbers.stretch(range).0 {
-                    Stretch::Samples(times, values) => series.samples(times, values).unwrap(),
-                    other => panic!("{other:?}"),
-                },
-                (None, Some(text)) => {
-                    for row in range {
-                        series.row(text.time(row), text.json(row)).unwrap();
-                    }
-                }
-                (None, None) => unreachable!(),
-            }
-            next = end;
-            if end == extent.first_row + extent.rows {
-                extents.next();
-                let done = std::mem::replace(&mut series, Series::new(plan.clone(), name.clone()));
-                buckets += done.finish().unwrap().len();
-            }
-        }
-    }
-    buckets
-}
-
-/// Text and columns of the same rows, and columns in blocks of several sizes.
-#[expect(clippy::print_stdout, reason = "figures for a person")]
-fn rest(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("rest");
-    group.throughput(Throughput::Elements(RUN_ROWS as u64)).sample_size(10);
-    for set in DataSet::all() {
-        let sizes = [2_048, 4_096, 8_192, 16_384, 65_536];
-        let layouts =
-            sizes.map(|rest_rows| Layout { rest_rows, rest_text: 8 << 20, ..Layout::default() });
-        let default = Layout::default();
-        let mut forms = vec![("text".to_owned(), default.clone(), false)];
-        forms.push(("columns".to_owned(), default, true));
-        forms.extend(
-            layouts.map(|layout| (format!("columns of {}", layout.rest_rows), layout, true)),
-        );
-        for (form, layout, rest) in &forms {
-            let run = set.run(layout, *rest);
-            let bytes = per_row(run.blocks.iter().map(Vec::len), RUN_ROWS);
-            println!("{}, {form}: {bytes:.2} bytes a row", set.name);
-            let name = |what| format!("{}, {form}: {what}", set.name);
-            if form.len() < 8 {
-                group.bench_function(name("encode"), |b| b.iter(|| set.run(layout, *rest)));
-            }
-            group.bench_function(name("decode all text"), |b| {
-                b.iter(|| {
-                    let blocks = run.blocks.iter().map(|block| Block::decode(block).unwrap());
-                    blocks
-                        .map(|block| block.iter().map(|row| row.2.len()).sum::<usize>())
-                        .sum::<usize>()
-                });
-            });
-            group.bench_function(name("hourly buckets"), |b| b.iter(|| hourly(&run)));
-        }
-    }
-    group.finish();
 }
 
 fn rank(record: u32) -> u32 {
@@ -250,5 +117,5 @@ fn format(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, format, rest);
+criterion_group!(benches, format);
 criterion_main!(benches);

@@ -332,7 +332,7 @@ impl<E: Engine> Embedded<E> {
             return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
         }
         let pages = self.stream(move |view| Scan::new(view, query, predicate)).await?;
-        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_pages))
+        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_page_rows))
     }
 
     /// Takes a snapshot and the first step on it, and returns the items of all steps; `None` if there

@@ -199,10 +199,11 @@ impl Plan {
     }
 
     /// Whether the statistics of a block are enough: count, sum, extremes, first and last sample.
-    /// Blocks that lie within one bucket and within the window need not be read then.
+    /// Blocks that lie within one bucket and within the window need not be read then, if all of their
+    /// rows satisfy the [predicate](Self::predicate).
     pub fn by_statistics(&self) -> bool {
         let Needs { sum: _, extremes: _, stddev, samples, path, states } = self.needs;
-        !(stddev || samples || path || states) && self.predicate.is_none()
+        !(stddev || samples || path || states)
     }
 
     /// Whether the first and the last sample of a bucket matter: for a function, for filling, or for

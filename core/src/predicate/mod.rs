@@ -119,7 +119,8 @@ impl Comparison {
         }
     }
 
-    fn accepts(self, ordering: Ordering) -> bool {
+    /// Whether it holds between two scalars with an order, given how the first compares with the second.
+    pub fn accepts(self, ordering: Ordering) -> bool {
         match self {
             Self::Equal => ordering.is_eq(),
             Self::NotEqual => ordering.is_ne(),

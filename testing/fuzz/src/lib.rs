@@ -5,7 +5,7 @@
 
 use annals_core::aggregate::{Function, Member};
 use annals_core::{Grammar, JsonText, Pattern, Predicate, Value, duration};
-use annals_embedded::format::{Block, RunIndex, Stretch};
+use annals_embedded::format::{Block, RunIndex, Stretch, Verdict};
 
 /// A target. Inputs to begin with are in `corpus/NAME`.
 pub struct Target {
@@ -44,7 +44,7 @@ pub fn block(data: &[u8]) {
 }
 
 /// Each line is the value of a row. What is encoded in columns comes back letter for letter, and the numbers
-/// of a member are those of its text.
+/// of a member and the answers of predicates are those of its text.
 pub fn columns(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut rows = Block::new();
@@ -68,6 +68,22 @@ pub fn columns(data: &[u8]) {
     Block::check_statistics(&encoded).unwrap_or_else(|error| panic!("{error}"));
     let samples = rows.iter().filter(|row| matches!(member.read(row.2), Ok(Some(_))));
     assert_eq!(found, samples.count(), "the samples");
+    for predicate in ["a > 1", "not a = 'x' or exists b", "a < 9007199254740993 and b != null"] {
+        let predicate = Predicate::parse(predicate).unwrap_or_else(|error| panic!("{error}"));
+        let verdicts = Block::decode_verdicts(&encoded, &predicate, 0..rows.len())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .unwrap_or_else(|| panic!("a block in columns has verdicts"));
+        assert_eq!(verdicts.len(), rows.len());
+        for (row, verdict) in rows.iter().zip(verdicts.of(0..rows.len())) {
+            let holds = predicate.test(row.2).ok();
+            let is_right = match verdict {
+                Verdict::Yes => holds == Some(true),
+                Verdict::No => holds == Some(false),
+                Verdict::Unknown => true,
+            };
+            assert!(is_right, "{predicate}: {}", row.2);
+        }
+    }
 }
 
 /// A block in columns with a sound frame around its header: the first two bytes are the header's length.
@@ -89,8 +105,10 @@ pub fn packed(data: &[u8]) {
     }
     let member = Member::parse("a").unwrap_or_else(|error| panic!("{error}"));
     let _ = Block::decode_numbers(&block, &member);
-    let _ = Block::decode_statistics(&block, &member);
+    let _ = Block::decode_statistics(&block, &member, None);
     let _ = Block::check_statistics(&block);
+    let predicate = Predicate::parse("a > 1 or b = 'x'").unwrap_or_else(|error| panic!("{error}"));
+    let _ = Block::decode_verdicts(&block, &predicate, 0..1);
 }
 
 /// Any content of a frame is a run index or damaged; what an index says about its rows adds up.

@@ -1,8 +1,13 @@
 //! A block: rows, column by column, and their text.
 
+mod values;
+
+use std::ops::Range;
+
+use annals_core::Predicate;
 use annals_core::aggregate::Member;
 
-use super::columns::{self, Columns, Numbers, Packed, Statistics};
+use super::columns::{self, Columns, Numbers, Packed, Statistics, Verdicts};
 use super::varint::{Reader, put, put_step};
 use super::{FormatError, frame};
 use crate::engine::RecordId;
@@ -226,20 +231,48 @@ impl Block {
         Packed::read(block)?.numbers(member).map(Some)
     }
 
-    /// Reads the statistics of a member from an encoded block, as far as it has them. Blocks of text have
-    /// none.
+    /// What the columns tell of the rows, if the rows are in columns.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`].
+    pub fn verdicts(&self, predicate: &Predicate) -> Result<Option<Verdicts>, FormatError> {
+        match &self.values {
+            Values::Text { .. } => Ok(None),
+            Values::Columns(columns) => columns.verdicts(predicate).map(Some),
+        }
+    }
+
+    /// What an encoded block tells of its rows, if that is in columns: of those that were `asked` for by their
+    /// statistics, if these are enough, and otherwise of all by the columns of the members.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`].
+    pub fn decode_verdicts(
+        block: &[u8],
+        predicate: &Predicate,
+        asked: Range<usize>,
+    ) -> Result<Option<Verdicts>, FormatError> {
+        if block.first() != Some(&columns::VERSION) {
+            return Ok(None);
+        }
+        Packed::read(block)?.verdicts(predicate, asked).map(Some)
+    }
+
+    /// Reads the statistics of a member from an encoded block, as far as it has them, and what they tell of a
+    /// predicate. Blocks of text have none.
     ///
     /// # Errors
     /// [`FormatError::Damaged`].
     pub fn decode_statistics(
         block: &[u8],
         member: &Member,
+        predicate: Option<&Predicate>,
     ) -> Result<(usize, Vec<Statistics>), FormatError> {
         if block.first() != Some(&columns::VERSION) {
             return Ok((0, Vec::new()));
         }
         let packed = Packed::read(block)?;
-        Ok((packed.rows(), packed.statistics(member)))
+        Ok((packed.rows(), packed.statistics(member, predicate)?))
     }
 
     /// Compares the statistics in an encoded block with its rows.

@@ -22,7 +22,7 @@ use std::io;
 
 pub use arrivals::Arrivals;
 pub use block::Block;
-pub use columns::{Numbers, Statistics, Stretch};
+pub use columns::{Numbers, Statistics, Stretch, Verdict, Verdicts};
 pub use flush::flush;
 pub use merge::{MergeInput, merge};
 pub use run::{Form, Layout, NewRun, NewRuns, RunBuilder};

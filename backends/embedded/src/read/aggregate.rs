@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::fold::{Decoded, Encoded, Fold, Source, Work};
 use super::stretch::{Place, Rows, feed_before, has_any};
-use super::{Steps, View};
+use super::{Filter, Steps, View};
 use crate::Map;
 use crate::engine::{RecordId, Run, RunId, Snapshot};
 use crate::format::RunIndex;
@@ -36,6 +36,7 @@ pub(crate) struct Aggregation {
     statistics_rows: usize,
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     few_records: bool,
+    filter: Option<Arc<Filter>>,
     current: Option<Current>,
     /// Records whose rows have all been read. Their buckets are made when they are asked for: filled, they
     /// may be a million for each.
@@ -94,7 +95,7 @@ impl<S: Snapshot> Steps<S> for Aggregation {
                         let (stored_at, json) = merge.row(&next);
                         current.series.row(stored_at, json)?;
                         merge.advance(view, next)?;
-                        rows += 1;
+                        rows += 1 + merge.count_passed();
                     }
                     rows - before < self.step_rows
                 }
@@ -124,6 +125,7 @@ impl Aggregation {
             records: records.into_iter(),
             current: None,
             computed: VecDeque::new(),
+            filter: plan.predicate().cloned().map(Filter::new),
             merged: plan.merges().then(|| Series::merged(plan.clone())),
             decoded: Decoded::default(),
             plan,
@@ -149,16 +151,17 @@ impl Aggregation {
         record: RecordId,
         name: Arc<str>,
     ) -> Result<Option<Current>> {
-        let plan = &self.plan;
+        let (plan, filter) = (&self.plan, self.filter.as_ref());
         let mut series = Series::new(plan.clone(), name.clone());
         if plan.predicate().is_some() && plan.needs_all_records() {
-            if !has_any(view, record, plan)? {
+            if !has_any(view, record, plan, filter)? {
                 return Ok(None);
             }
             series.exists();
         }
-        let has_before = plan.needs_before() && feed_before(view, record, plan, &mut series)?;
-        let rows = Rows::new(view, record, plan.window())?;
+        let has_before =
+            plan.needs_before() && feed_before(view, record, plan, filter, &mut series)?;
+        let rows = Rows::new(view, record, plan.window(), filter)?;
         let has_rows = !matches!(&rows, Rows::Stretches(none) if none.is_empty());
         if !has_rows && !has_before {
             let is_listed = plan.needs_all_records() && view.summary(record)?.is_some();

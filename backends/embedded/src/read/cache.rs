@@ -2,11 +2,12 @@
 //!
 //! Blocks and runs never change and their numbers are not reused, so an entry never becomes wrong.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_core::aggregate::Member;
-use annals_core::{PersistenceError, Result};
+use annals_core::{PersistenceError, Predicate, Result};
 use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
@@ -16,8 +17,8 @@ use crate::engine::{ARRIVALS, Run, RunId, Tables};
 use crate::error::{corrupt, format_error};
 use crate::follow::{NamesById, News, Windows};
 use crate::format::{
-    Arrivals, Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, Statistics, check_size,
-    unseal,
+    Arrivals, Block, FRAME_BYTES, FormatError, Numbers, Place, RunIndex, Statistics, Verdicts,
+    check_size, unseal,
 };
 use crate::head::Head;
 use crate::state::{State, Sum};
@@ -241,15 +242,42 @@ impl Caches {
         Ok(Some(numbers))
     }
 
-    /// Reads the statistics of a member from an encoded block, as far as it has them.
+    /// What the columns of a block tell of a predicate, if it is in columns.
+    pub(super) fn verdicts(
+        &self,
+        block: &Block,
+        predicate: &Predicate,
+    ) -> Result<Option<Verdicts>> {
+        block.verdicts(predicate).map_err(|error| format_error(self.engine, error))
+    }
+
+    /// What an encoded block tells of a predicate, if it is in columns.
+    pub(super) fn decode_verdicts(
+        &self,
+        index: &RunIndex,
+        number: u32,
+        encoded: &[u8],
+        predicate: &Predicate,
+        asked: Range<usize>,
+    ) -> Result<Option<Verdicts>> {
+        let verdicts = Block::decode_verdicts(encoded, predicate, asked);
+        let Some(verdicts) = verdicts.map_err(|error| format_error(self.engine, error))? else {
+            return Ok(None);
+        };
+        self.check_rows(index, number, verdicts.len())?;
+        Ok(Some(verdicts))
+    }
+
+    /// Reads the statistics of a member from an encoded block, as far as it has them, and what they tell of a
+    /// predicate.
     pub(super) fn decode_statistics(
         &self,
         index: &RunIndex,
         number: u32,
         encoded: &[u8],
-        member: &Member,
+        (member, predicate): (&Member, Option<&Predicate>),
     ) -> Result<Vec<Statistics>> {
-        let read = Block::decode_statistics(encoded, member);
+        let read = Block::decode_statistics(encoded, member, predicate);
         let (rows, statistics) = read.map_err(|error| format_error(self.engine, error))?;
         if !statistics.is_empty() {
             self.check_rows(index, number, rows)?;

@@ -10,7 +10,7 @@ use super::Caches;
 use crate::Map;
 use crate::engine::RunId;
 use crate::error::format_error;
-use crate::format::{Block, Numbers, RunIndex, Statistics, Stretch};
+use crate::format::{Block, Numbers, RunIndex, Statistics, Stretch, Verdict, Verdicts};
 use crate::head::Segment;
 
 /// Rows of one record.
@@ -40,11 +40,12 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a question needs of a block: all of it, or only the numbers of the member.
+/// What a question needs of a block: all of it, or only the numbers of the member and, if there is a
+/// predicate, which rows satisfy it.
 #[derive(Clone)]
 pub(super) enum Ready {
     Block(Arc<Block>),
-    Numbers(Arc<Numbers>),
+    Numbers(Arc<(Numbers, Option<Verdicts>)>),
 }
 
 /// The statistics of the block of each run that was looked at last, with its number.
@@ -82,8 +83,8 @@ impl Fold<'_> {
                 Source::Block(block) => self.ready(block)?,
                 Source::Ready(ready) => ready,
                 Source::Encoded(encoded) => {
-                    let by_statistics =
-                        self.plan.by_statistics() && rows.len() >= self.statistics_rows;
+                    let can_help = self.plan.by_statistics() || self.plan.predicate().is_some();
+                    let by_statistics = can_help && rows.len() >= self.statistics_rows;
                     if by_statistics && self.feed_statistics(series, &mut known, &encoded, &rows)? {
                         continue;
                     }
@@ -92,15 +93,20 @@ impl Fold<'_> {
             };
             match ready {
                 Ready::Block(block) => self.feed(series, &*block, rows, &mut samples)?,
-                Ready::Numbers(numbers) => feed_numbers(series, &numbers, rows)?,
+                Ready::Numbers(ready) => match &*ready {
+                    (numbers, None) => feed_numbers(series, numbers, rows)?,
+                    (numbers, Some(verdicts)) => {
+                        feed_chosen(series, numbers, verdicts, rows, &mut samples)?;
+                    }
+                },
             }
         }
         Ok(decoded)
     }
 
-    /// Whether a member's numbers are not enough: states and predicates read the values.
+    /// Whether a member's numbers are not enough: states read the values.
     fn needs_text(self) -> bool {
-        self.plan.needs().states || self.plan.predicate().is_some()
+        self.plan.needs().states
     }
 
     /// The numbers of a block that is in columns.
@@ -108,13 +114,29 @@ impl Fold<'_> {
         if self.needs_text() {
             return Ok(Ready::Block(block));
         }
+        let verdicts = match self.plan.predicate() {
+            Some(predicate) => self.caches.verdicts(&block, predicate)?,
+            None => None,
+        };
+        if !self.is_enough(verdicts.as_ref()) {
+            return Ok(Ready::Block(block));
+        }
         let numbers = block.numbers(self.plan.member());
         let numbers = numbers.map_err(|error| format_error(self.caches.engine, error))?;
-        Ok(numbers.map_or(Ready::Block(block), |numbers| Ready::Numbers(Arc::new(numbers))))
+        Ok(match numbers {
+            Some(numbers) => Ready::Numbers(Arc::new((numbers, verdicts))),
+            None => Ready::Block(block),
+        })
+    }
+
+    /// Whether columns tell of each row whether it satisfies the predicate.
+    fn is_enough(self, verdicts: Option<&Verdicts>) -> bool {
+        let is_known = |all: &Verdicts| !all.of(0..all.len()).contains(&Verdict::Unknown);
+        self.plan.predicate().is_none() || verdicts.is_some_and(is_known)
     }
 
     /// Feeds rows to a series by the statistics of their block, if it has them and one bucket has all of the
-    /// rows. Returns whether it did.
+    /// rows, or if they tell that no row satisfies the predicate. Returns whether it did.
     fn feed_statistics(
         self,
         series: &mut Series,
@@ -126,12 +148,20 @@ impl Fold<'_> {
         let statistics = match known.get(run) {
             Some((last, statistics)) if last == number => statistics,
             _ => {
-                let member = self.plan.member();
-                let read = self.caches.decode_statistics(index, *number, bytes, member)?;
+                let asked = (self.plan.member(), self.plan.predicate());
+                let read = self.caches.decode_statistics(index, *number, bytes, asked)?;
                 &known.entry(*run).insert_entry((*number, read)).into_mut().1
             }
         };
-        let Some(found) = statistics.iter().find(|one| one.rows == *rows) else { return Ok(false) };
+        let has = |one: &&Statistics| one.rows.start <= rows.start && rows.end <= one.rows.end;
+        let Some(found) = statistics.iter().find(has) else { return Ok(false) };
+        if found.verdict == Verdict::No {
+            return Ok(true);
+        }
+        let is_all = found.rows == *rows && found.verdict == Verdict::Yes;
+        if !is_all || !self.plan.by_statistics() {
+            return Ok(false);
+        }
         if !series.has_in_one_bucket(found.first, found.last) {
             return Ok(false);
         }
@@ -149,7 +179,7 @@ impl Fold<'_> {
         let numbers = if self.needs_text() || *cached {
             None
         } else {
-            self.caches.decode_numbers(index, *number, bytes, self.plan.member())?
+            self.decode_numbers(index, *number, bytes)?
         };
         let ready = match numbers {
             Some(numbers) => Ready::Numbers(Arc::new(numbers)),
@@ -165,6 +195,27 @@ impl Fold<'_> {
         };
         decoded.insert(*run, (*number, ready.clone()));
         Ok(ready)
+    }
+
+    /// Reads the numbers of a block in columns, and which rows satisfy the predicate, if that is enough.
+    fn decode_numbers(
+        self,
+        index: &RunIndex,
+        number: u32,
+        bytes: &[u8],
+    ) -> Result<Option<(Numbers, Option<Verdicts>)>> {
+        let rows = 0..index.block_rows(number).len();
+        let verdicts = match self.plan.predicate() {
+            Some(predicate) => {
+                self.caches.decode_verdicts(index, number, bytes, predicate, rows)?
+            }
+            None => None,
+        };
+        if !self.is_enough(verdicts.as_ref()) {
+            return Ok(None);
+        }
+        let numbers = self.caches.decode_numbers(index, number, bytes, self.plan.member())?;
+        Ok(numbers.map(|numbers| (numbers, verdicts)))
     }
 
     /// Feeds adjacent rows to a series: their samples together, and others one by one.
@@ -205,6 +256,42 @@ fn feed_numbers(series: &mut Series, numbers: &Numbers, mut rows: Range<usize>) 
             Stretch::Samples(times, values) => series.samples(times, values)?,
             Stretch::NoSamples(times) => times.iter().try_for_each(|time| series.skip(*time))?,
             // The series reports it.
+            Stretch::Unreadable(time, text) => series.row(time, text)?,
+        }
+        rows.start += length;
+    }
+    Ok(())
+}
+
+/// Feeds those adjacent rows of a block in columns to a series that satisfy the predicate. All of them are
+/// known.
+fn feed_chosen(
+    series: &mut Series,
+    numbers: &Numbers,
+    verdicts: &Verdicts,
+    mut rows: Range<usize>,
+    samples: &mut Samples,
+) -> Result<()> {
+    while !rows.is_empty() {
+        let (stretch, length) = numbers.stretch(rows.clone());
+        let verdicts = verdicts.of(rows.start..rows.start + length);
+        let is_chosen = |verdict: &Verdict| *verdict == Verdict::Yes;
+        match stretch {
+            Stretch::Samples(times, values) => {
+                samples.clear();
+                for ((time, value), verdict) in times.iter().zip(values).zip(verdicts) {
+                    if is_chosen(verdict) {
+                        samples.times.push(*time);
+                        samples.values.push(*value);
+                    }
+                }
+                series.samples(&samples.times, &samples.values)?;
+            }
+            Stretch::NoSamples(times) => {
+                let chosen = times.iter().zip(verdicts).filter(|(_, verdict)| is_chosen(verdict));
+                chosen.into_iter().try_for_each(|(time, _)| series.skip(*time))?;
+            }
+            // Of these nothing is known.
             Stretch::Unreadable(time, text) => series.row(time, text)?,
         }
         rows.start += length;

@@ -1,15 +1,13 @@
 //! The rows of one record, merged from the head and the runs in order of time.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use annals_core::{Order, Result};
 
-use super::View;
+use super::cursor::{Cursor, Location};
+use super::{Filter, View};
 use crate::engine::{RecordId, Snapshot};
-use crate::error::corrupt;
-use crate::format::{Block, Extent, RunIndex};
-use crate::head::Segment;
+use crate::format::Block;
 
 /// The remaining rows of one record, as a lazy merge. A run is opened only when it could have the next
 /// row, so the newest rows of a long history cost no more than those of a short one.
@@ -24,34 +22,10 @@ pub(crate) struct RecordMerge {
     open: Vec<Cursor>,
     /// Cursors without rows left, if they are to be kept.
     exhausted: Option<Vec<Cursor>>,
-}
-
-/// The record's rows in one run or segment, sorted by time and arrival.
-struct Cursor {
-    /// The position in order of arrival: runs first, then the head's segments.
-    arrival: usize,
-    location: Location,
-    /// The remaining rows, counted from the record's first row there.
-    rows: Range<u32>,
-    /// The initial end of `rows`.
-    end: u32,
-    /// The next row's time, or a bound of it until the cursor is `exact`.
-    time: u64,
-    exact: bool,
-}
-
-enum Location {
-    Run {
-        run: usize,
-        index: Arc<RunIndex>,
-        extent: Extent,
-        /// The block read last, and its rows.
-        block: Option<(Range<u32>, Arc<Block>)>,
-    },
-    Head {
-        segment: Arc<Segment>,
-        first: usize,
-    },
+    /// Rows that do not satisfy it are passed over, where columns tell.
+    filter: Option<Arc<Filter>>,
+    /// How many rows were passed over and not yet [counted](Self::count_passed).
+    passed: usize,
 }
 
 impl RecordMerge {
@@ -61,8 +35,17 @@ impl RecordMerge {
         (from, to): (u64, u64),
         order: Order,
     ) -> Result<Self> {
-        let mut rows =
-            Self { record, from, to, order, visited: 0, open: Vec::new(), exhausted: None };
+        let mut rows = Self {
+            record,
+            from,
+            to,
+            order,
+            visited: 0,
+            open: Vec::new(),
+            exhausted: None,
+            filter: None,
+            passed: 0,
+        };
         for (place, segment) in view.head.iter().enumerate() {
             let places = segment.rows_of(record);
             if places.is_empty() {
@@ -78,17 +61,37 @@ impl RecordMerge {
     /// The rows that `newest` has consumed, in the opposite order. `newest` must
     /// [keep exhausted cursors](Self::keep_exhausted).
     pub(crate) fn reversed<S: Snapshot>(newest: Self, view: &View<S>) -> Result<Self> {
-        let mut open: Vec<Cursor> =
-            newest.exhausted.into_iter().flatten().chain(newest.open).collect();
-        open.retain_mut(|cursor| {
+        let (order, mut passed, mut open) = (Order::OldestFirst, newest.passed, Vec::new());
+        for mut cursor in newest.exhausted.into_iter().flatten().chain(newest.open) {
             cursor.rows = cursor.rows.end..cursor.end;
-            cursor.exact && !cursor.rows.is_empty()
-        });
-        for cursor in &mut open {
-            cursor.time = cursor.time_of(view, cursor.rows.start)?;
+            if !cursor.exact {
+                continue;
+            }
+            passed += cursor.pass_over(view, order, newest.filter.as_deref())?;
+            if !cursor.rows.is_empty() {
+                cursor.read_time(view, order)?;
+                open.push(cursor);
+            }
         }
         let visited = view.runs.len();
-        Ok(Self { order: Order::OldestFirst, visited, open, exhausted: None, ..newest })
+        Ok(Self { order, visited, open, exhausted: None, passed, ..newest })
+    }
+
+    /// Passes over rows that do not satisfy a filter, where columns tell. The others are to be tested unless
+    /// they [are chosen](Self::is_chosen).
+    pub(crate) fn with_filter(mut self, filter: Option<Arc<Filter>>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Whether the next row is known to satisfy the filter.
+    pub(crate) fn is_chosen(&self, next: &Next) -> bool {
+        self.open[next.0].is_chosen
+    }
+
+    /// How many rows were passed over since this was last called.
+    pub(crate) fn count_passed(&mut self) -> usize {
+        std::mem::take(&mut self.passed)
     }
 
     /// Keeps exhausted cursors, for [`reversed`](Self::reversed) and [`consumed`](Self::consumed).
@@ -115,7 +118,7 @@ impl RecordMerge {
             return;
         }
         let time = if self.newest_first() { last.min(self.to) } else { first.max(self.from) };
-        self.open.push(Cursor { arrival, location, rows: 0..rows, end: rows, time, exact: false });
+        self.open.push(Cursor::new(arrival, location, rows, time));
     }
 
     /// Whether one position in time and arrival comes before another in the requested order.
@@ -139,7 +142,11 @@ impl RecordMerge {
             if self.open[place].exact {
                 return Ok(Some(Next(place)));
             }
-            if !self.open[place].seek(view, self.order, self.from, self.to)? {
+            let cursor = &mut self.open[place];
+            let (window, filter) = ((self.from, self.to), self.filter.as_deref());
+            let found = cursor.seek(view, self.order, window, filter)?;
+            self.passed += found.unwrap_or(0);
+            if found.is_none() {
                 self.open.swap_remove(place);
             }
         }
@@ -151,15 +158,23 @@ impl RecordMerge {
         (cursor.time, cursor.json(self.order))
     }
 
+    /// The block of the next row and its position there, if it is in columns.
+    pub(crate) fn in_columns(&self, next: &Next) -> Option<(&Arc<Block>, usize)> {
+        self.open[next.0].in_columns(self.order)
+    }
+
+    /// The time of the next row.
+    pub(crate) fn time(&self, next: &Next) -> u64 {
+        self.open[next.0].time
+    }
+
     /// Consumes the next row.
     pub(crate) fn advance<S: Snapshot>(&mut self, view: &View<S>, next: Next) -> Result<()> {
         let cursor = &mut self.open[next.0];
-        match self.order {
-            Order::NewestFirst => cursor.rows.end -= 1,
-            Order::OldestFirst => cursor.rows.start += 1,
-        }
+        cursor.step(self.order);
+        self.passed += cursor.pass_over(view, self.order, self.filter.as_deref())?;
         if !cursor.rows.is_empty() {
-            cursor.time = cursor.time_of(view, cursor.next_row(self.order))?;
+            cursor.read_time(view, self.order)?;
             if (self.from..=self.to).contains(&cursor.time) {
                 return Ok(());
             }
@@ -216,94 +231,3 @@ impl RecordMerge {
 
 /// The cursor with the next row.
 pub(crate) struct Next(usize);
-
-impl Cursor {
-    fn key(&self) -> (u64, usize) {
-        (self.time, self.arrival)
-    }
-
-    fn next_row(&self, order: Order) -> u32 {
-        match order {
-            Order::NewestFirst => self.rows.end - 1,
-            Order::OldestFirst => self.rows.start,
-        }
-    }
-
-    /// Finds the first row in the window. Returns whether there is one.
-    fn seek<S: Snapshot>(
-        &mut self,
-        view: &View<S>,
-        order: Order,
-        from: u64,
-        to: u64,
-    ) -> Result<bool> {
-        match order {
-            Order::NewestFirst => {
-                self.rows.end = self.rows_up_to(view, to)?;
-                self.end = self.rows.end;
-            }
-            Order::OldestFirst => {
-                if let Some(before) = from.checked_sub(1) {
-                    self.rows.start = self.rows_up_to(view, before)?;
-                }
-            }
-        }
-        if self.rows.is_empty() {
-            return Ok(false);
-        }
-        self.time = self.time_of(view, self.next_row(order))?;
-        self.exact = true;
-        Ok((from..=to).contains(&self.time))
-    }
-
-    fn rows_up_to<S: Snapshot>(&self, view: &View<S>, time: u64) -> Result<u32> {
-        match &self.location {
-            Location::Run { run, index, extent, .. } => view.rows_up_to(*run, index, *extent, time),
-            Location::Head { segment, first } => {
-                Ok(segment.rows_up_to(*first..*first + self.end as usize, time) as u32)
-            }
-        }
-    }
-
-    /// Reads the time of a row, and its block.
-    fn time_of<S: Snapshot>(&mut self, view: &View<S>, row: u32) -> Result<u64> {
-        match &mut self.location {
-            Location::Head { segment, first } => Ok(segment.time(*first + row as usize)),
-            Location::Run { run, index, extent, block } => {
-                let row = extent.first_row + row;
-                let (rows, block_read) = match block.take() {
-                    Some((rows, block_read)) if rows.contains(&row) => {
-                        block.insert((rows, block_read))
-                    }
-                    _ => {
-                        let number = index.block_of(row);
-                        let block_read = view.block(*run, index, number)?;
-                        block.insert((index.block_rows(number), block_read))
-                    }
-                };
-                let time = block_read.times().get(row.wrapping_sub(rows.start) as usize);
-                time.copied().ok_or_else(|| corrupt(view.caches.engine, "a block lacks rows"))
-            }
-        }
-    }
-
-    /// The text of the next row, whose time was read last.
-    fn json(&self, order: Order) -> &str {
-        let row = self.next_row(order);
-        match &self.location {
-            Location::Head { segment, first } => segment.json(*first + row as usize),
-            Location::Run { extent, block, .. } => {
-                block.as_ref().map_or("", |(rows, block_read)| {
-                    block_read.json((extent.first_row + row - rows.start) as usize)
-                })
-            }
-        }
-    }
-
-    /// Releases the block.
-    fn release(&mut self) {
-        if let Location::Run { block, .. } = &mut self.location {
-            *block = None;
-        }
-    }
-}

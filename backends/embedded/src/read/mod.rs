@@ -4,11 +4,13 @@
 //! buckets, in order, from one state of the store. A query takes a snapshot ([`View`]), merges the head
 //! and the runs record by record ([`RecordMerge`]), and collects pages ([`Scan`]). An aggregate reads the
 //! same blocks without making rows ([`Aggregation`]). Decoded run indexes and blocks are cached for all
-//! readers ([`Caches`]). Between two [steps](Steps) a stream holds its snapshot, under a lease if there is
+//! readers ([`Caches`]). A predicate is tested on columns where that is possible ([`Filter`]). Between two [steps](Steps) a stream holds its snapshot, under a lease if there is
 //! a time limit ([`Leases`]).
 
 mod aggregate;
 mod cache;
+mod cursor;
+mod filter;
 mod fold;
 mod leases;
 mod merge;
@@ -24,6 +26,7 @@ use tokio::sync::Semaphore;
 
 pub(crate) use aggregate::Aggregation;
 pub(crate) use cache::Caches;
+pub(crate) use filter::Filter;
 pub(crate) use leases::{Lease, Leases};
 pub(crate) use merge::RecordMerge;
 pub(crate) use names::NameList;

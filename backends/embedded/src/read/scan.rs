@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use annals_core::page::PageRow;
 use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
-use super::{RecordMerge, Steps, View};
+use super::{Filter, RecordMerge, Steps, View};
 use crate::engine::{RecordId, Snapshot};
+use crate::format::Block;
 
 /// A page is full when it has this many rows or bytes of text. The first page is small and therefore
 /// soon there. Each page has room for twice as many rows as the one before, until the hand-over
@@ -18,14 +20,19 @@ const PAGE_BYTES: usize = 512 << 10;
 /// A step ends, with an empty page if need be, when this many rows did not satisfy the predicate.
 const TESTED_ROWS: usize = 1 << 16;
 
+/// A page holds at most so many blocks in columns. Rows of others come as text.
+const MOST_BLOCKS: usize = 8;
+
 /// The rows that are fetched at once.
-type Page = Vec<RawRow>;
+type Page = Vec<PageRow>;
 
 /// The position of a query. Between pages it holds one block of each run that is being read.
 pub(crate) struct Scan {
     records: std::vec::IntoIter<(RecordId, Arc<str>)>,
     query: Query,
+    /// Tests the text of rows that the filter does not know.
     selector: Option<Selector>,
+    filter: Option<Arc<Filter>>,
     current: Option<Current>,
     /// The size of the next page.
     page_rows: usize,
@@ -46,6 +53,7 @@ impl<S: Snapshot> Steps<S> for Scan {
     fn step(&mut self, view: &View<S>, _readers: &Arc<Semaphore>) -> Result<Option<Page>> {
         let mut page = Page::new();
         let (mut bytes, mut tested, mut ended) = (0, 0, false);
+        let mut held = Held::default();
         while page.len() < self.page_rows && bytes < PAGE_BYTES && tested < TESTED_ROWS {
             let begun = match self.current.take() {
                 Some(current) => Some(current),
@@ -55,7 +63,7 @@ impl<S: Snapshot> Steps<S> for Scan {
                 ended = true;
                 break;
             };
-            if self.fill(view, &mut page, (&mut bytes, &mut tested), &mut current)? {
+            if self.fill(view, (&mut page, &mut held), (&mut bytes, &mut tested), &mut current)? {
                 self.current = Some(current);
             }
         }
@@ -71,26 +79,30 @@ impl Scan {
         predicate: Option<Predicate>,
     ) -> Result<Self> {
         let records = view.records(&query.pattern)?.into_iter();
+        let filter = predicate.clone().map(Filter::new);
         let selector = predicate.map(Selector::new);
-        Ok(Self { records, query, selector, current: None, page_rows: FIRST_PAGE_ROWS })
+        Ok(Self { records, query, selector, filter, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 
     fn next_record<S: Snapshot>(&mut self, view: &View<S>) -> Result<Option<Current>> {
         let Some((id, name)) = self.records.next() else { return Ok(None) };
         let Query { from, to, limit, order, .. } = self.query;
+        let merge = |order| -> Result<RecordMerge> {
+            let rows = RecordMerge::new(view, id, (from, to), order)?;
+            Ok(rows.with_filter(self.filter.clone()))
+        };
         let rows = match (order, limit) {
             (Order::OldestFirst, Some(limit)) => {
                 // The newest N, oldest first: goes to the Nth newest and back, so that memory stays
                 // that of a page.
-                let newest = RecordMerge::new(view, id, (from, to), Order::NewestFirst)?;
-                let mut newest = newest.keep_exhausted();
+                let mut newest = merge(Order::NewestFirst)?.keep_exhausted();
                 match &mut self.selector {
                     None => newest.skip(view, limit)?,
                     Some(selector) => skip_where(view, &mut newest, limit, selector, &name)?,
                 }
                 RecordMerge::reversed(newest, view)?
             }
-            _ => RecordMerge::new(view, id, (from, to), order)?,
+            _ => merge(order)?,
         };
         Ok(Some(Current { name, rows, limit: limit.unwrap_or(u64::MAX) }))
     }
@@ -99,7 +111,7 @@ impl Scan {
     fn fill<S: Snapshot>(
         &mut self,
         view: &View<S>,
-        page: &mut Page,
+        (page, held): (&mut Page, &mut Held),
         (bytes, tested): (&mut usize, &mut usize),
         current: &mut Current,
     ) -> Result<bool> {
@@ -109,22 +121,55 @@ impl Scan {
                 return Ok(true);
             }
             let Some(next) = rows.next(view)? else { break };
-            let (stored_at, json) = rows.row(&next);
+            *tested += rows.count_passed();
+            let stored_at = rows.time(&next);
             if let Some(selector) = &mut self.selector
-                && !selector.takes(name, stored_at, json)
+                && !rows.is_chosen(&next)
+                && !selector.takes(name, stored_at, rows.row(&next).1)
             {
                 *tested += 1;
                 rows.advance(view, next)?;
                 continue;
             }
-            *bytes += json.len();
-            page.push(RawRow::new(name.clone(), json.into(), stored_at));
+            page.push(match rows.in_columns(&next).filter(|(block, _)| held.takes(block)) {
+                Some((block, row)) => {
+                    *bytes += block.text_bytes() / block.len().max(1);
+                    PageRow::new(name.clone(), stored_at, block.clone(), row)
+                }
+                None => {
+                    let json = rows.row(&next).1;
+                    *bytes += json.len();
+                    RawRow::new(name.clone(), json.into(), stored_at).into()
+                }
+            });
             *limit -= 1;
             if *limit > 0 {
                 rows.advance(view, next)?;
             }
         }
         Ok(false)
+    }
+}
+
+/// The blocks in columns that a page holds.
+#[derive(Default)]
+struct Held {
+    last: Option<Arc<Block>>,
+    count: usize,
+}
+
+impl Held {
+    /// Whether a row of the block may hold it.
+    fn takes(&mut self, block: &Arc<Block>) -> bool {
+        if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, block)) {
+            return true;
+        }
+        if self.count == MOST_BLOCKS {
+            return false;
+        }
+        self.count += 1;
+        self.last = Some(block.clone());
+        true
     }
 }
 
@@ -139,8 +184,11 @@ fn skip_where<S: Snapshot>(
     while wanted > 0
         && let Some(next) = rows.next(view)?
     {
-        let (stored_at, json) = rows.row(&next);
-        wanted -= u64::from(selector.takes(name, stored_at, json));
+        let is_wanted = rows.is_chosen(&next) || {
+            let (stored_at, json) = rows.row(&next);
+            selector.takes(name, stored_at, json)
+        };
+        wanted -= u64::from(is_wanted);
         rows.advance(view, next)?;
     }
     Ok(())

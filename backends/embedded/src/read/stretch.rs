@@ -7,7 +7,7 @@ use std::sync::Arc;
 use annals_core::aggregate::{Plan, Series};
 use annals_core::{MAX_TIMESTAMP, Order, Result};
 
-use super::{RecordMerge, View};
+use super::{Filter, RecordMerge, View};
 use crate::engine::{RecordId, Run, Snapshot};
 use crate::format::RunIndex;
 use crate::head::Segment;
@@ -47,6 +47,7 @@ impl Rows {
         view: &View<S>,
         record: RecordId,
         window: (u64, u64),
+        filter: Option<&Arc<Filter>>,
     ) -> Result<Self> {
         let mut parts = parts(view, record, window)?;
         parts.sort_unstable_by_key(|part| (part.first, part.arrival));
@@ -58,7 +59,7 @@ impl Rows {
             return Ok(Self::Stretches(stretches(view, parts)));
         }
         let merge = RecordMerge::new(view, record, window, Order::OldestFirst)?;
-        Ok(Self::Overlapping(Box::new(merge)))
+        Ok(Self::Overlapping(Box::new(merge.with_filter(filter.cloned()))))
     }
 }
 
@@ -131,10 +132,16 @@ fn satisfies(plan: &Plan, json: &str) -> bool {
 }
 
 /// Whether any row of a record counts, in the window or not.
-pub(super) fn has_any<S: Snapshot>(view: &View<S>, record: RecordId, plan: &Plan) -> Result<bool> {
-    let mut rows = RecordMerge::new(view, record, (0, MAX_TIMESTAMP), Order::NewestFirst)?;
+pub(super) fn has_any<S: Snapshot>(
+    view: &View<S>,
+    record: RecordId,
+    plan: &Plan,
+    filter: Option<&Arc<Filter>>,
+) -> Result<bool> {
+    let rows = RecordMerge::new(view, record, (0, MAX_TIMESTAMP), Order::NewestFirst)?;
+    let mut rows = rows.with_filter(filter.cloned());
     while let Some(next) = rows.next(view)? {
-        if satisfies(plan, rows.row(&next).1) {
+        if rows.is_chosen(&next) || satisfies(plan, rows.row(&next).1) {
             return Ok(true);
         }
         rows.advance(view, next)?;
@@ -148,11 +155,13 @@ pub(super) fn feed_before<S: Snapshot>(
     view: &View<S>,
     record: RecordId,
     plan: &Plan,
+    filter: Option<&Arc<Filter>>,
     series: &mut Series,
 ) -> Result<bool> {
     let (from, _) = plan.window();
     let window = (0, from.saturating_sub(1));
-    let mut rows = RecordMerge::new(view, record, window, Order::NewestFirst)?;
+    let rows = RecordMerge::new(view, record, window, Order::NewestFirst)?;
+    let mut rows = rows.with_filter(filter.cloned());
     let mut has_rows = false;
     let (mut needs_sample, mut needs_state) = (plan.needs_sample_before(), plan.needs().states);
     // From the newest to the oldest.
@@ -161,7 +170,7 @@ pub(super) fn feed_before<S: Snapshot>(
         && let Some(next) = rows.next(view)?
     {
         let (stored_at, json) = rows.row(&next);
-        if !satisfies(plan, json) {
+        if !rows.is_chosen(&next) && !satisfies(plan, json) {
             rows.advance(view, next)?;
             continue;
         }

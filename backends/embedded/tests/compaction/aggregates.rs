@@ -28,10 +28,10 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-type Rows = Vec<(u8, u64, Value)>;
+pub(crate) type Rows = Vec<(u8, u64, Value)>;
 
 /// Mostly in order of time, as records are written, or in any order.
-fn rows() -> impl Strategy<Value = Rows> {
+pub(crate) fn rows() -> impl Strategy<Value = Rows> {
     let row = |time| (0..NAMES.len() as u8, time, value());
     let in_order = vec(row(0_u64..2), 1..160).prop_map(|rows| {
         let mut now = 0;
@@ -44,7 +44,7 @@ fn rows() -> impl Strategy<Value = Rows> {
     prop_oneof![in_order, vec(row(0_u64..80), 1..160)]
 }
 
-fn aggregate() -> impl Strategy<Value = Aggregate> {
+pub(crate) fn aggregate() -> impl Strategy<Value = Aggregate> {
     let functions = [
         "count",
         "skipped",
@@ -98,7 +98,7 @@ fn aggregate() -> impl Strategy<Value = Aggregate> {
 }
 
 /// Equal but for what adding in another order may change.
-fn same(one: &[Bucket], other: &[Bucket]) {
+pub(crate) fn same(one: &[Bucket], other: &[Bucket]) {
     let shown = |buckets: &[Bucket]| serde_json::to_value(buckets).unwrap();
     let (one, other) = (shown(one), shown(other));
     let mut pairs = vec![(&one, &other)];

@@ -6,6 +6,7 @@
 mod aggregates;
 mod damage;
 mod disk;
+mod filter;
 mod rest;
 
 use std::collections::BTreeSet;

@@ -52,7 +52,7 @@ impl Body {
         }
     }
 
-    fn print(&self, at: usize, out: &mut String) {
+    pub(super) fn print(&self, at: usize, out: &mut Vec<u8>) {
         match self {
             Self::None => {}
             Self::Decimals { mantissas, scale, kept: Kept::Least(least) } => {
@@ -65,13 +65,10 @@ impl Body {
             Self::Text { ends, text, is_quoted } => {
                 let start = if at == 0 { 0 } else { ends[at - 1] };
                 let scalar = &text[start..ends[at]];
-                if *is_quoted {
-                    out.push('"');
-                    out.push_str(scalar);
-                    out.push('"');
-                } else {
-                    out.push_str(scalar);
-                }
+                let quote: &[u8] = if *is_quoted { b"\"" } else { b"" };
+                out.extend_from_slice(quote);
+                out.extend_from_slice(scalar.as_bytes());
+                out.extend_from_slice(quote);
             }
         }
     }
@@ -128,13 +125,28 @@ impl Column {
         }
     }
 
+    /// The scalar that all rows have, if there is one.
+    pub(super) fn constant(&self) -> Option<&str> {
+        match (self.dictionary.as_slice(), &self.body) {
+            ([entry], Body::None) if self.indices.is_empty() => Some(entry),
+            _ => None,
+        }
+    }
+
     /// Appends the scalar of a row.
     #[inline]
-    pub(super) fn print(&self, row: usize, out: &mut String) {
+    pub(super) fn print(&self, row: usize, out: &mut Vec<u8>) {
         match self.place(row) {
-            Place::Entry(entry) => out.push_str(&self.dictionary[entry]),
+            Place::Entry(entry) => out.extend_from_slice(self.dictionary[entry].as_bytes()),
             Place::Body(at) => self.body.print(at, out),
         }
+    }
+
+    /// The scalar of a row.
+    pub(super) fn text(&self, row: usize) -> String {
+        let mut text = Vec::new();
+        self.print(row, &mut text);
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// The bytes of text of all `rows`, not counting numbers of the body.

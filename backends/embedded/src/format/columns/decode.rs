@@ -6,6 +6,7 @@ use super::super::varint::Reader;
 use super::super::{FormatError, frame};
 use super::column::{Column, Description};
 use super::encode::{MOST_SCALARS, MOST_SHAPES};
+use super::print::{Printer, SHORT};
 use super::segment::Segment;
 use super::statistics::{Context, ExtentStatistics};
 use super::times::Times;
@@ -153,18 +154,14 @@ impl<'a> Packed<'a> {
         for PackedShape { pieces, is_json, rows, columns } in &self.shapes {
             let between: usize = pieces.iter().map(|piece| piece.len()).sum();
             text = text.saturating_add(between.saturating_mul(*rows));
-            let mut shape = Shape {
-                pieces: pieces.clone(),
-                is_json: *is_json,
-                rows: *rows,
-                columns: Vec::with_capacity(columns.len()),
-            };
-            for column in columns {
-                let column = column.decode(self.text_bytes)?;
-                text = text.saturating_add(column.text_bytes(*rows));
-                shape.columns.push(column);
-            }
-            shapes.push(shape);
+            let columns = columns.iter().map(|column| column.decode(self.text_bytes));
+            let columns: Vec<Column> = columns.collect::<Result<_, _>>()?;
+            let of_columns = columns.iter().map(|column| column.text_bytes(*rows));
+            text = of_columns.fold(text, usize::saturating_add);
+            let printer = Printer::new(pieces, &columns);
+            let pieces = pieces.clone();
+            let (is_json, rows, tree) = (*is_json, *rows, OnceLock::new());
+            shapes.push(Shape { pieces, printer, tree, is_json, rows, columns });
         }
         if text > self.text_bytes {
             return Err(FormatError::Damaged("it has more text than it says"));
@@ -222,6 +219,9 @@ pub(in super::super) struct Columns {
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) pieces: Vec<Box<str>>,
+    printer: Printer,
+    /// For typed reads.
+    pub(super) tree: OnceLock<Option<annals_core::page::Shape>>,
     pub(super) is_json: bool,
     pub(super) rows: usize,
     pub(super) columns: Vec<Column>,
@@ -240,27 +240,37 @@ impl Columns {
         let (chunk, at) = (row / PRINTED_ROWS, row % PRINTED_ROWS);
         let Printed { ends, text } = self.printed[chunk].get_or_init(|| self.print(chunk));
         let start = if at == 0 { 0 } else { ends[at - 1] };
-        &text[start..ends[at]]
+        text.get(start..ends[at]).unwrap_or_default()
     }
 
     fn print(&self, chunk: usize) -> Printed {
         let rows = chunk * PRINTED_ROWS..((chunk + 1) * PRINTED_ROWS).min(self.rows);
-        let mut text = String::with_capacity(rows.len() * (self.text_bytes / self.rows + 8));
+        let bytes = rows.len() * (self.text_bytes / self.rows + 8) + SHORT;
+        let mut text = Vec::with_capacity(bytes);
         let mut ends = Vec::with_capacity(rows.len());
         for row in rows {
-            let (shape, at) = match self.shape_of.get(row) {
-                None => (0, row),
-                Some(shape) => (usize::from(*shape), self.ranks[row] as usize),
-            };
-            let Shape { pieces, columns, .. } = &self.shapes[shape];
-            text.push_str(&pieces[0]);
-            for (column, piece) in columns.iter().zip(&pieces[1..]) {
-                column.print(at, &mut text);
-                text.push_str(piece);
-            }
+            self.print_row(row, &mut text);
             ends.push(text.len());
         }
-        Printed { ends, text }
+        // All parts are UTF-8.
+        Printed { ends, text: String::from_utf8(text).unwrap_or_default() }
+    }
+
+    /// The shape of a row, and its position among the rows of that.
+    #[inline]
+    pub(super) fn place(&self, row: usize) -> (usize, usize) {
+        match self.shape_of.get(row) {
+            None => (0, row),
+            Some(shape) => (usize::from(*shape), self.ranks[row] as usize),
+        }
+    }
+
+    /// Appends the text of a row.
+    #[inline]
+    pub(in super::super) fn print_row(&self, row: usize, text: &mut Vec<u8>) {
+        let (shape, at) = self.place(row);
+        let Shape { printer, columns, .. } = &self.shapes[shape];
+        printer.print(columns, at, text);
     }
 
     pub(in super::super) fn text_bytes(&self) -> usize {

@@ -13,17 +13,21 @@ mod choose;
 mod column;
 mod decode;
 mod encode;
+mod filter;
 mod number;
 mod numbers;
+mod print;
 mod scan;
 mod segment;
 mod statistics;
 mod times;
+mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub(super) use decode::{Columns, Packed};
+pub use filter::{Verdict, Verdicts};
 pub use numbers::{Numbers, Stretch};
 pub use statistics::Statistics;
 

@@ -1,5 +1,7 @@
 //! Numbers as text, as integers with a scale, and as floats. What is parsed here prints as it was.
 
+use super::print::{SHORT, push_start};
+
 /// The most digits of a decimal. All numbers with that many digits fit into `i64`.
 pub(super) const MOST_DIGITS: usize = 18;
 
@@ -9,6 +11,9 @@ pub(super) const MOST_BYTES: usize = 27;
 /// Floats are written without an exponent between these.
 const LEAST_FLOAT: f64 = 1e-5;
 const GREATEST_FLOAT: f64 = 1e16;
+
+/// All integers up to this one are exact as `f64`.
+pub(super) const MOST_EXACT: u64 = 1 << 53;
 
 /// Powers of ten that are exact as `f64`.
 const POWERS: [f64; 23] = [
@@ -75,7 +80,7 @@ pub(super) enum Kept {
 }
 
 /// Appends an integer with `scale` decimals. Trailing zeros beyond `least` decimals are left out.
-pub(super) fn print_stripped(mut mantissa: i64, mut scale: u8, least: u8, out: &mut String) {
+pub(super) fn print_stripped(mut mantissa: i64, mut scale: u8, least: u8, out: &mut Vec<u8>) {
     while scale > least && mantissa % 10 == 0 {
         mantissa /= 10;
         scale -= 1;
@@ -84,54 +89,77 @@ pub(super) fn print_stripped(mut mantissa: i64, mut scale: u8, least: u8, out: &
 }
 
 /// Appends an integer of `scale` decimals with `decimals` of them; the others are zeros.
-pub(super) fn print_with(mantissa: i64, scale: u8, decimals: u8, out: &mut String) {
+pub(super) fn print_with(mantissa: i64, scale: u8, decimals: u8, out: &mut Vec<u8>) {
     let excess = 10i64.checked_pow(u32::from(scale.saturating_sub(decimals))).unwrap_or(i64::MAX);
     print(mantissa / excess, decimals.min(scale), out);
 }
 
+/// The digits of 0 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let (mut pairs, mut number) = ([[b'0'; 2]; 100], 0);
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// Appends an integer of `scale` decimals.
-fn print(mantissa: i64, scale: u8, out: &mut String) {
-    let mut buffer = [0; MOST_BYTES];
-    let (mut rest, mut at) = (mantissa.unsigned_abs(), MOST_BYTES);
-    for _ in 0..scale {
-        at -= 1;
-        buffer[at] = b'0' + (rest % 10) as u8;
+fn print(mantissa: i64, scale: u8, out: &mut Vec<u8>) {
+    // The digits end in the middle, so that from each of them on there are enough bytes to copy.
+    let mut buffer = [0; 2 * SHORT];
+    let (mut rest, mut at) = (mantissa.unsigned_abs(), SHORT);
+    let mut put = |digits: &[u8]| {
+        at -= digits.len();
+        buffer[at..at + digits.len()].copy_from_slice(digits);
+    };
+    for _ in 0..scale / 2 {
+        put(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if !scale.is_multiple_of(2) {
+        put(&[b'0' + (rest % 10) as u8]);
         rest /= 10;
     }
     if scale > 0 {
-        at -= 1;
-        buffer[at] = b'.';
+        put(b".");
     }
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    while rest >= 100 {
+        put(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    match rest {
+        0..10 => put(&[b'0' + rest as u8]),
+        _ => put(&PAIRS[rest as usize]),
     }
     if mantissa < 0 {
-        at -= 1;
-        buffer[at] = b'-';
+        put(b"-");
     }
-    out.push_str(std::str::from_utf8(&buffer[at..]).unwrap_or_default());
+    push_start(&buffer[at..], SHORT - at, out);
 }
 
 /// The nearest `f64` of an integer of `scale` decimals.
 pub(super) fn to_f64(mantissa: i64, scale: u8) -> f64 {
-    // Both are exact, so the division is rounded once.
-    if mantissa.unsigned_abs() <= 1 << 53 {
-        return mantissa as f64 / POWERS[usize::from(scale)];
+    if mantissa.unsigned_abs() <= MOST_EXACT {
+        return divided(mantissa, scale);
     }
-    let mut text = String::new();
+    let mut text = Vec::new();
     print(mantissa, scale, &mut text);
+    let text = std::str::from_utf8(&text).unwrap_or_default();
     text.parse().unwrap_or(f64::NAN)
+}
+
+/// The nearest `f64` of an integer up to [`MOST_EXACT`] with `scale` decimals.
+#[inline]
+pub(super) fn divided(mantissa: i64, scale: u8) -> f64 {
+    // Both are exact, so the division is rounded once.
+    mantissa as f64 / POWERS[usize::from(scale)]
 }
 
 /// The integer that [`to_f64`] makes this very number of, if there is one below 2^53.
 pub(super) fn to_mantissa(value: f64, scale: u8) -> Option<i64> {
     let mantissa = (value * POWERS[usize::from(scale)]).round();
-    let is_exact = mantissa.abs() < (1_u64 << 53) as f64
+    let is_exact = mantissa.abs() < MOST_EXACT as f64
         && to_f64(mantissa as i64, scale).to_bits() == value.to_bits();
     is_exact.then_some(mantissa as i64)
 }
@@ -153,8 +181,8 @@ pub(super) fn parse_float(scalar: &str) -> Option<f64> {
 }
 
 /// Appends the fewest digits that are nearest to this `f64` and to no other, with a decimal at least.
-pub(super) fn print_float(value: f64, out: &mut String) {
-    out.push_str(zmij::Buffer::new().format_finite(value));
+pub(super) fn print_float(value: f64, out: &mut Vec<u8>) {
+    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
 }
 
 #[cfg(test)]
@@ -162,9 +190,9 @@ mod tests {
     use super::*;
 
     fn stripped(mantissa: i64, scale: u8, least: u8) -> String {
-        let mut out = String::new();
+        let mut out = Vec::new();
         print_stripped(mantissa, scale, least, &mut out);
-        out
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -174,10 +202,10 @@ mod tests {
         {
             let Decimal { mantissa, decimals } = Decimal::parse(text).unwrap();
             assert_eq!(stripped(mantissa, decimals, decimals), text);
-            let mut with_two_more = String::new();
+            let mut with_two_more = Vec::new();
             if let Some(mantissa) = (Decimal { mantissa, decimals }).at_scale(decimals + 1) {
                 print_with(mantissa, decimals + 1, decimals, &mut with_two_more);
-                assert_eq!(with_two_more, text);
+                assert_eq!(with_two_more, text.as_bytes());
             }
         }
         for text in

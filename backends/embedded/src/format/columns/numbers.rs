@@ -43,7 +43,7 @@ pub enum Stretch<'a> {
 }
 
 /// What has columns, read or not.
-trait HasColumns {
+pub(super) trait HasColumns {
     fn shapes(&self) -> usize;
     /// The text between the scalars of a shape; `None` if it is for rows that are kept as a whole.
     fn pieces(&self, shape: usize) -> Option<&[Box<str>]>;
@@ -237,11 +237,9 @@ impl ShapeNumbers {
     }
 
     fn of_texts(column: &Column, rows: usize, member: &Member) -> Self {
-        let (mut all, mut text) = (Self::default(), String::new());
+        let mut all = Self::default();
         for row in 0..rows {
-            text.clear();
-            column.print(row, &mut text);
-            all.push(row, find(member, &text));
+            all.push(row, find(member, &column.text(row)));
         }
         all
     }
@@ -274,16 +272,11 @@ impl ShapeNumbers {
             column.dictionary.iter().map(|entry| find(&value, entry)).collect();
         let mut all = Self::default();
         all.values.reserve(rows);
-        let mut text = String::new();
         for row in 0..rows {
             let found = match (column.place(row), &body) {
                 (Place::Entry(entry), _) => entries[entry].clone(),
                 (Place::Body(at), Ok(values)) => Found::Sample(values[at]),
-                (Place::Body(_), Err(NoNumbers)) => {
-                    text.clear();
-                    column.print(row, &mut text);
-                    find(&value, &text)
-                }
+                (Place::Body(_), Err(NoNumbers)) => find(&value, &column.text(row)),
             };
             all.push(row, found);
         }
@@ -323,6 +316,16 @@ fn body(body: &Body) -> Result<Vec<f64>, NoNumbers> {
 /// Which scalar of a shape is at the place of the member: a row whose scalars are their own numbers is
 /// asked, so that it is found as in any row.
 pub(super) fn scalar(pieces: &[Box<str>], member: &Member) -> Option<usize> {
+    let found = find_in_shape(pieces, member)?.sample()?;
+    Some(found as usize)
+}
+
+/// What is at the place of the member in rows of a shape: a scalar is told by its number. `None` if the text
+/// of each row has to be looked at.
+pub(super) fn find_in_shape(
+    pieces: &[Box<str>],
+    member: &Member,
+) -> Option<annals_core::aggregate::Found> {
     let mut json = String::new();
     for (number, piece) in pieces.iter().enumerate() {
         if number > 0 {
@@ -330,6 +333,7 @@ pub(super) fn scalar(pieces: &[Box<str>], member: &Member) -> Option<usize> {
         }
         json.push_str(piece);
     }
-    let found = member.read(&json).ok().flatten()?;
-    Some(found as usize).filter(|scalar| scalar + 1 < pieces.len())
+    let found = member.find(&json, false).ok()?;
+    let is_scalar = |number: f64| number >= 0.0 && number + 1.0 < pieces.len() as f64;
+    found.sample().is_none_or(is_scalar).then_some(found)
 }

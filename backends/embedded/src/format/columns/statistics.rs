@@ -3,11 +3,13 @@
 
 use std::ops::Range;
 
+use annals_core::Predicate;
 use annals_core::aggregate::{Member, Partial, Sample};
 
 use super::FormatError;
 use super::column::Column;
 use super::decode::Packed;
+use super::filter::Verdict;
 use super::number::{to_f64, to_mantissa};
 use super::numbers::{ShapeNumbers, scalar};
 use super::times::Times;
@@ -30,15 +32,17 @@ pub struct Statistics {
     pub last: u64,
     /// The statistics of their samples, and how many of the rows have none.
     pub samples: Partial,
+    /// Whether all of them, or none, satisfy the predicate; `Yes` if there is none.
+    pub verdict: Verdict,
 }
 
 /// Adjacent rows of one record that are all of one shape.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ExtentStatistics {
     /// The number of the extent.
-    extent: usize,
+    pub(super) extent: usize,
     rows: u64,
-    shape: usize,
+    pub(super) shape: usize,
     first: u64,
     last: u64,
     /// For each scalar of the shape its samples; `None` where they have to be read.
@@ -143,6 +147,13 @@ pub(super) struct Context<'a> {
 }
 
 impl ExtentStatistics {
+    /// The smallest and the greatest sample of a scalar of the shape, if there are samples; `None` if that is
+    /// not known.
+    pub(super) fn extremes(&self, scalar: usize) -> Option<Option<(f64, f64)>> {
+        let ends = self.columns.get(scalar)?.as_ref()?.ends;
+        Some(ends.map(|ends| (ends.min.value, ends.max.value)))
+    }
+
     /// Appends all statistics of a block; nothing if there are none.
     pub(super) fn put_all(all: &[Self], context: &Context<'_>, out: &mut Vec<u8>) {
         if all.is_empty() {
@@ -281,27 +292,35 @@ impl Packed<'_> {
         if is_same { Ok(()) } else { Err(FormatError::Damaged("statistics contradict its rows")) }
     }
 
+    /// The rows of an extent.
+    pub(super) fn rows_of_extent(&self, extent: usize) -> Option<Range<usize>> {
+        let start = self.extents.get(..extent)?.iter().map(|(_, rows)| rows).sum();
+        Some(start..start + self.extents.get(extent)?.1)
+    }
+
     /// The statistics of a member, as far as the block has them.
-    pub(in super::super) fn statistics(&self, member: &Member) -> Vec<Statistics> {
+    pub(in super::super) fn statistics(
+        &self,
+        member: &Member,
+        predicate: Option<&Predicate>,
+    ) -> Result<Vec<Statistics>, FormatError> {
+        let verdicts = match predicate {
+            Some(predicate) => self.verdicts_by_statistics(predicate)?,
+            None => vec![Verdict::Yes; self.statistics.len()],
+        };
         let scalars: Vec<Option<usize>> = self
             .shapes
             .iter()
             .map(|shape| shape.is_json.then(|| scalar(&shape.pieces, member)).flatten())
             .collect();
-        let mut starts = Vec::with_capacity(self.extents.len());
-        let mut start = 0;
-        for (_, rows) in &self.extents {
-            starts.push(start..start + rows);
-            start += rows;
-        }
-        let statistics = self.statistics.iter().filter_map(|one| {
-            let rows = starts.get(one.extent)?.clone();
+        let statistics = self.statistics.iter().zip(verdicts).filter_map(|(one, verdict)| {
+            let rows = self.rows_of_extent(one.extent)?;
             let samples = match scalars.get(one.shape)? {
                 Some(scalar) => one.columns.get(*scalar)?.as_ref()?.samples(one.rows),
                 None => Partial::default().with_skipped(one.rows),
             };
-            Some(Statistics { rows, first: one.first, last: one.last, samples })
+            Some(Statistics { rows, first: one.first, last: one.last, samples, verdict })
         });
-        statistics.collect()
+        Ok(statistics.collect())
     }
 }

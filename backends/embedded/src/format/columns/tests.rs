@@ -1,5 +1,9 @@
+mod filter;
+mod value;
+
 use std::ops::Range;
 
+use annals_core::Predicate;
 use annals_core::aggregate::{Member, Partial};
 use proptest::prelude::*;
 
@@ -82,8 +86,8 @@ fn samples(rows: &Block, range: Range<usize>, member: &Member) -> (Vec<u64>, Vec
 
 /// Whether the statistics of a member are those of its text.
 fn statistics_agree(rows: &Block, encoded: &[u8], member: &Member) {
-    let (_, statistics) = Block::decode_statistics(encoded, member).unwrap();
-    for Statistics { rows: range, first, last, samples: found } in statistics {
+    let (_, statistics) = Block::decode_statistics(encoded, member, None).unwrap();
+    for Statistics { rows: range, first, last, samples: found, .. } in statistics {
         assert!(range.len() >= STATISTICS_ROWS);
         assert_eq!((first, last), (rows.time(range.start), rows.time(range.end - 1)));
         let (times, values, skipped) = samples(rows, range, member);
@@ -115,7 +119,7 @@ fn rows_of_one_record_and_one_shape_have_statistics() {
     let with = |member: &str| -> Vec<Range<usize>> {
         let member = Member::parse(member).unwrap();
         statistics_agree(&rows, &encoded, &member);
-        let (count, statistics) = Block::decode_statistics(&encoded, &member).unwrap();
+        let (count, statistics) = Block::decode_statistics(&encoded, &member, None).unwrap();
         assert_eq!(count, 200);
         statistics.into_iter().map(|one| one.rows).collect()
     };
@@ -125,7 +129,7 @@ fn rows_of_one_record_and_one_shape_have_statistics() {
     assert_eq!(with("c"), [0..100, 100..110, 154..200]);
     // Without the largest record, and without any.
     let most = rows.encode_columns(101).unwrap().unwrap();
-    assert_eq!(Block::decode_statistics(&most, &Member::parse("a").unwrap()).unwrap().1, []);
+    assert_eq!(Block::decode_statistics(&most, &Member::parse("a").unwrap(), None).unwrap().1, []);
     assert!(most.len() < encoded.len());
 }
 
@@ -370,7 +374,8 @@ proptest! {
         }
         let member = Member::parse("a").unwrap();
         drop(Block::decode_numbers(&forged, &member));
-        drop(Block::decode_statistics(&forged, &member));
+        drop(Block::decode_verdicts(&forged, &Predicate::parse("a > 1 or b = 'x'").unwrap(), 0..9));
+        drop(Block::decode_statistics(&forged, &member, None));
         drop(Block::check_statistics(&forged));
     }
 
@@ -387,7 +392,8 @@ proptest! {
         }
         let member = Member::parse("a").unwrap();
         drop(Block::decode_numbers(&forged, &member));
-        drop(Block::decode_statistics(&forged, &member));
+        drop(Block::decode_verdicts(&forged, &Predicate::parse("a > 1 or b = 'x'").unwrap(), 0..9));
+        drop(Block::decode_statistics(&forged, &member, None));
         drop(Block::check_statistics(&forged));
     }
 }
