@@ -22,7 +22,7 @@ pub(crate) const EPOCH: u64 = 1_735_689_600_000;
 const HOUR: u64 = 3_600_000;
 
 /// A record has a row every 30 seconds.
-const INTERVAL: u64 = 30_000;
+pub(crate) const INTERVAL: u64 = 30_000;
 
 /// One hour of one record, as every way computes it.
 #[derive(Debug, Clone, Copy, PartialEq)]

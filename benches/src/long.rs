@@ -16,7 +16,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
         let place = Place::new(engine)?;
         let before = process::written_bytes()?;
         let history = place.open().await?;
-        aggregate::fill(&*history, rows, records).await?;
+        aggregate::fill(&*history, rows, records, aggregate::INTERVAL).await?;
         must_hold(&*history, rows).await?;
         history.close().await?;
         place.bring_to_rest(engine).await?;

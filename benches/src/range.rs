@@ -107,7 +107,7 @@ async fn at_rest(options: &Options, report: &mut Report, engine: &str) -> Result
     let rows = options.rows.min(ROWS_OF_TEXT) / RECORDS * RECORDS;
     let place = Place::new(engine)?;
     let history = place.open().await?;
-    aggregate::fill(&*history, rows, RECORDS).await?;
+    aggregate::fill(&*history, rows, RECORDS, aggregate::INTERVAL).await?;
     history.close().await?;
     let mut forms = Vec::new();
     for is_at_rest in [false, true] {
