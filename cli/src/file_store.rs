@@ -32,7 +32,7 @@ pub(crate) enum FileStore {
     #[cfg(feature = "sqlite")]
     Sqlite(Box<SqliteBackend>),
     #[cfg(feature = "redb")]
-    Redb(RedbBackend),
+    Redb(Box<RedbBackend>),
 }
 
 /// Says nothing of panics from here on. An engine panics at a damaged page, which is caught and reported as
@@ -124,7 +124,10 @@ impl FileStore {
             Some("redb") => {
                 let config = RedbConfig::from_url(&url)?.with_create(false);
                 let config = if verify { config } else { config.with_verify(false) };
-                tokio::task::spawn_blocking(|| RedbBackend::open(config).map(Self::Redb)).await
+                tokio::task::spawn_blocking(|| {
+                    RedbBackend::open(config).map(|store| Self::Redb(Box::new(store)))
+                })
+                .await
             }
             _ => return Err(not_a_file(otherwise)),
         };
