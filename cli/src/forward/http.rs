@@ -17,9 +17,9 @@ use annals::{
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest_rustls::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest_rustls::redirect::Policy;
+use reqwest_rustls::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
@@ -80,18 +80,16 @@ impl HttpHistory {
         }
         let path = format!("{}/", base.path().trim_end_matches('/'));
         base.set_path(&path);
-        let client = tls().map_err(|error| unusable(&error)).and_then(|tls| {
-            Client::builder()
-                .tls_backend_preconfigured(tls)
-                // To another place the token must not go.
-                .redirect(Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .timeout(TIMEOUT)
-                .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(|error| unusable(&error.to_string()))
-        })?;
+        // The certificates are the system's, or those that `SSL_CERT_FILE` names.
+        let client = Client::builder()
+            // To another place the token must not go.
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .timeout(TIMEOUT)
+            .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| unusable(&error.to_string()))?;
         let not_before = Arc::new(Mutex::new(Instant::now()));
         Ok(Self { client, base, token, not_before })
     }
@@ -198,17 +196,6 @@ impl HttpHistory {
         };
         self.error(operation, kind, format!("{detail} ({advice})")).into()
     }
-}
-
-/// The certificates of the system, or those that `SSL_CERT_FILE` names.
-fn tls() -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn without_user(url: &str) -> String {

@@ -199,6 +199,7 @@ async fn the_interface_describes_itself() {
     assert!(api["openapi"].as_str().unwrap().starts_with("3.1"), "{}", api["openapi"]);
     for (path, method) in [
         ("/v1/rows", "post"),
+        ("/v1/batch", "get"),
         ("/v1/history", "get"),
         ("/v1/records", "get"),
         ("/v1/aggregate", "get"),

@@ -149,6 +149,13 @@ async fn a_batch_id_tells_nothing_about_what_others_wrote() {
     };
     let (honest, spy) = (&*tokens[0], &*tokens[1]);
     assert_eq!(send(honest, 1, 4711).await, (200, 1.into()));
+    let known = async |token: &str| {
+        let request = guarded.service.get("/v1/batch").bearer_auth(token);
+        let request = request.header("annals-writer", "0123456789abcdef0123456789abcdef");
+        let answer = request.header("annals-batch", "1").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["stored"].clone()
+    };
+    assert_eq!([known(honest).await, known(spy).await], [true, false]);
     // The same writer and number are another batch.
     assert_eq!(send(spy, 1, 4711).await, (200, 1.into()));
     assert_eq!(send(spy, 5, 1).await, (200, 1.into()));

@@ -119,6 +119,8 @@ async fn a_request_that_is_wrong_says_what_is_wrong() {
         let answer = request.header("annals-batch", number).send().await.unwrap();
         assert_eq!(problem(answer).await.0, 400, "{writer} {number}");
     }
+    let answer = service.get("/v1/batch").send().await.unwrap();
+    assert_eq!(problem(answer).await.0, 400);
     let request = service.post(row).header("annals-writer", WRITER).header("annals-batch", "1");
     let answer = request.header("prefer", "respond-async").send().await.unwrap();
     assert_eq!(problem(answer).await.0, 400);
