@@ -139,13 +139,20 @@ impl Series {
             _ => Vec::new(),
         };
         let mut next = 0;
-        let mut parts = std::mem::take(&mut self.parts).into_iter();
+        let mut parts = std::mem::take(&mut self.parts);
+        let (mut own, mut none) = (parts.iter_mut(), Partial::default());
         // Not the plan's: one counter for the buckets of all records would be written by all threads.
         let functions: Arc<[Function]> = self.plan.functions().iter().cloned().collect();
         let mut buckets = Vec::with_capacity(spans.len());
         for (index, Listed { span, has_rows }) in spans.into_iter().enumerate() {
-            let part = if has_rows { parts.next() } else { None };
-            let mut partial = part.map(|part| part.partial).unwrap_or_default();
+            let part = if has_rows { own.next() } else { None };
+            let partial = match part {
+                Some(part) => &mut part.partial,
+                None => {
+                    none = Partial::default();
+                    &mut none
+                }
+            };
             // The next sample after this bucket: a line is drawn to it.
             next = next.max(index + 1);
             while firsts.get(next).is_some_and(Option::is_none) {
@@ -157,8 +164,8 @@ impl Series {
                 false => std::mem::take(&mut partial.more_mut().states),
             };
             let durations = self.durations(span, &states, &carry.states);
-            self.complete(span, &mut partial, carry.sample, after);
-            buckets.push(self.bucket(span, &partial, &functions, &durations, carry.sample));
+            self.complete(span, partial, carry.sample, after);
+            buckets.push(self.bucket(span, partial, &functions, &durations, carry.sample));
             carry.sample = partial.last.or(carry.sample);
             if !states.is_empty() {
                 carry.states = states;

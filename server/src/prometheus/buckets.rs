@@ -89,8 +89,13 @@ impl Paged {
             let ahead = self.page.as_slice();
             let before = ahead.partition_point(|bucket| *bucket.record < *record);
             let due = ahead.partition_point(|bucket| *bucket.record <= *record);
-            self.page.by_ref().take(before).for_each(drop);
-            taken.extend(self.page.by_ref().take(due - before));
+            if before == 0 && due == ahead.len() && taken.is_empty() {
+                // A large record has pages of its own, which need not be copied.
+                taken = std::mem::take(&mut self.page).collect();
+            } else {
+                self.page.by_ref().take(before).for_each(drop);
+                taken.extend(self.page.by_ref().take(due - before));
+            }
             if self.page.len() > 0 {
                 return Ok(taken);
             }

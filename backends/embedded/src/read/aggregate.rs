@@ -265,7 +265,12 @@ impl Aggregation {
         while buckets.len() < PAGE_BUCKETS
             && let Some(series) = self.computed.pop_front()
         {
-            buckets.extend(series.finish()?);
+            let mut of_record = series.finish()?;
+            if buckets.is_empty() {
+                buckets = of_record;
+            } else {
+                buckets.append(&mut of_record);
+            }
         }
         Ok(buckets)
     }
