@@ -140,12 +140,13 @@ impl Series {
         };
         let mut next = 0;
         let mut parts = std::mem::take(&mut self.parts);
-        let (mut own, mut none) = (parts.iter_mut(), Partial::default());
+        let mut own = parts.iter_mut();
         // Not the plan's: one counter for the buckets of all records would be written by all threads.
         let functions: Arc<[Function]> = self.plan.functions().iter().cloned().collect();
         let mut buckets = Vec::with_capacity(spans.len());
         for (index, Listed { span, has_rows }) in spans.into_iter().enumerate() {
             let part = if has_rows { own.next() } else { None };
+            let mut none;
             let partial = match part {
                 Some(part) => &mut part.partial,
                 None => {
