@@ -91,6 +91,11 @@ impl FileStore {
 
     /// As [`open_damaged`](Self::open_damaged); a file that is too damaged to be opened remains one.
     pub(crate) async fn open_to_salvage(url: &str, otherwise: &str) -> Result<Damaged, Failure> {
+        // Nothing in a damaged file is changed, neither its log nor by a compaction. A file that cannot be
+        // opened so, such as one of an older version, is opened as ever.
+        if let Ok(store) = Self::open_with(&store::read_only(url), otherwise, false).await {
+            return Ok(Damaged::Open(store));
+        }
         match (Self::open_damaged(url, otherwise).await, store::file(url)?) {
             (Ok(store), _) => Ok(Damaged::Open(store)),
             #[cfg(feature = "sqlite")]

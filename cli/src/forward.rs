@@ -60,6 +60,7 @@ pub(crate) struct Args {
     /// The name under which the source keeps the progress: each destination needs one, and each
     /// pattern
     #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
 
     /// Begin with rows at TIME or later: the first time, or when the source was put back from a copy
@@ -93,7 +94,7 @@ Examples:
   annals forward --from sqlite:edge.db --to postgres://db/plant --once
   annals forward --from redb:a.redb --to sqlite:b.db 'host::*' --name hosts
   annals forward --from sqlite:edge.db --to postgres://db/plant --rate 5000
-  annals forward --from sqlite:edge.db --to https://db.example --token-file token
+  annals forward --from sqlite:edge.db --to https://db --token-file token
   annals forward --from sqlite:edge.db --forget hosts
 
 A source that `annals restore` put back goes on where the destination is. Do not copy a file that is \
@@ -112,6 +113,10 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     };
     if store::is_same(&args.from, to)? {
         return Err(Failure::Usage("the source and the destination are the same".to_owned()));
+    }
+    if [&args.from, to].iter().any(|url| url.starts_with("memory:")) {
+        let why = "memory: ends with this program: what is forwarded there is gone";
+        return Err(Failure::Usage(why.to_owned()));
     }
     let mut stop = Signals::first()?;
     let source = store::open_to_read(&args.from).await?;

@@ -40,11 +40,16 @@ pub(crate) async fn open_to_read(url: &str) -> Result<Arc<dyn PersistenceBackend
 /// The URL with which a command that only asks opens a store: it leaves no traces where it may not write.
 pub(crate) fn to_read(url: &str) -> Result<String, Failure> {
     let Some(path) = file(url)? else { return Ok(url.to_owned()) };
-    let says_how = url.split(['?', '&']).skip(1).any(|option| option.starts_with("mode="));
-    match says_how || may_write(&path, url.starts_with("sqlite:")) {
+    match may_write(&path, url.starts_with("sqlite:")) {
         true => Ok(url.to_owned()),
-        false => Ok(with_option(url, "mode=ro")),
+        false => Ok(read_only(url)),
     }
+}
+
+/// The URL with which nothing of a file is changed, unless the URL says how to open it.
+pub(crate) fn read_only(url: &str) -> String {
+    let says_how = url.split(['?', '&']).skip(1).any(|option| option.starts_with("mode="));
+    if says_how { url.to_owned() } else { with_option(url, "mode=ro") }
 }
 
 /// Whether a file, and its log in the same folder, may be written without being in the way of its owner.

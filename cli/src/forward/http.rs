@@ -251,6 +251,13 @@ struct Known {
     stored: bool,
 }
 
+/// What a server says of a batch that it has.
+#[derive(Deserialize)]
+struct Acknowledged {
+    stored: Option<u64>,
+    already_stored: Option<u64>,
+}
+
 #[async_trait]
 impl PersistenceBackend for HttpHistory {
     async fn store(&self, _: &str, _: &Value, _: u64) -> Result<()> {
@@ -280,7 +287,21 @@ impl PersistenceBackend for HttpHistory {
             .body(body);
         let response = self.send(OPERATION, request, id).await?;
         match response.status() {
-            StatusCode::OK => Ok(()),
+            StatusCode::OK => {
+                // A proxy or the login page of a network may answer as well: only the number of rows
+                // says that it was the server.
+                let rows = Some(batch.rows().len() as u64);
+                match response.json::<Acknowledged>().await {
+                    Ok(answer) if [answer.stored, answer.already_stored].contains(&rows) => Ok(()),
+                    _ => {
+                        let message = "the answer is none of `annals serve`: is there a proxy or a \
+                                       login page on the way?";
+                        let error =
+                            self.error(OPERATION, ErrorKind::Connection, message.to_owned());
+                        Err(error.with_outcome(Outcome::Unknown).into())
+                    }
+                }
+            }
             StatusCode::CONFLICT if self.has_batch(id).await? => Ok(()),
             _ => Err(self.refused(OPERATION, response).await),
         }
@@ -308,5 +329,57 @@ impl PersistenceBackend for HttpHistory {
 
     fn guarantees(&self) -> Guarantees {
         Guarantees::default().with_atomic_batches(true).with_idempotent_batches(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A login page said 200, the rows were taken for stored, and retention removed them in the source.
+    #[tokio::test]
+    async fn only_an_answer_about_these_rows_counts_as_stored() {
+        let rows = vec![Row::new("a", &Value::from(1), 1).unwrap(); 3];
+        for (body, is_stored) in [
+            (r#"{"stored":3}"#, true),
+            (r#"{"already_stored":3}"#, true),
+            (r#"{"stored":0}"#, false),
+            (r#"{"stored":4}"#, false),
+            (r#"{"accepted":3}"#, false),
+            ("<html>Log in</html>", false),
+            ("", false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let answering = std::thread::spawn(move || {
+                let (mut client, _) = listener.accept().unwrap();
+                let mut request = BufReader::new(client.try_clone().unwrap());
+                let (mut length, mut line) = (0, String::new());
+                while request.read_line(&mut line).unwrap() > 2 {
+                    if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+                        length = text.trim().parse().unwrap();
+                    }
+                    line.clear();
+                }
+                request.read_exact(&mut vec![0; length]).unwrap();
+                let length = body.len();
+                write!(client, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}")
+                    .unwrap();
+            });
+            let history = HttpHistory::new(&url, Token::None).unwrap();
+            let batch = Batch::new(rows.clone()).with_id(BatchId { writer: 1, number: 1 });
+            let stored = history.store_batch(&batch).await;
+            answering.join().unwrap();
+            match stored {
+                Ok(()) => assert!(is_stored, "{body}"),
+                Err(error) => {
+                    assert!(!is_stored && error.outcome() == Outcome::Unknown, "{body}: {error}");
+                    assert!(error.is_retryable() && error.to_string().contains("login"), "{error}");
+                }
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use annals::{Cursor, FollowFrom, FollowParams, FollowStream, PersistenceBackend, RawRow};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::RowPrinter;
 use crate::cursor_file::CursorFile;
@@ -16,6 +16,8 @@ use crate::signals::Signals;
 use crate::stderr::print_note;
 use crate::store;
 
+/// The wait after a failure that may pass.
+const RETRY: Duration = Duration::from_secs(1);
 /// The file of a cursor is replaced this often at most.
 const SAVED_EVERY: Duration = Duration::from_millis(500);
 
@@ -111,35 +113,53 @@ impl Follower<'_> {
         self.save(&first.cursor)?;
         let mut end = first.cursor.clone();
         let params = params.with_from(FollowFrom::Cursor(first.cursor));
-        let mut rows = FollowStream::new(self.store, pattern, params);
+        let mut rows = FollowStream::new(self.store, pattern, params.clone());
         let closed = closed();
         let mut closed = std::pin::pin!(closed);
-        let mut save_at = None;
-        loop {
+        let (mut save_at, mut is_told) = (None, false);
+        let failed = loop {
             tokio::select! {
                 biased;
-                _ = &mut stop => break,
-                () = &mut closed => break,
+                _ = &mut stop => break None,
+                () = &mut closed => break None,
                 () = async { sleep_until(save_at.unwrap_or_else(Instant::now)).await },
                     if save_at.is_some() =>
                 {
                     self.save(&end)?;
                     save_at = None;
                 }
-                arrived = rows.next_rows() => {
-                    let Some(arrived) = arrived.transpose()? else { break };
-                    self.print(arrived)?;
-                    end = rows.cursor().unwrap_or(end);
-                    save_at = save_at.or_else(|| Some(Instant::now() + SAVED_EVERY));
+                arrived = rows.next_rows() => match arrived {
+                    None => break None,
+                    Some(Ok(arrived)) => {
+                        self.print(arrived)?;
+                        is_told = false;
+                        end = rows.cursor().unwrap_or(end);
+                        save_at = save_at.or_else(|| Some(Instant::now() + SAVED_EVERY));
+                    }
+                    Some(Err(error)) if error.is_retryable() => {
+                        if !is_told {
+                            print_note(&format!("{error}; trying again"));
+                        }
+                        is_told = true;
+                        end = rows.cursor().unwrap_or(end);
+                        tokio::select! {
+                            _ = &mut stop => break None,
+                            () = sleep(RETRY) => {}
+                        }
+                        let params = params.clone().with_from(FollowFrom::Cursor(end.clone()));
+                        rows = FollowStream::new(self.store, pattern, params);
+                    }
+                    Some(Err(error)) => break Some(error),
                 }
             }
-        }
+        };
         let end = rows.cursor().unwrap_or(end);
         self.save(&end)?;
         if self.file.is_none() {
             print_note(&format!("cursor: {end}"));
         }
-        self.out.finish()
+        self.out.finish()?;
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn print(&mut self, mut rows: Vec<RawRow>) -> Result<(), Failure> {

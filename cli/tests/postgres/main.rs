@@ -7,7 +7,10 @@ mod kills;
 #[allow(dead_code, reason = "made for more tests than these")]
 mod support;
 
-use annals_test_postgres::{Locale, TestServer};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use annals_test_postgres::{Locale, Proxy, TestServer};
 
 use support::Place;
 
@@ -179,6 +182,30 @@ fn the_suite_runs_in_schemas_of_its_own() {
     assert!(run.out.contains("1 passed, 0 failed, 0 skipped\n"), "{run:?}");
 }
 
+/// A connection that ended, ended the follower.
+fn a_follower_survives_its_connections() {
+    let url = server("follow");
+    let proxy = Proxy::start(TestServer::get().unwrap().url()).unwrap();
+    let place = Place::new();
+    place.import(&url, &[("a", "1", 1)]);
+    let through = proxy.url(&url).unwrap();
+    let mut follower = place
+        .command(&["query", "--backend", &through, "a", "--follow", "--latest", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut rows = BufReader::new(follower.stdout.take().unwrap()).lines();
+    for value in 1..5 {
+        let row = rows.next().unwrap().unwrap();
+        assert!(row.contains(&format!("\"value\":{value}")), "{row}");
+        proxy.cut();
+        place.import(&url, &[("a", &(value + 1).to_string(), value + 1)]);
+    }
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
 fn a_server_that_is_not_there_is_said_without_the_password() {
     let place = Place::new();
     let url = "postgres://me:sesame@127.0.0.1:1/db?connect_timeout=2s";
@@ -200,5 +227,6 @@ annals_test_postgres::server_tests! {
     sync the_suite_runs_in_schemas_of_its_own,
     sync an_import_that_is_killed_anywhere_stores_each_row_once,
     sync a_copy_goes_up_to_a_server_and_back,
+    sync a_follower_survives_its_connections,
     sync a_server_that_is_not_there_is_said_without_the_password,
 }

@@ -21,7 +21,9 @@ pub enum ForwardError {
     /// The source was forwarded under this name, but not to this destination.
     #[error(
         "the destination does not have what was forwarded before under the name \"{name}\": each \
-         destination needs a name of its own"
+         destination needs a name of its own. If this one was put back from an older copy, forget the \
+         forwarder and begin with rows from the time of that copy on (those that are there already would \
+         be there twice: erase them first)"
     )]
     AnotherDestination {
         /// The name.
