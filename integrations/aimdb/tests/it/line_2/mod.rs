@@ -9,6 +9,8 @@ mod line;
 mod migrations;
 mod mistakes;
 #[cfg(feature = "_test-aimdb-2")]
+mod websocket;
+#[cfg(feature = "_test-aimdb-2")]
 mod wire;
 
 #[path = "../cases/aggregate.rs"]
