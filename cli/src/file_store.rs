@@ -167,6 +167,7 @@ impl FileStore {
     }
 
     /// The bytes that a compaction would give back. A redb file gives them back by itself when it is closed.
+    #[cfg(feature = "sqlite")]
     pub(crate) async fn free_bytes(&self) -> Result<u64, PersistenceError> {
         match self {
             #[cfg(feature = "sqlite")]
