@@ -138,7 +138,7 @@ macro_rules! shared_options {
             }
 
             /// Whether the file is only read: it is not created, converted or written to, and no other
-            /// file is made beside it. Whoever may read it can use it, on a read-only medium as well.
+            /// file is made beside it. Permission to read it is enough, and the medium may be read-only.
             /// A file of an older format, which would have to be converted, is refused. Calls that
             /// change the history fail with
             /// [`ErrorKind::Permission`](::annals_core::ErrorKind::Permission).

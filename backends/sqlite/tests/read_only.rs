@@ -1,4 +1,4 @@
-//! A file that is only read: nothing is made, changed or left behind, whoever else uses it.
+//! A file that is only read: nothing is created, changed or left behind, also while others use it.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -24,7 +24,7 @@ use crate::tuning::Tuning;
 /// Larger questions would evict everything else.
 const CACHED: usize = 16;
 
-/// Once there are so many buckets, they are handed over. One record may have more.
+/// Records are added to a page until it has this many buckets. One record may have more.
 const PAGE_BUCKETS: usize = 4_096;
 
 /// The position of a question. Between steps it holds the buckets of one record, or of all of them where

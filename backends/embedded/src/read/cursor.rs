@@ -11,7 +11,7 @@ use crate::error::corrupt;
 use crate::format::{Block, Extent, RunIndex, Verdict, Verdicts};
 use crate::head::Segment;
 
-/// So many rows are passed over at once before the caller gets a turn.
+/// The most rows that are passed over before the caller gets a turn.
 const MOST_PASSED: usize = 1 << 16;
 
 /// The record's rows in one run or segment, sorted by time and arrival.

@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 512 << 10;
 /// A step ends, with an empty page if need be, when this many rows did not satisfy the predicate.
 const TESTED_ROWS: usize = 1 << 16;
 
-/// A page holds at most so many blocks in columns. Rows of others come as text.
+/// The most blocks in columns that a page holds. Rows of further blocks come as text.
 const MOST_BLOCKS: usize = 8;
 
 /// The rows that are fetched at once.

@@ -129,7 +129,7 @@ async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// Listens on a connection of its own until that is lost, which is an error. Says when it works.
+/// Listens on a connection of its own. Sets `heard` once it works; losing the connection is an error.
 async fn listen(engine: &Engine, heard: &mut bool) -> Result<End> {
     let sql = &engine.schema.sql;
     let (session, notified) = engine.pools.listener(OPERATION).await?;
