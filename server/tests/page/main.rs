@@ -142,6 +142,10 @@ async fn a_limited_token_sees_all_of_the_window_in_fewer_intervals() {
         browser.run("document.querySelector('#token-form button').click()").await;
         let alert = format!("document.querySelector('#alert').innerText.includes('{says}')");
         browser.until(&alert).await;
+        // A refusal is final until another token is given: the page does not ask again and again.
+        let asked = "return performance.getEntriesByType('resource').filter(r => r.name.includes('/v1/')).length";
+        let asked = browser.run(asked).await.as_u64().unwrap();
+        assert!(asked < 20, "{asked} requests");
     }
     let input = browser.find("#token").await;
     input.clear().await.unwrap();

@@ -29,7 +29,8 @@ async function get(path, parameters, signal) {
   for (const [name, value] of Object.entries(parameters ?? {})) {
     if (value !== undefined) url.searchParams.set(name, value);
   }
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const asked = token;
+  const headers = asked ? { Authorization: `Bearer ${asked}` } : {};
   let answer;
   // A token may have fewer queries at once than the page has series.
   for (let tries = 0; tries < 10 && (tries === 0 || answer.status === 429); tries += 1) {
@@ -41,24 +42,24 @@ async function get(path, parameters, signal) {
       throw error;
     }
   }
+  // A late answer to an earlier token says nothing about the one in use.
+  const askAgain = () => { if (asked === token) setState('token'); };
   if (answer.status === 401) {
-    setState('token');
-    throw new Error(token ? 'The server does not know this token.' : 'This server needs a token.');
+    askAgain();
+    throw new Error(asked ? 'The server does not know this token.' : 'This server needs a token.');
   }
   if (answer.status === 502 || answer.status === 503 || answer.status === 504) {
     setState('down');
     throw new Error('The server is not ready.');
   }
-  setState('up');
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({}));
-    const detail = problem.detail ?? `The server answered with ${answer.status}.`;
-    if (answer.status === 403) {
-      setState('token');
-      throw new Error(`${detail}. Use another token.`);
-    }
-    throw new Error(detail);
+  const problem = answer.ok ? {} : await answer.json().catch(() => ({}));
+  const detail = problem.detail ?? `The server answered with ${answer.status}.`;
+  if (answer.status === 403) {
+    askAgain();
+    throw new Error(`${detail}. Use another token.`);
   }
+  setState('up');
+  if (!answer.ok) throw new Error(detail);
   if (parameters?.limit === undefined) mostRows = Number(answer.headers.get('Annals-Limit') ?? Infinity);
   return answer;
 }
