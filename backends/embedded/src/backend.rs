@@ -304,6 +304,7 @@ enum Held<S> {
 
 impl<E: Engine> Embedded<E> {
     fn hold(&self, view: View<E::Snapshot>) -> Held<E::Snapshot> {
+        view.end_step();
         match &self.0.leases {
             Some(leases) => Held::Leased(leases.hold(view)),
             None => Held::Unlimited(Box::new(view)),

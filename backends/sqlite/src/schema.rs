@@ -21,7 +21,7 @@ use crate::write::SqliteTransaction;
 use crate::{ENGINE, aimdb, read_only, v1, v2, v3};
 
 /// The version in `annals_meta`. A file with a greater one is refused.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// Older versions have a race between connections that can damage a WAL database
 /// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
@@ -54,15 +54,11 @@ CREATE TABLE runs (
 ) STRICT;
 ";
 
-/// The same as in version 2.
-const BLOCKS: &str = "
-CREATE TABLE blocks (
-    run INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    block BLOB NOT NULL,
-    PRIMARY KEY (run, number)
-) STRICT, WITHOUT ROWID;
-";
+/// A table with rowids: in one without, SQLite reads whole blocks to compare their keys.
+const BLOCKS: &str = "CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL) STRICT;";
+
+/// Blocks of versions 2 to 4, whose key is `(run, number)` without a rowid, stay where they are.
+const KEEP_OLD_BLOCKS: &str = "ALTER TABLE blocks RENAME TO old_blocks;";
 
 /// Opens the file for writing and creates or converts its tables.
 pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
@@ -221,6 +217,7 @@ enum Found {
     Version1,
     Version2,
     Version3,
+    Version4,
 }
 
 /// Creates or converts the tables, in one transaction.
@@ -238,6 +235,7 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
         Some(1) => Found::Version1,
         Some(2) => Found::Version2,
         Some(3) => Found::Version3,
+        Some(4) => Found::Version4,
         Some(newer) if newer > SCHEMA_VERSION => return check_version(newer),
         Some(unknown) => {
             let message = format!("the file has schema version {unknown}, which does not exist");
@@ -251,16 +249,25 @@ fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
         }
     };
     match found {
-        Found::Version1 => {
-            connection.execute_batch(BLOCKS).map_err(failed)?;
-            v1::convert(tables, &config.shared.tuning)?;
+        Found::Version2 | Found::Version3 | Found::Version4 => {
+            connection.execute_batch(KEEP_OLD_BLOCKS).map_err(failed)?;
         }
-        Found::Version2 => v2::convert(tables)?,
-        Found::Version3 => v3::convert(tables)?,
         Found::Nothing | Found::Aimdb => {
             refuse_foreign_tables(connection, matches!(found, Found::Aimdb))?;
+        }
+        Found::Version1 => {}
+    }
+    connection.execute_batch(BLOCKS).map_err(failed)?;
+    match found {
+        Found::Version1 => v1::convert(tables, &config.shared.tuning)?,
+        Found::Version2 => v2::convert(tables)?,
+        Found::Version3 => v3::convert(tables)?,
+        Found::Version4 => {
+            let version = "UPDATE annals_meta SET schema_version = ?1";
+            connection.execute(version, [SCHEMA_VERSION]).map_err(failed)?;
+        }
+        Found::Nothing | Found::Aimdb => {
             connection.execute_batch(TABLES).map_err(failed)?;
-            connection.execute_batch(BLOCKS).map_err(failed)?;
             let version = "INSERT INTO annals_meta VALUES (?1)";
             connection.execute(version, [SCHEMA_VERSION]).map_err(failed)?;
             SqliteTransaction::with(tables, State::FIRST).finish()?;
@@ -312,7 +319,7 @@ fn change_state(tables: &SqliteTables, change: impl FnOnce(&mut State)) -> Resul
 /// are not in the way.
 fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()> {
     let failed = failed("open");
-    let ours = ["records", "head", "runs", "blocks", "writers"];
+    let ours = ["records", "head", "runs", "blocks", "old_blocks", "writers"];
     let mut select = connection
         .prepare(
             "SELECT lower(name) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",

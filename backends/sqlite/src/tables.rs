@@ -13,6 +13,19 @@ use crate::read_only::Unchanged;
 /// which every transaction that stores rows writes.
 pub(crate) const STATE: i64 = i64::MAX;
 
+/// The key of a block: the run above, the number below. `None` for a run beyond all that can be stored.
+pub(crate) fn block_key(run: RunId, number: u32) -> Option<i64> {
+    let run = i32::try_from(run).ok()?;
+    Some(i64::from(run) << u32::BITS | i64::from(number))
+}
+
+/// Whether there are blocks that version 4 or an earlier one has written.
+pub(crate) fn has_old_blocks(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'old_blocks')")?
+        .query_row([], |row| row.get(0))
+}
+
 /// A connection inside a transaction.
 pub(crate) struct SqliteTables {
     pub(crate) connection: Connection,
@@ -135,9 +148,17 @@ impl Tables for SqliteTables {
     }
 
     fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>> {
+        let Some(key) = block_key(run, number) else { return Ok(None) };
         self.query(|connection| {
+            let found = connection
+                .prepare_cached("SELECT block FROM blocks WHERE id = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
+            if found.is_some() || !has_old_blocks(connection)? {
+                return Ok(found);
+            }
             connection
-                .prepare_cached("SELECT block FROM blocks WHERE run = ?1 AND number = ?2")?
+                .prepare_cached("SELECT block FROM old_blocks WHERE run = ?1 AND number = ?2")?
                 .query_row(params![run, number], |row| row.get(0))
                 .optional()
         })

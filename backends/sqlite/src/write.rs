@@ -10,7 +10,7 @@ use crate::config::SqliteConfig;
 use crate::error::{commit_failed, failed, is_failed_sync};
 use crate::file_identity::FileIdentity;
 use crate::read::ConnectionPool;
-use crate::tables::{STATE, SqliteTables};
+use crate::tables::{STATE, SqliteTables, block_key, has_old_blocks};
 use crate::{ENGINE, schema};
 
 /// The write-ahead log is copied into the file when it has this many pages (16 MiB).
@@ -285,12 +285,22 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn put_block(&mut self, run: RunId, number: u32, block: &[u8]) -> Result<()> {
-        let insert = "INSERT INTO blocks (run, number, block) VALUES (?1, ?2, ?3)";
-        self.execute("compact", insert, params![run, number, block]).map(drop)
+        let insert = "INSERT INTO blocks (id, block) VALUES (?1, ?2)";
+        let key = block_key(run, number).ok_or_else(|| {
+            let message = "there are no more keys for blocks; copy the history into a new file";
+            BackendError::new(ENGINE, "compact", ErrorKind::Other, message)
+        })?;
+        self.execute("compact", insert, params![key, block]).map(drop)
     }
 
     fn remove_run(&mut self, run: RunId) -> Result<()> {
-        self.execute("compact", "DELETE FROM blocks WHERE run = ?1", params![run])?;
+        if let (Some(first), Some(last)) = (block_key(run, 0), block_key(run, u32::MAX)) {
+            let delete = "DELETE FROM blocks WHERE id BETWEEN ?1 AND ?2";
+            self.execute("compact", delete, params![first, last])?;
+        }
+        if has_old_blocks(&self.tables.connection).map_err(failed("compact"))? {
+            self.execute("compact", "DELETE FROM old_blocks WHERE run = ?1", params![run])?;
+        }
         self.execute("compact", "DELETE FROM runs WHERE id = ?1", params![run]).map(drop)
     }
 }

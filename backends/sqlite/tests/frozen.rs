@@ -93,6 +93,12 @@ async fn version_4_without_an_identity() {
     opens_with_every_row("v4.db", false).await;
 }
 
+/// The first one whose blocks have one number as their key.
+#[tokio::test]
+async fn version_5_blocks_by_rowid() {
+    opens_with_every_row("v5.db", true).await;
+}
+
 /// One that changed with each opening would make every cursor useless.
 #[tokio::test]
 async fn an_identity_is_given_once() {

@@ -64,7 +64,7 @@ async fn a_damaged_block_is_reported_and_everything_else_is_salvaged() {
     assert!(sound.is_sound() && sound.rows == rows && sound.runs > 0, "{sound:?}");
     store.close().await.unwrap();
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let blocks = "UPDATE blocks SET block = zeroblob(length(block)) WHERE number = 0";
+    let blocks = "UPDATE blocks SET block = zeroblob(length(block)) WHERE id & 0xffffffff = 0";
     assert!(connection.execute(blocks, []).unwrap() > 0);
     drop(connection);
     let config = SqliteConfig::new(&path).with_tuning(tiny());

@@ -5,6 +5,7 @@
 //! is divided between two threads.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
@@ -12,7 +13,8 @@ use annals_core::Result;
 use annals_core::aggregate::{Bucket, Plan, Series};
 use tokio::sync::Semaphore;
 
-use super::fold::{Decoded, Encoded, Fold, Source, Work};
+use super::fold::{Encoded, Fold, Source, Work};
+use super::recent::Recent;
 use super::stretch::{Place, Rows, feed_before, has_any};
 use super::{Filter, Steps, View};
 use crate::Map;
@@ -43,8 +45,8 @@ pub(crate) struct Aggregation {
     computed: VecDeque<Series>,
     /// All records, where they are merged.
     merged: Option<Series>,
-    /// The blocks decoded last.
-    decoded: Decoded,
+    /// The blocks read last.
+    recent: Recent,
 }
 
 /// The record being computed.
@@ -75,13 +77,11 @@ impl<S: Snapshot> Steps<S> for Aggregation {
                         rows += stretch.rows.len();
                         let source = match stretch.place {
                             Place::Head(segment) => Source::Head(segment),
-                            Place::Block { index, run, number } => self.fetch(
-                                view,
-                                &mut fetched,
-                                index,
-                                (run, number),
-                                current.cached,
-                            )?,
+                            Place::Block { index, run, number } => {
+                                let asked = (&mut current.series, current.cached);
+                                let block = (index, run, number);
+                                self.fetch(view, &mut fetched, asked, block, &stretch.rows)?
+                            }
                         };
                         work.push(Work { series: open.len(), source, rows: stretch.rows });
                     }
@@ -127,7 +127,7 @@ impl Aggregation {
             computed: VecDeque::new(),
             filter: plan.predicate().cloned().map(Filter::new),
             merged: plan.merges().then(|| Series::merged(plan.clone())),
-            decoded: Decoded::default(),
+            recent: Recent::default(),
             plan,
         })
     }
@@ -173,21 +173,29 @@ impl Aggregation {
         Ok(Some(Current { name, series, rows, cached: self.few_records && is_short }))
     }
 
-    /// Reads a block from the snapshot, encoded unless it is at hand.
+    /// Reads the block of some rows from the snapshot, encoded unless it is at hand or its statistics, which
+    /// are, answer for the rows.
     fn fetch<S: Snapshot>(
         &self,
         view: &View<S>,
         fetched: &mut Map<(RunId, u32), Source>,
-        index: Arc<RunIndex>,
-        (run, number): (Run, u32),
-        cached: bool,
+        (series, cached): (&mut Series, bool),
+        (index, run, number): (Arc<RunIndex>, Run, u32),
+        rows: &Range<usize>,
     ) -> Result<Source> {
+        let fold = self.fold_of(view);
+        if fold.may_have_statistics(rows)
+            && let Some(all) = self.recent.statistics(run.id, number)
+            && fold.answer(series, all, rows).is_some()
+        {
+            return Ok(Source::Statistics(all.clone()));
+        }
         if let Some(source) = fetched.get(&(run.id, number)) {
             return Ok(source.clone());
         }
-        let source = match self.decoded.get(&run.id) {
-            Some((last, ready)) if *last == number => Source::Ready(ready.clone()),
-            _ => match view.caches.cached_block(run.id, number).filter(|_| cached) {
+        let source = match self.recent.block(run.id, number) {
+            Some(ready) => Source::Ready(ready.clone()),
+            None => match view.caches.cached_block(run.id, number).filter(|_| cached) {
                 Some(block) => Source::Block(block),
                 None => {
                     let bytes = view.caches.encoded_block(view.tables()?, &run, &index, number)?;
@@ -200,6 +208,11 @@ impl Aggregation {
         Ok(source)
     }
 
+    fn fold_of<'a, S: Snapshot>(&'a self, view: &'a View<S>) -> Fold<'a> {
+        let statistics_rows = self.statistics_rows;
+        Fold { plan: &self.plan, caches: &view.caches, statistics_rows }
+    }
+
     /// Computes the step's work, on two threads if it is large and a reader is free.
     fn fold<S: Snapshot>(
         &mut self,
@@ -209,12 +222,12 @@ impl Aggregation {
         rows: usize,
         readers: &Arc<Semaphore>,
     ) -> Result<()> {
-        let statistics_rows = self.statistics_rows;
-        let fold = Fold { plan: &self.plan, caches: &view.caches, statistics_rows };
+        let fold = self.fold_of(view);
         let second = if rows >= self.divided_rows { readers.try_acquire().ok() } else { None };
         let Some(cut) = second.as_ref().and(cut(&work, rows, self.plan.needs().samples)) else {
             let mut all: Vec<&mut Series> = open.iter_mut().map(|one| &mut one.series).collect();
-            self.decoded = fold.all(&mut all, 0, work)?;
+            let read = fold.all(&mut all, 0, work)?;
+            self.recent.extend(read);
             return Ok(());
         };
         let later_work = work.split_off(cut);
@@ -226,12 +239,12 @@ impl Aggregation {
         let mut earlier: Vec<&mut Series> = earlier.iter_mut().map(|one| &mut one.series).collect();
         let later = later.iter_mut().map(|one| &mut one.series);
         let mut later: Vec<&mut Series> = rest.iter_mut().chain(later).collect();
-        let (done, decoded) = thread::scope(|scope| {
+        let (earlier, later) = thread::scope(|scope| {
             let other = scope.spawn(|| fold.all(&mut later, first, later_work));
             (fold.all(&mut earlier, 0, work), other.join())
         });
-        done?;
-        self.decoded = decoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        self.recent.extend(earlier?);
+        self.recent.extend(later.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         match rest {
             Some(rest) => open[first].series.merge(rest),
             None => Ok(()),

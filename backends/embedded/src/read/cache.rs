@@ -136,21 +136,6 @@ impl Caches {
         Ok(index)
     }
 
-    pub(crate) fn block(
-        &self,
-        tables: &dyn Tables,
-        run: &Run,
-        index: &RunIndex,
-        number: u32,
-    ) -> Result<Arc<Block>> {
-        if let Some(block) = self.cached_block(run.id, number) {
-            return Ok(block);
-        }
-        let block = Arc::new(self.read_block(tables, run, index, number)?);
-        self.cache_block(run.id, number, block.clone());
-        Ok(block)
-    }
-
     /// A block, if it is cached.
     pub(super) fn cached_block(&self, run: RunId, number: u32) -> Option<Arc<Block>> {
         self.blocks.lock().get(&(run, number)).cloned()

@@ -59,17 +59,16 @@ impl Filter {
         number: u32,
         asked: Range<usize>,
     ) -> Result<Option<Verdicts>> {
-        let (caches, run) = (&view.caches, &view.runs[run]);
-        if let Some(block) = caches.cached_block(run.id, number) {
+        let caches = &view.caches;
+        if let Some(block) = view.cached_block(run, number) {
             return caches.verdicts(&block, &self.predicate);
         }
-        let encoded = caches.encoded_block(view.tables()?, run, index, number)?;
+        let encoded = caches.encoded_block(view.tables()?, &view.runs[run], index, number)?;
         let verdicts =
             caches.decode_verdicts(index, number, &encoded, &self.predicate, asked.clone())?;
         // What has rows to be shown is decoded while it is at hand.
         if verdicts.as_ref().is_none_or(|verdicts| verdicts.has_any(asked)) {
-            let block = caches.decode_block(index, number, &encoded)?;
-            caches.cache_block(run.id, number, Arc::new(block));
+            view.cache_block(run, number, caches.decode_block(index, number, &encoded)?);
         }
         Ok(verdicts)
     }

@@ -7,9 +7,9 @@ use annals_core::Result;
 use annals_core::aggregate::{Plan, Series};
 
 use super::Caches;
-use crate::Map;
+use super::recent::{Ready, Recent};
 use crate::engine::RunId;
-use crate::error::format_error;
+use crate::error::{corrupt, format_error};
 use crate::format::{Block, Numbers, RunIndex, Statistics, Stretch, Verdict, Verdicts};
 use crate::head::Segment;
 
@@ -26,6 +26,8 @@ pub(super) struct Work {
 pub(super) enum Source {
     Block(Arc<Block>),
     Ready(Ready),
+    /// Statistics that answer for the rows.
+    Statistics(Arc<[Statistics]>),
     Encoded(Arc<Encoded>),
     Head(Arc<Segment>),
 }
@@ -40,19 +42,24 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a question needs of a block: all of it, or only the numbers of the member and, if there is a
-/// predicate, which rows satisfy it.
-#[derive(Clone)]
-pub(super) enum Ready {
-    Block(Arc<Block>),
-    Numbers(Arc<(Numbers, Option<Verdicts>)>),
+/// What statistics answer for rows.
+pub(super) enum Answer<'a> {
+    /// None satisfies the predicate.
+    NoRows,
+    /// All satisfy it, and these are their samples.
+    Samples(&'a Statistics),
 }
 
-/// The statistics of the block of each run that was looked at last, with its number.
-type Known = Map<RunId, (u32, Vec<Statistics>)>;
-
-/// The block decoded last of each run, with its number.
-pub(super) type Decoded = Map<RunId, (u32, Ready)>;
+impl Answer<'_> {
+    fn feed(self, series: &mut Series) -> Result<()> {
+        match self {
+            Self::NoRows => Ok(()),
+            Self::Samples(found) => {
+                series.partial((found.first, found.last), found.samples.clone())
+            }
+        }
+    }
+}
 
 /// What a thread needs.
 #[derive(Clone, Copy)]
@@ -64,15 +71,14 @@ pub(super) struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// Does all work, whose first series is number `offset`. Returns the blocks decoded last.
+    /// Does all work, whose first series is number `offset`. Returns what was read last.
     pub(super) fn all(
         self,
         series: &mut [&mut Series],
         offset: usize,
         work: Vec<Work>,
-    ) -> Result<Decoded> {
-        let (mut decoded, mut known) = (Decoded::default(), Known::default());
-        let mut samples = Samples::default();
+    ) -> Result<Recent> {
+        let (mut recent, mut samples) = (Recent::default(), Samples::default());
         for Work { series: at, source, rows } in work {
             let series = &mut *series[at - offset];
             let ready = match source {
@@ -82,13 +88,22 @@ impl Fold<'_> {
                 }
                 Source::Block(block) => self.ready(block)?,
                 Source::Ready(ready) => ready,
-                Source::Encoded(encoded) => {
-                    let can_help = self.plan.by_statistics() || self.plan.predicate().is_some();
-                    let by_statistics = can_help && rows.len() >= self.statistics_rows;
-                    if by_statistics && self.feed_statistics(series, &mut known, &encoded, &rows)? {
+                Source::Statistics(all) => match self.answer(series, &all, &rows) {
+                    Some(answer) => {
+                        answer.feed(series)?;
                         continue;
                     }
-                    self.decode(&mut decoded, &encoded)?
+                    None => return Err(corrupt(self.caches.engine, "statistics contradict rows")),
+                },
+                Source::Encoded(encoded) => {
+                    if self.may_have_statistics(&rows) {
+                        let all = self.statistics(&mut recent, &encoded)?;
+                        if let Some(answer) = self.answer(series, &all, &rows) {
+                            answer.feed(series)?;
+                            continue;
+                        }
+                    }
+                    self.decode(&mut recent, &encoded)?
                 }
             };
             match ready {
@@ -101,7 +116,7 @@ impl Fold<'_> {
                 },
             }
         }
-        Ok(decoded)
+        Ok(recent)
     }
 
     /// Whether a member's numbers are not enough: states read the values.
@@ -135,45 +150,44 @@ impl Fold<'_> {
         self.plan.predicate().is_none() || verdicts.is_some_and(is_known)
     }
 
-    /// Feeds rows to a series by the statistics of their block, if it has them and one bucket has all of the
-    /// rows, or if they tell that no row satisfies the predicate. Returns whether it did.
-    fn feed_statistics(
-        self,
-        series: &mut Series,
-        known: &mut Known,
-        encoded: &Encoded,
-        rows: &Range<usize>,
-    ) -> Result<bool> {
-        let Encoded { run, number, index, bytes, .. } = encoded;
-        let statistics = match known.get(run) {
-            Some((last, statistics)) if last == number => statistics,
-            _ => {
-                let asked = (self.plan.member(), self.plan.predicate());
-                let read = self.caches.decode_statistics(index, *number, bytes, asked)?;
-                &known.entry(*run).insert_entry((*number, read)).into_mut().1
-            }
-        };
-        let has = |one: &&Statistics| one.rows.start <= rows.start && rows.end <= one.rows.end;
-        let Some(found) = statistics.iter().find(has) else { return Ok(false) };
-        if found.verdict == Verdict::No {
-            return Ok(true);
-        }
-        let is_all = found.rows == *rows && found.verdict == Verdict::Yes;
-        if !is_all || !self.plan.by_statistics() {
-            return Ok(false);
-        }
-        if !series.has_in_one_bucket(found.first, found.last) {
-            return Ok(false);
-        }
-        series.partial((found.first, found.last), found.samples.clone())?;
-        Ok(true)
+    /// Whether a block may have statistics that help with these rows.
+    pub(super) fn may_have_statistics(self, rows: &Range<usize>) -> bool {
+        let can_help = self.plan.by_statistics() || self.plan.predicate().is_some();
+        can_help && rows.len() >= self.statistics_rows
     }
 
-    fn decode(self, decoded: &mut Decoded, encoded: &Encoded) -> Result<Ready> {
+    /// The statistics of a block.
+    fn statistics(self, recent: &mut Recent, encoded: &Encoded) -> Result<Arc<[Statistics]>> {
+        let Encoded { run, number, index, bytes, .. } = encoded;
+        if let Some(known) = recent.statistics(*run, *number) {
+            return Ok(known.clone());
+        }
+        let asked = (self.plan.member(), self.plan.predicate());
+        let read: Arc<[_]> = self.caches.decode_statistics(index, *number, bytes, asked)?.into();
+        recent.keep_statistics(*run, *number, read.clone());
+        Ok(read)
+    }
+
+    /// What statistics answer for rows: if one bucket has all of the rows, or no row satisfies the predicate.
+    pub(super) fn answer<'a>(
+        self,
+        series: &mut Series,
+        all: &'a [Statistics],
+        rows: &Range<usize>,
+    ) -> Option<Answer<'a>> {
+        let has = |one: &&Statistics| one.rows.start <= rows.start && rows.end <= one.rows.end;
+        let found = all.iter().find(has)?;
+        if found.verdict == Verdict::No {
+            return Some(Answer::NoRows);
+        }
+        let is_all = found.rows == *rows && found.verdict == Verdict::Yes;
+        (is_all && self.plan.by_statistics() && series.has_in_one_bucket(found.first, found.last))
+            .then_some(Answer::Samples(found))
+    }
+
+    fn decode(self, recent: &mut Recent, encoded: &Encoded) -> Result<Ready> {
         let Encoded { run, number, index, bytes, cached } = encoded;
-        if let Some((last, ready)) = decoded.get(run)
-            && last == number
-        {
+        if let Some(ready) = recent.block(*run, *number) {
             return Ok(ready.clone());
         }
         let numbers = if self.needs_text() || *cached {
@@ -193,7 +207,7 @@ impl Fold<'_> {
                 }
             }
         };
-        decoded.insert(*run, (*number, ready.clone()));
+        recent.keep_block(*run, *number, ready.clone());
         Ok(ready)
     }
 

@@ -1,10 +1,12 @@
 //! One state of the store, as readers and the compactor see it.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use annals_core::{Pattern, Result};
 
+use super::step_blocks::StepBlocks;
 use super::{Caches, NameList};
 use crate::engine::{RecordId, Run, Snapshot, Tables};
 use crate::error::corrupt;
@@ -24,6 +26,7 @@ pub(crate) struct View<S> {
     /// Positions in `runs`, by the greatest and by the smallest time.
     by_last: Vec<usize>,
     by_first: Vec<usize>,
+    blocks: RefCell<StepBlocks>,
 }
 
 /// What a listing says of a record's rows.
@@ -44,7 +47,8 @@ impl<S: Snapshot> View<S> {
         let mut by_first = by_last.clone();
         by_last.sort_unstable_by_key(|run| Reverse((runs[*run].last, *run)));
         by_first.sort_unstable_by_key(|run| (runs[*run].first, *run));
-        Ok(Self { snapshot, state, caches, runs, head, by_last, by_first })
+        let blocks = RefCell::default();
+        Ok(Self { snapshot, state, caches, runs, head, by_last, by_first, blocks })
     }
 
     pub(crate) fn tables(&self) -> Result<&dyn Tables> {
@@ -71,7 +75,30 @@ impl<S: Snapshot> View<S> {
     }
 
     pub(crate) fn block(&self, run: usize, index: &RunIndex, number: u32) -> Result<Arc<Block>> {
-        self.caches.block(self.tables()?, &self.runs[run], index, number)
+        if let Some(block) = self.cached_block(run, number) {
+            return Ok(block);
+        }
+        let block = self.caches.read_block(self.tables()?, &self.runs[run], index, number)?;
+        Ok(self.cache_block(run, number, block))
+    }
+
+    /// A block, if it was read lately.
+    pub(super) fn cached_block(&self, run: usize, number: u32) -> Option<Arc<Block>> {
+        let id = self.runs[run].id;
+        let known = self.blocks.borrow().get(id, number).cloned();
+        known.or_else(|| self.caches.cached_block(id, number))
+    }
+
+    pub(super) fn cache_block(&self, run: usize, number: u32, block: Block) -> Arc<Block> {
+        let (id, block) = (self.runs[run].id, Arc::new(block));
+        self.blocks.borrow_mut().put(id, number, block.clone());
+        self.caches.cache_block(id, number, block.clone());
+        block
+    }
+
+    /// Releases what it holds for the step that has ended.
+    pub(crate) fn end_step(&self) {
+        self.blocks.borrow_mut().clear();
     }
 
     /// How many rows of an extent have this time or an earlier one. A binary search, which reads only

@@ -161,6 +161,8 @@ pub(crate) struct Disk {
     every: Arc<AtomicU64>,
     /// The writer's next transaction reports that the file was reopened.
     reopened: Arc<AtomicBool>,
+    /// How many blocks of runs were read.
+    blocks_read: Arc<AtomicU64>,
 }
 
 impl Disk {
@@ -180,6 +182,11 @@ impl Disk {
 
     pub(crate) fn note(&self, note: usize) {
         self.events.lock().unwrap().push(Event::Note(note));
+    }
+
+    /// How many blocks of runs were read since the last call.
+    pub(crate) fn take_blocks_read(&self) -> u64 {
+        self.blocks_read.swap(0, Ordering::SeqCst)
     }
 
     /// Lets every `calls`-th call fail; 0: none.
@@ -286,6 +293,7 @@ impl Tables for View {
 
     fn block(&self, run: RunId, number: u32) -> Result<Option<Vec<u8>>, PersistenceError> {
         self.disk.call()?;
+        self.disk.blocks_read.fetch_add(1, Ordering::SeqCst);
         Ok(self.data.blocks.get(&(run, number)).map(|block| block.to_vec()))
     }
 }

@@ -1,5 +1,7 @@
 //! Rows that come to rest, by themselves and when they are told to.
 
+use std::time::Duration;
+
 use annals_core::{Aggregate, Batch, PersistenceBackend, QueryExt, Row};
 use serde_json::json;
 
@@ -82,4 +84,38 @@ async fn final_runs_of_text_are_rewritten_while_nothing_else_is_to_do() {
         assert!(waited < 100_000, "{:?}", disk.data().rows_at_rest());
     }
     assert_eq!(everything(&store).await.len(), 1_000);
+}
+
+/// A block at rest has rows of several records, and is large for the cache.
+#[tokio::test]
+async fn a_question_about_all_records_reads_each_block_once() {
+    const RECORDS: u64 = 40;
+    let disk = Disk::default();
+    let store = disk.open(still());
+    for at in 0..2_000 {
+        let row = |record| Row::new(&format!("{record}"), &json!({"n": at, "ok": true}), at);
+        let rows: Vec<Row> = (0..RECORDS).map(|record| row(record).unwrap()).collect();
+        store.store_batch(&Batch::new(rows)).await.unwrap();
+    }
+    store.compact(|_| {}).await.unwrap();
+    store.close().await.unwrap();
+    let data = disk.data();
+    // The newest rows of each record are in a run of their own.
+    let blocks = data.blocks_in_columns() as u64;
+    assert_eq!((data.runs(), blocks), (2, 10));
+
+    let store = disk.open(still());
+    disk.take_blocks_read();
+    assert_eq!(store.value_at("*", 1_000).await.unwrap().len() as u64, RECORDS);
+    assert_eq!(disk.take_blocks_read(), blocks);
+
+    // A step for each record, by statistics and by samples.
+    let store = disk.open(Tuning { step_rows: 2_000, ..still() });
+    for bucket in [2_000, 700] {
+        let question = Aggregate::every(Duration::from_millis(bucket)).member("n");
+        disk.take_blocks_read();
+        let buckets = store.aggregate("*", &question).await.unwrap();
+        assert_eq!(buckets.len() as u64, RECORDS * 2_000_u64.div_ceil(bucket));
+        assert!(disk.take_blocks_read() <= blocks + 1, "{bucket}");
+    }
 }

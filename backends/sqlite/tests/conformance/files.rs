@@ -58,7 +58,7 @@ impl Harness for Files {
             connection
                 .query_row("SELECT id FROM records WHERE name = ?1", [record], |row| row.get(0))?;
         let blocks: Vec<(Option<u64>, u64, Vec<u8>)> = connection
-            .prepare("SELECT NULL, number, frame FROM head WHERE number < 9223372036854775807 UNION ALL SELECT run, number, block FROM blocks")?
+            .prepare("SELECT NULL, number, frame FROM head WHERE number < 9223372036854775807 UNION ALL SELECT id >> 32, id & 0xffffffff, block FROM blocks")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         let mut changed = 0;
@@ -71,7 +71,7 @@ impl Harness for Files {
             changed += count;
             let update = match run {
                 None => "UPDATE head SET frame = ?1 WHERE number = ?2 AND ?3 IS NULL",
-                Some(_) => "UPDATE blocks SET block = ?1 WHERE number = ?2 AND run = ?3",
+                Some(_) => "UPDATE blocks SET block = ?1 WHERE id = ?2 | ?3 << 32",
             };
             connection.execute(update, params![damaged, number, run])?;
         }

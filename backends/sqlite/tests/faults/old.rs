@@ -196,7 +196,7 @@ impl Old {
                 let frames = "SELECT count(frame) FROM head";
                 let is_new = connection.query_row(frames, [], |row| row.get::<_, u64>(0)).is_ok();
                 let old_version = if matches!(self, Self::Version2) { 2 } else { 3 };
-                version == Ok(if is_new { 4 } else { old_version }) && rows(old) == 2
+                version == Ok(if is_new { 5 } else { old_version }) && rows(old) == 2
             }
             (true, [false, false, false]) => rows(old) == ROWS,
             (false, [true, true, true]) => true,
