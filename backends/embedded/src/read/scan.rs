@@ -6,7 +6,6 @@ use annals_core::page::PageRow;
 use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
-use super::prefetch::prefetch;
 use super::{Filter, RecordMerge, Steps, View};
 use crate::engine::{RecordId, Snapshot};
 use crate::format::Block;
@@ -35,8 +34,6 @@ pub(crate) struct Scan {
     selector: Option<Selector>,
     filter: Option<Arc<Filter>>,
     current: Option<Current>,
-    /// How many of the next records have their blocks at hand.
-    prefetched: usize,
     /// The size of the next page.
     page_rows: usize,
 }
@@ -53,15 +50,14 @@ impl<S: Snapshot> Steps<S> for Scan {
     type Item = Page;
 
     /// Fetches the next page.
-    fn step(&mut self, view: &View<S>, readers: &Arc<Semaphore>) -> Result<Option<Page>> {
-        self.prefetched = 0;
+    fn step(&mut self, view: &View<S>, _readers: &Arc<Semaphore>) -> Result<Option<Page>> {
         let mut page = Page::new();
         let (mut bytes, mut tested, mut ended) = (0, 0, false);
         let mut held = Held::default();
         while page.len() < self.page_rows && bytes < PAGE_BYTES && tested < TESTED_ROWS {
             let begun = match self.current.take() {
                 Some(current) => Some(current),
-                None => self.next_record(view, readers)?,
+                None => self.next_record(view)?,
             };
             let Some(mut current) = begun else {
                 ended = true;
@@ -85,19 +81,10 @@ impl Scan {
         let records = view.records(&query.pattern)?.into_iter();
         let filter = predicate.clone().map(Filter::new);
         let selector = predicate.map(Selector::new);
-        let page_rows = FIRST_PAGE_ROWS;
-        Ok(Self { records, query, selector, filter, current: None, prefetched: 0, page_rows })
+        Ok(Self { records, query, selector, filter, current: None, page_rows: FIRST_PAGE_ROWS })
     }
 
-    fn next_record<S: Snapshot>(
-        &mut self,
-        view: &View<S>,
-        readers: &Semaphore,
-    ) -> Result<Option<Current>> {
-        if self.prefetched == 0 && self.filter.is_none() {
-            self.prefetched = prefetch(view, self.records.as_slice(), &self.query, readers)?;
-        }
-        self.prefetched = self.prefetched.saturating_sub(1);
+    fn next_record<S: Snapshot>(&mut self, view: &View<S>) -> Result<Option<Current>> {
         let Some((id, name)) = self.records.next() else { return Ok(None) };
         let Query { from, to, limit, order, .. } = self.query;
         let merge = |order| -> Result<RecordMerge> {

@@ -7,7 +7,7 @@ use crate::engine::RunId;
 use crate::format::Block;
 
 /// The most bytes of blocks that are kept, besides the block read last.
-const MOST_BYTES: usize = 8 << 20;
+const MOST_BYTES: usize = 4 << 20;
 
 /// The blocks read last: the row that is wanted of the next record often is in one of them. The cache that
 /// all readers share has no room for blocks that are read once in a while.
