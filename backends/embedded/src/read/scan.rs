@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_core::page::PageRow;
+use annals_core::page::{PageRow, Values};
 use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
@@ -131,15 +131,18 @@ impl Scan {
                 rows.advance(view, next)?;
                 continue;
             }
-            page.push(match rows.in_columns(&next).filter(|(block, _)| held.takes(block)) {
-                Some((block, row)) => {
+            page.push(match rows.in_columns(&next) {
+                Some((block, row)) if held.takes(block) => {
                     *bytes += block.text_bytes() / block.len().max(1);
                     PageRow::new(name.clone(), stored_at, block.clone(), row)
                 }
-                None => {
-                    let json = rows.row(&next).1;
+                in_columns => {
+                    let json: Arc<str> = match in_columns {
+                        Some((block, row)) => block.text(row),
+                        None => rows.row(&next).1.into(),
+                    };
                     *bytes += json.len();
-                    RawRow::new(name.clone(), json.into(), stored_at).into()
+                    RawRow::new(name.clone(), json, stored_at).into()
                 }
             });
             *limit -= 1;

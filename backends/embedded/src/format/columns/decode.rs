@@ -144,9 +144,10 @@ impl<'a> Packed<'a> {
     pub(in super::super) fn decode(
         &self,
     ) -> Result<(Vec<RecordId>, Vec<u64>, Columns), FormatError> {
-        let extents = self.extents.iter();
-        let records =
-            extents.flat_map(|(record, rows)| std::iter::repeat_n(*record, *rows)).collect();
+        let mut records = Vec::with_capacity(self.rows);
+        for (record, rows) in &self.extents {
+            records.extend(std::iter::repeat_n(*record, *rows));
+        }
         let (shape_of, ranks) = self.shape_of()?;
         // Numbers print at most a few times the memory they take; all other text is counted.
         let mut text = 0usize;
