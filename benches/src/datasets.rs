@@ -38,9 +38,19 @@ impl Random {
     }
 }
 
+/// A number that moves in small steps, as a sensor's does, between 1,500 and 2,500.
+struct Walk(u64);
+
+impl Walk {
+    fn step(&mut self, random: &mut Random, most: u64) {
+        self.0 = (self.0 + random.below(2 * most + 1) - most).clamp(1_500, 2_500);
+    }
+}
+
 pub(crate) fn all() -> Result<[DataSet; 5], Failure> {
     let [mut one, mut two, mut three] =
         [252, 253, 254].map(|end| Random(88_172_645_463_325_000 + end));
+    let [mut celsius, mut humidity, mut room] = [Walk(2_000), Walk(2_000), Walk(2_000)];
     let generated = |name, some, mut json: Box<dyn FnMut(usize) -> String>| DataSet {
         name,
         member: "celsius",
@@ -58,9 +68,10 @@ pub(crate) fn all() -> Result<[DataSet; 5], Failure> {
             "fixed decimals",
             "celsius > 24",
             Box::new(move |_| {
-                let (celsius, humidity) = (one.below(1_000), one.below(400));
+                celsius.step(&mut one, 5);
+                humidity.step(&mut one, 10);
                 let (celsius, humidity) =
-                    (15.0 + celsius as f64 / 100.0, 30.0 + humidity as f64 / 10.0);
+                    (celsius.0 as f64 / 100.0, (humidity.0 / 5) as f64 / 10.0);
                 format!(r#"{{"celsius":{celsius:.2},"humidity":{humidity:.1},"ok":true}}"#)
             }),
         ),
@@ -77,10 +88,11 @@ pub(crate) fn all() -> Result<[DataSet; 5], Failure> {
             "words and random text",
             "celsius > 24",
             Box::new(move |_| {
-                let celsius = (1_500 + three.below(1_000)) as f64 / 100.0;
+                room.step(&mut three, 5);
+                let celsius = room.0 as f64 / 100.0;
                 let status = ["ok", "late", "off"][three.below(3) as usize];
-                let id = three.below(u64::MAX);
-                format!(r#"{{"celsius":{celsius:?},"status":"{status}","id":"{id:016x}"}}"#)
+                let id = three.below(1 << 48);
+                format!(r#"{{"celsius":{celsius:?},"status":"{status}","id":"{id:012x}"}}"#)
             }),
         ),
         DataSet {

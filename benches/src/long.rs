@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use annals::{Aggregate, PersistenceBackend, QueryExt, Value};
 
+use annals_embedded::Tuning;
+
 use crate::places::{Place, must_hold};
 use crate::report::{Report, Samples};
 use crate::{Failure, Options, aggregate, process};
@@ -19,7 +21,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Fa
         aggregate::fill(&*history, rows, records, aggregate::INTERVAL).await?;
         must_hold(&*history, rows).await?;
         history.close().await?;
-        place.bring_to_rest(engine).await?;
+        place.bring_to_rest(engine, Tuning::default()).await?;
         let written = process::written_bytes()? - before;
         let history = place.open().await?;
         let question = Aggregate::every(Duration::from_secs(86_400)).member("celsius");

@@ -4,6 +4,7 @@
 //! count of what it wrote: no figure stands for rows that a query does not find.
 
 mod aggregate;
+mod columns;
 mod copy;
 mod datasets;
 mod follow;
@@ -111,6 +112,8 @@ enum Workload {
     Import,
     /// Rows at rest, in columns, against the same rows as text; without an engine.
     Rest,
+    /// A store whose rows rest in columns against one whose rows rest as text: recorder, bytes, ranges.
+    Columns,
     /// Not part of `all`: daily buckets and the latest 5 of a history of 100 times `--rows`, at rest.
     Long,
     /// The longest wait of a `store` while the history is read, and while half of it is cleaned up.
@@ -198,6 +201,9 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     if wanted(Workload::Rest) {
         rest::run(options, &mut report)?;
+    }
+    if wanted(Workload::Columns) {
+        columns::run(options, &mut report).await?;
     }
     if wanted(Workload::Waits) {
         waits::run(options, &mut report).await?;

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use annals::redb::{RedbBackend, RedbConfig};
+use annals::sqlite::{SqliteBackend, SqliteConfig};
 use annals::{Batch, PersistenceBackend, QueryExt, Row, Value};
+use annals_embedded::Tuning;
 use annals_test_postgres::{Extension, Locale, TestServer};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -54,18 +57,26 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Brings all rows to rest in columns.
-    pub(crate) async fn bring_to_rest(&self, engine: &str) -> Result<(), Failure> {
+    pub(crate) fn sqlite(&self, tuning: Tuning) -> Result<SqliteBackend, Failure> {
+        let config = SqliteConfig::from_url(&self.url)?;
+        Ok(SqliteBackend::open(config.with_tuning(tuning))?)
+    }
+
+    pub(crate) fn redb(&self, tuning: Tuning) -> Result<RedbBackend, Failure> {
+        let config = RedbConfig::from_url(&self.url)?;
+        Ok(RedbBackend::open(config.with_tuning(tuning))?)
+    }
+
+    /// Brings all rows to rest.
+    pub(crate) async fn bring_to_rest(&self, engine: &str, tuning: Tuning) -> Result<(), Failure> {
         match engine {
             "sqlite" => {
-                let config = annals::sqlite::SqliteConfig::from_url(&self.url)?;
-                let history = annals::sqlite::SqliteBackend::open(config)?;
+                let history = self.sqlite(tuning)?;
                 history.bring_to_rest(|_| {}).await?;
                 history.close().await?;
             }
             "redb" => {
-                let config = annals::redb::RedbConfig::from_url(&self.url)?;
-                let history = annals::redb::RedbBackend::open(config)?;
+                let history = self.redb(tuning)?;
                 history.bring_to_rest(|_| {}).await?;
                 history.close().await?;
             }
