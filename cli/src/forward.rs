@@ -180,7 +180,13 @@ fn destination(to: &str, args: &Args) -> Result<Destination, Failure> {
         return database(to, args);
     }
     let token = match (&args.token, &args.token_file) {
-        (_, Some(path)) => Token::File(path.clone()),
+        (_, Some(path)) => {
+            // Later it may be about to be replaced, now it is a wrong path.
+            http::read_token(path).map_err(|error| {
+                Failure::Usage(format!("--token-file {}: {error}", path.display()))
+            })?;
+            Token::File(path.clone())
+        }
         (Some(token), None) => Token::Given(token.trim().to_owned()),
         (None, None) => Token::None,
     };

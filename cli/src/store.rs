@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use annals::{Batch, Outcome, PersistenceBackend, PersistenceError};
 use backon::{BackoffBuilder, ExponentialBuilder};
+use same_file::is_same_file;
 
 use crate::failure::Failure;
 
@@ -119,11 +120,14 @@ pub(crate) fn file(url: &str) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// Whether two URLs name one history, as far as that can be told: files by whatever path.
+/// Whether two URLs name one history, as far as that can be told: files by whatever path or link.
 pub(crate) fn is_same(one: &str, other: &str) -> Result<bool, Failure> {
-    let canonical = |url| Ok::<_, Failure>(file(url)?.and_then(|path| path.canonicalize().ok()));
-    let (a, b) = (canonical(one)?, canonical(other)?);
-    Ok(one == other || (a.is_some() && a == b))
+    Ok(one == other
+        || match (file(one)?, file(other)?) {
+            // What cannot be opened is reported when it is.
+            (Some(a), Some(b)) => is_same_file(a, b).unwrap_or(false),
+            _ => false,
+        })
 }
 
 /// The URL without user, password and options, for messages.

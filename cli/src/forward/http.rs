@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,11 @@ pub(super) struct HttpHistory {
     token: Token,
     /// The server asked to be left alone until then.
     not_before: Arc<Mutex<Instant>>,
+}
+
+/// The token in a file.
+pub(super) fn read_token(path: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim().to_owned())
 }
 
 /// Whether a URL names a server.
@@ -126,12 +131,12 @@ impl HttpHistory {
             Token::None => None,
             Token::Given(token) => Some(token.clone()),
             Token::File(path) => {
-                let read = fs::read_to_string(path).map_err(|error| {
+                let read = read_token(path).map_err(|error| {
                     let message = format!("the token in {}: {error}", path.display());
                     // It may be about to be replaced.
                     self.error(operation, ErrorKind::Busy, message)
                 })?;
-                Some(read.trim().to_owned())
+                Some(read)
             }
         };
         let request = request

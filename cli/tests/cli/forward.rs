@@ -66,6 +66,9 @@ fn what_arrived_is_forwarded_once_and_to_each_destination() {
     let (scheme, file) = EDGE.split_once(':').unwrap();
     let absolute = format!("{scheme}:{}", place.path(file).display());
     forward(&place, &absolute, &["--name", "itself", "--once"]).refused(2, "are the same");
+    std::fs::hard_link(place.path(file), place.path("linked")).unwrap();
+    let linked = format!("{scheme}:linked");
+    forward(&place, &linked, &["--name", "itself", "--once"]).refused(2, "are the same");
     forward(&place, CLOUD, &["--backend", CLOUD]).refused(2, "leave --backend out");
     forward(&Place::new(), CLOUD, &[]).refused(1, "there is no history");
     // The row by which the source knows its forwarder lies in the future.

@@ -256,4 +256,6 @@ fn what_a_server_never_takes_ends_forwarding_and_says_why() {
     }
     let run = place.run(&["forward", "--from", EDGE, "--to", CLOUD, "--token-file", "t"]);
     run.refused(2, "is for https:// only");
+    let run = place.run(&["forward", "--from", EDGE, "--to", &address, "--token-file", "missing"]);
+    run.refused(2, "--token-file missing: No such file");
 }
