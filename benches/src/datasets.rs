@@ -91,8 +91,8 @@ pub(crate) fn all() -> Result<[DataSet; 5], Failure> {
                 room.step(&mut three, 5);
                 let celsius = room.0 as f64 / 100.0;
                 let status = ["ok", "late", "off"][three.below(3) as usize];
-                let id = three.below(1 << 48);
-                format!(r#"{{"celsius":{celsius:?},"status":"{status}","id":"{id:012x}"}}"#)
+                let id = three.below(1 << 32);
+                format!(r#"{{"celsius":{celsius:?},"status":"{status}","id":"{id:08x}"}}"#)
             }),
         ),
         DataSet {

@@ -26,7 +26,7 @@ impl Server {
         let mut child = place.command(&args).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
-        let address = first.split_once("http://").unwrap().1.to_owned();
+        let address = first.split_once("://").unwrap().1.to_owned();
         thread::spawn(move || lines.for_each(drop));
         (Self(child), address)
     }
@@ -256,6 +256,32 @@ fn what_a_server_never_takes_ends_forwarding_and_says_why() {
     }
     let run = place.run(&["forward", "--from", EDGE, "--to", CLOUD, "--token-file", "t"]);
     run.refused(2, "is for https:// only");
-    let run = place.run(&["forward", "--from", EDGE, "--to", &address, "--token-file", "missing"]);
+    let run =
+        place.run(&["forward", "--from", EDGE, "--to", "http://host", "--token-file", "missing"]);
     run.refused(2, "--token-file missing: No such file");
+}
+
+#[test]
+fn over_tls_only_a_certificate_that_is_trusted_will_do() {
+    let place = Place::new();
+    rows(&place, 1);
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(place.path("cert.pem"), own.cert.pem()).unwrap();
+    std::fs::write(place.path("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let tls = ["--tls-certificate", "cert.pem", "--tls-key", "key.pem"];
+    let (_server, address) = Server::start(&place, None, &tls);
+    let to = format!("https://{address}");
+    let command = || place.command(&["forward", "--from", EDGE, "--to", &to, "--once"]);
+
+    // A certificate may be renewed, so it is tried again until somebody gives up.
+    let mut refused = command().stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(refused.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("certificate")), "no line says why");
+    refused.kill().unwrap();
+    refused.wait().unwrap();
+    assert_eq!(place.run(&["--backend", CLOUD, "query", "*"]).ok().out, "");
+
+    let done = command().env("SSL_CERT_FILE", place.path("cert.pem")).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    agree(&place);
 }
