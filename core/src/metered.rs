@@ -8,11 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::Stream;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde_json::Value;
 
-use crate::aggregate::{Aggregate, BucketStream};
+use crate::aggregate::{Aggregate, BucketPage, BucketStream};
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
@@ -143,7 +142,8 @@ impl Timer {
     fn rows(mut self, result: Result<RowStream>) -> Result<RowStream> {
         match result {
             Ok(rows) => {
-                Ok(RowStream::from_page_rows(Timed { pages: rows.into_pages(), timer: Some(self) }))
+                let pages = rows.into_pages();
+                Ok(RowStream::from_page_rows(Timed { pages, timer: Some(self), count: Vec::len }))
             }
             Err(error) => {
                 self.result = CallResult::of(&error);
@@ -165,19 +165,21 @@ impl Drop for Timer {
 }
 
 /// A stream of pages that reports the call when it ends or is dropped.
-struct Timed<S> {
+struct Timed<S, P> {
     pages: S,
     /// `None` when the call is reported.
     timer: Option<Timer>,
+    /// How many items a page has.
+    count: fn(&P) -> usize,
 }
 
-impl<T, S: Stream<Item = Result<Vec<T>>> + Unpin> Stream for Timed<S> {
+impl<P, S: Stream<Item = Result<P>> + Unpin> Stream for Timed<S, P> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let page = ready!(self.pages.poll_next_unpin(cx));
+        let (page, count) = (ready!(self.pages.poll_next_unpin(cx)), self.count);
         match (&page, &mut self.timer) {
-            (Some(Ok(page)), Some(timer)) => timer.items += page.len() as u64,
+            (Some(Ok(page)), Some(timer)) => timer.items += count(page) as u64,
             (Some(Err(error)), Some(timer)) => {
                 timer.result = CallResult::of(error);
                 self.timer = None;
@@ -242,10 +244,10 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
     ) -> Result<BucketStream> {
         let mut timer = self.begin("aggregate_stream");
         match self.inner.aggregate_stream(record_pattern, aggregate).await {
-            Ok(buckets) => Ok(BucketStream::new(Timed {
-                pages: Box::pin(buckets.into_pages()),
-                timer: Some(timer),
-            })),
+            Ok(buckets) => {
+                let (pages, count) = (Box::pin(buckets.into_pages()), BucketPage::len);
+                Ok(BucketStream::new(Timed { pages, timer: Some(timer), count }))
+            }
             Err(error) => {
                 timer.result = CallResult::of(&error);
                 Err(error)

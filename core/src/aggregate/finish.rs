@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::bucket::{Bucket, BucketValue};
+use super::columns::BucketPage;
 use super::function::Function;
 use super::locator::Span;
 use super::partial::{Partial, Sample};
@@ -20,9 +21,22 @@ impl Series {
     ///
     /// # Errors
     /// [`TooManyBuckets`](PersistenceError::TooManyBuckets) where filling makes them too many.
-    pub fn finish(mut self) -> Result<Vec<Bucket>, PersistenceError> {
+    pub fn finish(self) -> Result<Vec<Bucket>, PersistenceError> {
+        self.finish_page().map(BucketPage::into_buckets)
+    }
+
+    /// The buckets as [`finish`](Self::finish) has them, in columns if they are computed so.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_page(mut self) -> Result<BucketPage, PersistenceError> {
         if !self.exists || self.plan.is_empty() {
-            return Ok(Vec::new());
+            return Ok(BucketPage::Buckets(Vec::new()));
+        }
+        if let Some(flat) = self.flat {
+            return Ok(BucketPage::Columns(
+                flat.finish(&self.plan, self.record).into_iter().collect(),
+            ));
         }
         let plan = self.plan.clone();
         self.parts.iter_mut().for_each(|part| part.partial.seal(&plan));
@@ -37,7 +51,7 @@ impl Series {
         if plan.order == Order::NewestFirst {
             buckets.reverse();
         }
-        Ok(buckets)
+        Ok(BucketPage::Buckets(buckets))
     }
 
     /// The single bucket: the window. An open window begins with the first row and ends with the

@@ -18,6 +18,12 @@ pub struct Span {
 impl Span {
     pub(super) const ALL: Span = Span { start: i64::MIN, end: i64::MAX };
 
+    /// Whether a time lies in the next interval, which is as wide as this one.
+    fn is_followed_by(&self, time: i64, width: i64) -> bool {
+        let next_end = self.end.checked_add(width);
+        self.start < self.end && self.end <= time && next_end.is_some_and(|end| time < end)
+    }
+
     /// Whether it has the time in it. The last interval of all has `i64::MAX`, too.
     pub fn contains(&self, time: i64) -> bool {
         self.start <= time && (time < self.end || self.end == i64::MAX)
@@ -80,6 +86,10 @@ impl Locator {
         if !self.current.contains(time) {
             self.current = match &self.grid {
                 Grid::Whole => Span::ALL,
+                // Mostly it is the next one, which costs no division.
+                Grid::Fixed { width, .. } if self.current.is_followed_by(time, *width) => {
+                    Span { start: self.current.end, end: self.current.end + width }
+                }
                 Grid::Fixed { width, origin } => {
                     // Both are below the width, so that nothing overflows.
                     let phase = (time.rem_euclid(*width) - origin).rem_euclid(*width);

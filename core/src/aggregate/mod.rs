@@ -9,11 +9,15 @@
 //!    [`Partial`]s of many rows at once.
 //! 3. [`Series::finish`] makes buckets of it: values that reach into a bucket, filling, order.
 //!
+//! Buckets leave one by one ([`Bucket`]) or, where there are many small ones, in columns ([`BucketColumns`]).
+//!
 //! [`BucketStream::fold`] does this for any stream of rows, and is what
 //! [`aggregate_stream`](crate::PersistenceBackend::aggregate_stream) does by default.
 
 mod bucket;
+mod columns;
 mod finish;
+mod flat;
 mod function;
 mod locator;
 mod member;
@@ -29,6 +33,7 @@ mod sum;
 mod width;
 
 pub use bucket::{Bucket, BucketValue};
+pub use columns::{BucketColumns, BucketPage};
 pub use function::Function;
 pub use locator::{Locator, Span};
 pub use member::{Found, Member, State};

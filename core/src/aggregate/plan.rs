@@ -286,6 +286,19 @@ impl Plan {
         self.functions.iter().any(Function::holds_values)
     }
 
+    /// Whether a bucket follows from its own samples alone, and there may be very many buckets.
+    pub(super) fn is_flat(&self) -> bool {
+        let is_plain = self.fill == Fill::None && self.order == Order::OldestFirst && !self.merge;
+        is_plain && self.by_statistics() && matches!(self.grid, Grid::Fixed { .. })
+    }
+
+    /// How many buckets of a record there may be in the window.
+    pub(super) fn most_buckets(&self) -> usize {
+        let buckets =
+            (self.to - self.from.min(self.to)) / self.grid.longest().unsigned_abs().max(1);
+        usize::try_from(buckets.saturating_add(2).min(MAX_BUCKETS)).unwrap_or(usize::MAX)
+    }
+
     /// Warns of a row whose text is no JSON, a limited number of times.
     pub(super) fn warn_of(&self, record: &str, stored_at: u64, error: &serde_json::Error) {
         let warnings = self.warnings.fetch_add(1, Ordering::Relaxed) + 1;

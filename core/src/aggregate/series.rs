@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::flat::Flat;
 use super::locator::{Locator, Span};
 use super::member::Found;
 use super::partial::{Partial, Sample};
@@ -34,6 +35,8 @@ pub struct Series {
     pub(super) before: Option<Sample>,
     pub(super) states_before: Vec<StatePath>,
     pub(super) parts: Vec<Part>,
+    /// The buckets instead of `parts`, where the plan allows it and as long as there are only samples.
+    pub(super) flat: Option<Flat>,
     /// The first and the last row in the window, with or without a sample.
     pub(super) rows: Option<(u64, u64)>,
     /// Whether there is a record at all.
@@ -53,6 +56,7 @@ impl Series {
             before: None,
             states_before: Vec::new(),
             parts: Vec::new(),
+            flat: plan.is_flat().then(Flat::default),
             rows: None,
             exists: plan.predicate().is_none(),
             held: 0,
@@ -141,6 +145,9 @@ impl Series {
         if at > self.plan.to {
             return Ok(());
         }
+        if self.flat.is_some() {
+            return self.samples(&[at], &[value]);
+        }
         let part = self.part(at)?;
         self.parts[part].partial.push(&self.plan, sample);
         self.hold(1)
@@ -159,12 +166,21 @@ impl Series {
         }
         let (mut times, mut values) = (&times[from..to.max(from)], &values[from..to.max(from)]);
         self.reserve(times);
+        if let (Some(flat), [first, ..], [.., last]) = (&mut self.flat, times, times) {
+            let rows = (*first, *last);
+            while let Some(first) = times.first() {
+                let span = self.locator.locate(time(*first));
+                let here = ends_at(times, span.end);
+                flat.push(&self.plan, span, &times[..here], &values[..here]);
+                (times, values) = (&times[here..], &values[here..]);
+            }
+            check_buckets(flat.len())?;
+            self.row_between(rows.0);
+            self.row_between(rows.1);
+            return Ok(());
+        }
         while let Some(first) = times.first() {
-            let end = self.locator.locate(time(*first)).end;
-            let here = match end {
-                i64::MAX => times.len(),
-                end => ends_at(times, end),
-            };
+            let here = ends_at(times, self.locator.locate(time(*first)).end);
             self.row_between(times[here - 1]);
             let part = self.part(*first)?;
             self.parts[part].partial.push_all(&self.plan, &times[..here], &values[..here]);
@@ -181,6 +197,7 @@ impl Series {
     pub fn skip(&mut self, at: u64) -> Result<(), PersistenceError> {
         self.exists = true;
         if (self.plan.from..=self.plan.to).contains(&at) {
+            self.use_parts();
             let part = self.part(at)?;
             self.parts[part].partial.skip(1);
         }
@@ -204,6 +221,7 @@ impl Series {
         partial: Partial,
     ) -> Result<(), PersistenceError> {
         self.exists = true;
+        self.use_parts();
         let held = partial.more().samples.len();
         let part = self.part(first)?;
         self.parts[part].partial.merge(&self.plan, partial);
@@ -216,18 +234,26 @@ impl Series {
     ///
     /// # Errors
     /// As [`row`](Self::row).
-    pub fn merge(&mut self, later: Series) -> Result<(), PersistenceError> {
+    pub fn merge(&mut self, mut later: Series) -> Result<(), PersistenceError> {
         if later.before.is_some_and(|later| self.before.is_none_or(|own| later.at >= own.at)) {
             self.before = later.before;
         }
         if !later.states_before.is_empty() {
-            self.states_before = later.states_before;
+            self.states_before = std::mem::take(&mut later.states_before);
         }
         if let Some((first, last)) = later.rows {
             self.row_between(first);
             self.row_between(last);
         }
         self.exists |= later.exists;
+        if let (Some(flat), Some(after)) = (&mut self.flat, &mut later.flat)
+            && flat.is_followed_by(after)
+        {
+            flat.append(after);
+            return check_buckets(flat.len());
+        }
+        self.use_parts();
+        later.use_parts();
         let mut own = std::mem::take(&mut self.parts).into_iter().peekable();
         let mut parts = Vec::with_capacity(own.len().max(later.parts.len()));
         for mut part in later.parts {
@@ -244,6 +270,14 @@ impl Series {
         self.parts = parts;
         check_buckets(self.parts.len())?;
         self.hold(later.held)
+    }
+
+    /// Goes on with partials, which can hold everything.
+    fn use_parts(&mut self) {
+        if let Some(flat) = self.flat.take() {
+            let parts = flat.into_partials().map(|(span, partial)| Part { span, partial });
+            self.parts = parts.collect();
+        }
     }
 
     fn row_between(&mut self, at: u64) {
@@ -265,13 +299,24 @@ impl Series {
         Ok(self.parts.len() - 1)
     }
 
+    /// Makes room for the buckets of so many rows, if that is useful. There may be fewer.
+    pub fn expect(&mut self, rows: usize) {
+        if let Some(flat) = &mut self.flat {
+            flat.reserve(&self.plan, rows.min(self.plan.most_buckets()));
+        }
+    }
+
     /// Makes room for the buckets of these times: there may be as many as rows.
     fn reserve(&mut self, times: &[u64]) {
         if let [first, .., last] = times {
             let span = self.locator.locate(time(*first));
             let width = span.end.saturating_sub(span.start).max(1).unsigned_abs();
             let buckets = usize::try_from((last - first) / width).unwrap_or(usize::MAX);
-            self.parts.reserve(buckets.min(times.len()));
+            let buckets = buckets.min(times.len());
+            match &mut self.flat {
+                Some(flat) => flat.reserve(&self.plan, buckets),
+                None => self.parts.reserve(buckets),
+            }
         }
     }
 
@@ -300,8 +345,11 @@ impl Series {
     }
 }
 
-/// How many of the times lie before `end`, found in steps that double: buckets may be small.
+/// How many of the times lie in a bucket that ends with `end`, found in steps that double: buckets may be small.
 fn ends_at(times: &[u64], end: i64) -> usize {
+    if end == i64::MAX {
+        return times.len();
+    }
     let is_before = |at: &u64| time(*at) < end;
     let mut reach = 1;
     while times.get(reach).is_some_and(is_before) {

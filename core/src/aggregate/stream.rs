@@ -9,6 +9,7 @@ use futures::Stream;
 use futures::stream::{self, StreamExt};
 
 use super::bucket::Bucket;
+use super::columns::{BucketColumns, BucketPage};
 use super::plan::Plan;
 use super::series::Series;
 use super::spec::Aggregate;
@@ -20,7 +21,7 @@ use crate::stream::RowStream;
 const ROWS_PER_TURN: usize = 1_024;
 
 /// Buckets in the order of the answer, those of one record or of several at once.
-type Pages = Pin<Box<dyn Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send>>;
+type Pages = Pin<Box<dyn Stream<Item = Result<BucketPage, PersistenceError>> + Send>>;
 
 /// The buckets of one answer in their order: by record, byte by byte, then by start. It ends after
 /// the first error.
@@ -28,17 +29,20 @@ type Pages = Pin<Box<dyn Stream<Item = Result<Vec<Bucket>, PersistenceError>> + 
 /// Dropping it frees what it holds; dropping a pending `next` loses nothing.
 pub struct BucketStream {
     pages: Pages,
-    /// The page at hand.
+    /// The page at hand, in one of its forms.
     page: std::vec::IntoIter<Bucket>,
+    columns: std::vec::IntoIter<BucketColumns>,
     failed: bool,
 }
 
 impl BucketStream {
     /// A stream over the buckets of one record after the other.
-    pub fn new(
-        records: impl Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send + 'static,
+    pub fn new<P: Into<BucketPage>>(
+        records: impl Stream<Item = Result<P, PersistenceError>> + Send + 'static,
     ) -> Self {
-        Self { pages: Box::pin(records), page: Vec::new().into_iter(), failed: false }
+        let pages = records.map(|page| page.map(Into::into));
+        let (page, columns) = (Vec::new().into_iter(), Vec::new().into_iter());
+        Self { pages: Box::pin(pages), page, columns, failed: false }
     }
 
     /// The next buckets, as many as are at hand; `None` at the end. Never an empty page.
@@ -53,37 +57,72 @@ impl BucketStream {
         Some(filled.map(|()| std::mem::take(&mut self.page).collect()))
     }
 
-    /// Sees to it that there are buckets at hand.
+    /// The next buckets of one record, as many as are at hand, in columns; `None` at the end. Never empty.
+    ///
+    /// # Errors
+    /// As [`next_page`](Self::next_page).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next_columns(&mut self) -> Option<Result<BucketColumns, PersistenceError>> {
+        loop {
+            let ahead = self.page.as_slice();
+            let due = ahead.iter().take_while(|bucket| bucket.record == ahead[0].record).count();
+            let buckets = self.page.by_ref().take(due).collect();
+            let columns = BucketColumns::from_buckets(buckets).or_else(|| self.columns.next());
+            if let Some(columns) = columns {
+                return Some(Ok(columns));
+            }
+            if let Err(error) = std::future::poll_fn(|cx| self.poll_page(cx)).await? {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Sees to it that there are buckets at hand, one by one.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), PersistenceError>>> {
         while self.page.len() == 0 {
-            if self.failed {
+            if let Some(columns) = self.columns.next() {
+                self.page = columns.into_buckets().into_iter();
+            } else if let Some(Err(error)) = ready!(self.poll_page(cx)) {
+                return Poll::Ready(Some(Err(error)));
+            } else if self.page.len() == 0 && self.columns.len() == 0 {
                 return Poll::Ready(None);
-            }
-            match ready!(self.pages.poll_next_unpin(cx)) {
-                Some(Ok(page)) => self.page = page.into_iter(),
-                Some(Err(error)) => {
-                    self.failed = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => return Poll::Ready(None),
             }
         }
         Poll::Ready(Some(Ok(())))
     }
 
+    /// Takes the next page that is not empty, when nothing is at hand.
+    fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), PersistenceError>>> {
+        while !self.failed {
+            match ready!(self.pages.poll_next_unpin(cx)) {
+                Some(Ok(page)) if page.is_empty() => continue,
+                Some(Ok(BucketPage::Buckets(buckets))) => self.page = buckets.into_iter(),
+                Some(Ok(BucketPage::Columns(records))) => self.columns = records.into_iter(),
+                Some(Err(error)) => {
+                    self.failed = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => break,
+            }
+            return Poll::Ready(Some(Ok(())));
+        }
+        Poll::Ready(None)
+    }
+
     /// The pages, for those who pass them on.
     pub(crate) fn into_pages(
         self,
-    ) -> impl Stream<Item = Result<Vec<Bucket>, PersistenceError>> + Send {
-        stream::unfold(
-            self,
-            |mut buckets| async move { Some((buckets.next_page().await?, buckets)) },
-        )
+    ) -> impl Stream<Item = Result<BucketPage, PersistenceError>> + Send {
+        let Self { pages, page, columns, .. } = self;
+        let at_hand = [BucketPage::Buckets(page.collect()), BucketPage::Columns(columns.collect())];
+        stream::iter(at_hand.map(Ok)).chain(pages)
     }
 
     /// A stream over buckets that are in memory already.
     pub fn from_buckets(buckets: Vec<Bucket>) -> Self {
-        Self { page: buckets.into_iter(), ..Self::new(stream::empty()) }
+        Self { page: buckets.into_iter(), ..Self::new(stream::empty::<Result<BucketPage, _>>()) }
     }
 
     /// Folds rows into buckets: those that [`Plan::rows`] asks for, by record and oldest first.
@@ -148,7 +187,7 @@ struct Fold {
 }
 
 impl Fold {
-    async fn next_record(&mut self) -> Result<Option<Vec<Bucket>>, PersistenceError> {
+    async fn next_record(&mut self) -> Result<Option<BucketPage>, PersistenceError> {
         let mut rows = 0;
         while let Some(row) = self.rows.next().await.transpose()? {
             let is_next = self.current.as_ref().is_none_or(|series| *series.record != *row.record);
@@ -175,16 +214,16 @@ impl Fold {
             None => None,
         };
         match self.all.take() {
-            Some(all) => all.finish().map(Some),
+            Some(all) => all.finish_page().map(Some),
             None => Ok(Some(last.unwrap_or_default())),
         }
     }
 
     /// The buckets of a record that is complete, unless records are merged.
-    fn finish(&mut self, series: Series) -> Result<Option<Vec<Bucket>>, PersistenceError> {
+    fn finish(&mut self, series: Series) -> Result<Option<BucketPage>, PersistenceError> {
         match &mut self.all {
             Some(all) => all.merge(series).map(|()| None),
-            None => series.finish().map(Some),
+            None => series.finish_page().map(Some),
         }
     }
 }

@@ -129,10 +129,12 @@ impl Sum {
 
     /// Adds many values: several sums beside each other, which the processor adds at once.
     pub(super) fn add_all(&mut self, values: &[f64]) {
+        // Few values are not worth the lanes.
+        if values.len() < 2 * LANES {
+            return values.iter().for_each(|value| self.add(*value));
+        }
         for some in values.chunks(LANES * 128) {
-            // Few values are not worth the lanes.
-            let lanes = if some.len() < 2 * LANES { None } else { Lanes::sum(some) };
-            match lanes {
+            match Lanes::sum(some) {
                 Some(Lanes { high, low, .. }) => {
                     low.into_iter().chain(high).for_each(|part| self.add_ordinary(part));
                 }
@@ -176,6 +178,9 @@ impl Sum {
 
     /// The nearest `f64`, infinite beyond the range.
     pub(super) fn value(&self) -> f64 {
+        if self.more.is_none() {
+            return self.high + self.low;
+        }
         let (value, scale) = self.scaled();
         value * scale
     }

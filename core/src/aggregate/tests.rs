@@ -13,6 +13,7 @@ use crate::typed::QueryExt;
 
 mod calendar;
 mod exact;
+mod flat;
 mod held;
 mod members;
 mod moments;

@@ -1,5 +1,7 @@
 //! `GET /v1/openapi.json`: the interface as OpenAPI 3.1, made of the handlers themselves.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::routing::get;
 use utoipa::OpenApi;
@@ -28,5 +30,7 @@ fn description() -> utoipa::openapi::OpenApi {
 pub(crate) fn documented(router: OpenApiRouter<Server>) -> axum::Router<Server> {
     let described = OpenApiRouter::with_openapi(description()).merge(router);
     let (router, api) = described.split_for_parts();
+    // A router has dozens of copies of each handler.
+    let api = Arc::new(api);
     router.route("/v1/openapi.json", get(async move || Json(api)))
 }

@@ -192,14 +192,13 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: f64) {
     } else if value.is_infinite() {
         out.write_all(if value > 0.0 { b"+Inf" } else { b"-Inf" })
     } else {
-        // Several times as fast as Display, which has to help where there is an exponent.
-        let begin = out.len();
-        let mut written = serde_json::to_writer(&mut *out, &value).map_err(Into::into);
+        // Several times as fast as Display, which has to help where there may be an exponent.
+        let written = match value.abs() {
+            0.0 | 1e-4..1e15 => serde_json::to_writer(&mut *out, &value).map_err(Into::into),
+            _ => write!(out, "{value}"),
+        };
         if out.ends_with(b".0") {
             out.truncate(out.len() - 2);
-        } else if out[begin..].contains(&b'e') {
-            out.truncate(begin);
-            written = write!(out, "{value}");
         }
         written
     };

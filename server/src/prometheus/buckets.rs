@@ -3,27 +3,30 @@
 //! Where most of the records that a pattern matches are selected, one aggregate answers for all of
 //! them; otherwise each is asked for by its name.
 
-use std::pin::Pin;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use annals_core::{
-    Aggregate, Bucket, BucketStream, PersistenceBackend, PersistenceError, QueryExt,
-};
+use annals_core::aggregate::BucketColumns;
+use annals_core::{Aggregate, BucketStream, PersistenceBackend, PersistenceError};
 use futures::stream::{self, Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// How many records are asked for at once, by their names.
 const CONCURRENT: usize = 4;
 /// How many aggregates over all records are read side by side.
 const MAX_STREAMS: usize = 2;
+/// How many records are read while the one before is written.
+const AHEAD: usize = 4;
 
-type Answers = Result<(Arc<str>, Vec<Vec<Bucket>>), PersistenceError>;
+/// A record and the answers of all aggregates; `None` for those without buckets.
+type Answers = Result<(Arc<str>, Vec<Option<BucketColumns>>), PersistenceError>;
 
-/// Yields, for each of `records` in their order, the buckets of all `asked` aggregates.
-pub(super) struct Buckets(Source);
-
-enum Source {
-    ByName(Pin<Box<dyn Stream<Item = Answers> + Send>>),
-    ByPattern { streams: Vec<Paged>, records: std::vec::IntoIter<Arc<str>> },
+/// Yields, for each of some records in their order, the buckets of several aggregates.
+pub(super) struct Buckets {
+    answers: mpsc::Receiver<Answers>,
+    /// Reads, and ends when this is dropped.
+    reading: JoinSet<()>,
 }
 
 impl Buckets {
@@ -35,73 +38,109 @@ impl Buckets {
         records: Vec<Arc<str>>,
         asked: Vec<Aggregate>,
     ) -> Result<Self, PersistenceError> {
+        let (sender, answers) = mpsc::channel(AHEAD);
+        let mut reading = JoinSet::new();
         if records.len() > 1 && records.len() * 2 >= seen && asked.len() <= MAX_STREAMS {
             let mut streams = Vec::with_capacity(asked.len());
             for aggregate in &asked {
                 let buckets = history.aggregate_stream(pattern, aggregate).await?;
-                streams.push(Paged { buckets, page: Vec::new().into_iter() });
+                streams.push(ByRecord { buckets, next: None });
             }
-            return Ok(Self(Source::ByPattern { streams, records: records.into_iter() }));
+            reading.spawn(pass_on(by_pattern(streams, records), sender));
+        } else {
+            reading.spawn(pass_on(by_name(history.clone(), asked, records), sender));
         }
-        let (history, asked) = (history.clone(), Arc::new(asked));
-        let answers = stream::iter(records).map(move |record| {
-            let (history, asked) = (history.clone(), asked.clone());
-            async move {
-                let mut answers = Vec::with_capacity(asked.len());
-                for aggregate in asked.iter() {
-                    answers.push(history.aggregate(&record, aggregate).await?);
-                }
-                Ok((record, answers))
-            }
-        });
-        Ok(Self(Source::ByName(Box::pin(answers.buffered(CONCURRENT)))))
+        Ok(Self { answers, reading })
     }
 
     /// The next record and its buckets.
     pub(super) async fn next(&mut self) -> Option<Answers> {
-        let (streams, records) = match &mut self.0 {
-            Source::ByName(answers) => return answers.next().await,
-            Source::ByPattern { streams, records } => (streams, records),
-        };
-        let record = records.next()?;
-        let mut answers = Vec::with_capacity(streams.len());
-        for stream in streams {
-            match stream.take(&record).await {
-                Ok(buckets) => answers.push(buckets),
-                Err(error) => return Some(Err(error)),
-            }
+        if let Some(next) = self.answers.recv().await {
+            return Some(next);
         }
-        Some(Ok((record, answers)))
+        match self.reading.join_next().await {
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime shuts down.
+            Some(Err(_)) => Some(Err(PersistenceError::BackendShutdown)),
+            Some(Ok(())) | None => None,
+        }
     }
 }
 
-/// Buckets that come in pages.
-struct Paged {
-    buckets: BucketStream,
-    page: std::vec::IntoIter<Bucket>,
+/// Reads until the end, the first error, or nobody takes more.
+async fn pass_on(answers: impl Stream<Item = Answers>, to: mpsc::Sender<Answers>) {
+    let mut answers = std::pin::pin!(answers);
+    while let Some(next) = answers.next().await {
+        let is_last = next.is_err();
+        if to.send(next).await.is_err() || is_last {
+            return;
+        }
+    }
 }
 
-impl Paged {
+fn by_name(
+    history: Arc<dyn PersistenceBackend>,
+    asked: Vec<Aggregate>,
+    records: Vec<Arc<str>>,
+) -> impl Stream<Item = Answers> {
+    let asked = Arc::new(asked);
+    let answers = stream::iter(records).map(move |record| {
+        let (history, asked) = (history.clone(), asked.clone());
+        async move {
+            let mut answers = Vec::with_capacity(asked.len());
+            for aggregate in asked.iter() {
+                let buckets = history.aggregate_stream(&record, aggregate).await?;
+                answers.push(ByRecord { buckets, next: None }.take(&record).await?);
+            }
+            Ok((record, answers))
+        }
+    });
+    answers.buffered(CONCURRENT)
+}
+
+fn by_pattern(streams: Vec<ByRecord>, records: Vec<Arc<str>>) -> impl Stream<Item = Answers> {
+    stream::unfold((streams, records.into_iter()), |(mut streams, mut records)| async {
+        let record = records.next()?;
+        let mut answers = Vec::with_capacity(streams.len());
+        for stream in &mut streams {
+            match stream.take(&record).await {
+                Ok(buckets) => answers.push(buckets),
+                Err(error) => return Some((Err(error), (streams, records))),
+            }
+        }
+        Some((Ok((record, answers)), (streams, records)))
+    })
+}
+
+/// Buckets that come record by record.
+struct ByRecord {
+    buckets: BucketStream,
+    /// The record that was met behind the one that was asked for.
+    next: Option<BucketColumns>,
+}
+
+impl ByRecord {
     /// The buckets of one record; those of records before it are passed over.
-    async fn take(&mut self, record: &str) -> Result<Vec<Bucket>, PersistenceError> {
-        let mut taken = Vec::new();
+    async fn take(&mut self, record: &str) -> Result<Option<BucketColumns>, PersistenceError> {
+        let mut taken: Option<BucketColumns> = None;
         loop {
-            let ahead = self.page.as_slice();
-            let before = ahead.partition_point(|bucket| *bucket.record < *record);
-            let due = ahead.partition_point(|bucket| *bucket.record <= *record);
-            if before == 0 && due == ahead.len() && taken.is_empty() {
-                // A large record has pages of its own, which need not be copied.
-                taken = std::mem::take(&mut self.page).collect();
-            } else {
-                self.page.by_ref().take(before).for_each(drop);
-                taken.extend(self.page.by_ref().take(due - before));
-            }
-            if self.page.len() > 0 {
-                return Ok(taken);
-            }
-            match self.buckets.next_page().await {
-                Some(page) => self.page = page?.into_iter(),
-                None => return Ok(taken),
+            let next = match self.next.take() {
+                Some(next) => next,
+                None => match self.buckets.next_columns().await.transpose()? {
+                    Some(next) => next,
+                    None => return Ok(taken),
+                },
+            };
+            match (**next.record()).cmp(record) {
+                Ordering::Less => {}
+                Ordering::Equal => match &mut taken {
+                    Some(taken) => taken.append(next),
+                    None => taken = Some(next),
+                },
+                Ordering::Greater => {
+                    self.next = Some(next);
+                    return Ok(taken);
+                }
             }
         }
     }

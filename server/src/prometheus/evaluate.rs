@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::aggregate::Member;
+use annals_core::aggregate::{BucketColumns, BucketValue, Member};
 use annals_core::{Aggregate, Fill, Function, PersistenceBackend, QueryExt, QueryParams};
 use futures::StreamExt;
 
@@ -23,7 +23,7 @@ use super::problem::Problem;
 use super::select::{Selection, Selector};
 use super::stage::{Labels, Series};
 use super::steps::Steps;
-use super::windows::{carried, parts, quantiles, windows};
+use super::windows::{carried, quantiles, windows};
 
 /// What a query reads.
 pub(super) struct Evaluation<'a> {
@@ -73,12 +73,12 @@ impl Evaluation<'_> {
     ) -> Result<(), Problem> {
         let steps = self.steps;
         let newest = self.newest_at_start(selector, member, &records).await?;
-        let values = |record: &Arc<str>, buckets: &[_]| {
+        let values = |record: &Arc<str>, buckets: Option<&BucketColumns>| {
             carried(newest.get(record).copied(), buckets, &steps, self.lookback)
         };
         if steps.count == 1 {
             for record in records {
-                let values = values(&record, &[]);
+                let values = values(&record, None);
                 answer.push(series(true, member, record, values)).await?;
             }
             return Ok(());
@@ -93,7 +93,7 @@ impl Evaluation<'_> {
         let mut buckets = Buckets::ask(self.history, pattern, seen, records, asked).await?;
         while let Some(next) = buckets.next().await {
             let (record, buckets) = next?;
-            let values = values(&record, buckets.first().map_or(&[], |buckets| &buckets[..]));
+            let values = values(&record, buckets.first().and_then(Option::as_ref));
             answer.push(series(true, member, record, values)).await?;
         }
         Ok(())
@@ -167,11 +167,11 @@ impl Evaluation<'_> {
                 (Question::Windows { function, .. }, passes) => {
                     quantiles(passes, function, &self.steps, range)
                 }
-                (Question::Combined { .. }, [buckets, rest @ ..]) => {
-                    let before = rest.first().and_then(|before| before.first()?.get("last"));
-                    windows(&parts(buckets, range.sample, before), &self.steps, range)
+                (Question::Combined { .. }, [Some(buckets), rest @ ..]) => {
+                    let before = rest.first().and_then(|before| last(before.as_ref()?));
+                    windows(buckets, before, &self.steps, range)
                 }
-                (Question::Combined { .. }, []) => continue,
+                (Question::Combined { .. }, _) => continue,
             };
             answer.push(series(range.sample.keeps_name(), member, record, values)).await?;
         }
@@ -184,6 +184,12 @@ fn before(from: u64, member: &str) -> Aggregate {
     let before = from.saturating_sub(1);
     let aggregate = Aggregate::new().member(member).range(before, before).now(u64::MAX);
     aggregate.fill(Fill::Previous).functions([Function::Last])
+}
+
+/// The last sample that the first bucket tells.
+fn last(buckets: &BucketColumns) -> Option<f64> {
+    let last = buckets.values(&Function::Last)?.first()?;
+    last.map(BucketValue::as_f64)
 }
 
 fn series(named: bool, member: &Arc<str>, record: Arc<str>, values: Vec<Option<f64>>) -> Series {

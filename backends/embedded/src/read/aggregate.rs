@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use annals_core::Result;
-use annals_core::aggregate::{Bucket, Plan, Series};
+use annals_core::aggregate::{BucketPage, Plan, Series};
 use tokio::sync::Semaphore;
 
 use super::fold::{Encoded, Fold, Source, Work};
@@ -58,10 +58,10 @@ struct Current {
 }
 
 impl<S: Snapshot> Steps<S> for Aggregation {
-    type Item = Vec<Bucket>;
+    type Item = BucketPage;
 
     /// Returns the buckets that the step has completed.
-    fn step(&mut self, view: &View<S>, readers: &Arc<Semaphore>) -> Result<Option<Vec<Bucket>>> {
+    fn step(&mut self, view: &View<S>, readers: &Arc<Semaphore>) -> Result<Option<BucketPage>> {
         if !self.computed.is_empty() {
             return self.finished().map(Some);
         }
@@ -169,6 +169,9 @@ impl Aggregation {
                 return Ok(None);
             }
         }
+        if let Rows::Stretches(all) = &rows {
+            series.expect(all.iter().map(|stretch| stretch.rows.len()).sum());
+        }
         let is_short = matches!(&rows, Rows::Stretches(all) if all.len() <= CACHED);
         Ok(Some(Current { name, series, rows, cached: self.few_records && is_short }))
     }
@@ -252,14 +255,14 @@ impl Aggregation {
     }
 
     /// The buckets of all records but the last, if that has rows left.
-    fn complete(&mut self, mut open: Vec<Current>, rows: usize) -> Result<Option<Vec<Bucket>>> {
+    fn complete(&mut self, mut open: Vec<Current>, rows: usize) -> Result<Option<BucketPage>> {
         if rows >= self.step_rows {
             // It may have rows left. If not, the next step finds that out.
             self.current = open.pop();
         }
         if open.is_empty() && self.current.is_none() {
             return Ok(match self.merged.take() {
-                Some(merged) => Some(merged.finish()?).filter(|buckets| !buckets.is_empty()),
+                Some(merged) => Some(merged.finish_page()?).filter(|page| !page.is_empty()),
                 None => None,
             });
         }
@@ -273,19 +276,16 @@ impl Aggregation {
     }
 
     /// The next buckets of records that are computed.
-    fn finished(&mut self) -> Result<Vec<Bucket>> {
-        let mut buckets = Vec::new();
-        while buckets.len() < PAGE_BUCKETS
+    fn finished(&mut self) -> Result<BucketPage> {
+        let (mut page, mut buckets) = (BucketPage::default(), 0);
+        while buckets < PAGE_BUCKETS
             && let Some(series) = self.computed.pop_front()
         {
-            let mut of_record = series.finish()?;
-            if buckets.is_empty() {
-                buckets = of_record;
-            } else {
-                buckets.append(&mut of_record);
-            }
+            let of_record = series.finish_page()?;
+            buckets += of_record.len();
+            page.append(of_record);
         }
-        Ok(buckets)
+        Ok(page)
     }
 }
 
