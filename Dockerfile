@@ -4,9 +4,11 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
+# For jemalloc.
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 COPY . .
 RUN cargo build --locked --release --no-default-features \
-        -p annals-cli --features postgres,serve \
+        -p annals-cli --features postgres,serve,jemalloc \
     && strip target/release/annals
 
 FROM ${BASE_IMAGE}

@@ -2,7 +2,7 @@
 
 /// glibc gives each of the dozen threads of a server a heap of its own, which keeps most of what the thread has freed:
 /// after ten minutes more than half of the memory was free and not returned to the system.
-#[cfg(all(target_os = "linux", feature = "serve"))]
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
