@@ -13,7 +13,7 @@ use clap::Parser;
 use crate::confirm::confirmed;
 use crate::erase::print;
 use crate::failure::Failure;
-use crate::moment::{Moment, duration, now_ms, to_the_ms};
+use crate::moment::{Moment, duration, now_ms, refuse_seconds, to_the_ms};
 use crate::stderr::print_note;
 use crate::store;
 
@@ -175,8 +175,9 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         let message = "--keep-newest spares values from --keep or --older-than: say one of them";
         return Err(Failure::Usage(message.to_owned()));
     }
-    for (option, moment) in [("--older-than", &args.older_than), ("--newer-than", &args.newer_than)]
-    {
+    let moments = [("--older-than", &args.older_than), ("--newer-than", &args.newer_than)];
+    refuse_seconds(&moments)?;
+    for (option, moment) in moments {
         if let Some(moment) = moment {
             moment.note_if_early(option);
         }

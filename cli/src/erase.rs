@@ -11,7 +11,7 @@ use futures::StreamExt;
 use crate::cli::Grammar;
 use crate::confirm::confirmed;
 use crate::failure::Failure;
-use crate::moment::{Moment, window};
+use crate::moment::{Moment, refuse_seconds, window};
 use crate::output::counted;
 use crate::query::{filter, rows};
 use crate::store;
@@ -68,6 +68,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         let message = "there is no terminal to ask on: say --yes, or --dry-run to count the values";
         return Err(Failure::Usage(message.to_owned()));
     }
+    refuse_seconds(&[("--from", &args.from), ("--to", &args.to)])?;
     let (start_time, end_time) = window(args.from.as_ref(), args.to.as_ref());
     let grammar = args.grammar.into();
     let erasure = Erasure::new(Pattern::new(&args.pattern, grammar)?)

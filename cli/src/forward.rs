@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::{ForwardError, ForwardStats, Forwarder, PersistenceBackend};
+use annals::{ForwardError, ForwardStats, Forwarder, PersistenceBackend, PersistenceError};
 use clap::Parser;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -53,7 +53,9 @@ pub(crate) struct Args {
     #[arg(long)]
     once: bool,
 
-    /// Send at most R rows per second, on average
+    /// Send at most R rows per second, on average, in batches of at most R rows
+    ///
+    /// Rows that were stored in one transaction stay together.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
 
@@ -230,16 +232,23 @@ async fn forget(from: &str, name: &str) -> Result<(), Failure> {
         others.iter().filter_map(|record| record.record.strip_prefix(&beginning)).collect();
     Err(Failure::Failed(match others[..] {
         [] => "nothing is forwarded from there".to_owned(),
-        _ => format!("there is no forwarder \"{name}\", but {}", others.join(", ")),
+        _ => format!("there is no forwarder \"{name}\"; there are: {}", others.join(", ")),
     }))
 }
 
 fn failure(error: ForwardError) -> Failure {
     match error {
+        // What an end refuses is no wrong usage.
+        ForwardError::Store(error @ PersistenceError::Backend(_)) => {
+            Failure::Failed(error.to_string())
+        }
         ForwardError::Store(error) => error.into(),
         ForwardError::PutBack { .. } => Failure::Failed(format!("{error} (--from-time, --name)")),
-        ForwardError::Damaged { .. } => Failure::Failed(error.to_string()),
-        error => Failure::Usage(error.to_string()),
+        ForwardError::AnotherDestination { .. } => {
+            Failure::Failed(format!("{error} (--name, --forget, --from-time)"))
+        }
+        error @ ForwardError::AnotherPattern { .. } => Failure::Usage(error.to_string()),
+        error => Failure::Failed(error.to_string()),
     }
 }
 

@@ -8,6 +8,7 @@ use annals::{Clock, SystemClock};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::failure::Failure;
 use crate::stderr::print_note;
 
 const NANOS_PER_MS: i128 = 1_000_000;
@@ -77,6 +78,23 @@ pub(crate) fn window(from: Option<&Moment>, to: Option<&Moment>) -> (Option<u64>
 
 fn whole_ms(nanoseconds: i128) -> u64 {
     u64::try_from(nanoseconds.div_euclid(NANOS_PER_MS)).unwrap_or(0)
+}
+
+/// A number from this one to [`EARLY_MS`] would be a time of this century in seconds.
+const SECONDS: u64 = 1_000_000_000;
+
+/// Refuses numbers that look like seconds, where a mistake removes rows.
+pub(crate) fn refuse_seconds(moments: &[(&str, &Option<Moment>)]) -> Result<(), Failure> {
+    for (option, moment) in moments {
+        if let Some(Moment::UnixMs(ms @ SECONDS..EARLY_MS)) = moment {
+            let (at, in_ms) = (to_the_ms(*ms), ms * 1_000);
+            return Err(Failure::Usage(format!(
+                "{option} {ms} is {at}, in Unix milliseconds; if these are seconds, write {in_ms}, if \
+                 not, the date"
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl FromStr for Moment {

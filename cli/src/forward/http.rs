@@ -61,9 +61,16 @@ pub(super) struct HttpHistory {
     not_before: Arc<Mutex<Instant>>,
 }
 
+/// The operation that changes nothing.
+const HAS_BATCH: &str = "has_batch";
+
 /// The token in a file.
 pub(super) fn read_token(path: &Path) -> io::Result<String> {
-    Ok(fs::read_to_string(path)?.trim().to_owned())
+    let content = fs::read_to_string(path)?;
+    match content.split_whitespace().collect::<Vec<_>>()[..] {
+        [token] => Ok(token.to_owned()),
+        _ => Err(io::Error::other("it has to hold one token and nothing else")),
+    }
 }
 
 /// Whether a URL names a server.
@@ -150,7 +157,11 @@ impl HttpHistory {
             let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Connection };
             // The URL is part of the message already.
             let message = with_causes(&error.without_url());
-            self.error(operation, kind, message).with_outcome(Outcome::Unknown).into()
+            let outcome = match operation {
+                HAS_BATCH => Outcome::NotApplied,
+                _ => Outcome::Unknown,
+            };
+            self.error(operation, kind, message).with_outcome(outcome).into()
         })
     }
 
@@ -185,8 +196,8 @@ impl HttpHistory {
             ),
             StatusCode::UNPROCESSABLE_ENTITY => (
                 ErrorKind::Config,
-                "the server does not take these rows: see its --earliest and --max-future, or leave \
-                 rows out with a pattern or --from-time",
+                "the server does not take these rows: erase them in the source, or start the server \
+                 with another --earliest or --max-future",
             ),
             StatusCode::NOT_IMPLEMENTED => {
                 (ErrorKind::Config, "the history of this server does not know batches again")
@@ -313,14 +324,13 @@ impl PersistenceBackend for HttpHistory {
     }
 
     async fn has_batch(&self, id: BatchId) -> Result<bool> {
-        const OPERATION: &str = "has_batch";
         let request = self.client.get(self.url("v1/batch")?);
-        let response = self.send(OPERATION, request, id).await?;
+        let response = self.send(HAS_BATCH, request, id).await?;
         match response.status() {
             StatusCode::OK => {
                 let known = response.json::<Known>().await.map_err(|error| {
                     let message = with_causes(&error.without_url());
-                    self.error(OPERATION, ErrorKind::Connection, message)
+                    self.error(HAS_BATCH, ErrorKind::Connection, message)
                 })?;
                 Ok(known.stored)
             }
@@ -328,7 +338,7 @@ impl PersistenceBackend for HttpHistory {
             StatusCode::NOT_FOUND => {
                 Err(PersistenceError::Unsupported("telling whether a batch is stored"))
             }
-            _ => Err(self.refused(OPERATION, response).await),
+            _ => Err(self.refused(HAS_BATCH, response).await),
         }
     }
 

@@ -58,7 +58,7 @@ fn what_arrived_is_forwarded_once_and_to_each_destination() {
     agree(&place, CLOUD);
     // Another destination and another pattern need another name.
     let other = FILES[1];
-    forward(&place, other, &["--once"]).refused(2, "needs a name of its own");
+    forward(&place, other, &["--once"]).refused(1, "needs a name of its own");
     forward(&place, CLOUD, &["r1", "--once"]).refused(2, "give the same pattern, or another name");
     once(other, &["r1", "--name", "other"], "3 rows forwarded in 1 batch; both ends agree\n");
     assert_eq!(place.rows(other).len(), 3);

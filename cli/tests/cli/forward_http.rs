@@ -83,7 +83,7 @@ fn each_row_arrives_once_letter_for_letter() {
     // Another server has none of that.
     let other = Place::new();
     let (_server, address) = Server::start(&other, None, &[]);
-    forward(&place, &address, &["--once"]).refused(2, "needs a name of its own");
+    forward(&place, &address, &["--once"]).refused(1, "needs a name of its own");
 }
 
 /// A batch that was stored and whose rows are changed before it is sent again is stored.
@@ -240,12 +240,12 @@ fn what_a_server_never_takes_ends_forwarding_and_says_why() {
     let long = format!("\"{}\"", "x".repeat(5_000));
     place.import(EDGE, &[("r1", "1", 1), ("r2", &long, 2)]);
     let (server, address) = Server::start(&place, None, &["--body-limit", "4096"]);
-    forward(&place, &address, &["--once"]).refused(2, "a larger --body-limit");
+    forward(&place, &address, &["--once"]).refused(1, "a larger --body-limit");
     drop(server);
     let place = Place::new();
     place.import(EDGE, &[("r1", "1", 4_102_444_800_000)]);
     let (_server, address) = Server::start(&place, None, &[]);
-    forward(&place, &address, &["--once"]).refused(2, "422 Unprocessable");
+    forward(&place, &address, &["--once"]).refused(1, "422 Unprocessable");
     for (to, said) in [
         ("https://me:secret@host", "--token-file"),
         ("https://host?x=1", "only the scheme"),

@@ -290,7 +290,9 @@ impl Twist for OneByOne {
         let (inner, asked) = (inner.clone(), asked.clone());
         Ok(BucketStream::new(stream::iter(names).then(move |name| {
             let (inner, asked) = (inner.clone(), asked.clone());
-            async move { inner.aggregate_stream(&name.record, &asked).await?.try_collect().await }
+            async move {
+                inner.aggregate_stream(&name.record, &asked).await?.try_collect::<Vec<_>>().await
+            }
         })))
     }
 }

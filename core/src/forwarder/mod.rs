@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, Row};
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Outcome, PersistenceError};
+use crate::error::{ErrorKind, Outcome, PersistenceError};
 use crate::follow::{Cursor, FollowParams, Origin, Position};
 use crate::pattern::Grammar;
 
@@ -123,7 +123,8 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         self
     }
 
-    /// Limits the rows that are sent per second, on average.
+    /// Limits the rows that are sent per second, on average, and those of a batch to what is due in a second.
+    /// What was stored in one transaction is not divided.
     #[must_use]
     pub fn with_rows_per_second(mut self, rows: impl Into<Option<u32>>) -> Self {
         self.rows_per_second = rows.into().map(|rows| rows.max(1));
@@ -172,6 +173,22 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
 
     async fn run(&self, wait: bool) -> Result<(), ForwardError> {
         self.check_claims()?;
+        let is_known = self.retried(|| progress::find(&self.source, &self.name)).await?.is_some();
+        let done = self.run_as_known(wait).await;
+        // A destination that refused all it was sent is no reason for retention to wait.
+        let stats = self.stats();
+        if let Err(ForwardError::Store(error)) = &done
+            && is_refusal(error)
+            && !is_known
+            && (stats.batches, stats.retries) == (0, 0)
+            && let Err(error) = forget_forwarder(&self.source, &self.name).await
+        {
+            tracing::warn!(%error, name = self.name, "retention waits for this forwarder");
+        }
+        done
+    }
+
+    async fn run_as_known(&self, wait: bool) -> Result<(), ForwardError> {
         let (source, mut progress) = self.begin().await?;
         if let Some(sent) = progress.unanswered() {
             let rows = self.retried(|| self.exactly(&source, &progress, sent)).await?;
@@ -179,11 +196,13 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
             progress.sent_again(sent);
         }
         let begun = Instant::now();
+        // The rows that were sent, which take their time at the rate.
         let mut sent = 0_u64;
         let skipped = progress.skipped();
         let mut cursor = source.cursor_at(progress.done())?;
         let bound = progress.bound(progress.done());
-        let mut next = Box::pin(self.next(cursor.clone(), wait, skipped, bound));
+        // Waiting begins where nothing more has arrived, which is said then.
+        let mut next = Box::pin(self.next(cursor.clone(), false, skipped, bound));
         let mut read = None;
         // A batch that was answered, which is not written down yet.
         let mut answered = None;
@@ -204,9 +223,15 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
                 }
             }
             // The next batch is read while this one is sent.
+            let wait = wait && caught_up;
             next = Box::pin(self.next(cursor.clone(), wait, skipped, progress.bound(end)));
             if rows.is_empty() {
                 continue;
+            }
+            self.stats.send_modify(|stats| stats.caught_up = false);
+            if let Some(rate) = self.rows_per_second {
+                let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+                tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
             }
             sent += rows.len() as u64;
             let delivered = async {
@@ -232,14 +257,11 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
                 self.retried(|| progress.intend(&self.source, end)).await?;
                 self.stats.send_modify(ForwardStats::caught_up);
             }
-            if let Some(rate) = self.rows_per_second {
-                let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
-                tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
-            }
         }
     }
 
     fn check_claims(&self) -> Result<(), ForwardError> {
+        crate::RecordName::new(forward_record(&self.name))?;
         let (from, to) = (self.source.guarantees(), self.destination.guarantees());
         if !(from.complete_follow && from.idempotent_batches) {
             return Err(ForwardError::Source);
@@ -251,10 +273,12 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     }
 
     fn params(&self, cursor: Cursor, wait: bool) -> FollowParams {
+        // At most what is due in a second.
+        let most = self.rows_per_second.map_or(usize::MAX, |rate| rate as usize);
         FollowParams::from(cursor)
             .with_grammar(self.grammar)
             .with_wait(wait)
-            .with_page_rows(self.batch_rows)
+            .with_page_rows(self.batch_rows.min(most))
     }
 
     /// The rows of the next batch.
@@ -326,6 +350,12 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
 /// A batch is sent under an id, so an unknown outcome is no reason to stop.
 fn may_help(error: &PersistenceError) -> bool {
     error.is_retryable() || error.outcome() == Outcome::Unknown
+}
+
+/// Whether nothing was applied, and nothing will be.
+fn is_refusal(error: &PersistenceError) -> bool {
+    let is_final = |kind| matches!(kind, ErrorKind::Permission | ErrorKind::Config);
+    matches!(error, PersistenceError::Backend(error) if is_final(error.kind()))
 }
 
 /// What the source says about itself.

@@ -170,6 +170,98 @@ async fn what_cannot_work_is_refused() {
     assert_eq!(rows(&second).await, rows(&edge).await);
 }
 
+/// One that takes nothing, as a server does whose token may not write.
+struct Refusing(ErrorKind);
+
+#[async_trait]
+impl PersistenceBackend for Refusing {
+    async fn store(&self, _: &str, _: &Value, _: u64) -> Result<()> {
+        Err(BackendError::new("refusing", "store", self.0, "no").into())
+    }
+    async fn query(&self, _: &str, _: QueryParams) -> Result<Vec<StoredValue>> {
+        Ok(Vec::new())
+    }
+    async fn cleanup(&self, _: u64) -> Result<u64> {
+        Ok(0)
+    }
+    fn guarantees(&self) -> Guarantees {
+        MemoryBackend::new().guarantees()
+    }
+    async fn store_batch(&self, _: &Batch) -> Result<()> {
+        self.store("", &Value::Null, 0).await
+    }
+    async fn has_batch(&self, _: BatchId) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_takes_nothing_is_not_waited_for() {
+    let edge = MemoryBackend::new();
+    edge.put_at("a", &1, 1).await.unwrap();
+    let refusing = Refusing(ErrorKind::Permission);
+    Forwarder::new(edge.clone(), refusing).run_once().await.unwrap_err();
+    assert_eq!(unforwarded(&edge).await.unwrap(), []);
+    // One that took something before is.
+    Forwarder::new(edge.clone(), MemoryBackend::new()).run_once().await.unwrap();
+    edge.put_at("a", &2, 2).await.unwrap();
+    let refusing = Refusing(ErrorKind::Permission);
+    Forwarder::new(edge.clone(), refusing).run_once().await.unwrap_err();
+    assert_eq!(unforwarded(&edge).await.unwrap().len(), 1);
+    // A name is not a pattern.
+    let any = Forwarder::new(edge.clone(), MemoryBackend::new()).with_name("a*b");
+    let refused = any.run_once().await;
+    assert!(
+        matches!(refused, Err(ForwardError::Store(PersistenceError::InvalidRecordName { .. }))),
+        "{refused:?}"
+    );
+}
+
+/// The lag of a destination that is away grows, and that of a source where nothing happens does not.
+#[tokio::test(start_paused = true)]
+async fn who_is_behind_says_so_and_nobody_else() {
+    async fn until(forwarder: &Forwarder<MemoryBackend, impl PersistenceBackend>, caught_up: bool) {
+        while forwarder.stats().caught_up != caught_up {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let edge = MemoryBackend::new();
+    edge.put_at("a", &1, 1).await.unwrap();
+    let cloud = MemoryBackend::new();
+    Forwarder::new(edge.clone(), cloud.clone()).run_once().await.unwrap();
+    // Nothing is there to be sent.
+    let forwarder = Forwarder::new(edge.clone(), cloud.clone());
+    tokio::select! {
+        done = forwarder.run_forever() => panic!("{done:?}"),
+        () = until(&forwarder, true) => {}
+    }
+    edge.put_at("a", &2, 2).await.unwrap();
+    let forwarder = Forwarder::new(edge.clone(), Cut::new(&cloud, &[Fault::Refused; 9]));
+    tokio::select! {
+        done = forwarder.run_forever() => panic!("{done:?}"),
+        () = async {
+            while forwarder.stats().retries < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        } => assert!(!forwarder.stats().caught_up),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_at_most_the_rows_of_a_second() {
+    let (edge, cloud) = (MemoryBackend::new(), MemoryBackend::new());
+    for at in 0..30_u64 {
+        edge.put_at("a", &at, at).await.unwrap();
+    }
+    let forwarder = Forwarder::new(edge.clone(), cloud.clone()).with_rows_per_second(10);
+    let begun = tokio::time::Instant::now();
+    let stats = forwarder.run_once().await.unwrap();
+    assert_eq!((stats.rows, stats.batches), (30, 3));
+    // The end does not wait for what nobody sends.
+    let spent = begun.elapsed();
+    assert!((2.0..2.5).contains(&spent.as_secs_f64()), "{spent:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_rate_is_kept_and_new_rows_are_forwarded_as_they_come() {
     let (edge, cloud) = (MemoryBackend::new(), MemoryBackend::new());

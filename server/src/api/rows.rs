@@ -154,8 +154,10 @@ pub(super) async fn rows(
     // The text lies in memory twice until here.
     drop((bytes, room));
     let scope = &client.known.grants.write;
-    if let Some(index) = sent.rows.iter().position(|row| !scope.allows(row.record.as_str())) {
-        let detail = format!("row {index}: this token may not write this record");
+    let is_refused = |(_, row): &(usize, &Row)| !scope.allows(row.record.as_str());
+    if let Some((index, row)) = sent.rows.iter().enumerate().find(is_refused) {
+        let record = row.record.as_str();
+        let detail = format!("row {index}: this token may not write this record, {record:?}");
         return Err(Problem::forbidden(detail).at_row(index).applied(false));
     }
     if let Err(wait) = client.known.quota.take_rows(sent.rows.len(), Instant::now()) {
@@ -300,7 +302,7 @@ impl Rows {
                 Implausible::Early(_) => Reason::Early,
                 Implausible::Future(_) => Reason::Future,
             };
-            let detail = format!("row {index}: stored_at {why}");
+            let detail = format!("row {index} of {:?}: stored_at {why}", row.record.as_str());
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             return Err(Problem::refused(status, reason, detail).at_row(index));
         }

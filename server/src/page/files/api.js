@@ -1,6 +1,7 @@
 // Asks the server. Every failure is an error with a text for people.
 
 const base = new URL('..', import.meta.url);
+const STATUS = 'v1/status';
 const listeners = new Set();
 let token = sessionStorage.getItem('annals-token') ?? '';
 
@@ -24,6 +25,9 @@ export function useToken(given) {
   sessionStorage.setItem('annals-token', given);
 }
 
+/** The token in use may not have the answer. Only another token helps. */
+export class Refusal extends Error {}
+
 async function get(path, parameters, signal) {
   const url = new URL(path, base);
   for (const [name, value] of Object.entries(parameters ?? {})) {
@@ -46,7 +50,7 @@ async function get(path, parameters, signal) {
   const askAgain = () => { if (asked === token) setState('token'); };
   if (answer.status === 401) {
     askAgain();
-    throw new Error(asked ? 'The server does not know this token.' : 'This server needs a token.');
+    throw new Refusal(asked ? 'The server does not know this token.' : 'This server needs a token.');
   }
   if (answer.status === 502 || answer.status === 503 || answer.status === 504) {
     setState('down');
@@ -55,8 +59,10 @@ async function get(path, parameters, signal) {
   const problem = answer.ok ? {} : await answer.json().catch(() => ({}));
   const detail = problem.detail ?? `The server answered with ${answer.status}.`;
   if (answer.status === 403) {
+    // The page works without the state of the server: it asks for no other token.
+    if (path === STATUS) throw new Refusal('This needs a token with the right "admin".');
     askAgain();
-    throw new Error(`${detail}. Use another token.`);
+    throw new Refusal(`${detail}. Use another token.`);
   }
   setState('up');
   if (!answer.ok) throw new Error(detail);
@@ -82,9 +88,9 @@ export async function records(signal) {
   }
 }
 
-/** Buckets of one record: {start, end, count, mean, min, max, filled}. */
+/** Buckets of one record: {start, end, count, mean, min, max, last, filled}. */
 export function aggregate(record, member, from, to, every, signal) {
-  const show = 'count,mean,min,max';
+  const show = 'count,mean,min,max,last';
   return lines('v1/aggregate', {
     pattern: record, member, from, to, every: `${every}ms`, show, fill: 'previous',
   }, signal);
@@ -96,4 +102,4 @@ export function newest(record, count, from, to, signal) {
 }
 
 /** The state of the server. */
-export async function status() { return (await get('v1/status')).json(); }
+export async function status() { return (await get(STATUS)).json(); }

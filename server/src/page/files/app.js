@@ -5,9 +5,10 @@ import { saveCsv, saveNdjson, savePng, entries } from './download.js';
 import * as format from './format.js';
 import { Health } from './health.js';
 import { Legend, fillTable } from './legend.js';
+import { isOwn } from './names.js';
 import { Panel } from './panel.js';
 import { band, chart, pixels, theme } from './plot.js';
-import { Data, key, seriesOf } from './series.js';
+import { Data, key, seriesOf, title } from './series.js';
 import { Tree } from './tree.js';
 import { MOST_SERIES, RANGES, read, resolve, write, zoomed } from './view.js';
 
@@ -105,8 +106,8 @@ function arrange() {
       panels.set(id, panel);
     }
     panel.series = series;
-    const [{ kind, member, record }] = series;
-    panel.caption.textContent = kind === 'n' ? member || 'value' : `${record} ${member}`.trim();
+    const [{ kind, member }] = series;
+    panel.caption.textContent = kind === 'n' ? format.printable(member) || 'value' : title(series[0]);
   }
   find('hint').hidden = view.series.length > 0;
   find('table-details').hidden = view.series.length === 0;
@@ -188,7 +189,7 @@ async function list() {
   clearTimeout(listTimer);
   let delay = LIST_EVERY;
   try {
-    const records = await api.records();
+    const records = (await api.records()).filter(({ record }) => !isOwn(record));
     extent = { first: Infinity, last: -Infinity };
     for (const { first, last } of records) {
       extent.first = Math.min(extent.first, first);

@@ -1,7 +1,7 @@
 // What is shown as a file.
 
-import { key } from './series.js';
 import { text } from './format.js';
+import { key, title as titleOf } from './series.js';
 
 function save(name, blob) {
   const link = document.createElement('a');
@@ -17,8 +17,8 @@ export function entries(series, data, { from, to }) {
   for (const one of series) {
     const known = data.get(one);
     const { record, member } = one;
-    for (const { start, end, count, mean, min, max, filled } of known?.buckets ?? []) {
-      if (!filled && end > from && start < to) all.push({ record, member, start, end, count, mean, min, max });
+    for (const { start, end, count, mean, min, max, last, filled } of known?.buckets ?? []) {
+      if (!filled && end > from && start < to) all.push({ record, member, start, end, count, mean, min, max, last });
     }
     for (const { at, value } of known?.rows ?? []) {
       if (at <= to) all.push({ record, member, start: at, value });
@@ -37,7 +37,7 @@ function cell(value) {
 }
 
 export function csv(all) {
-  const columns = ['record', 'member', 'start', 'end', 'count', 'mean', 'min', 'max', 'value'];
+  const columns = ['record', 'member', 'start', 'end', 'count', 'mean', 'min', 'max', 'last', 'value'];
   const lines = all.map((entry) => columns.map((column) => cell(entry[column])).join(','));
   return `${[columns.join(','), ...lines].join('\r\n')}\r\n`;
 }
@@ -76,7 +76,7 @@ export function savePng(panels, series, colours, colourOf, title) {
   for (const one of series) {
     context.fillStyle = colourOf(key(one));
     context.fillRect(8 * ratio, top + line / 4, line / 2, line / 2);
-    write(text(`${one.record} ${one.member}`), 14 * ratio + line / 2, top);
+    write(text(titleOf(one)), 14 * ratio + line / 2, top);
     top += line;
   }
   canvas.toBlob((blob) => { if (blob) save('annals.png', blob); });

@@ -1,17 +1,36 @@
 // Numbers, times and texts as people read them.
 
 const plain = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
-const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumSignificantDigits: 4 });
+const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
+const shorter = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 const scientific = new Intl.NumberFormat(undefined, { notation: 'scientific', maximumSignificantDigits: 4 });
+
+// SI prefixes. The compact notation of `Intl` has B for billions, which reads as bytes.
+const LARGE = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M']];
 
 export function number(value) {
   if (value === undefined || value === null) return '';
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e15)) return scientific.format(value);
-  return size >= 1e6 ? compact.format(value) : plain.format(value);
+  if (size < 1e6) return plain.format(value);
+  // 999,999,999 is 1G, not 1,000M.
+  const rounded = Number(value.toPrecision(4));
+  const [unit, prefix] = LARGE.find(([candidate]) => Math.abs(rounded) >= candidate);
+  return `${short.format(rounded / unit)}${prefix}`;
 }
 
 export const count = (value) => value.toLocaleString();
+
+/** A number of things: "1 record", "2 records". */
+export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+
+const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** A number of bytes, in at most three digits. */
+export function bytes(value) {
+  const power = BINARY.findIndex((_, index) => value / 1024 ** index < 999.5);
+  return `${shorter.format(value / 1024 ** power)} ${BINARY[power]}`;
+}
 
 const two = (value) => String(value).padStart(2, '0');
 
@@ -84,8 +103,15 @@ export function scale(low, high, most) {
   return { low: first * step, high: last * step, values };
 }
 
+// Control characters, and those that change lines or the direction of what follows.
+const INVISIBLE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+
+/** A text with its invisible characters escaped, such as `\u0007`. It is text, not HTML. */
+export const printable = (given) => given.replace(INVISIBLE,
+  (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** A JSON value in one line of at most `most` characters. */
 export function text(value, most = 120) {
-  const line = typeof value === 'string' ? value : JSON.stringify(value);
+  const line = printable(typeof value === 'string' ? value : JSON.stringify(value));
   return line.length > most ? `${line.slice(0, most - 1)}…` : line;
 }

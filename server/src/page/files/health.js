@@ -1,15 +1,10 @@
 // The health of the server: what it says of itself, and whether that is good.
 
-import { status } from './api.js';
-import { count, number, time } from './format.js';
+import { Refusal, status } from './api.js';
+import { bytes, count, counted, number, time } from './format.js';
 
 const EVERY = 2000;
 
-const bytes = (value) => {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
-  return `${number(value / 1000 ** power)} ${units[power]}`;
-};
 const moment = (millis) => (millis === null || millis === undefined ? 'never' : time(millis, 6e4));
 
 /** The rows of the table: a title and a text. What the server does not know is left out. */
@@ -31,7 +26,7 @@ export function rows(state) {
     ['Failed calls to the store', count(state.errors)],
     ['Last failure', moment(state.last_error_at)],
     ['Connections', count(state.connections)],
-    ['Queries', `${count(state.streams_open)} answers open, ${count(state.queries_waiting)} waiting`],
+    ['Queries', `${counted(state.streams_open, 'answer')} open, ${count(state.queries_waiting)} waiting`],
     ['Running for', `${count(state.uptime_seconds)} s`],
     ['Version', state.version],
   ].filter(([, content]) => content !== undefined);
@@ -56,6 +51,11 @@ export class Health {
       this.show(rows(state));
     } catch (error) {
       this.note.textContent = error.message;
+      if (error instanceof Refusal) {
+        // Values that another token has seen. Asking again would be refused again.
+        this.show([]);
+        return;
+      }
     }
     if (this.dialog.open) this.timer = setTimeout(() => this.look(), EVERY);
   }

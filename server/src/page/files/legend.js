@@ -1,9 +1,18 @@
-// The series as a table: the value at the cursor, and mean, min and max of the window.
+// The series as a table: the last value or the mean at the cursor, and mean, min and max of the window.
 
 import { number, text, time } from './format.js';
-import { at, key, summary } from './series.js';
+import { segments } from './names.js';
+import { at, key, summary, title } from './series.js';
 
 const MOST_ENTRIES = 500;
+
+/** Adds the name of a series to a cell. Lines break behind a segment of the name. */
+function appendTitle(cell, series) {
+  for (const segment of segments(title(series))) cell.append(segment, document.createElement('wbr'));
+}
+
+/** The value of a bucket: the last one, and in the middle of the window the mean if it has several. */
+const valueOf = (bucket, isEnd) => (isEnd || bucket?.count <= 1 ? bucket?.last : bucket?.mean);
 
 export class Legend {
   constructor(section, remove) {
@@ -21,12 +30,12 @@ export class Legend {
       name.scope = 'row';
       const swatch = name.appendChild(document.createElement('span'));
       swatch.className = 'swatch';
-      name.append(one.member === '' ? one.record : `${one.record} ${one.member}`);
+      appendTitle(name, one);
       const cells = Array.from({ length: 4 }, () => row.insertCell());
       const button = row.insertCell().appendChild(document.createElement('button'));
       button.type = 'button';
       button.textContent = '×';
-      button.setAttribute('aria-label', `Remove ${one.record} ${one.member}`);
+      button.setAttribute('aria-label', `Remove ${title(one)}`);
       button.addEventListener('click', () => this.remove(one));
       this.rows.set(key(one), { swatch, cells });
       return row;
@@ -42,7 +51,8 @@ export class Legend {
       const here = at(known, cursor ?? to);
       const whole = summary(known);
       row.swatch.style.background = one.kind === 'n' ? colourOf(key(one)) : 'transparent';
-      const value = one.kind === 'n' ? number(here?.mean) : here === undefined ? '' : text(here.value, 40);
+      const state = here === undefined ? '' : text(here.value, 40);
+      const value = one.kind === 'n' ? number(valueOf(here, cursor === undefined)) : state;
       const values = [value, number(whole?.mean), number(whole?.min), number(whole?.max)];
       values.forEach((content, index) => {
         if (row.cells[index].textContent !== content) row.cells[index].textContent = content;
@@ -56,21 +66,24 @@ export function fillTable(table, entries) {
   const shown = entries.slice().sort((one, other) => other.start - one.start).slice(0, MOST_ENTRIES);
   const head = document.createElement('thead');
   const titles = head.insertRow();
-  for (const title of ['Time', 'Series', 'Value or mean', 'Min', 'Max', 'Rows']) {
+  for (const name of ['Time', 'Series', 'Value or mean', 'Min', 'Max', 'Last', 'Rows']) {
     const cell = titles.appendChild(document.createElement('th'));
     cell.scope = 'col';
-    cell.textContent = title;
+    cell.textContent = name;
   }
   const body = document.createElement('tbody');
-  for (const { record, member, start, count, mean, min, max, value } of shown) {
+  for (const { record, member, start, count, mean, min, max, last, value } of shown) {
     const row = body.insertRow();
     const isText = mean === undefined;
     row.insertCell().textContent = time(start, 1e5);
-    const cells = [`${record} ${member}`, isText ? text(value, 200) : number(mean), number(min), number(max), count ?? ''];
+    const name = row.insertCell();
+    name.className = 'name';
+    appendTitle(name, { record, member });
+    const cells = [isText ? text(value, 200) : number(mean), number(min), number(max), number(last), count ?? ''];
     cells.forEach((content, index) => {
       const cell = row.insertCell();
       cell.textContent = content;
-      if (index === 0 || (index === 1 && isText)) cell.className = 'text';
+      if (index === 0 && isText) cell.className = 'text';
     });
   }
   table.replaceChildren(head, body);

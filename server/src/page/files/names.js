@@ -7,6 +7,9 @@ export function segments(name) {
   return name.match(SEGMENT).filter(Boolean);
 }
 
+/** Records that the program keeps for itself: how far forwarding came. They lie in the year 9999. */
+export const isOwn = (name) => name.startsWith('annals.forward.');
+
 /** A tree of records. A node: {name, path, children: Map, record?, size}. */
 export function tree(records) {
   const root = { name: '', path: '', children: new Map(), size: 0 };

@@ -2,6 +2,7 @@
 // window that is in view, one bucket a pixel, and never row by row for numbers.
 
 import { aggregate, newest, rowsPerAnswer } from './api.js';
+import { printable } from './format.js';
 import { bucket } from './view.js';
 
 /** The newest so many rows of a text or an object are drawn. */
@@ -27,6 +28,9 @@ export async function seriesOf(record) {
   const plain = chosen.filter(({ member }) => member !== '' && !member.startsWith('/'));
   return plain.length > 0 ? plain : [{ kind: 't', member: '', record }];
 }
+
+/** The name of a series as it is shown. */
+export const title = ({ member, record }) => printable(member === '' ? record : `${record} ${member}`);
 
 export const key = ({ kind, member, record }) => JSON.stringify([kind, member, record]);
 

@@ -1,6 +1,6 @@
 // The list of records: a searchable tree of which only the visible rows are in the document.
 
-import { count } from './format.js';
+import { count, counted, printable } from './format.js';
 import { rows, tree } from './names.js';
 
 const HEIGHT = 26;
@@ -44,8 +44,8 @@ export class Tree {
       return words.every((word) => name.includes(word));
     });
     this.all = found.length;
-    const total = count(this.records.length);
-    this.note.textContent = words.length === 0 ? `${total} records` : `${count(found.length)} of ${total} records`;
+    const total = counted(this.records.length, 'record');
+    this.note.textContent = words.length === 0 ? total : `${count(found.length)} of ${total}`;
     this.shown = rows(tree(found), (node) => this.isOpen(node));
     this.active = Math.min(this.active, Math.max(this.shown.length - 1, 0));
     this.space.style.height = `${this.shown.length * HEIGHT}px`;
@@ -97,9 +97,9 @@ export class Tree {
     part('twist', isBranch ? (this.isOpen(node) ? '▾' : '▸') : '').setAttribute('aria-hidden', 'true');
     if (isBranch) element.setAttribute('aria-expanded', this.isOpen(node));
     if (node.record) part('box', '').setAttribute('aria-hidden', 'true');
-    part('name', label);
+    part('name', printable(label));
     part('number', count(isBranch ? node.size : node.record.count));
-    element.title = node.path;
+    element.title = printable(node.path);
     return element;
   }
 
