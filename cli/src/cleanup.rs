@@ -147,19 +147,33 @@ impl Args {
     }
 }
 
-/// Erases all values stored at `first` or later, but for the rows in the year 9999 by which forwarders
-/// know what they have sent.
-async fn erase_from(store: &dyn PersistenceBackend, first: u64) -> Result<u64, Failure> {
+/// Erases all values stored at `first` or later, but for those that forwarders have still to send, and for
+/// the rows in the year 9999 by which forwarders know what they have sent.
+async fn erase_from(store: &Arc<dyn PersistenceBackend>, first: u64) -> Result<u64, Failure> {
     let kept = annals::forward_record("");
     if store.records(&format!("{kept}*"), Grammar::Glob).await?.is_empty() {
         return Ok(store.erase(&Erasure::new(Pattern::all()).with_start_time(first)).await?);
     }
+    let behind = annals::unforwarded(store).await?;
+    for Unforwarded { name, oldest, .. } in &behind {
+        print_note(&format!(
+            "values of {} or later stay: the forwarder \"{name}\" has not sent them (annals erase, or \
+             annals forward --forget)",
+            to_the_ms(*oldest)
+        ));
+    }
     let mut erased = 0;
     for record in store.records("*", Grammar::Glob).await? {
-        if !record.record.starts_with(&kept) {
+        let name = &record.record;
+        if name.starts_with(&kept) {
+            continue;
+        }
+        let waiting = behind.iter().filter(|one| one.pattern.matches(name));
+        let end = waiting.map(|one| one.oldest).min();
+        if end.is_none_or(|end| first < end) {
             // A name is a pattern that matches itself.
-            let pattern = Pattern::new(&record.record, Grammar::Glob)?;
-            erased += store.erase(&Erasure::new(pattern).with_start_time(first)).await?;
+            let erasure = Erasure::new(Pattern::new(name, Grammar::Glob)?).with_start_time(first);
+            erased += store.erase(&erasure.with_end_time(end.map(|end| end - 1))).await?;
         }
     }
     Ok(erased)
@@ -192,7 +206,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     // First: otherwise these would be the newest values that --keep-newest spares.
     if let Some(newer_than) = &args.newer_than {
         let first = newer_than.at_or_before(now).saturating_add(1);
-        deleted += erase_from(&*store, first).await?;
+        deleted += erase_from(&store, first).await?;
     }
     if let Some(plan) = args.plan(now) {
         let plan = args.wait_for_forwarders(&store, plan, now).await?;

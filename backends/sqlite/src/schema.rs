@@ -23,6 +23,9 @@ use crate::{ENGINE, aimdb, read_only, v1, v2, v3};
 /// The version in `annals_meta`. A file with a greater one is refused.
 pub(crate) const SCHEMA_VERSION: i64 = 5;
 
+/// The oldest version that can be read without being converted.
+const OLDEST_READABLE: i64 = 4;
+
 /// Older versions have a race between connections that can damage a WAL database
 /// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -144,7 +147,7 @@ pub(crate) fn refuse_other_files(connection: &Connection) -> Result<()> {
         refused(ErrorKind::Permission, message.to_owned())
     };
     match version(connection).map_err(failed("open"))? {
-        Some(1..SCHEMA_VERSION) => Err(older()),
+        Some(1..OLDEST_READABLE) => Err(older()),
         Some(version) => check_version(version),
         None if aimdb::is_there(connection).map_err(failed("open"))? => Err(older()),
         None => {
@@ -339,7 +342,7 @@ fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()
 
 /// Refuses a file that a newer program has converted.
 pub(crate) fn check_version(version: i64) -> Result<()> {
-    if version == SCHEMA_VERSION {
+    if (OLDEST_READABLE..=SCHEMA_VERSION).contains(&version) {
         return Ok(());
     }
     let message = format!(

@@ -26,6 +26,20 @@ pub(crate) fn has_old_blocks(connection: &Connection) -> rusqlite::Result<bool> 
         .query_row([], |row| row.get(0))
 }
 
+/// A block that version 4 or an earlier one has written.
+fn old_block(
+    connection: &Connection,
+    run: RunId,
+    number: u32,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    // Version 4 is read without being converted, too.
+    let select = match has_old_blocks(connection)? {
+        true => "SELECT block FROM old_blocks WHERE run = ?1 AND number = ?2",
+        false => "SELECT block FROM blocks WHERE run = ?1 AND number = ?2",
+    };
+    connection.prepare_cached(select)?.query_row(params![run, number], |row| row.get(0)).optional()
+}
+
 /// A connection inside a transaction.
 pub(crate) struct SqliteTables {
     pub(crate) connection: Connection,
@@ -151,16 +165,17 @@ impl Tables for SqliteTables {
         let Some(key) = block_key(run, number) else { return Ok(None) };
         self.query(|connection| {
             let found = connection
-                .prepare_cached("SELECT block FROM blocks WHERE id = ?1")?
-                .query_row([key], |row| row.get(0))
-                .optional()?;
-            if found.is_some() || !has_old_blocks(connection)? {
-                return Ok(found);
+                .prepare_cached("SELECT block FROM blocks WHERE id = ?1")
+                .and_then(|mut select| select.query_row([key], |row| row.get(0)).optional());
+            match found {
+                Ok(Some(block)) => Ok(Some(block)),
+                Ok(None) if !has_old_blocks(connection)? => Ok(None),
+                // Damage in one of the tables says nothing about the other.
+                found => match old_block(connection, run, number) {
+                    Ok(None) | Err(_) if found.is_err() => found,
+                    old => old,
+                },
             }
-            connection
-                .prepare_cached("SELECT block FROM old_blocks WHERE run = ?1 AND number = ?2")?
-                .query_row(params![run, number], |row| row.get(0))
-                .optional()
         })
     }
 }

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_core::{
     Batch, BatchId, FollowFrom, FollowParams, PersistenceBackend, QueryParams, Row, Value,
@@ -91,6 +93,48 @@ async fn aimdb_persistence_sqlite_0_1_1() {
 #[tokio::test]
 async fn version_4_without_an_identity() {
     opens_with_every_row("v4.db", false).await;
+}
+
+/// Its blocks stay where they are, in a table that is renamed.
+#[tokio::test]
+async fn version_4_with_blocks_of_runs() {
+    opens_with_every_row("v4-runs.db", false).await;
+}
+
+/// A flipped bit in the table of new blocks, which the conversion made, says nothing about the old ones; nor
+/// does a file that cannot be converted any more, because its end is missing.
+#[tokio::test]
+async fn blocks_of_version_4_are_found_whatever_became_of_the_new_table() {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v4-runs.db");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("converted.db");
+    std::fs::copy(&frozen, &copy).unwrap();
+    SqliteBackend::new(&copy).unwrap().close().await.unwrap();
+    let connection = rusqlite::Connection::open(&copy).unwrap();
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, usize>(0)).unwrap();
+    let root = number("SELECT rootpage FROM sqlite_schema WHERE name = 'blocks'");
+    let page = number("PRAGMA page_size");
+    drop(connection);
+    let mut bytes = std::fs::read(&copy).unwrap();
+    bytes[(root - 1) * page] ^= 4;
+    std::fs::write(&copy, bytes).unwrap();
+    let backend = SqliteBackend::new(&copy).unwrap();
+    assert_eq!(all(&backend).await, expected());
+    backend.close().await.unwrap();
+
+    let cut = folder.path().join("cut.db");
+    let bytes = std::fs::read(&frozen).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() - page]).unwrap();
+    let visited = Arc::new(AtomicUsize::new(0));
+    let count = visited.clone();
+    let visit = move |rows: Vec<annals_core::RawRow>| {
+        count.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(())
+    };
+    let report = SqliteBackend::salvage_file(&cut, visit).await.unwrap();
+    assert!(!report.is_sound(), "{report:?}");
+    let (found, rows) = (visited.load(Ordering::Relaxed), expected().len());
+    assert_eq!(found + report.lost_rows() as usize, rows, "{report:?}");
 }
 
 /// The first one whose blocks have one number as their key.

@@ -125,6 +125,14 @@ impl HttpHistory {
         BackendError::new(ENGINE, operation, kind, format!("{}: {message}", self.base))
     }
 
+    /// An answer that `annals serve` does not give.
+    fn of_a_stranger(&self, operation: &'static str) -> PersistenceError {
+        let message = "the answer is none of `annals serve`: is there a proxy or a login page on the \
+                       way?";
+        let error = self.error(operation, ErrorKind::Connection, message.to_owned());
+        error.with_outcome(Outcome::Unknown).into()
+    }
+
     /// Sends a request about a batch. The server's wish to be left alone is respected before.
     async fn send(
         &self,
@@ -309,15 +317,10 @@ impl PersistenceBackend for HttpHistory {
                 let rows = Some(batch.rows().len() as u64);
                 match response.json::<Acknowledged>().await {
                     Ok(answer) if [answer.stored, answer.already_stored].contains(&rows) => Ok(()),
-                    _ => {
-                        let message = "the answer is none of `annals serve`: is there a proxy or a \
-                                       login page on the way?";
-                        let error =
-                            self.error(OPERATION, ErrorKind::Connection, message.to_owned());
-                        Err(error.with_outcome(Outcome::Unknown).into())
-                    }
+                    _ => Err(self.of_a_stranger(OPERATION)),
                 }
             }
+            status if status.is_success() => Err(self.of_a_stranger(OPERATION)),
             StatusCode::CONFLICT if self.has_batch(id).await? => Ok(()),
             _ => Err(self.refused(OPERATION, response).await),
         }

@@ -71,6 +71,14 @@ fn what_arrived_is_forwarded_once_and_to_each_destination() {
     forward(&place, &linked, &["--name", "itself", "--once"]).refused(2, "are the same");
     forward(&place, CLOUD, &["--backend", CLOUD]).refused(2, "leave --backend out");
     forward(&Place::new(), CLOUD, &[]).refused(1, "there is no history");
+    // What has not been sent stays, wherever it lies.
+    place.import(EDGE, &[("r9", "1", 4_000_000_000_000)]);
+    let cleanup = ["--backend", EDGE, "cleanup", "--newer-than", "0s", "--yes"];
+    let run = place.run(&cleanup);
+    assert_eq!(run.out, "0\n");
+    assert!(run.err.contains("has not sent them"), "{run:?}");
+    once(CLOUD, &[], "1 row forwarded in 1 batch; both ends agree\n");
+    assert_eq!(place.run(&cleanup).out, "1\n");
     // The row by which the source knows its forwarder lies in the future.
     let cleanup = ["--backend", EDGE, "cleanup", "--newer-than", "0s", "--yes"];
     assert_eq!(place.run(&cleanup).ok().out, "0\n");

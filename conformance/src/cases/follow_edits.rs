@@ -11,9 +11,10 @@ use super::filter::filter;
 use super::follow::{all, next, nothing_before, params, plain};
 use crate::case::cases;
 use crate::check::{During, Plain, Verdict, ensure, equal, failure};
-use crate::context::{Context, Store, row};
+use crate::context::{Context, Store, row, within};
 
 cases![
+    follow_6_it_ends_where_the_newest_rows_were_removed,
     follow_8_erase_and_correct_leave_every_place,
     follow_8_a_follower_at_its_end_gets_no_row_again,
     follow_8_places_outlive_edits_and_rest,
@@ -49,6 +50,32 @@ async fn followed(store: &Store) -> Verdict<Vec<(Plain, Cursor)>> {
         rows.push((row, cursor));
     }
     Ok(rows)
+}
+
+async fn follow_6_it_ends_where_the_newest_rows_were_removed(cx: &Context) -> Verdict {
+    let store = erasing(cx).await?;
+    for at in [1, 2] {
+        store.put("a", at, at).await?;
+    }
+    store.cleanup(2).await.during("a cleanup")?;
+    store.put("b", 3, 10).await?;
+    let cursor = store.arrived("*", FollowFrom::Time(5)).await?.1;
+    store.put("z", 4, 100).await?;
+    for record in ["z", "b", "a"] {
+        store.erase(&of(record)?).await.during("an erase")?;
+        let from = [all(), FollowFrom::Cursor(cursor.clone())];
+        for from in from {
+            let ended = within(cx.patience(), "a follower without new rows", async {
+                store.arrived("*", from).await
+            });
+            let (rows, _) = ended.await??;
+            equal("the last row", &rows.iter().any(|row| row.0 == "z"), &false)?;
+        }
+    }
+    // What arrives then is not passed over.
+    store.put("c", 5, 7).await?;
+    let (rows, _) = store.arrived("*", FollowFrom::Cursor(cursor)).await?;
+    equal("the rows behind them", &rows.len(), &1)
 }
 
 fn number(row: &Plain) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use annals_core::{Grammar, PersistenceBackend};
+use annals_core::{Grammar, PersistenceBackend, forward_record};
 use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -44,7 +44,9 @@ impl Counted {
         {
             return Some(history);
         }
-        let records = store.records("*", Grammar::Glob).await.ok()?;
+        let mut records = store.records("*", Grammar::Glob).await.ok()?;
+        // What forwarders keep there is no history.
+        records.retain(|record| !record.record.starts_with(&forward_record("")));
         let history = History {
             records: records.len() as u64,
             rows: records.iter().map(|record| record.count).sum(),

@@ -164,6 +164,10 @@ impl Page<'_> {
                 return Ok(());
             }
         }
+        // What arrived under the last numbers may have been removed.
+        if self.position.arrival < last {
+            self.position = Position { arrival: last, within: None, ..self.position };
+        }
         Ok(())
     }
 
