@@ -3,6 +3,7 @@
 #[cfg(feature = "http")]
 mod http;
 
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use annals::{ForwardError, ForwardStats, Forwarder, PersistenceBackend, PersistenceError};
 use clap::Parser;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use twox_hash::XxHash3_64;
 
 use crate::cli::{Backend, Grammar, NamedBy};
 use crate::failure::Failure;
@@ -121,6 +123,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         return Err(Failure::Usage(why.to_owned()));
     }
     let mut stop = Signals::first()?;
+    let _lock = lock(&args.from, &args.name)?;
     let source = store::open_to_read(&args.from).await?;
     // The destination may be away.
     let Destination { history: destination, batch_bytes } = destination(to, &args)?;
@@ -167,6 +170,25 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     closed?;
     print_note(&lag.report(&stats, Instant::now()));
     Ok(())
+}
+
+/// A lock beside a file that is forwarded, until it is dropped: two forwarders of one name would both send what
+/// arrives. The file stays, because another process may have opened it already.
+fn lock(from: &str, name: &str) -> Result<Option<File>, Failure> {
+    let path = store::file(from)?.and_then(|path| path.canonicalize().ok());
+    let Some(mut path) = path.map(PathBuf::into_os_string) else { return Ok(None) };
+    path.push(format!("-forward-{:016x}", XxHash3_64::oneshot(name.as_bytes())));
+    // Where it cannot be made or locked, the source cannot be written or the file system has no locks.
+    let Ok(file) = File::options().create(true).append(true).open(path) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::Error(_)) => Ok(None),
+        Err(TryLockError::WouldBlock) => Err(Failure::Failed(format!(
+            "{} is being forwarded under the name \"{name}\": both would send what arrives; stop the \
+             other one, or give another --name for another destination",
+            store::shown(from)
+        ))),
+    }
 }
 
 /// The history to write, and how many bytes it takes at once.

@@ -94,6 +94,7 @@ fn rows_are_forwarded_as_they_arrive_until_ctrl_c() {
     said.wait_for("1 row forwarded in 1 batch; both ends agree");
     place.import(EDGE, &[("r1", "2", 2), ("r2", "2", 2)]);
     said.wait_for("3 rows forwarded in 2 batches; both ends agree");
+    forward(&place, CLOUD, &["--once"]).refused(1, "both would send what arrives");
     let rest = said.rest();
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));

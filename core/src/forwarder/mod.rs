@@ -48,6 +48,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// [`Retention`](crate::Retention) removes nothing that is still to be forwarded;
 /// [`forget_forwarder`] ends that.
 ///
+/// Let one forwarder of a name run at a time: two would both send what arrives. (`annals forward` locks the
+/// files that it reads.)
+///
 /// A source that was restored from a backup goes on where the destination is, without a gap and without
 /// a double. If it was put back by other means, such as `cp` or a dump, and the destination has more of
 /// it than it knows, forwarding ends with [`ForwardError::PutBack`].
