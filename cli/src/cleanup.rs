@@ -189,9 +189,9 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         let message = "--keep-newest spares values from --keep or --older-than: say one of them";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let moments = [("--older-than", &args.older_than), ("--newer-than", &args.newer_than)];
-    refuse_seconds(&moments)?;
-    for (option, moment) in moments {
+    refuse_seconds(&[("--newer-than", &args.newer_than)])?;
+    for (option, moment) in [("--older-than", &args.older_than), ("--newer-than", &args.newer_than)]
+    {
         if let Some(moment) = moment {
             moment.note_if_early(option);
         }

@@ -45,6 +45,17 @@ fn a_number_that_is_probably_not_milliseconds_is_noted() {
     }
     cleanup("0").ok();
     cleanup("1740081234000").ok();
+    // Where it would remove nearly everything, it is refused.
+    place.import(FILES[0], &[("a", "1", 200)]);
+    for args in [
+        &["cleanup", "--newer-than", "1740081234", "--yes"][..],
+        &["erase", "a", "--from", "1740081234", "--yes"],
+        &["erase", "a", "--to", "1740081234", "--dry-run"],
+    ] {
+        let run = place.run(&[args, &["--backend", FILES[0]]].concat());
+        run.refused(2, "if these are seconds, write 1740081234000");
+    }
+    assert_eq!(place.rows(FILES[0]).len(), 1);
 }
 
 #[test]
@@ -118,7 +129,7 @@ fn what_is_to_be_forwarded_stays_unless_told_how_far_it_may_fall_behind() {
         place.import(backend, &[("a", "6", 160)]);
         cleanup(&[], "0\n");
         let run = forward(&["--forget", "clod"]);
-        run.refused(1, "there is no forwarder \"clod\", but cloud");
+        run.refused(1, "there is no forwarder \"clod\"; there are: cloud");
         assert_eq!(forward(&["--forget", "cloud"]).code, Some(0));
         assert_eq!(cleanup(&[], "1\n"), "");
         forward(&["--forget", "cloud"]).refused(1, "nothing is forwarded from there");

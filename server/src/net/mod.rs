@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -18,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tower::ServiceExt;
 
 use guard::Guard;
 pub use tls::{Tls, TlsError};
@@ -64,7 +67,7 @@ pub(crate) async fn accept(
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let accepted = Accepted { server: server.clone(), peer, _open: Open::new(server, permit) };
-        let router = router.clone().layer(Extension(Peer(peer)));
+        let router = router.clone();
         match tls {
             None => {
                 let stream = Guard::new(stream, server);
@@ -104,11 +107,16 @@ impl Accepted {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let peer = Peer(self.peer);
+        let service = router.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.server.config().request_timeout)
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, peer = %self.peer, "a connection broke");
         }
