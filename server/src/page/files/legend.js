@@ -51,8 +51,8 @@ export class Legend {
       const here = at(known, cursor ?? to);
       const whole = summary(known);
       row.swatch.style.background = one.kind === 'n' ? colourOf(key(one)) : 'transparent';
-      const state = here === undefined ? '' : text(here.value, 40);
-      const value = one.kind === 'n' ? number(valueOf(here, cursor === undefined)) : state;
+      const state = () => (here === undefined ? '' : text(here.value, 40));
+      const value = one.kind === 'n' ? number(valueOf(here, cursor === undefined)) : state();
       const values = [value, number(whole?.mean), number(whole?.min), number(whole?.max)];
       values.forEach((content, index) => {
         if (row.cells[index].textContent !== content) row.cells[index].textContent = content;
