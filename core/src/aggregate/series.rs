@@ -302,7 +302,7 @@ impl Series {
     /// Makes room for the buckets of so many rows, if that is useful. There may be fewer.
     pub fn expect(&mut self, rows: usize) {
         if let Some(flat) = &mut self.flat {
-            flat.reserve(&self.plan, rows.min(self.plan.most_buckets()));
+            flat.reserve(&self.plan, rows.min(self.plan.most_buckets()).min(MOST_EXPECTED));
         }
     }
 
@@ -344,6 +344,9 @@ impl Series {
         Ok(())
     }
 }
+
+/// Room is made for this many buckets at once: large buckets have many rows each.
+const MOST_EXPECTED: usize = 1 << 10;
 
 /// How many of the times lie in a bucket that ends with `end`, found in steps that double: buckets may be small.
 fn ends_at(times: &[u64], end: i64) -> usize {
