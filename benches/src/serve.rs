@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use reqwest::{Client, Response};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::places::{Place, must_hold, record, time, value};
+use crate::places::{Place, Sample, must_hold, record, sample, time, value};
 use crate::report::{Report, Samples};
 use crate::{Failure, Options, aggregate, process, query_range, recorder};
 
@@ -136,12 +137,20 @@ async fn ingest(options: &Options, report: &mut Report, engine: &str) -> Result<
     Ok(())
 }
 
+/// A row as it is sent. It is serialized as the recorder serializes its values.
+#[derive(Serialize)]
+struct Sent {
+    record: String,
+    value: Sample,
+    stored_at: u64,
+}
+
 /// One client's part.
 async fn store(url: String, client: u64, rows: u64, records: u64) -> Result<(), Failure> {
     let http = Client::new();
     let first = client * rows;
     for (batch, begin) in (0..rows).step_by(BATCH as usize).enumerate() {
-        let of = |at: u64| json!({ "record": record(at, records), "value": value(at), "stored_at": time(at) });
+        let of = |at| Sent { record: record(at, records), value: sample(at), stored_at: time(at) };
         let batch_rows: Vec<_> =
             (first + begin..first + (begin + BATCH).min(rows)).map(of).collect();
         let request = http
