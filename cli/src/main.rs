@@ -1,6 +1,6 @@
 //! The program `annals`.
 
-/// glibc gives each of the dozen threads of a server a heap of its own, which keeps most of what the thread has freed:
+/// glibc gives each of a server's dozen threads its own heap, which keeps most of what the thread has freed:
 /// after ten minutes more than half of the memory was free and not returned to the system.
 #[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]

@@ -154,7 +154,7 @@ impl Sql {
         )
     }
 
-    /// Notifies listeners, if there are any, that something was stored. It is a transaction of its own:
+    /// Notifies listeners, if there are any, that something was stored, in a separate transaction:
     /// while one that notifies commits, all others of the server that do so wait, and this one has
     /// nothing to sync.
     pub(crate) fn notify(&self) -> String {

@@ -338,6 +338,7 @@ impl PersistenceBackend for HttpHistory {
                 Ok(known.stored)
             }
             // An earlier release.
+            status if status.is_success() => Err(self.of_a_stranger(HAS_BATCH)),
             StatusCode::NOT_FOUND => {
                 Err(PersistenceError::Unsupported("telling whether a batch is stored"))
             }

@@ -299,8 +299,8 @@ impl Series {
         Ok(self.parts.len() - 1)
     }
 
-    /// Makes room for the buckets of so many rows, if that is useful. There may be fewer.
-    pub fn expect(&mut self, rows: usize) {
+    /// Reserves memory for the buckets of this many rows.
+    pub fn reserve_for(&mut self, rows: usize) {
         if let Some(flat) = &mut self.flat {
             flat.reserve(&self.plan, rows.min(self.plan.most_buckets()).min(MOST_EXPECTED));
         }

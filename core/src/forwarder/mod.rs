@@ -176,13 +176,13 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
 
     async fn run(&self, wait: bool) -> Result<(), ForwardError> {
         self.check_claims()?;
-        let is_known = self.retried(|| progress::find(&self.source, &self.name)).await?.is_some();
-        let done = self.run_as_known(wait).await;
+        let Begun { source, progress, is_new } = self.begin().await?;
+        let done = self.go_on(&source, progress, wait).await;
         // A destination that refused all it was sent is no reason for retention to wait.
         let stats = self.stats();
         if let Err(ForwardError::Store(error)) = &done
             && is_refusal(error)
-            && !is_known
+            && is_new
             && (stats.batches, stats.retries) == (0, 0)
             && let Err(error) = forget_forwarder(&self.source, &self.name).await
         {
@@ -191,10 +191,14 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         done
     }
 
-    async fn run_as_known(&self, wait: bool) -> Result<(), ForwardError> {
-        let (source, mut progress) = self.begin().await?;
+    async fn go_on(
+        &self,
+        source: &Source,
+        mut progress: Progress,
+        wait: bool,
+    ) -> Result<(), ForwardError> {
         if let Some(sent) = progress.unanswered() {
-            let rows = self.retried(|| self.exactly(&source, &progress, sent)).await?;
+            let rows = self.retried(|| self.exactly(source, &progress, sent)).await?;
             self.deliver(&progress, sent, rows).await?;
             progress.sent_again(sent);
         }
@@ -359,6 +363,14 @@ fn may_help(error: &PersistenceError) -> bool {
 fn is_refusal(error: &PersistenceError) -> bool {
     let is_final = |kind| matches!(kind, ErrorKind::Permission | ErrorKind::Config);
     matches!(error, PersistenceError::Backend(error) if is_final(error.kind()))
+}
+
+/// Where forwarding begins or goes on.
+struct Begun {
+    source: Source,
+    progress: Progress,
+    /// The source did not know the name.
+    is_new: bool,
 }
 
 /// What the source says about itself.

@@ -7,7 +7,7 @@
 
 use super::error::ForwardError;
 use super::progress::{self, Identity, Progress, Shared, Skipped};
-use super::{Forwarder, Source};
+use super::{Begun, Forwarder, Source};
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
 use crate::follow::{FollowFrom, FollowParams, Position};
@@ -26,14 +26,14 @@ enum Destination {
 
 impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
     /// Looks at the source, and finds the progress.
-    pub(super) async fn begin(&self) -> Result<(Source, Progress), ForwardError> {
+    pub(super) async fn begin(&self) -> Result<Begun, ForwardError> {
         let source = self.retried(|| self.look()).await?;
         let topic = self.grammar == Grammar::Topic;
         let Source { history, origin, .. } = source;
         let Some(found) = self.retried(|| progress::find(&self.source, &self.name)).await? else {
             let new = |history| Identity::new(&self.name, &self.pattern, topic, history);
             let progress = self.first(&source, new).await?;
-            return Ok((source, progress));
+            return Ok(Begun { source, progress, is_new: true });
         };
         if (found.pattern.as_str(), found.topic) != (&self.pattern, topic) {
             let (name, pattern) = (self.name.clone(), found.pattern);
@@ -45,7 +45,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         }
         let is_own = found.is_of(history, origin);
         if is_own && destination == Destination::Agrees {
-            return Ok((source, progress));
+            return Ok(Begun { source, progress, is_new: false });
         }
         let next = |from| found.next(&self.name, history, from);
         let goes_on = |shared: Vec<Shared>| async {
@@ -68,7 +68,7 @@ impl<S: PersistenceBackend, D: PersistenceBackend> Forwarder<S, D> {
         };
         tracing::warn!(name = self.name, "the source was put back from a copy");
         let progress = self.add(next).await?;
-        Ok((source, progress))
+        Ok(Begun { source, progress, is_new: false })
     }
 
     /// Begins in a source that was not forwarded under this name, as far as it knows.

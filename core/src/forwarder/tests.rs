@@ -220,30 +220,28 @@ async fn a_destination_that_takes_nothing_is_not_waited_for() {
 /// The lag of a destination that is away grows, and that of a source where nothing happens does not.
 #[tokio::test(start_paused = true)]
 async fn who_is_behind_says_so_and_nobody_else() {
-    async fn until(forwarder: &Forwarder<MemoryBackend, impl PersistenceBackend>, caught_up: bool) {
-        while forwarder.stats().caught_up != caught_up {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    async fn until(
+        forwarder: &Forwarder<MemoryBackend, impl PersistenceBackend>,
+        is_so: impl FnMut(&ForwardStats) -> bool,
+    ) {
+        let mut stats = forwarder.stats.subscribe();
+        let reached = tokio::time::timeout(Duration::from_secs(60), stats.wait_for(is_so));
+        reached.await.unwrap().unwrap();
     }
     let edge = MemoryBackend::new();
     edge.put_at("a", &1, 1).await.unwrap();
     let cloud = MemoryBackend::new();
     Forwarder::new(edge.clone(), cloud.clone()).run_once().await.unwrap();
-    // Nothing is there to be sent.
-    let forwarder = Forwarder::new(edge.clone(), cloud.clone());
-    tokio::select! {
-        done = forwarder.run_forever() => panic!("{done:?}"),
-        () = until(&forwarder, true) => {}
-    }
-    edge.put_at("a", &2, 2).await.unwrap();
     let forwarder = Forwarder::new(edge.clone(), Cut::new(&cloud, &[Fault::Refused; 9]));
     tokio::select! {
         done = forwarder.run_forever() => panic!("{done:?}"),
         () = async {
-            while forwarder.stats().retries < 3 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        } => assert!(!forwarder.stats().caught_up),
+            // Nothing is there to be sent, and then something that is refused.
+            until(&forwarder, |stats| stats.caught_up).await;
+            edge.put_at("a", &2, 2).await.unwrap();
+            until(&forwarder, |stats| stats.retries == 3).await;
+            assert!(!forwarder.stats().caught_up);
+        } => {}
     }
 }
 

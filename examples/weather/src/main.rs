@@ -16,7 +16,7 @@ use annals_aimdb::{
 use annals_example_weather::{Accuracy, CITIES, HOUR, Hub, Settings, Temperature};
 use clap::Parser;
 
-/// Each line has names and patterns of its own.
+/// The two lines of AimDB name and match records differently.
 const SEPARATOR: &str = if cfg!(feature = "aimdb-2") { "." } else { "::" };
 
 #[tokio::main]

@@ -170,7 +170,7 @@ impl Aggregation {
             }
         }
         if let Rows::Stretches(all) = &rows {
-            series.expect(all.iter().map(|stretch| stretch.rows.len()).sum());
+            series.reserve_for(all.iter().map(|stretch| stretch.rows.len()).sum());
         }
         let is_short = matches!(&rows, Rows::Stretches(all) if all.len() <= CACHED);
         Ok(Some(Current { name, series, rows, cached: self.few_records && is_short }))

@@ -4,8 +4,8 @@
 //! buckets, in order, from one state of the store. A query takes a snapshot ([`View`]), merges the head
 //! and the runs record by record ([`RecordMerge`]), and collects pages ([`Scan`]). An aggregate reads the
 //! same blocks without making rows ([`Aggregation`]). Decoded run indexes and blocks are cached for all
-//! readers ([`Caches`]). A predicate is tested on columns where that is possible ([`Filter`]). Between two [steps](Steps) a stream holds its snapshot, under a lease if there is
-//! a time limit ([`Leases`]).
+//! readers ([`Caches`]). A predicate is tested on columns where that is possible ([`Filter`]). Between two
+//! [steps](Steps) a stream holds its snapshot, under a lease if there is a time limit ([`Leases`]).
 
 mod aggregate;
 mod cache;

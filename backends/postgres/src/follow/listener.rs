@@ -129,7 +129,7 @@ async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// Listens on a connection of its own. Sets `heard` once it works; losing the connection is an error.
+/// Listens on a separate connection. Sets `heard` once it listens, and fails when the connection is lost.
 async fn listen(engine: &Engine, heard: &mut bool) -> Result<End> {
     let sql = &engine.schema.sql;
     let (session, notified) = engine.pools.listener(OPERATION).await?;

@@ -24,7 +24,7 @@ use crate::fixture::WEEK;
 
 type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Grants what `grants` says to whoever subscribes; `history` says whether it goes for history too.
+/// Allows every subscription that `grants` allows; `history` says whether that includes history.
 struct Gate {
     grants: &'static str,
     history: bool,
