@@ -1,6 +1,7 @@
 //! The data sets that rows at rest are measured on: three are generated, two are samples of public data.
 
 use annals::Value;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number};
 
 use crate::Failure;
@@ -47,10 +48,31 @@ impl Walk {
     }
 }
 
+/// What a sensor says.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Reading {
+    pub(crate) celsius: f64,
+    #[serde(default)]
+    pub(crate) humidity: f64,
+    #[serde(default)]
+    pub(crate) ok: bool,
+}
+
+/// Numbers of two decimals and of one that move in small steps, without end.
+pub(crate) fn readings(seed: u64) -> impl Iterator<Item = Reading> {
+    let mut random = Random(88_172_645_463_325_000 + seed);
+    let (mut celsius, mut humidity) = (Walk(2_000), Walk(2_000));
+    std::iter::repeat_with(move || {
+        celsius.step(&mut random, 5);
+        humidity.step(&mut random, 10);
+        let (celsius, humidity) = (celsius.0 as f64 / 100.0, (humidity.0 / 5) as f64 / 10.0);
+        Reading { celsius, humidity, ok: true }
+    })
+}
+
 pub(crate) fn all() -> Result<[DataSet; 5], Failure> {
-    let [mut one, mut two, mut three] =
-        [252, 253, 254].map(|end| Random(88_172_645_463_325_000 + end));
-    let [mut celsius, mut humidity, mut room] = [Walk(2_000), Walk(2_000), Walk(2_000)];
+    let [mut two, mut three] = [253, 254].map(|end| Random(88_172_645_463_325_000 + end));
+    let (mut readings, mut room) = (readings(252), Walk(2_000));
     let generated = |name, some, mut json: Box<dyn FnMut(usize) -> String>| DataSet {
         name,
         member: "celsius",
@@ -68,11 +90,10 @@ pub(crate) fn all() -> Result<[DataSet; 5], Failure> {
             "fixed decimals",
             "celsius > 24",
             Box::new(move |_| {
-                celsius.step(&mut one, 5);
-                humidity.step(&mut one, 10);
-                let (celsius, humidity) =
-                    (celsius.0 as f64 / 100.0, (humidity.0 / 5) as f64 / 10.0);
-                format!(r#"{{"celsius":{celsius:.2},"humidity":{humidity:.1},"ok":true}}"#)
+                let Some(Reading { celsius, humidity, ok }) = readings.next() else {
+                    return String::new();
+                };
+                format!(r#"{{"celsius":{celsius:.2},"humidity":{humidity:.1},"ok":{ok}}}"#)
             }),
         ),
         generated(

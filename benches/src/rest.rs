@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals::aggregate::{Plan, Series};
-use annals::page::{PageRow, Values};
-use annals::{Aggregate, Predicate};
+use annals::page::{PageRows, Values};
+use annals::{Aggregate, Order, Predicate};
 use annals_embedded::format::{Block, Layout, NewRun, RunBuilder, Stretch, Verdict};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::datasets::{self, DataSet};
+use crate::datasets::{self, DataSet, Reading};
 use crate::report::{Report, Samples};
 use crate::{Failure, Options};
 
@@ -102,15 +103,6 @@ fn blocks(run: &NewRun, of: impl Fn(Block) -> u64) -> Result<u64, Failure> {
 }
 
 #[derive(Deserialize)]
-struct Celsius {
-    celsius: f64,
-    #[serde(default)]
-    humidity: f64,
-    #[serde(default)]
-    ok: bool,
-}
-
-#[derive(Deserialize)]
 struct Weather {
     temp: Option<f64>,
     humid: Option<f64>,
@@ -130,27 +122,27 @@ struct Flight {
 fn typed(block: Block, member: &str) -> u64 {
     let block = Arc::new(block);
     let name: Arc<str> = "record".into();
-    let row = |row: usize| PageRow::new(name.clone(), block.time(row), block.clone(), row);
-    let rows = (0..block.len()).map(row);
+    let rows = PageRows::new(name, block.clone(), 0..block.len(), Order::OldestFirst);
     match member {
-        "celsius" => rows
-            .filter_map(|row| row.read::<Celsius>().ok())
+        "celsius" => read::<Reading>(rows)
             .map(|row| (row.celsius * 100.0 + row.humidity) as u64 + u64::from(row.ok))
             .sum(),
-        "temp" => rows
-            .filter_map(|row| row.read::<Weather>().ok())
+        "temp" => read::<Weather>(rows)
             .map(|row| {
                 let all = [row.temp, row.humid, row.wind_dir, row.wind_speed, row.pressure];
                 all.iter().flatten().map(|number| (number * 100.0) as u64).sum::<u64>()
             })
             .sum(),
-        _ => rows
-            .filter_map(|row| row.read::<Flight>().ok())
+        _ => read::<Flight>(rows)
             .map(|row| {
                 u64::from(row.delay.unsigned_abs() + row.distance) + row.destination.len() as u64
             })
             .sum(),
     }
+}
+
+fn read<T: DeserializeOwned>(mut rows: PageRows) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || rows.read_next().map(|(_, value)| value)).filter_map(Result::ok)
 }
 
 /// Counts the rows that satisfy a predicate.

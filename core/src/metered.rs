@@ -19,6 +19,7 @@ use crate::erasure::Erasure;
 use crate::error::{PersistenceError, Result};
 use crate::follow::{FollowPage, FollowParams};
 use crate::guarantees::Guarantees;
+use crate::page::PageRows;
 use crate::pattern::Grammar;
 use crate::predicate::Predicate;
 use crate::query::{QueryParams, RecordSummary, StoredValue};
@@ -143,7 +144,8 @@ impl Timer {
         match result {
             Ok(rows) => {
                 let pages = rows.into_pages();
-                Ok(RowStream::from_page_rows(Timed { pages, timer: Some(self), count: Vec::len }))
+                let count = |page: &Vec<PageRows>| page.iter().map(PageRows::len).sum();
+                Ok(RowStream::from_page_rows(Timed { pages, timer: Some(self), count }))
             }
             Err(error) => {
                 self.result = CallResult::of(&error);

@@ -15,14 +15,14 @@ use serde_json::value::RawValue;
 
 use crate::error::PersistenceError;
 use crate::json::PlainValue;
-use crate::page::PageRow;
+use crate::page::PageRows;
 use crate::query::StoredValue;
 use crate::typed::TypedRow;
 
 /// After so many warnings about rows that were skipped, one query only counts them.
 const WARNINGS_PER_QUERY: u64 = 100;
 
-pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<PageRow>, PersistenceError>> + Send>>;
+pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<PageRows>, PersistenceError>> + Send>>;
 
 /// A row as the store has it. The text was valid JSON when it was stored. It is not checked again here;
 /// what parses it does that.
@@ -58,7 +58,9 @@ fn as_json<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> 
 /// it. Dropping a pending `next` loses nothing: the next call goes on where it was.
 pub struct RowStream {
     pages: stream::Fuse<Pages>,
-    page: std::vec::IntoIter<PageRow>,
+    page: std::vec::IntoIter<PageRows>,
+    /// The rows at hand.
+    rows: Option<PageRows>,
 }
 
 impl RowStream {
@@ -66,36 +68,40 @@ impl RowStream {
     pub fn from_pages(
         pages: impl Stream<Item = Result<Vec<RawRow>, PersistenceError>> + Send + 'static,
     ) -> Self {
-        Self::from_page_rows(pages.map_ok(|rows| rows.into_iter().map(PageRow::from).collect()))
+        Self::from_page_rows(pages.map_ok(|rows| rows.into_iter().map(PageRows::from).collect()))
     }
 
     /// A stream over pages of rows whose values need not be text. It ends after the first error.
     pub fn from_page_rows(
-        pages: impl Stream<Item = Result<Vec<PageRow>, PersistenceError>> + Send + 'static,
+        pages: impl Stream<Item = Result<Vec<PageRows>, PersistenceError>> + Send + 'static,
     ) -> Self {
         let pages: Pages = Box::pin(pages);
-        Self { pages: pages.fuse(), page: Vec::new().into_iter() }
+        Self { pages: pages.fuse(), page: Vec::new().into_iter(), rows: None }
     }
 
     /// A stream over rows that are in memory already.
     pub fn from_rows(rows: Vec<RawRow>) -> Self {
-        let page: Vec<PageRow> = rows.into_iter().map(PageRow::from).collect();
+        let page: Vec<PageRows> = rows.into_iter().map(PageRows::from).collect();
         Self { page: page.into_iter(), ..Self::from_pages(stream::empty()) }
     }
 
     /// The rows as pages: those at hand first.
     pub(crate) fn into_pages(self) -> Pages {
-        let Self { pages, page } = self;
-        if page.len() == 0 {
+        let Self { pages, page, rows } = self;
+        let at_hand: Vec<PageRows> = rows.into_iter().chain(page).collect();
+        if at_hand.is_empty() {
             return Box::pin(pages);
         }
-        Box::pin(stream::iter([Ok(page.collect())]).chain(pages))
+        Box::pin(stream::iter([Ok(at_hand)]).chain(pages))
     }
 
     /// Reads every row as `T`, straight from where it is stored: its text or, if the backend has them,
     /// its columns. The values are those that `serde_json` makes of the text.
     pub fn typed<T: DeserializeOwned>(self) -> TypedStream<T> {
-        let read = |row: &PageRow| row.read().map_err(|error| Misfit(error).to_string());
+        let read = |rows: &mut PageRows| {
+            let (stored_at, value) = rows.read_next()?;
+            Some((stored_at, value.map_err(|error| Misfit(error).to_string())))
+        };
         TypedStream { rows: self, skipped: 0, read: Box::new(read) }
     }
 
@@ -130,8 +136,10 @@ impl RowStream {
         self,
         mut read: impl FnMut(&RawRow) -> Result<T, E> + Send + 'static,
     ) -> TypedStream<T> {
-        let read =
-            move |row: &PageRow| read(&row.clone().into_raw()).map_err(|error| error.to_string());
+        let read = move |rows: &mut PageRows| {
+            let row = rows.next()?;
+            Some((row.stored_at, read(&row).map_err(|error| error.to_string())))
+        };
         TypedStream { rows: self, skipped: 0, read: Box::new(read) }
     }
 
@@ -152,13 +160,19 @@ impl RowStream {
 }
 
 impl RowStream {
-    fn poll_row(
+    /// Takes something from the rows at hand, or from the next ones if `take` finds none left.
+    fn poll_take<R>(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<PageRow, PersistenceError>>> {
+        mut take: impl FnMut(&mut PageRows) -> Option<R>,
+    ) -> Poll<Option<Result<R, PersistenceError>>> {
         loop {
-            if let Some(row) = self.page.next() {
-                return Poll::Ready(Some(Ok(row)));
+            if let Some(taken) = self.rows.as_mut().and_then(&mut take) {
+                return Poll::Ready(Some(Ok(taken)));
+            }
+            self.rows = self.page.next();
+            if self.rows.is_some() {
+                continue;
             }
             match ready!(self.pages.poll_next_unpin(cx)) {
                 Some(Ok(page)) => self.page = page.into_iter(),
@@ -177,13 +191,15 @@ impl Stream for RowStream {
     type Item = Result<RawRow, PersistenceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_row(cx).map_ok(PageRow::into_raw)
+        self.poll_take(cx, PageRows::next)
     }
 }
 
 impl fmt::Debug for RowStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowStream").field("rows_at_hand", &self.page.len()).finish_non_exhaustive()
+        let at_hand =
+            self.rows.iter().chain(self.page.as_slice()).map(PageRows::len).sum::<usize>();
+        f.debug_struct("RowStream").field("rows_at_hand", &at_hand).finish_non_exhaustive()
     }
 }
 
@@ -195,7 +211,8 @@ pub struct TypedStream<T> {
     read: Read<T>,
 }
 
-type Read<T> = Box<dyn FnMut(&PageRow) -> Result<T, String> + Send>;
+/// Takes the next row and reads it.
+type Read<T> = Box<dyn FnMut(&mut PageRows) -> Option<(u64, Result<T, String>)> + Send>;
 
 /// Why serde_json does not read a value.
 struct Misfit(serde_json::Error);
@@ -216,17 +233,12 @@ impl<T> TypedStream<T> {
         self.skipped
     }
 
-    fn pass_over(&mut self, row: &PageRow, error: &str) {
+    fn pass_over(&mut self, record: &str, stored_at: u64, error: &str) {
         self.skipped += 1;
         if self.skipped > WARNINGS_PER_QUERY {
             return;
         }
-        tracing::warn!(
-            record = &*row.record,
-            stored_at = row.stored_at,
-            error,
-            "a stored value was skipped"
-        );
+        tracing::warn!(record, stored_at, error, "a stored value was skipped");
         if self.skipped == WARNINGS_PER_QUERY {
             tracing::warn!("further skipped values of this query are counted only");
         }
@@ -237,16 +249,19 @@ impl<T> Stream for TypedStream<T> {
     type Item = Result<TypedRow<T>, PersistenceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
         loop {
-            let Some(row) = ready!(self.rows.poll_row(cx)?) else {
-                return Poll::Ready(None);
-            };
-            match (self.read)(&row) {
-                Ok(value) => {
-                    let PageRow { record, stored_at, .. } = row;
+            let read = &mut this.read;
+            let taken = this.rows.poll_take(cx, |rows| {
+                let (stored_at, value) = read(rows)?;
+                Some((rows.record().clone(), stored_at, value))
+            })?;
+            match ready!(taken) {
+                Some((record, stored_at, Ok(value))) => {
                     return Poll::Ready(Some(Ok(TypedRow { record, value, stored_at })));
                 }
-                Err(error) => self.pass_over(&row, &error),
+                Some((record, stored_at, Err(error))) => this.pass_over(&record, stored_at, &error),
+                None => return Poll::Ready(None),
             }
         }
     }

@@ -178,13 +178,10 @@ async fn values<T: DeserializeOwned + Send, B: PersistenceBackend + ?Sized>(
     pattern: &str,
     params: QueryParams,
 ) -> Result<Vec<T>, PersistenceError> {
-    Ok(backend.query_typed(pattern, params).await?.into())
+    backend.stream_typed(pattern, params).await?.map_ok(|row| row.value).try_collect().await
 }
 
 async fn collected<T>(mut stream: TypedStream<T>) -> Result<TypedRows<T>, PersistenceError> {
-    let mut rows = Vec::new();
-    while let Some(row) = stream.next().await {
-        rows.push(row?);
-    }
+    let rows = stream.by_ref().try_collect().await?;
     Ok(TypedRows { rows, skipped: stream.skipped() })
 }

@@ -62,6 +62,10 @@ impl Values for One {
         }
         text.into()
     }
+
+    fn stored_at(&self, _: usize) -> u64 {
+        7
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,7 +142,9 @@ struct Id(String);
 fn agree<T: DeserializeOwned + Debug>(one: &Arc<One>) -> bool {
     let expected = serde_json::from_str::<T>(&one.text(0));
     let before = one.texts.load(Ordering::Relaxed);
-    let read = PageRow::new("r".into(), 1, one.clone(), 0).read::<T>();
+    let mut rows = PageRows::new("r".into(), one.clone(), 0..1, Order::OldestFirst);
+    let (stored_at, read) = rows.read_next::<T>().unwrap();
+    assert_eq!((stored_at, rows.len()), (7, 0));
     match (&read, &expected) {
         (Ok(read), Ok(expected)) => assert_eq!(format!("{read:?}"), format!("{expected:?}")),
         (Err(read), Err(expected)) => assert_eq!(read.to_string(), expected.to_string()),
@@ -249,8 +255,10 @@ fn what_fits_is_read_without_the_text() {
     assert!(!agree::<Inner>(&one) && !agree::<Strict>(&one) && !agree::<Box<RawValue>>(&one));
     let variant = One::new(&["{\"y\":{\"b\":", "}}"], &["7"]);
     assert!(agree::<Outer>(&variant));
-    let row = PageRow::new("r".into(), 7, variant, 0).into_raw();
+    let mut rows = PageRows::new("r".into(), variant, 0..1, Order::OldestFirst);
+    let row = rows.next().unwrap();
     assert_eq!((&*row.record, row.stored_at, &*row.json), ("r", 7, "{\"y\":{\"b\":7}}"));
+    assert!(rows.next().is_none() && rows.read_next::<Outer>().is_none());
 }
 
 /// An f32 is the text rounded once: twice, this is 1.0.
@@ -261,4 +269,38 @@ fn a_single_is_rounded_once() {
     assert_ne!(text.parse::<f32>().unwrap(), twice);
     assert!(!agree::<f32>(&One::new(&["", ""], &[text])));
     assert!(agree::<f32>(&One::new(&["", ""], &["0.1"])));
+}
+
+/// Rows whose time is their number.
+struct Numbered;
+
+impl Values for Numbered {
+    fn shape(&self, _: usize) -> Option<&Shape> {
+        None
+    }
+
+    fn scalar(&self, _: usize, _: usize) -> Option<ScalarRef<'_>> {
+        None
+    }
+
+    fn text(&self, row: usize) -> Arc<str> {
+        row.to_string().into()
+    }
+
+    fn stored_at(&self, row: usize) -> u64 {
+        row as u64
+    }
+}
+
+#[test]
+fn rows_are_taken_in_the_order_asked_for() {
+    let rows = |order| PageRows::new("r".into(), Arc::new(Numbered), 3..6, order);
+    let times = |order| rows(order).map(|row| row.stored_at).collect::<Vec<_>>();
+    assert_eq!(times(Order::OldestFirst), [3, 4, 5]);
+    assert_eq!(times(Order::NewestFirst), [5, 4, 3]);
+    let mut newest = rows(Order::NewestFirst);
+    assert!(matches!(newest.read_next::<u64>(), Some((5, Ok(5)))));
+    assert!(matches!(newest.read_next::<bool>(), Some((4, Err(_)))));
+    assert_eq!((newest.len(), newest.next().map(|row| row.stored_at)), (1, Some(3)));
+    assert!(newest.is_empty() && newest.read_next::<u64>().is_none());
 }

@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use annals_core::page::PageRow;
 use annals_core::{
     Cursor, FollowFrom, FollowPage, FollowParams, Order, Pattern, Position, Query, QueryParams,
     RawRow, Result, Within,
@@ -96,7 +95,7 @@ fn latest<S: Snapshot>(
     if !query.is_empty() {
         let mut scan = Scan::new(view, query, None)?;
         while let Some(page) = scan.step(view, readers)? {
-            rows.extend(page.into_iter().map(PageRow::into_raw));
+            rows.extend(page.into_iter().flatten());
         }
     }
     // If there are none, what arrives is waited for.

@@ -185,11 +185,11 @@ impl Cursor {
         }
     }
 
-    /// Consumes the next row.
-    pub(super) fn step(&mut self, order: Order) {
+    /// Consumes this many rows, of which there must be as many.
+    pub(super) fn step(&mut self, order: Order, rows: u32) {
         match order {
-            Order::NewestFirst => self.rows.end -= 1,
-            Order::OldestFirst => self.rows.start += 1,
+            Order::NewestFirst => self.rows.end -= rows,
+            Order::OldestFirst => self.rows.start += rows,
         }
     }
 
@@ -212,13 +212,14 @@ impl Cursor {
         }
     }
 
-    /// The block of the next row and its position there, if it is in columns.
-    pub(super) fn in_columns(&self, order: Order) -> Option<(&Arc<Block>, usize)> {
+    /// The block of the next row, whose time was read last, and the remaining rows there.
+    pub(super) fn block_rows(&self) -> Option<(&Arc<Block>, Range<usize>)> {
         let Location::Run { extent, block: Some((rows, block)), .. } = &self.location else {
             return None;
         };
-        let row = extent.first_row + self.next_row(order);
-        block.is_in_columns().then(|| (block, (row - rows.start) as usize))
+        let start = rows.start.max(extent.first_row + self.rows.start);
+        let end = rows.end.min(extent.first_row + self.rows.end);
+        Some((block, (start - rows.start) as usize..(end - rows.start) as usize))
     }
 
     /// Releases the block.

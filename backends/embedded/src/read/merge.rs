@@ -1,5 +1,6 @@
 //! The rows of one record, merged from the head and the runs in order of time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_core::{Order, Result};
@@ -158,9 +159,45 @@ impl RecordMerge {
         (cursor.time, cursor.json(self.order))
     }
 
-    /// The block of the next row and its position there, if it is in columns.
-    pub(crate) fn in_columns(&self, next: &Next) -> Option<(&Arc<Block>, usize)> {
-        self.open[next.0].in_columns(self.order)
+    /// Whether the next row is in columns.
+    pub(crate) fn is_in_columns(&self, next: &Next) -> bool {
+        self.open[next.0].block_rows().is_some_and(|(block, _)| block.is_in_columns())
+    }
+
+    /// The block of the next row, unless that is in the head, and the rows there that come next: `most` at
+    /// most, and only one with a filter.
+    pub(crate) fn stretch<S: Snapshot>(
+        &self,
+        view: &View<S>,
+        next: &Next,
+        most: usize,
+    ) -> Option<(&Arc<Block>, Range<usize>)> {
+        let cursor = &self.open[next.0];
+        let (block, rows) = cursor.block_rows()?;
+        let most = if self.filter.is_some() { 1 } else { most.min(rows.len()) };
+        let others = self.open.iter().enumerate().filter(|(place, _)| *place != next.0);
+        let others = others.map(|(_, other)| other.key());
+        let bound = others
+            .chain(self.next_run(view))
+            .reduce(|one, other| if self.precedes(other, one) { other } else { one });
+        let comes_next = |time: &u64| {
+            (self.from..=self.to).contains(time)
+                && bound.is_none_or(|bound| self.precedes((*time, cursor.arrival), bound))
+        };
+        // At least the next row, also if the times of a damaged block are in disorder.
+        Some((
+            block,
+            if self.newest_first() {
+                let rows = rows.end - most..rows.end;
+                let start =
+                    block.times().get(rows.clone())?.partition_point(|time| !comes_next(time));
+                (rows.start + start).min(rows.end - 1)..rows.end
+            } else {
+                let rows = rows.start..rows.start + most;
+                let count = block.times().get(rows.clone())?.partition_point(comes_next);
+                rows.start..rows.start + count.max(1)
+            },
+        ))
     }
 
     /// The time of the next row.
@@ -170,8 +207,18 @@ impl RecordMerge {
 
     /// Consumes the next row.
     pub(crate) fn advance<S: Snapshot>(&mut self, view: &View<S>, next: Next) -> Result<()> {
+        self.advance_by(view, next, 1)
+    }
+
+    /// Consumes this many rows of a [stretch](Self::stretch).
+    pub(crate) fn advance_by<S: Snapshot>(
+        &mut self,
+        view: &View<S>,
+        next: Next,
+        rows: usize,
+    ) -> Result<()> {
         let cursor = &mut self.open[next.0];
-        cursor.step(self.order);
+        cursor.step(self.order, rows as u32);
         self.passed += cursor.pass_over(view, self.order, self.filter.as_deref())?;
         if !cursor.rows.is_empty() {
             cursor.read_time(view, self.order)?;
@@ -188,12 +235,23 @@ impl RecordMerge {
     }
 
     /// Consumes this many rows, or all.
-    pub(crate) fn skip<S: Snapshot>(&mut self, view: &View<S>, rows: u64) -> Result<()> {
-        for _ in 0..rows {
-            let Some(next) = self.next(view)? else { break };
-            self.advance(view, next)?;
+    pub(crate) fn skip<S: Snapshot>(&mut self, view: &View<S>, mut rows: u64) -> Result<()> {
+        while rows > 0
+            && let Some(next) = self.next(view)?
+        {
+            let most = usize::try_from(rows).unwrap_or(usize::MAX);
+            let skipped = self.stretch(view, &next, most).map_or(1, |(_, rows)| rows.len());
+            self.advance_by(view, next, skipped)?;
+            rows -= skipped as u64;
         }
         Ok(())
+    }
+
+    /// The next run to be visited, and the least time, in the requested order, that a row there can have.
+    fn next_run<S: Snapshot>(&self, view: &View<S>) -> Option<(u64, usize)> {
+        let run = *view.by_time(self.newest_first()).get(self.visited)?;
+        let bounds = &view.runs[run];
+        Some((if self.newest_first() { bounds.last } else { bounds.first }, run))
     }
 
     /// Opens the next run if it could have a row before `best`. Returns whether it visited one.
@@ -202,11 +260,8 @@ impl RecordMerge {
         view: &View<S>,
         best: Option<(u64, usize)>,
     ) -> Result<bool> {
-        let Some(run) = view.by_time(self.newest_first()).get(self.visited).copied() else {
-            return Ok(false);
-        };
+        let Some((time, run)) = self.next_run(view) else { return Ok(false) };
         let bounds = &view.runs[run];
-        let time = if self.newest_first() { bounds.last } else { bounds.first };
         if best.is_some_and(|best| !self.precedes((time, run), best)) {
             return Ok(false);
         }

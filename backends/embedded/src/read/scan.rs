@@ -1,8 +1,9 @@
 //! A query's rows, page by page, from one snapshot.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use annals_core::page::{PageRow, Values};
+use annals_core::page::{PageRows, Values};
 use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
@@ -24,7 +25,7 @@ const TESTED_ROWS: usize = 1 << 16;
 const MOST_BLOCKS: usize = 8;
 
 /// The rows that are fetched at once.
-type Page = Vec<PageRow>;
+type Page = Vec<PageRows>;
 
 /// The position of a query. Between pages it holds one block of each run that is being read.
 pub(crate) struct Scan {
@@ -51,10 +52,8 @@ impl<S: Snapshot> Steps<S> for Scan {
 
     /// Fetches the next page.
     fn step(&mut self, view: &View<S>, _readers: &Arc<Semaphore>) -> Result<Option<Page>> {
-        let mut page = Page::new();
-        let (mut bytes, mut tested, mut ended) = (0, 0, false);
-        let mut held = Held::default();
-        while page.len() < self.page_rows && bytes < PAGE_BYTES && tested < TESTED_ROWS {
+        let (mut filling, mut ended) = (Filling::new(self.page_rows), false);
+        while !filling.is_full() {
             let begun = match self.current.take() {
                 Some(current) => Some(current),
                 None => self.next_record(view)?,
@@ -63,12 +62,12 @@ impl<S: Snapshot> Steps<S> for Scan {
                 ended = true;
                 break;
             };
-            if self.fill(view, (&mut page, &mut held), (&mut bytes, &mut tested), &mut current)? {
+            if self.fill(view, &mut filling, &mut current)? {
                 self.current = Some(current);
             }
         }
         self.page_rows = (2 * self.page_rows).min(MOST_PAGE_ROWS);
-        Ok((!page.is_empty() || !ended).then_some(page))
+        Ok((filling.rows > 0 || !ended).then_some(filling.page))
     }
 }
 
@@ -111,68 +110,97 @@ impl Scan {
     fn fill<S: Snapshot>(
         &mut self,
         view: &View<S>,
-        (page, held): (&mut Page, &mut Held),
-        (bytes, tested): (&mut usize, &mut usize),
+        filling: &mut Filling,
         current: &mut Current,
     ) -> Result<bool> {
         let Current { name, rows, limit } = current;
         while *limit > 0 {
-            if page.len() >= self.page_rows || *bytes >= PAGE_BYTES || *tested >= TESTED_ROWS {
+            if filling.is_full() {
                 return Ok(true);
             }
             let Some(next) = rows.next(view)? else { break };
-            *tested += rows.count_passed();
+            filling.tested += rows.count_passed();
             let stored_at = rows.time(&next);
             if let Some(selector) = &mut self.selector
                 && !rows.is_chosen(&next)
                 && !selector.takes(name, stored_at, rows.row(&next).1)
             {
-                *tested += 1;
+                filling.tested += 1;
                 rows.advance(view, next)?;
                 continue;
             }
-            page.push(match rows.in_columns(&next) {
-                Some((block, row)) if held.takes(block) => {
-                    *bytes += block.text_bytes() / block.len().max(1);
-                    PageRow::new(name.clone(), stored_at, block.clone(), row)
-                }
-                in_columns => {
-                    let json: Arc<str> = match in_columns {
-                        Some((block, row)) => block.text(row),
-                        None => rows.row(&next).1.into(),
-                    };
-                    *bytes += json.len();
-                    RawRow::new(name.clone(), json, stored_at).into()
-                }
-            });
-            *limit -= 1;
+            let most = usize::try_from(*limit).unwrap_or(usize::MAX).min(filling.room());
+            let stretch = rows.is_in_columns(&next).then(|| rows.stretch(view, &next, most));
+            let taken = match stretch.flatten() {
+                Some((block, range)) => filling.push(name, block, range, self.query.order),
+                None => filling.push_row(name, rows.row(&next).1.into(), stored_at),
+            };
+            *limit -= taken as u64;
             if *limit > 0 {
-                rows.advance(view, next)?;
+                rows.advance_by(view, next, taken)?;
             }
         }
         Ok(false)
     }
 }
 
-/// The blocks in columns that a page holds.
-#[derive(Default)]
-struct Held {
+/// A page that is being filled.
+struct Filling {
+    page: Page,
+    rows: usize,
+    most_rows: usize,
+    /// Bytes of text, about.
+    bytes: usize,
+    /// Rows that did not satisfy the predicate.
+    tested: usize,
+    /// The block in columns that the page holds last, and how many it holds.
     last: Option<Arc<Block>>,
-    count: usize,
+    blocks: usize,
 }
 
-impl Held {
-    /// Whether a row of the block may hold it.
-    fn takes(&mut self, block: &Arc<Block>) -> bool {
-        if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, block)) {
-            return true;
+impl Filling {
+    fn new(most_rows: usize) -> Self {
+        let (page, last) = (Page::new(), None);
+        Self { page, rows: 0, most_rows, bytes: 0, tested: 0, last, blocks: 0 }
+    }
+
+    fn room(&self) -> usize {
+        self.most_rows.saturating_sub(self.rows)
+    }
+
+    fn is_full(&self) -> bool {
+        self.room() == 0 || self.bytes >= PAGE_BYTES || self.tested >= TESTED_ROWS
+    }
+
+    /// Appends rows of a block in columns. Returns how many.
+    fn push(
+        &mut self,
+        name: &Arc<str>,
+        block: &Arc<Block>,
+        range: Range<usize>,
+        order: Order,
+    ) -> usize {
+        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, block)) {
+            if self.blocks == MOST_BLOCKS {
+                let row = if order == Order::NewestFirst { range.end - 1 } else { range.start };
+                return self.push_row(name, block.text(row), block.time(row));
+            }
+            self.blocks += 1;
+            self.last = Some(block.clone());
         }
-        if self.count == MOST_BLOCKS {
-            return false;
-        }
-        self.count += 1;
-        self.last = Some(block.clone());
-        true
+        let rows = range.len();
+        self.rows += rows;
+        self.bytes += rows * block.text_bytes() / block.len().max(1);
+        self.page.push(PageRows::new(name.clone(), block.clone(), range, order));
+        rows
+    }
+
+    /// Appends a row with its text. Returns how many.
+    fn push_row(&mut self, name: &Arc<str>, json: Arc<str>, stored_at: u64) -> usize {
+        self.rows += 1;
+        self.bytes += json.len();
+        self.page.push(RawRow::new(name.clone(), json, stored_at).into());
+        1
     }
 }
 

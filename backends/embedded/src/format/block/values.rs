@@ -47,4 +47,8 @@ impl annals_core::page::Values for Block {
             std::str::from_utf8(buffer).unwrap_or_default().into()
         })
     }
+
+    fn stored_at(&self, row: usize) -> u64 {
+        self.time(row)
+    }
 }

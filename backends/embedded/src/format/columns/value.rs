@@ -45,18 +45,23 @@ fn scalar(column: &Column, row: usize) -> Option<ScalarRef<'_>> {
 
 /// A number without a point is an integer, all others are doubles.
 fn decimal(mantissa: i64, scale: u8, kept: &Kept, at: usize) -> ScalarRef<'static> {
-    let unit = 10_i64.pow(scale.into());
-    let is_integer = match kept {
-        Kept::Least(0) => mantissa % unit == 0,
-        Kept::Least(_) => false,
-        Kept::Each(kept) => kept[at] == 0,
+    let has_point = match kept {
+        Kept::Least(least) => *least > 0,
+        Kept::Each(kept) => kept[at] > 0,
     };
-    match (is_integer, mantissa / unit) {
-        (false, _) => ScalarRef::Float(to_f64(mantissa, scale)),
-        (true, integer) => match u64::try_from(integer) {
-            Ok(integer) => ScalarRef::Unsigned(integer),
-            Err(_) => ScalarRef::Signed(integer),
-        },
+    let integer = match scale {
+        _ if has_point => None,
+        // Divisions by a number that is not known in advance are slow.
+        0 => Some(mantissa),
+        scale => {
+            let unit = 10_i64.pow(scale.into());
+            (mantissa % unit == 0).then_some(mantissa / unit)
+        }
+    };
+    match integer.map(|integer| (u64::try_from(integer), integer)) {
+        None => ScalarRef::Float(to_f64(mantissa, scale)),
+        Some((Ok(integer), _)) => ScalarRef::Unsigned(integer),
+        Some((Err(_), integer)) => ScalarRef::Signed(integer),
     }
 }
 

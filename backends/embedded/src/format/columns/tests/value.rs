@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use annals_core::page::{PageRow, Values};
+use annals_core::Order;
+use annals_core::page::{PageRows, Values};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -30,8 +31,10 @@ enum Untagged {
 }
 
 fn agree<T: DeserializeOwned + Debug>(block: &Arc<Block>) {
-    for (row, (_, time, json)) in block.iter().enumerate() {
-        let read = PageRow::new("r".into(), time, block.clone(), row).read::<T>();
+    let mut rows = PageRows::new("r".into(), block.clone(), 0..block.len(), Order::OldestFirst);
+    for (_, time, json) in block.iter() {
+        let (stored_at, read) = rows.read_next::<T>().unwrap();
+        assert_eq!(stored_at, time);
         match (read, serde_json::from_str::<T>(json)) {
             (Ok(read), Ok(expected)) => {
                 assert_eq!(format!("{read:?}"), format!("{expected:?}"), "{json}");
