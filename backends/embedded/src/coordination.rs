@@ -7,9 +7,21 @@ use std::collections::VecDeque;
 
 use annals_core::{CleanupPlan, PersistenceError, Result};
 use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::compaction::Compacted;
+/// The progress of a compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Compacted {
+    /// How many rows the last step has rewritten.
+    pub rows: u64,
+    /// How many rows are left to be rewritten. A row may be rewritten more than once.
+    pub left: u64,
+    /// Runs that end up to this block of the head belong to the compaction.
+    #[serde(skip)]
+    pub(crate) end: u64,
+}
 
 /// Answers a call.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;

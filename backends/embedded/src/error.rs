@@ -1,6 +1,8 @@
-//! Errors of the file's content, and errors that only the log can report.
+//! Errors of the file's content, panics of an engine, and errors that only the log can report.
 
-use annals_core::{BackendError, ErrorKind, PersistenceError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 
 use crate::format::FormatError;
 
@@ -21,6 +23,22 @@ pub(crate) fn corrupt(engine: &'static str, what: &str) -> PersistenceError {
 
 pub(crate) fn is_corrupt(error: &PersistenceError) -> bool {
     matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Corrupt)
+}
+
+/// Runs work of an engine that may panic at a page that makes no sense.
+///
+/// # Errors
+/// The error of `work`; [`ErrorKind::Corrupt`] if it panicked.
+pub fn contain<T>(
+    engine: &'static str,
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    // The work owns what it touches, or its caller uses it no longer.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "the engine panicked; the file is probably damaged";
+        Err(BackendError::new(engine, operation, ErrorKind::Corrupt, message).into())
+    })
 }
 
 /// Logs a failure of background work, which no call can report.

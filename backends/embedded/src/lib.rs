@@ -41,6 +41,7 @@ mod error;
 mod follow;
 pub mod format;
 mod head;
+mod ids;
 mod new_file;
 mod read;
 mod state;
@@ -54,15 +55,15 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 pub use backend::Embedded;
-pub use compaction::{Compacted, Conversion, adopt};
+pub use compaction::{Conversion, adopt};
 pub use config::{EmbeddedConfig, choose, timeout};
-pub use engine::{
-    ARRIVALS, Engine, ExternalChange, RecordId, Run, RunId, RunOrder, Snapshot, Tables,
-    Transaction, Visit, VisitName, Writer,
-};
+pub use coordination::Compacted;
+pub use engine::{Engine, ExternalChange, Snapshot, Tables, Transaction, Visit, VisitName, Writer};
+pub use error::contain;
+pub use ids::{ARRIVALS, RecordId, Run, RunId, RunOrder};
 pub use new_file::{NewFile, beside};
 pub use state::{LastBatch, State, Sum};
-pub use survey::{Damage, Report, VisitRows, contain, survey};
+pub use survey::{Damage, Report, VisitRows, survey};
 #[doc(hidden)]
 pub use tuning::Tuning;
 

@@ -11,9 +11,8 @@
 use annals_core::{BackendError, ErrorKind, Origin, Result};
 use twox_hash::XxHash3_128;
 
-use crate::engine::{RecordId, Run, RunId, Tables};
-use crate::error::{corrupt, format_error};
 use crate::format::{FormatError, Place, seal, unseal};
+use crate::ids::{RecordId, Run, RunId};
 
 /// The version of the encoding.
 const VERSION: u8 = 2;
@@ -248,22 +247,12 @@ impl State {
             writers: sum([g, h, i]),
         })
     }
-
-    /// The state that tables have.
-    ///
-    /// # Errors
-    /// The engine's error; [`ErrorKind::Corrupt`] if there is none.
-    pub fn of(engine: &'static str, tables: &dyn Tables) -> Result<Self> {
-        let stored =
-            tables.state()?.ok_or_else(|| corrupt(engine, "the state of the store is missing"))?;
-        Self::decode(&stored).map_err(|error| format_error(engine, error))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::RunOrder;
+    use crate::ids::RunOrder;
 
     fn state() -> State {
         let mut state = State { next_record: 2, next_block: 9, head: 4, ..State::FIRST };

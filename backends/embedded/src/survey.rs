@@ -4,14 +4,15 @@
 //! Nothing here stops at damage, and a panic of an engine is damage.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_core::{BackendError, ErrorKind, RawRow, Result};
 use serde::Serialize;
 
-use crate::engine::{RecordId, Run, RunOrder, Tables};
+use crate::engine::Tables;
+use crate::error::contain;
 use crate::format::Block;
+use crate::ids::{RecordId, Run, RunOrder};
 use crate::read::Caches;
 use crate::state::{State, Sum};
 use crate::write::check_writers;
@@ -76,22 +77,6 @@ impl Report {
 
 /// Receives rows of one block, in order.
 pub type VisitRows<'a> = dyn FnMut(Vec<RawRow>) -> Result<()> + 'a;
-
-/// Runs work of an engine that may panic at a page that makes no sense.
-///
-/// # Errors
-/// The error of `work`; [`ErrorKind::Corrupt`] if it panicked.
-pub fn contain<T>(
-    engine: &'static str,
-    operation: &'static str,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    // The work owns what it touches, or its caller uses it no longer.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let message = "the engine panicked; the file is probably damaged";
-        Err(BackendError::new(engine, operation, ErrorKind::Corrupt, message).into())
-    })
-}
 
 /// Looks at all of a store. With `visit`, every block is read and its rows are visited in order of
 /// arrival among equals; rows without a name get the name `lost+found::` and their record's id.

@@ -1,7 +1,7 @@
 //! The sizes at which work is due or divided.
 
-use crate::engine::Run;
 use crate::format::{Block, Form, Layout};
+use crate::ids::Run;
 
 /// The sizes at which work is due. Not an option for users: tests make them tiny.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,7 @@ fn parts_counted_once(runs: &[Run]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::RunOrder;
+    use crate::ids::RunOrder;
 
     fn runs(rows: &[u64]) -> Vec<Run> {
         let run = |(at, rows): (u64, &u64)| Run {

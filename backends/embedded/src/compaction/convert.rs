@@ -6,9 +6,10 @@ use annals_core::{BackendError, ErrorKind, Result};
 
 use super::in_order;
 use crate::Map;
-use crate::engine::{RecordId, Transaction};
+use crate::engine::Transaction;
 use crate::error::format_error;
 use crate::format::{Block, Place, content_size, flush, seal};
+use crate::ids::RecordId;
 use crate::tuning::Tuning;
 use crate::write::{add_name, add_run};
 

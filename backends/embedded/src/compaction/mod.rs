@@ -16,12 +16,13 @@ use annals_core::{BackendError, CleanupPlan, ErrorKind, Outcome, PersistenceErro
 use tokio::sync::{mpsc, oneshot};
 
 use crate::coordination::{Coordination, Reply, Task};
-use crate::engine::{Engine, RecordId, Run, RunId, RunOrder, Snapshot, Tables, Writer};
+use crate::engine::{Engine, Snapshot, Tables, Writer};
+use crate::error::contain;
 use crate::error::{corrupt, format_error, log_failure};
 use crate::format::{self, Block, Form, FormatError, MergeInput, NewRun, NewRuns};
+use crate::ids::{RecordId, Run, RunId, RunOrder};
 use crate::read::{Caches, View};
 use crate::state::State;
-use crate::survey::contain;
 use crate::tuning::{HeadSize, Tuning};
 use crate::write::{Job, Store, VersionEdit};
 use crate::{Map, Set};

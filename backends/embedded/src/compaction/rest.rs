@@ -7,28 +7,16 @@
 use std::ops::Range;
 
 use annals_core::Result;
-use serde::Serialize;
 
 use super::{Compactor, in_order};
-use crate::engine::{Engine, Run, Snapshot, Writer};
+use crate::coordination::Compacted;
+use crate::engine::{Engine, Snapshot, Writer};
 use crate::error::log_failure;
 use crate::format::Form;
+use crate::ids::Run;
 use crate::state::State;
 use crate::tuning::Tuning;
 use crate::write::VersionEdit;
-
-/// The progress of a compaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Compacted {
-    /// How many rows the last step has rewritten.
-    pub rows: u64,
-    /// How many rows are left to be rewritten. A row may be rewritten more than once.
-    pub left: u64,
-    /// Runs that end up to this block of the head belong to the compaction.
-    #[serde(skip)]
-    pub(crate) end: u64,
-}
 
 /// A run, and whether its rows are at rest.
 type Known = (Run, bool);
@@ -140,7 +128,7 @@ fn is_at_rest(runs: &[Known]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::RunOrder;
+    use crate::ids::RunOrder;
 
     /// Runs of (block of the head, part, rows, at rest); 100 rows are final.
     fn found(runs: &[(u64, u8, u64, bool)]) -> Vec<(usize, usize)> {

@@ -7,9 +7,10 @@ use annals_core::{CleanupPlan, Order, Pattern, PersistenceError, Result};
 
 use super::Compactor;
 use crate::Map;
-use crate::engine::{Engine, RecordId, Run, RunId, Snapshot, Writer};
+use crate::engine::{Engine, Snapshot, Writer};
 use crate::error::is_corrupt;
 use crate::format::{Form, RunIndex};
+use crate::ids::{RecordId, Run, RunId};
 use crate::read::{RecordMerge, View};
 use crate::write::{OrphanedNames, VersionEdit};
 

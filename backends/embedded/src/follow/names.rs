@@ -6,8 +6,9 @@ use annals_core::Result;
 use parking_lot::Mutex;
 
 use crate::Map;
-use crate::engine::{RecordId, Tables};
+use crate::engine::Tables;
 use crate::error::corrupt;
+use crate::ids::RecordId;
 use crate::read::Caches;
 use crate::state::State;
 

@@ -10,8 +10,9 @@ use annals_core::{
 use tokio::sync::Semaphore;
 
 use crate::Map;
-use crate::engine::{RecordId, Run, Snapshot, Tables};
+use crate::engine::{Snapshot, Tables};
 use crate::format::Block;
+use crate::ids::{RecordId, Run};
 use crate::read::{Caches, Scan, Steps, View};
 use crate::state::State;
 

@@ -7,8 +7,9 @@ use annals_core::Result;
 use parking_lot::Mutex;
 
 use crate::Map;
-use crate::engine::{RecordId, Run, RunId, Tables};
+use crate::engine::Tables;
 use crate::format::{Arrivals, Block};
+use crate::ids::{RecordId, Run, RunId};
 use crate::read::Caches;
 
 /// How many rows a window has at most, unless more arrived under one number. To fill one, all blocks of

@@ -10,7 +10,7 @@ use annals_core::aggregate::Member;
 use super::columns::{self, Columns, Numbers, Packed, Statistics, Verdicts};
 use super::varint::{Reader, put, put_step};
 use super::{FormatError, frame};
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 /// The smallest encoding of a row: one byte each for its record, its time and its length.
 const LEAST_ROW_BYTES: usize = 3;

@@ -3,7 +3,7 @@
 use super::run::SplitBuilder;
 use super::{Block, Form, FormatError, Layout, NewRuns};
 use crate::Map;
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 /// Sorts blocks of the head, which come in their order of arrival, into one run, or into two as
 /// [`merge`](super::merge) does. `rank` is a record's position among all names in byte order.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::run::SplitBuilder;
 use super::{Arrivals, Block, Form, FormatError, Layout, NewRuns, RunIndex};
 use crate::Set;
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 /// A run to be merged.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Runs before they are written.
 
 use super::{Block, FormatError, RunIndex};
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 /// How runs are divided.
 #[derive(Debug, Clone, PartialEq, Eq)]

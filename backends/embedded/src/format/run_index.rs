@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::varint::{Reader, put, put_step};
 use super::{FormatError, frame};
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 /// The smallest encoding of an extent: record, rows, first, and the distance to last.
 const LEAST_EXTENT_BYTES: usize = 4;

@@ -6,7 +6,7 @@ use twox_hash::XxHash3_64;
 use zstd::zstd_safe::get_frame_content_size;
 
 use super::{FormatError, columns};
-use crate::engine::RunId;
+use crate::ids::RunId;
 
 /// The length of a seal.
 const SEAL: usize = 8;

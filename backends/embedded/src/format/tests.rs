@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 type Row = (RecordId, u64, String);
 

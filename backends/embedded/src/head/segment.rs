@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use super::Numbered;
-use crate::engine::RecordId;
+use crate::ids::RecordId;
 
 /// A row, ordered as readers need it: by record, then by time, then by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

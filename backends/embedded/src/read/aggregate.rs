@@ -18,8 +18,9 @@ use super::recent::Recent;
 use super::stretch::{Place, Rows, feed_before, has_any};
 use super::{Filter, Steps, View};
 use crate::Map;
-use crate::engine::{RecordId, Run, RunId, Snapshot};
+use crate::engine::Snapshot;
 use crate::format::RunIndex;
+use crate::ids::{RecordId, Run, RunId};
 use crate::tuning::Tuning;
 
 /// Blocks are cached for questions about at most this many records with at most this many stretches each.

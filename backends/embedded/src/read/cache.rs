@@ -13,7 +13,7 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
 use super::names::Names;
-use crate::engine::{ARRIVALS, Run, RunId, Tables};
+use crate::engine::Tables;
 use crate::error::{corrupt, format_error};
 use crate::follow::{NamesById, News, Windows};
 use crate::format::{
@@ -21,6 +21,7 @@ use crate::format::{
     check_size, unseal,
 };
 use crate::head::Head;
+use crate::ids::{ARRIVALS, Run, RunId};
 use crate::state::{State, Sum};
 
 /// Bytes of run indexes and of blocks that are kept: enough for the indexes of some hundred million

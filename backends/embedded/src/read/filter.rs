@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 
 use super::View;
 use crate::Map;
-use crate::engine::{RunId, Snapshot};
+use crate::engine::Snapshot;
 use crate::format::{RunIndex, Verdicts};
+use crate::ids::RunId;
 
 /// A block's number, and what is known of its rows: nothing, if these are text.
 type Known = (u32, Option<Arc<Verdicts>>);

@@ -8,10 +8,10 @@ use annals_core::aggregate::{Plan, Series};
 
 use super::Caches;
 use super::recent::{Ready, Recent};
-use crate::engine::RunId;
 use crate::error::{corrupt, format_error};
 use crate::format::{Block, Numbers, RunIndex, Statistics, Stretch, Verdict, Verdicts};
 use crate::head::Segment;
+use crate::ids::RunId;
 
 /// Rows of one record.
 pub(super) struct Work {

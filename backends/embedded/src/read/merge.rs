@@ -7,8 +7,9 @@ use annals_core::{Order, Result};
 
 use super::cursor::{Cursor, Location};
 use super::{Filter, View};
-use crate::engine::{RecordId, Snapshot};
+use crate::engine::Snapshot;
 use crate::format::Block;
+use crate::ids::RecordId;
 
 /// The remaining rows of one record, as a lazy merge. A run is opened only when it could have the next
 /// row, so the newest rows of a long history cost no more than those of a short one.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use annals_core::{Pattern, Result};
 use parking_lot::Mutex;
 
-use crate::engine::{RecordId, Tables};
+use crate::engine::Tables;
 use crate::error::corrupt;
+use crate::ids::RecordId;
 use crate::state::{State, Sum};
 use crate::{Map, Set};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::Map;
-use crate::engine::RunId;
 use crate::format::{Block, Numbers, Statistics, Verdicts};
+use crate::ids::RunId;
 
 /// What a question needs of a block: all of it, or only the numbers of the member and, if there is a
 /// predicate, which rows satisfy it.

@@ -8,8 +8,9 @@ use annals_core::{Order, Predicate, Query, RawRow, Result, Selector};
 use tokio::sync::Semaphore;
 
 use super::{Filter, RecordMerge, Steps, View};
-use crate::engine::{RecordId, Snapshot};
+use crate::engine::Snapshot;
 use crate::format::Block;
+use crate::ids::RecordId;
 
 /// A page is full when it has this many rows or bytes of text. The first page is small and therefore
 /// soon there. Each page has room for twice as many rows as the one before, until the hand-over

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::RunId;
 use crate::format::Block;
+use crate::ids::RunId;
 
 /// The most bytes of blocks that are kept, besides the block read last.
 const MOST_BYTES: usize = 4 << 20;

@@ -8,9 +8,10 @@ use annals_core::aggregate::{Plan, Series};
 use annals_core::{MAX_TIMESTAMP, Order, Result};
 
 use super::{Filter, RecordMerge, View};
-use crate::engine::{RecordId, Run, Snapshot};
+use crate::engine::Snapshot;
 use crate::format::RunIndex;
 use crate::head::Segment;
+use crate::ids::{RecordId, Run};
 
 /// The rows of a record that are to be computed.
 pub(super) enum Rows {

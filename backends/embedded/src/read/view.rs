@@ -8,10 +8,11 @@ use annals_core::{Pattern, Result};
 
 use super::step_blocks::StepBlocks;
 use super::{Caches, NameList};
-use crate::engine::{RecordId, Run, Snapshot, Tables};
+use crate::engine::{Snapshot, Tables};
 use crate::error::corrupt;
 use crate::format::{Block, Extent, RunIndex};
 use crate::head::Segment;
+use crate::ids::{RecordId, Run};
 use crate::state::State;
 
 /// A snapshot with its runs and its head.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use annals_core::{BatchId, REMEMBERED_WRITERS, Result};
 
-use crate::engine::{ARRIVALS, RecordId, Run, RunOrder, Tables, Transaction};
+use crate::engine::{Tables, Transaction};
 use crate::error::{corrupt, format_error};
 use crate::format::{Arrivals, NewRun, Place, content_size, seal};
+use crate::ids::{ARRIVALS, RecordId, Run, RunOrder};
 use crate::state::{LastBatch, State, Sum};
 
 /// Records the batch's number. Returns false if it is not above every earlier number of its writer,

@@ -15,9 +15,10 @@ use annals_core::{Erasure, Result, Row};
 
 use super::changes;
 use super::store::Store;
-use crate::engine::{RecordId, Run, RunOrder, Transaction, Writer};
+use crate::engine::{Transaction, Writer};
 use crate::error::format_error;
 use crate::format::{self, Block, Extent, Layout, NewRun, RunBuilder, RunIndex};
+use crate::ids::{RecordId, Run, RunOrder};
 use crate::read::{Caches, NameList};
 use crate::state::State;
 use crate::{Map, Set};

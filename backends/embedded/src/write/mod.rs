@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::coordination::{Awaited, Coordination, Reply};
 use crate::engine::Writer;
-use crate::survey::contain;
+use crate::error::contain;
 use crate::tuning::Tuning;
 
 pub(crate) use changes::{add_name, add_run, check_writers};

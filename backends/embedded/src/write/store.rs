@@ -6,13 +6,14 @@ use std::sync::Arc;
 use annals_core::{Batch, RecordName, Result, Row};
 
 use super::changes::{self, AddedNames};
-use crate::engine::{ExternalChange, RecordId, Run, RunId, RunOrder, Tables, Transaction, Writer};
+use crate::engine::{ExternalChange, Tables, Transaction, Writer};
+use crate::error::contain;
 use crate::error::{corrupt, format_error};
 use crate::format::{Block, NewRun};
 use crate::head;
+use crate::ids::{RecordId, Run, RunId, RunOrder};
 use crate::read::Caches;
 use crate::state::{State, Sum};
-use crate::survey::contain;
 use crate::tuning::HeadSize;
 use crate::{Map, Set};
 

@@ -1,17 +1,17 @@
 //! Bytes become shapes and columns, and these the rows.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::super::varint::Reader;
 use super::super::{FormatError, frame};
 use super::column::{Column, Description};
-use super::encode::{MOST_SCALARS, MOST_SHAPES};
-use super::print::{Printer, SHORT};
+use super::print::Printer;
 use super::segment::Segment;
 use super::statistics::{Context, ExtentStatistics};
 use super::times::Times;
-use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION};
-use crate::engine::RecordId;
+use super::{MOST_CELLS, MOST_ROWS, MOST_SCALARS, MOST_SHAPES, MOST_TEXT, SHORT, VERSION};
+use crate::ids::RecordId;
 
 /// Text is printed for this many rows at once, when one of them is asked for.
 const PRINTED_ROWS: usize = 32;
@@ -138,6 +138,12 @@ impl<'a> Packed<'a> {
         } else {
             Err(FormatError::Damaged("its rows do not add up"))
         }
+    }
+
+    /// The rows of an extent.
+    pub(super) fn rows_of_extent(&self, extent: usize) -> Option<Range<usize>> {
+        let start = self.extents.get(..extent)?.iter().map(|(_, rows)| rows).sum();
+        Some(start..start + self.extents.get(extent)?.1)
     }
 
     /// Reads everything.

@@ -6,20 +6,19 @@ use super::super::varint::{put, put_step};
 use super::super::{Block, FormatError, frame};
 use super::column::Column;
 use super::segment::SegmentWriter;
-use super::statistics::{Context, ExtentStatistics, Source};
+use super::statistics::{Context, ExtentStatistics};
+use super::summary::Source;
 use super::times::Times;
-use super::{MOST_CELLS, MOST_ROWS, MOST_TEXT, VERSION, choose, decode, scan};
+use super::{
+    MOST_CELLS, MOST_ROWS, MOST_SCALARS, MOST_SHAPES, MOST_TEXT, VERSION, choose, decode, scan,
+};
 use crate::Map;
 
 /// After this many rows it is decided whether columns are worth the time.
 const SAMPLE_ROWS: usize = 256;
 
-/// The most shapes of a block, and of its first rows. Rows of other shapes are kept as a whole.
-pub(super) const MOST_SHAPES: usize = 64;
+/// The most shapes of its first rows.
 const MOST_SHAPES_SAMPLED: usize = 24;
-
-/// The most scalars of a shape.
-pub(super) const MOST_SCALARS: usize = 256;
 
 /// Rows with the same text between their scalars.
 struct Shape<'a> {

@@ -20,6 +20,7 @@ mod print;
 mod scan;
 mod segment;
 mod statistics;
+mod summary;
 mod times;
 mod value;
 
@@ -29,7 +30,7 @@ mod tests;
 pub(super) use decode::{Columns, Packed};
 pub use filter::{Verdict, Verdicts};
 pub use numbers::{Numbers, Stretch};
-pub use statistics::Statistics;
+pub use summary::Statistics;
 
 use super::{Block, FormatError};
 
@@ -39,11 +40,21 @@ pub(super) const VERSION: u8 = 2;
 /// The most rows of a block.
 pub(super) const MOST_ROWS: usize = 1 << 16;
 
+/// The most shapes of a block. Rows of other shapes are kept as a whole.
+const MOST_SHAPES: usize = 64;
+
+/// The most scalars of a shape.
+const MOST_SCALARS: usize = 256;
+
 /// The most scalars of all columns of a block together.
 const MOST_CELLS: usize = 1 << 22;
 
 /// The most bytes of text of a block.
 const MOST_TEXT: usize = 16 << 20;
+
+/// Text up to this length is copied with a fixed length and cut afterwards, which takes a few instructions
+/// where a copy of any length is a call.
+const SHORT: usize = 32;
 
 /// Encodes rows in columns. `None` if the text form suits them better.
 ///
@@ -58,4 +69,17 @@ pub(super) fn encode(
 
 fn decode(block: &[u8]) -> Result<Block, FormatError> {
     Block::decode(block)
+}
+
+/// Appends the first bytes of a text that has at least [`SHORT`] of them.
+#[inline]
+fn push_start(text: &[u8], length: usize, out: &mut Vec<u8>) {
+    match text.first_chunk::<SHORT>() {
+        Some(short) if length <= SHORT => {
+            let end = out.len() + length;
+            out.extend_from_slice(short);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(&text[..length]),
+    }
 }

@@ -1,6 +1,6 @@
 //! Numbers as text, as integers with a scale, and as floats. What is parsed here prints as it was.
 
-use super::print::{SHORT, push_start};
+use super::{SHORT, push_start};
 
 /// The most digits of a decimal. All numbers with that many digits fit into `i64`.
 pub(super) const MOST_DIGITS: usize = 18;

@@ -1,10 +1,7 @@
 //! Shapes and columns enter, the text of rows leaves.
 
 use super::column::{Body, Column};
-
-/// Text up to this length is copied with a fixed length and cut afterwards, which takes a few instructions
-/// where a copy of any length is a call.
-pub(super) const SHORT: usize = 32;
+use super::{SHORT, push_start};
 
 /// Text between columns.
 #[derive(Debug, Clone)]
@@ -24,19 +21,6 @@ impl Piece {
     #[inline]
     fn push(&self, out: &mut Vec<u8>) {
         push_start(&self.text, self.length, out);
-    }
-}
-
-/// Appends the first bytes of a text that has at least [`SHORT`] of them.
-#[inline]
-pub(super) fn push_start(text: &[u8], length: usize, out: &mut Vec<u8>) {
-    match text.first_chunk::<SHORT>() {
-        Some(short) if length <= SHORT => {
-            let end = out.len() + length;
-            out.extend_from_slice(short);
-            out.truncate(end);
-        }
-        _ => out.extend_from_slice(&text[..length]),
     }
 }
 
