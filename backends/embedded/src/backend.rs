@@ -15,9 +15,9 @@ use futures::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::compaction::{Compacted, Compactor};
+use crate::compaction::Compactor;
 use crate::config::EmbeddedConfig;
-use crate::coordination::{Coordination, Reply};
+use crate::coordination::{Compacted, Coordination, Reply};
 use crate::engine::{Engine, Snapshot, Tables};
 use crate::error::contain;
 use crate::follow::{self, Request, Watcher};

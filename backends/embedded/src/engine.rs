@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use annals_core::{Guarantees, Result};
 
 use crate::error::{corrupt, format_error};
-use crate::ids::{RecordId, Run, RunId, RunOrder};
+use crate::ids::{RecordId, Run, RunId};
 use crate::state::{LastBatch, State};
 
 /// What happened to the store since this writer's last transaction, other than by this writer.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annals_core::{BackendError, ErrorKind, RawRow, Result};
+use annals_core::{RawRow, Result};
 use serde::Serialize;
 
 use crate::engine::Tables;

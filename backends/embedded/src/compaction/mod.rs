@@ -28,7 +28,6 @@ use crate::write::{Job, Store, VersionEdit};
 use crate::{Map, Set};
 
 pub use convert::{Conversion, adopt};
-pub use rest::Compacted;
 use retention::Sweep;
 
 /// The compactor's thread.
