@@ -1,12 +1,19 @@
-//! What a caught panic said.
+//! What a caught panic of a backend says.
 
 use std::any::Any;
 
-/// The message of `panic!("…")`, or a note that there is none.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
+use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
+
+/// The error of an `operation` in which the backend panicked, with the message of `panic!("…")`.
+pub(crate) fn backend_panicked(
+    caller: &'static str,
+    operation: &'static str,
+    panic: &(dyn Any + Send),
+) -> PersistenceError {
+    let said = panic.downcast_ref::<&'static str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = format!("the backend panicked: {}", said.unwrap_or("without a message"));
+    BackendError::new(caller, operation, ErrorKind::Other, message)
+        .with_outcome(Outcome::Unknown)
+        .into()
 }

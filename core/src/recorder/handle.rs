@@ -8,10 +8,9 @@ use serde::Serialize;
 
 use super::error::RecorderError;
 use super::filter::Filter;
-use super::ledger::RecordId;
-use super::shared::Target;
+use super::pipeline::Pipeline;
+use super::queue::{RecordId, Target};
 use super::sink::RecordSink;
-use super::start::Running;
 use super::stats::RecordStats;
 use crate::name::RecordName;
 
@@ -33,19 +32,19 @@ use crate::name::RecordName;
 /// ```
 #[derive(Clone)]
 pub struct RecordHandle {
-    running: Arc<Running>,
+    pipeline: Arc<Pipeline>,
     record: RecordId,
     name: RecordName,
 }
 
 impl RecordHandle {
     pub(super) fn new(
-        running: &Arc<Running>,
+        pipeline: &Arc<Pipeline>,
         name: &str,
         filter: Option<&Filter>,
     ) -> Result<Self, RecorderError> {
-        let (record, name) = running.shared.open(name, filter).map_err(RecorderError::Rejected)?;
-        Ok(Self { running: Arc::clone(running), record, name })
+        let (record, name) = pipeline.open(name, filter).map_err(RecorderError::Rejected)?;
+        Ok(Self { pipeline: Arc::clone(pipeline), record, name })
     }
 
     /// The record's name.
@@ -64,8 +63,7 @@ impl RecordHandle {
         &'a self,
         value: &T,
     ) -> impl Future<Output = Result<(), RecorderError>> + Send + use<'a, T> {
-        let offered = self.running.shared.prepare(value, None);
-        self.running.shared.record(Target::Id(self.record), offered)
+        self.pipeline.record(Target::Id(self.record), value, None)
     }
 
     /// As [`Recorder::record_at`](crate::Recorder::record_at).
@@ -80,8 +78,7 @@ impl RecordHandle {
         value: &T,
         stored_at: u64,
     ) -> impl Future<Output = Result<(), RecorderError>> + Send + use<'a, T> {
-        let offered = self.running.shared.prepare(value, Some(stored_at));
-        self.running.shared.record(Target::Id(self.record), offered)
+        self.pipeline.record(Target::Id(self.record), value, Some(stored_at))
     }
 
     /// As [`Recorder::try_record`](crate::Recorder::try_record).
@@ -89,8 +86,7 @@ impl RecordHandle {
     /// # Errors
     /// As [`Recorder::try_record`](crate::Recorder::try_record).
     pub fn try_record<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), RecorderError> {
-        let offered = self.running.shared.prepare(value, None);
-        self.running.shared.try_record(Target::Id(self.record), offered)
+        self.pipeline.try_record(Target::Id(self.record), value, None)
     }
 
     /// As [`Recorder::try_record_at`](crate::Recorder::try_record_at).
@@ -102,8 +98,7 @@ impl RecordHandle {
         value: &T,
         stored_at: u64,
     ) -> Result<(), RecorderError> {
-        let offered = self.running.shared.prepare(value, Some(stored_at));
-        self.running.shared.try_record(Target::Id(self.record), offered)
+        self.pipeline.try_record(Target::Id(self.record), value, Some(stored_at))
     }
 
     /// This record as a sink of values, for streams to be forwarded to.
@@ -128,7 +123,7 @@ impl RecordHandle {
     }
 
     pub(super) async fn flush(&self) -> Result<(), RecorderError> {
-        self.running.shared.flush().await
+        self.pipeline.flush().await
     }
 
     /// Tells the record's filter what is stored already: a value that has not changed since is then
@@ -142,18 +137,18 @@ impl RecordHandle {
         value: &T,
         stored_at: u64,
     ) -> Result<(), RecorderError> {
-        let resumed = self.running.shared.resume(self.record, value, stored_at);
+        let resumed = self.pipeline.resume(self.record, value, stored_at);
         resumed.map_err(RecorderError::Rejected)
     }
 
     /// Counts values that the source lost before they reached the recorder.
     pub fn add_lost(&self, values: u64) {
-        self.running.shared.add_lost(Target::Id(self.record), values);
+        self.pipeline.add_lost(Target::Id(self.record), values);
     }
 
     /// This record's account at this moment.
     pub fn stats(&self) -> RecordStats {
-        self.running.shared.state().ledger.account(self.record)
+        self.pipeline.queue.with(|state| state.ledger.account(self.record))
     }
 }
 

@@ -1,19 +1,19 @@
 //! The write pipeline in front of a backend: a bounded queue, batches, retries, and an account of
 //! every value.
+//!
+//! A value goes from a [`Recorder`], a [`RecordHandle`] or a [`RecordSink`] to the `pipeline`, which
+//! serializes it; through its `filter` into the `queue`; and with the next batch to `delivery`, which
+//! hands it to the backend.
 
 mod config;
+mod delivery;
 mod error;
 mod filter;
 mod handle;
-mod ledger;
-mod retry;
-mod shared;
+mod pipeline;
+mod queue;
 mod sink;
-mod slice;
-mod start;
-mod state;
 mod stats;
-mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,8 @@ use serde::Serialize;
 
 use crate::backend::PersistenceBackend;
 
-use shared::Target;
-use start::Running;
+use pipeline::Pipeline;
+use queue::Target;
 
 pub use config::{Overflow, RecorderConfig, RetryPolicy};
 pub use error::RecorderError;
@@ -92,7 +92,7 @@ pub use stats::{FilteredStats, RecordStats, RecorderStats};
 /// ```
 #[derive(Clone)]
 pub struct Recorder {
-    running: Arc<Running>,
+    pipeline: Arc<Pipeline>,
 }
 
 impl Recorder {
@@ -102,7 +102,7 @@ impl Recorder {
     /// when the system has no more of them, every call answers
     /// [`Stopped`](RecorderError::Stopped) with the reason.
     pub fn new(backend: Arc<dyn PersistenceBackend>, config: RecorderConfig) -> Self {
-        Self { running: Arc::new(Running::start(backend, config, start::runtime)) }
+        Self { pipeline: Arc::new(Pipeline::start(backend, config, pipeline::runtime)) }
     }
 
     /// Records `value` for `name`, captured now.
@@ -127,8 +127,7 @@ impl Recorder {
         name: &'a str,
         value: &T,
     ) -> impl Future<Output = Result<(), RecorderError>> + Send + use<'a, T> {
-        let offered = self.running.shared.prepare(value, None);
-        self.running.shared.record(Target::Name(name), offered)
+        self.pipeline.record(Target::Name(name), value, None)
     }
 
     /// As [`record`](Self::record), with a time of its own: Unix milliseconds, at most `i64::MAX`.
@@ -145,8 +144,7 @@ impl Recorder {
         value: &T,
         stored_at: u64,
     ) -> impl Future<Output = Result<(), RecorderError>> + Send + use<'a, T> {
-        let offered = self.running.shared.prepare(value, Some(stored_at));
-        self.running.shared.record(Target::Name(name), offered)
+        self.pipeline.record(Target::Name(name), value, Some(stored_at))
     }
 
     /// As [`record`](Self::record), without ever waiting.
@@ -160,8 +158,7 @@ impl Recorder {
         name: &str,
         value: &T,
     ) -> Result<(), RecorderError> {
-        let offered = self.running.shared.prepare(value, None);
-        self.running.shared.try_record(Target::Name(name), offered)
+        self.pipeline.try_record(Target::Name(name), value, None)
     }
 
     /// As [`record_at`](Self::record_at), without ever waiting.
@@ -174,8 +171,7 @@ impl Recorder {
         value: &T,
         stored_at: u64,
     ) -> Result<(), RecorderError> {
-        let offered = self.running.shared.prepare(value, Some(stored_at));
-        self.running.shared.try_record(Target::Name(name), offered)
+        self.pipeline.try_record(Target::Name(name), value, Some(stored_at))
     }
 
     /// The record `name`, checked and looked up once for all its values.
@@ -183,7 +179,7 @@ impl Recorder {
     /// # Errors
     /// [`Rejected`](RecorderError::Rejected) when the name is not allowed; nothing is counted.
     pub fn handle(&self, name: &str) -> Result<RecordHandle, RecorderError> {
-        RecordHandle::new(&self.running, name, None)
+        RecordHandle::new(&self.pipeline, name, None)
     }
 
     /// The record `name`, filtered by `filter` from here on, in place of the filter that the
@@ -193,13 +189,13 @@ impl Recorder {
     /// [`Rejected`](RecorderError::Rejected) when the name is not allowed or a rule of the filter
     /// cannot work; nothing is counted.
     pub fn handle_with(&self, name: &str, filter: &Filter) -> Result<RecordHandle, RecorderError> {
-        RecordHandle::new(&self.running, name, Some(filter))
+        RecordHandle::new(&self.pipeline, name, Some(filter))
     }
 
     /// Counts `values` of `name` that their source lost before they reached the recorder. A name
     /// that is not allowed counts among [`invalid_names`](RecorderStats::invalid_names).
     pub fn add_lost(&self, name: &str, values: u64) {
-        self.running.shared.add_lost(Target::Name(name), values);
+        self.pipeline.add_lost(Target::Name(name), values);
     }
 
     /// Waits until everything accepted before is stored. While the backend is away this waits with
@@ -214,7 +210,7 @@ impl Recorder {
     /// # Cancel safety
     /// Dropping the future changes nothing: the next flush reports what this one would have.
     pub async fn flush(&self) -> Result<(), RecorderError> {
-        self.running.shared.flush().await
+        self.pipeline.flush().await
     }
 
     /// Accepts nothing more, waits until everything accepted is stored, and lets go of the
@@ -235,20 +231,20 @@ impl Recorder {
     /// # Cancel safety
     /// From the first poll on the recorder closes, even if the future is dropped.
     pub async fn close(&self) -> Result<(), RecorderError> {
-        self.running.close().await
+        self.pipeline.close().await
     }
 
     /// The account at this moment: all counters are read at once.
     ///
     /// Costs time and memory in proportion to the number of records.
     pub fn stats(&self) -> RecorderStats {
-        self.running.shared.stats()
+        self.pipeline.queue.stats()
     }
 }
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.running.shared.state().ledger.total();
+        let total = self.pipeline.queue.with(|state| state.ledger.total);
         f.debug_struct("Recorder").field("total", &total).finish_non_exhaustive()
     }
 }

@@ -85,9 +85,7 @@ impl RecordStats {
     pub fn balances(&self) -> bool {
         self.recorded == self.stored + self.rejected + self.dropped + self.pending
     }
-}
 
-impl RecordStats {
     /// Counts what is pending or held as dropped; returns how many.
     pub(super) fn abandon(&mut self) -> u64 {
         let held = std::mem::take(&mut self.held);

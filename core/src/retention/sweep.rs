@@ -1,6 +1,5 @@
 //! The sweeps themselves: at the start, at each interval, and when asked.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +14,10 @@ use super::RetentionPolicy;
 use crate::backend::PersistenceBackend;
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::clock::{Clock, SystemClock};
-use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
+use crate::error::PersistenceError;
 use crate::forwarder::{Backlog, Unforwarded};
 use crate::log;
-use crate::panic::panic_message;
+use crate::panic::backend_panicked;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How soon a failed sweep is tried again at first.
@@ -234,7 +233,7 @@ impl Retention {
             AssertUnwindSafe(swept)
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|panic| Err(panicked(&*panic)))
+                .unwrap_or_else(|panic| Err(backend_panicked("retention", "cleanup", &*panic)))
         };
         self.keep_account(&swept);
         swept
@@ -315,13 +314,6 @@ fn is_closed(error: &PersistenceError) -> bool {
         PersistenceError::PartialCleanup { source, .. } => is_closed(source),
         _ => false,
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> PersistenceError {
-    let message = format!("the backend panicked: {}", panic_message(panic));
-    BackendError::new("retention", "cleanup", ErrorKind::Other, message)
-        .with_outcome(Outcome::Unknown)
-        .into()
 }
 
 /// A [`Retention`] that runs as a task.

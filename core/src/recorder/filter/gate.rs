@@ -5,7 +5,7 @@ use crate::json::JsonText;
 
 /// The filter of one record.
 #[derive(Debug, Default)]
-pub(in crate::recorder) struct Gate {
+pub(crate) struct Gate {
     /// The last value that passed, with its time.
     reference: Option<(Facts, u64)>,
     /// The time of the last recorded value.
@@ -15,12 +15,12 @@ pub(in crate::recorder) struct Gate {
     /// The value that waits until the minimum interval is over.
     held: Option<(JsonText, u64)>,
     /// The place in the queue of the last recorded value.
-    pub(in crate::recorder) last_seq: Option<u64>,
+    pub(crate) last_seq: Option<u64>,
 }
 
 /// What happens with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::recorder) enum Judgement {
+pub(crate) enum Judgement {
     /// It is recorded.
     Pass,
     /// It is recorded, and too old to compare others with.
@@ -32,7 +32,7 @@ pub(in crate::recorder) enum Judgement {
 
 /// Why a value is filtered out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::recorder) enum Reason {
+pub(crate) enum Reason {
     Implausible,
     Unchanged,
     DeadBand,
@@ -40,7 +40,7 @@ pub(in crate::recorder) enum Reason {
 }
 
 impl Gate {
-    pub(in crate::recorder) fn judge(&self, facts: &Facts, at: u64) -> Judgement {
+    pub(crate) fn judge(&self, facts: &Facts, at: u64) -> Judgement {
         let rules = &facts.rules;
         if facts.refused {
             return Judgement::Filter(Reason::Implausible);
@@ -66,7 +66,7 @@ impl Gate {
 
     /// Takes note of a judgement that was carried out, with the value if it is to be held. Returns
     /// whether it replaced the one that was held.
-    pub(in crate::recorder) fn commit(
+    pub(crate) fn commit(
         &mut self,
         judgement: Judgement,
         facts: Facts,
@@ -97,7 +97,7 @@ impl Gate {
     }
 
     /// The held value if it is due before a value that was judged so, at this time.
-    pub(in crate::recorder) fn release(
+    pub(crate) fn release(
         &mut self,
         judgement: Judgement,
         facts: &Facts,
@@ -112,14 +112,14 @@ impl Gate {
     }
 
     /// The held value; it counts as recorded.
-    pub(in crate::recorder) fn release_now(&mut self) -> Option<(JsonText, u64)> {
+    pub(crate) fn release_now(&mut self) -> Option<(JsonText, u64)> {
         let (value, at) = self.held.take()?;
         self.recorded_at = Some(at);
         Some((value, at))
     }
 
     /// Takes a stored value for the last one that passed, unless there has been another.
-    pub(in crate::recorder) fn resume(&mut self, facts: Facts, at: u64) {
+    pub(crate) fn resume(&mut self, facts: Facts, at: u64) {
         if self.seen_at == 0 && self.reference.is_none() {
             self.reference = Some((facts, at));
             self.recorded_at = Some(at);
@@ -128,7 +128,7 @@ impl Gate {
     }
 
     /// The row at this place in the queue will not be stored: nothing may be compared with it.
-    pub(in crate::recorder) fn forget(&mut self, seq: Option<u64>) {
+    pub(crate) fn forget(&mut self, seq: Option<u64>) {
         if seq.is_none() || self.last_seq == seq {
             self.recorded_at = None;
             // A held value is still to be stored.

@@ -15,7 +15,7 @@ use crate::json::PlainValue;
 
 /// The compiled form of a [`Filter`].
 #[derive(Debug)]
-pub(in crate::recorder) struct Rules {
+pub(crate) struct Rules {
     ranges: Vec<(Member, Range)>,
     change: Option<Vec<Member>>,
     bands: Vec<(Member, Band)>,
@@ -27,8 +27,8 @@ pub(in crate::recorder) struct Rules {
 
 /// What the rules need to know of a value.
 #[derive(Debug, Clone)]
-pub(in crate::recorder) struct Facts {
-    pub(in crate::recorder) rules: Arc<Rules>,
+pub(crate) struct Facts {
+    pub(crate) rules: Arc<Rules>,
     pub(super) refused: bool,
     implausible: bool,
     /// A hash of what is compared for change.
@@ -38,7 +38,7 @@ pub(in crate::recorder) struct Facts {
 }
 
 impl Rules {
-    pub(in crate::recorder) fn new(filter: &Filter) -> Result<Self, PersistenceError> {
+    pub(crate) fn new(filter: &Filter) -> Result<Self, PersistenceError> {
         let member = |text: &str| {
             Member::parse(text).map_err(|error| refuse(text, format!("its member: {error}")))
         };
@@ -89,11 +89,11 @@ impl Rules {
 }
 
 impl Facts {
-    pub(in crate::recorder) fn implausible(&self) -> bool {
+    pub(crate) fn implausible(&self) -> bool {
         self.implausible
     }
 
-    pub(in crate::recorder) fn of(rules: &Arc<Rules>, json: &str) -> Self {
+    pub(crate) fn of(rules: &Arc<Rules>, json: &str) -> Self {
         // The text is JSON, so that reading it cannot fail.
         let number = |member: &Member| member.read(json).ok().flatten();
         let (mut refused, mut implausible) = (false, false);

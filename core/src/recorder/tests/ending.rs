@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use super::*;
@@ -109,6 +110,39 @@ async fn a_flush_waits_while_the_backend_is_away_and_may_be_dropped() {
     backend.otherwise(Step::Store);
     flush.await.unwrap();
     assert_eq!(fates(&recorder), (1, 0, 0, 0));
+}
+
+/// Its report was lost: the row had its fate, and the answer was not sent yet.
+#[tokio::test]
+async fn a_flush_dropped_while_its_answer_is_on_the_way_leaves_it_to_the_next() {
+    type Flush = Pin<Box<dyn Future<Output = Result<(), RecorderError>> + Send>>;
+
+    struct DropWhenWoken(std::sync::Mutex<Option<Flush>>);
+
+    impl Wake for DropWhenWoken {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+
+    let backend = Arc::new(Scripted::new());
+    let recorder = held_up(&backend, RecorderConfig::default()).await;
+    let too_large = PersistenceError::ValueTooLarge { size: 9, limit: 8 };
+    backend.then([Step::Fail(too_large)]);
+    recorder.record("a", &1).await.unwrap();
+    let flush = |recorder: Recorder| -> Flush { Box::pin(async move { recorder.flush().await }) };
+    let (mut first, mut second) = (flush(recorder.clone()), flush(recorder.clone()));
+    let noop = &mut Context::from_waker(Waker::noop());
+    let wakes_first = Arc::new(DropWhenWoken(std::sync::Mutex::default()));
+    let waker = Waker::from(wakes_first.clone());
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(second.as_mut().poll(noop).is_pending());
+    *wakes_first.0.lock().unwrap() = Some(second);
+    backend.release(1);
+    let closed = recorder.close().await;
+    assert!(matches!(closed, Err(RecorderError::RowsRejected { rows: 1, .. })), "{closed:?}");
+    assert!(wakes_first.0.lock().unwrap().is_none(), "the first flush was answered before");
+    assert!(matches!(first.await, Err(RecorderError::RowsRejected { rows: 1, .. })));
 }
 
 #[tokio::test]

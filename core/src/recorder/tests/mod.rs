@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::start::{Running, runtime};
+use super::pipeline::runtime;
 use super::*;
 use crate::backend::PersistenceBackend;
 use crate::error::{BackendError, ErrorKind, Outcome, PersistenceError};
@@ -37,7 +37,7 @@ fn hasty_on(backend: Arc<dyn PersistenceBackend>, config: RecorderConfig) -> Rec
         runtime.block_on(async { tokio::time::pause() });
         Ok(runtime)
     };
-    Recorder { running: Arc::new(Running::start(backend, config, paused)) }
+    Recorder { pipeline: Arc::new(Pipeline::start(backend, config, paused)) }
 }
 
 /// One whose delays take as long as they say.

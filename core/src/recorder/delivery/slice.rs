@@ -2,23 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::ledger::RecordId;
 use crate::batch::{Batch, BatchId, Row};
-
-/// A row in the queue.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) row: Row,
-    pub(super) origin: Origin,
-}
-
-/// The record of a row, and its position in the order of arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) record: RecordId,
-    /// The position among all accepted rows.
-    pub(super) seq: u64,
-}
+use crate::recorder::queue::{Entry, Origin};
 
 /// Rows that are sent together. Never empty.
 #[derive(Debug)]
@@ -73,13 +58,6 @@ impl BatchSlice {
         rows.remove(index);
         origins.remove(index);
         (!rows.is_empty()).then(|| Self { batch: Batch::new(rows), origins })
-    }
-
-    /// The rows before `index`, the row itself, and those after it.
-    pub(super) fn around(&self, index: usize) -> (Option<Self>, Option<Self>, Option<Self>) {
-        let (before, rest) = self.split(index);
-        let (row, after) = rest.map_or((None, None), |rest| rest.split(1));
-        (before, row, after)
     }
 }
 

@@ -3,20 +3,34 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::filter::{Facts, Filters, Gate, Judgement, Reason, Rules};
-use super::slice::Origin;
-use super::stats::RecordStats;
 use crate::batch::Row;
 use crate::error::PersistenceError;
 use crate::json::JsonText;
 use crate::name::RecordName;
+use crate::recorder::filter::{Facts, Filters, Gate, Judgement, Reason, Rules};
+use crate::recorder::stats::RecordStats;
 
 /// Where a record's account is in the ledger. Accounts are never closed, so it stays good.
-pub(super) type RecordId = usize;
+pub(crate) type RecordId = usize;
+
+/// Which record a value is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    Name(&'a str),
+    Id(RecordId),
+}
+
+/// The record of a row, and its place in the order of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) record: RecordId,
+    /// The place among all accepted rows.
+    pub(crate) seq: u64,
+}
 
 /// What became of a value that was pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Stored,
     Rejected,
     Dropped,
@@ -25,11 +39,12 @@ pub(super) enum Fate {
 /// All accounts. One entry per allowed name that was ever used; names that are not allowed share
 /// one account, so that a source of ever new ones does not fill the memory.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    total: RecordStats,
+pub(crate) struct Ledger {
+    filters: Filters,
+    pub(crate) total: RecordStats,
     accounts: Vec<Account>,
     by_name: HashMap<RecordName, RecordId>,
-    invalid_names: RecordStats,
+    pub(crate) invalid_names: RecordStats,
 }
 
 #[derive(Debug)]
@@ -41,49 +56,52 @@ struct Account {
 }
 
 impl Ledger {
+    pub(super) fn new(filters: Filters) -> Self {
+        Self { filters, ..Self::default() }
+    }
+
     /// The record's account, opened if it is new.
-    pub(super) fn open(
-        &mut self,
-        name: &str,
-        filters: &Filters,
-    ) -> Result<RecordId, PersistenceError> {
-        if let Some(id) = self.by_name.get(name) {
-            return Ok(*id);
-        }
-        let name = RecordName::new(name)?;
+    pub(crate) fn open(&mut self, target: Target<'_>) -> Result<RecordId, PersistenceError> {
+        let name = match (self.find(target), target) {
+            (Some(id), _) | (None, Target::Id(id)) => return Ok(id),
+            (None, Target::Name(name)) => RecordName::new(name)?,
+        };
         let id = self.accounts.len();
-        let filter = filters.of(name.as_str()).map(|rules| (rules, Gate::default()));
+        let filter = self.filters.of(name.as_str()).map(|rules| (rules, Gate::default()));
         self.by_name.insert(name.clone(), id);
         self.accounts.push(Account { name, stats: RecordStats::default(), filter });
         Ok(id)
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<RecordId> {
-        self.by_name.get(name).copied()
+    pub(crate) fn find(&self, target: Target<'_>) -> Option<RecordId> {
+        match target {
+            Target::Id(id) => Some(id),
+            Target::Name(name) => self.by_name.get(name).copied(),
+        }
     }
 
-    pub(super) fn name(&self, id: RecordId) -> RecordName {
+    pub(crate) fn name(&self, id: RecordId) -> RecordName {
         self.accounts[id].name.clone()
     }
 
-    pub(super) fn rules(&self, id: RecordId) -> Option<Arc<Rules>> {
+    pub(crate) fn rules(&self, id: RecordId) -> Option<Arc<Rules>> {
         self.accounts[id].filter.as_ref().map(|(rules, _)| Arc::clone(rules))
     }
 
     /// Filters the record by `rules` from here on. A value that is held is released.
-    pub(super) fn set_rules(&mut self, id: RecordId, rules: Arc<Rules>) -> Option<Row> {
+    pub(crate) fn set_rules(&mut self, id: RecordId, rules: Arc<Rules>) -> Option<Row> {
         let held = self.release(id);
         self.accounts[id].filter = Some((rules, Gate::default()));
         held
     }
 
-    pub(super) fn gate(&mut self, id: RecordId) -> Option<&mut Gate> {
+    pub(crate) fn gate(&mut self, id: RecordId) -> Option<&mut Gate> {
         self.accounts[id].filter.as_mut().map(|(_, gate)| gate)
     }
 
     /// Judges a value of a filtered record, and releases the value that was held before it if that is
     /// due.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &mut self,
         id: RecordId,
         facts: &Facts,
@@ -96,7 +114,7 @@ impl Ledger {
     }
 
     /// A judgement was carried out; `value` is the one to hold, if it is.
-    pub(super) fn judged(
+    pub(crate) fn judged(
         &mut self,
         id: RecordId,
         (judgement, facts): (Judgement, Facts),
@@ -132,7 +150,7 @@ impl Ledger {
     }
 
     /// All held values, to be queued.
-    pub(super) fn release_all(&mut self) -> Vec<(Row, RecordId)> {
+    pub(crate) fn release_all(&mut self) -> Vec<(Row, RecordId)> {
         if self.total.held == 0 {
             return Vec::new();
         }
@@ -141,7 +159,7 @@ impl Ledger {
     }
 
     /// A value was taken into the queue.
-    pub(super) fn accept(&mut self, origin: Origin) {
+    pub(crate) fn accept(&mut self, origin: Origin) {
         if let Some(gate) = self.gate(origin.record) {
             gate.last_seq = Some(origin.seq);
         }
@@ -152,7 +170,7 @@ impl Ledger {
     }
 
     /// A value never got into the queue; `None` for a name that is not allowed.
-    pub(super) fn refuse(&mut self, id: Option<RecordId>, fate: Fate) {
+    pub(crate) fn refuse(&mut self, id: Option<RecordId>, fate: Fate) {
         self.change(id, |stats| {
             stats.recorded += 1;
             *counter(stats, fate) += 1;
@@ -160,7 +178,7 @@ impl Ledger {
     }
 
     /// A pending value came to its end.
-    pub(super) fn resolve(&mut self, origin: Origin, fate: Fate) {
+    pub(crate) fn resolve(&mut self, origin: Origin, fate: Fate) {
         if fate != Fate::Stored
             && let Some(gate) = self.gate(origin.record)
         {
@@ -173,31 +191,23 @@ impl Ledger {
     }
 
     /// All that is pending or held counts as dropped; returns how many.
-    pub(super) fn abandon(&mut self) -> u64 {
+    pub(crate) fn abandon(&mut self) -> u64 {
         for account in &mut self.accounts {
             account.stats.abandon();
         }
         self.total.abandon()
     }
 
-    pub(super) fn lose(&mut self, id: Option<RecordId>, values: u64) {
+    pub(crate) fn lose(&mut self, id: Option<RecordId>, values: u64) {
         self.change(id, |stats| stats.lost = stats.lost.saturating_add(values));
     }
 
-    pub(super) fn total(&self) -> RecordStats {
-        self.total
-    }
-
-    pub(super) fn invalid_names(&self) -> RecordStats {
-        self.invalid_names
-    }
-
-    pub(super) fn account(&self, id: RecordId) -> RecordStats {
+    pub(crate) fn account(&self, id: RecordId) -> RecordStats {
         self.accounts[id].stats
     }
 
     /// All accounts, unsorted: the caller sorts them without the lock.
-    pub(super) fn accounts(&self) -> Vec<(Arc<str>, RecordStats)> {
+    pub(crate) fn accounts(&self) -> Vec<(Arc<str>, RecordStats)> {
         let shared = |account: &Account| (account.name.clone().into_shared(), account.stats);
         self.accounts.iter().map(shared).collect()
     }
