@@ -76,24 +76,38 @@ impl Damaged {
 impl FileStore {
     /// Opens the file that a URL names. `otherwise` says what to do with other histories.
     pub(crate) async fn open(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_with(url, otherwise, true).await
+        Ok(Self::try_open(url, otherwise, true).await??)
     }
 
     /// As [`open`](Self::open), to read it.
     pub(crate) async fn open_to_read(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_with(&store::to_read(url)?, otherwise, true).await
+        Self::open_to_read_with(url, otherwise, true).await
     }
 
     /// Opens a file to read it that may be damaged, without verifying it first.
     pub(crate) async fn open_damaged(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_with(&store::to_read(url)?, otherwise, false).await
+        Self::open_to_read_with(url, otherwise, false).await
+    }
+
+    async fn open_to_read_with(
+        url: &str,
+        otherwise: &str,
+        verify: bool,
+    ) -> Result<Self, Failure> {
+        let url = store::to_read(url)?;
+        Ok(match Self::try_open(&url, otherwise, verify).await? {
+            Err(error) if store::lacks_space(&error) => {
+                Self::try_open(&store::read_only(&url), otherwise, verify).await??
+            }
+            opened => opened?,
+        })
     }
 
     /// As [`open_damaged`](Self::open_damaged); a file that is too damaged to be opened remains one.
     pub(crate) async fn open_to_salvage(url: &str, otherwise: &str) -> Result<Damaged, Failure> {
         // Nothing in a damaged file is changed, neither its log nor by a compaction. A file that cannot be
         // opened so, such as one of an older version, is opened as ever.
-        if let Ok(store) = Self::open_with(&store::read_only(url), otherwise, false).await {
+        if let Ok(Ok(store)) = Self::try_open(&store::read_only(url), otherwise, false).await {
             return Ok(Damaged::Open(store));
         }
         match (Self::open_damaged(url, otherwise).await, store::file(url)?) {
@@ -113,7 +127,11 @@ impl FileStore {
     }
 
     #[cfg_attr(not(feature = "redb"), expect(unused_variables, reason = "redb has a choice"))]
-    async fn open_with(url: &str, otherwise: &str, verify: bool) -> Result<Self, Failure> {
+    async fn try_open(
+        url: &str,
+        otherwise: &str,
+        verify: bool,
+    ) -> Result<Result<Self, PersistenceError>, Failure> {
         store::must_exist(url)?;
         let url = url.to_owned();
         let opened = match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -136,8 +154,7 @@ impl FileStore {
             }
             _ => return Err(not_a_file(otherwise)),
         };
-        let opened = opened.map_err(|error| Failure::Failed(format!("opening failed: {error}")))?;
-        Ok(opened?)
+        opened.map_err(|error| Failure::Failed(format!("opening failed: {error}")))
     }
 
     /// Copies a backup to the file that a URL names.

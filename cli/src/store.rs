@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::{Batch, Outcome, PersistenceBackend, PersistenceError};
+use annals::{Batch, ErrorKind, Outcome, PersistenceBackend, PersistenceError};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use same_file::is_same_file;
 
@@ -13,10 +13,19 @@ use crate::failure::Failure;
 
 /// Opens the store, creating what is missing.
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-    annals::connect(url).await.map_err(|error| match Failure::from(error) {
+    annals::connect(url).await.map_err(|error| refusal(error, url))
+}
+
+fn refusal(error: PersistenceError, url: &str) -> Failure {
+    match Failure::from(error) {
         Failure::Failed(message) => Failure::Failed(with_place(message, url)),
         usage => usage,
-    })
+    }
+}
+
+/// Whether there was no space to open a file for writing. It can be read all the same.
+pub(crate) fn lacks_space(error: &PersistenceError) -> bool {
+    matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
 }
 
 /// Adds the file or the server to a message that does not name it.
@@ -35,7 +44,11 @@ fn with_place(message: String, url: &str) -> String {
 /// Opens an existing store to ask it.
 pub(crate) async fn open_to_read(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
     must_exist(url)?;
-    open(&without_creating(&to_read(url)?)).await
+    let url = without_creating(&to_read(url)?);
+    match annals::connect(&url).await {
+        Err(error) if lacks_space(&error) && file(&url)?.is_some() => open(&read_only(&url)).await,
+        opened => opened.map_err(|error| refusal(error, &url)),
+    }
 }
 
 /// The URL with which a command that only asks opens a store: it leaves no traces where it may not write.

@@ -22,6 +22,7 @@ use crate::engine::{Engine, Snapshot, Tables};
 use crate::error::contain;
 use crate::follow::{self, Request, Watcher};
 use crate::read::{Aggregation, Caches, Lease, Leases, Scan, Steps, View};
+use crate::reserve::Reserve;
 use crate::survey::{Report, VisitRows, survey};
 use crate::thread::JoinOnDrop;
 use crate::tuning::Tuning;
@@ -78,7 +79,7 @@ impl<E: Engine> fmt::Debug for Embedded<E> {
 }
 
 impl<E: Engine> Embedded<E> {
-    /// Starts the writer and the compactor.
+    /// Starts the writer and the compactor, which keeps the reserve.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -87,6 +88,7 @@ impl<E: Engine> Embedded<E> {
         engine: E,
         writer: E::Writer,
         config: &EmbeddedConfig,
+        reserve: Arc<Reserve>,
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(config.queue_capacity.clamp(1, Semaphore::MAX_PERMITS));
         let (end, ended) = watch::channel(None);
@@ -99,6 +101,7 @@ impl<E: Engine> Embedded<E> {
             jobs: queue,
             coordination: coordination.clone(),
             tuning: config.tuning.clone(),
+            reserve: reserve.clone(),
         };
         let compactor = Compactor::new(
             engine.clone(),
@@ -106,6 +109,7 @@ impl<E: Engine> Embedded<E> {
             coordination.clone(),
             jobs.clone(),
             config.tuning.clone(),
+            reserve,
         );
         let writer = JoinOnDrop::spawn(name, "writer", move || writer.run(&end))?;
         let compactor = match JoinOnDrop::spawn(name, "compactor", move || compactor.run()) {

@@ -48,7 +48,8 @@ pub trait Engine: Send + Sync + 'static {
 /// The writing half of an engine, owned by one thread.
 pub trait Writer: Send + 'static {
     /// Runs `work` in a transaction and commits it. The transaction is durable at the configured
-    /// level when this returns Ok. `operation` is for errors.
+    /// level when this returns Ok. `operation` is for errors. An engine may roll the transaction back
+    /// and run it again, if that makes room for it.
     ///
     /// # Errors
     /// The error of `work` or of the engine. Nothing was applied, unless the error's outcome is
@@ -56,7 +57,7 @@ pub trait Writer: Send + 'static {
     fn commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+        work: impl FnMut(&mut dyn Transaction) -> Result<T>,
     ) -> Result<T>;
 
     /// Reports what prevents the next transaction, as far as it is known without trying.

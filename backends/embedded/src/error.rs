@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
+use annals_core::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
 
 use crate::format::FormatError;
 
@@ -23,6 +23,12 @@ pub(crate) fn corrupt(engine: &'static str, what: &str) -> PersistenceError {
 
 pub(crate) fn is_corrupt(error: &PersistenceError) -> bool {
     matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Corrupt)
+}
+
+/// Whether an error says that the disk is full, and that nothing was applied.
+pub fn is_full(error: &PersistenceError) -> bool {
+    error.outcome() == Outcome::NotApplied
+        && matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
 }
 
 /// Runs work of an engine that may panic at a page that makes no sense.

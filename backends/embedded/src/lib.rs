@@ -15,6 +15,8 @@
 //! * `follow`: what arrived behind a position, from runs and the head.
 //! * [`format`](mod@format): encoding and decoding of blocks and run indexes.
 //!
+//! * `reserve`: space that is kept back, so that a full disk can be cleaned up.
+//!
 //! Nothing here needs an async runtime or blocks one.
 //!
 //! ```
@@ -44,6 +46,7 @@ mod head;
 mod ids;
 mod new_file;
 mod read;
+mod reserve;
 mod state;
 mod survey;
 mod thread;
@@ -59,9 +62,10 @@ pub use compaction::{Conversion, adopt};
 pub use config::{EmbeddedConfig, choose, timeout};
 pub use coordination::Compacted;
 pub use engine::{Engine, ExternalChange, Snapshot, Tables, Transaction, Visit, VisitName, Writer};
-pub use error::contain;
+pub use error::{contain, is_full};
 pub use ids::{ARRIVALS, RecordId, Run, RunId, RunOrder};
 pub use new_file::{NewFile, beside};
+pub use reserve::Reserve;
 pub use state::{LastBatch, State, Sum};
 pub use survey::{Damage, Report, VisitRows, survey};
 #[doc(hidden)]

@@ -34,9 +34,10 @@ mod write;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use annals_core::{Guarantees, Result, forward_backend};
-use annals_embedded::{Compacted, Embedded, Engine};
+use annals_embedded::{Compacted, Embedded, Engine, Reserve};
 use redb::{Database, StorageBackend};
 
 pub use annals_embedded::{Damage, Report};
@@ -84,11 +85,13 @@ impl RedbBackend {
             let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
             return Ok(Self { store, shared, file: Some(config) });
         }
+        let reserve = Arc::new(Reserve::beside(&config.shared.path));
         let open = {
-            let config = config.clone();
-            move || schema::open(&config)
+            let (config, reserve) = (config.clone(), reserve.clone());
+            // Repairing a file can take some space.
+            move || reserve.lend(|| schema::open(&config))
         };
-        let started = Self::start(open()?, &config, Some(Box::new(open)))?;
+        let started = Self::start(open()?, &config, Some(Box::new(open)), reserve)?;
         Ok(Self { file: Some(config), ..started })
     }
 
@@ -109,7 +112,7 @@ impl RedbBackend {
                 schema::open_on(storage, &config)
             }
         };
-        Self::start(open()?, &config, Some(Box::new(open)))
+        Self::start(open()?, &config, Some(Box::new(open)), Arc::new(Reserve::none()))
     }
 
     /// As [`open_with`](Self::open_with), with a storage that cannot be reopened: after any failure,
@@ -118,14 +121,19 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open_on(storage: impl StorageBackend, config: RedbConfig) -> Result<Self> {
-        Self::start(schema::open_on(storage, &config)?, &config, None)
+        Self::start(schema::open_on(storage, &config)?, &config, None, Arc::new(Reserve::none()))
     }
 
-    fn start(database: Database, config: &RedbConfig, reopen: Option<Reopen>) -> Result<Self> {
+    fn start(
+        database: Database,
+        config: &RedbConfig,
+        reopen: Option<Reopen>,
+        reserve: Arc<Reserve>,
+    ) -> Result<Self> {
         let shared = Shared::new(database, &config.shared.path);
         let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
         let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
-        let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
+        let store = Embedded::start(ENGINE, engine, writer, &config.shared, reserve)?;
         Ok(Self { store, shared, file: None })
     }
 

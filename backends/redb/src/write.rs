@@ -2,12 +2,14 @@
 
 use annals_core::{BackendError, Durability, ErrorKind, Outcome, PersistenceError, Result};
 use annals_embedded::{
-    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer,
+    ExternalChange, LastBatch, RecordId, Run, RunId, Snapshot, State, Tables, Transaction, Writer,
+    is_full,
 };
 use redb::{TableHandle, WriteTransaction};
 
 use crate::ENGINE;
 use crate::error::{commit_failed, failed};
+use crate::read::RedbSnapshot;
 use crate::schema::{BLOCKS, HEAD, RECORDS, RUN_INDEXES, RUNS, STATE, WRITERS};
 use crate::shared::{Reopen, Shared};
 use crate::tables::RedbTables;
@@ -81,8 +83,7 @@ impl RedbWriter {
             && matches!(backend.kind(), ErrorKind::Full | ErrorKind::Io)
         {
             // The outcome of this transaction may be unknown, but later ones do not begin.
-            let refusal = BackendError::clone(backend).with_outcome(Outcome::NotApplied);
-            self.stuck.get_or_insert_with(|| refusal.into());
+            self.stuck.get_or_insert_with(|| not_applied(error.clone()));
         }
     }
 
@@ -90,7 +91,7 @@ impl RedbWriter {
         &mut self,
         operation: &'static str,
         durability: Durability,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+        mut work: impl FnMut(&mut dyn Transaction) -> Result<T>,
     ) -> Result<T> {
         self.reopen()?;
         let change = self.change;
@@ -110,26 +111,45 @@ impl RedbWriter {
             // Aborted when dropped without a commit. A failed abort is reported by the next call.
             let done = work(&mut transaction)?;
             let (transaction, state) = transaction.finish()?;
-            transaction.commit().map_err(|error| commit_failed(operation, error))?;
-            Ok((done, state))
+            let committed = transaction.commit().map_err(|error| commit_failed(operation, error));
+            Ok((done, state, committed))
         });
-        match &done {
-            Ok((_, state)) => {
+        let error = match &done {
+            Ok((_, state, Ok(()))) => {
                 self.state = Some(*state);
                 self.change = ExternalChange::None;
                 let unwritten = durability == Durability::Volatile;
                 self.unwritten = if unwritten { self.unwritten + 1 } else { 0 };
+                return done.map(|(done, ..)| done);
             }
-            Err(error) => {
-                self.remember(error);
-                // Reopening the file loses what is not on the medium. A store reports it.
-                let gone = self.stuck.is_some() && std::mem::take(&mut self.unwritten) > 0;
-                if gone && operation != "store" {
-                    self.lost = Some(error.clone());
-                }
-            }
+            Ok((_, _, Err(error))) | Err(error) => error.clone(),
+        };
+        self.remember(&error);
+        // Reopening the file loses what is not on the medium. A store reports it.
+        let gone = self.stuck.is_some() && std::mem::take(&mut self.unwritten) > 0;
+        if gone && operation != "store" {
+            self.lost = Some(error.clone());
         }
-        done.map(|(done, _)| done)
+        self.reopen_if_full();
+        match done {
+            Ok((done, state, _)) => match self.is_stored(&state) {
+                Some(true) => Ok(done),
+                Some(false) => Err(not_applied(error)),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a transaction that left this state is in the file, after one that failed for want of space;
+    /// `None` if nobody knows.
+    fn is_stored(&self, state: &State) -> Option<bool> {
+        if self.change != ExternalChange::Reopened || self.stuck.is_some() {
+            return None;
+        }
+        let snapshot = self.shared.with(RedbSnapshot::take).ok()?;
+        let stored = State::of(ENGINE, snapshot.tables().ok()?).ok()?;
+        Some(stored == *state)
     }
 
     fn close_file(&mut self) -> Result<()> {
@@ -141,7 +161,11 @@ impl RedbWriter {
             // Open snapshots keep their pages. The next close tries again.
             match database.compact() {
                 Ok(_) | Err(redb::CompactionError::TransactionInProgress) => {}
-                Err(error) => return Err(commit_failed("compact", error)),
+                Err(error) => {
+                    let error = failed("compact")(error);
+                    // A full disk loses nothing: the next opening repairs the file.
+                    return if is_full(&error) { Ok(()) } else { Err(error) };
+                }
             }
         }
         database.close().map_err(|error| commit_failed("close", error))
@@ -152,16 +176,14 @@ impl Writer for RedbWriter {
     fn commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+        work: impl FnMut(&mut dyn Transaction) -> Result<T>,
     ) -> Result<T> {
         if operation == "store"
             && let Some(lost) = self.lost.take()
         {
             return Err(lost);
         }
-        let done = self.try_commit(operation, self.durability, work);
-        self.reopen_if_full();
-        done
+        self.try_commit(operation, self.durability, work)
     }
 
     fn health(&mut self) -> Result<()> {
@@ -175,8 +197,6 @@ impl Writer for RedbWriter {
             let written = self.try_commit("sync", Durability::PowerLoss, |_| Ok(()));
             if let Err(error) = written {
                 tracing::error!(%error, "committed rows could not be written to the medium");
-                self.unwritten = 0;
-                self.reopen_if_full();
             }
         }
     }
@@ -189,6 +209,15 @@ impl Writer for RedbWriter {
         let closed = self.close_file();
         // No store has reported it, and none will.
         closed.and(self.lost.map_or(Ok(()), Err))
+    }
+}
+
+fn not_applied(error: PersistenceError) -> PersistenceError {
+    match error {
+        PersistenceError::Backend(error) => {
+            BackendError::clone(&error).with_outcome(Outcome::NotApplied).into()
+        }
+        other => other,
     }
 }
 

@@ -43,9 +43,10 @@ mod v3;
 mod write;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use annals_core::{Guarantees, Result, forward_backend};
-use annals_embedded::{Compacted, Embedded, Engine};
+use annals_embedded::{Compacted, Embedded, Engine, Reserve};
 
 pub use annals_embedded::{Damage, Report};
 pub use config::SqliteConfig;
@@ -90,9 +91,10 @@ impl SqliteBackend {
             let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
             return Ok(Self { store, config });
         }
-        let writer = SqliteWriter::open(&config, readers.clone())?;
+        let reserve = Arc::new(Reserve::beside(&config.shared.path));
+        let writer = reserve.lend(|| SqliteWriter::open(&config, readers.clone()))?;
         let engine = Sqlite { readers, guarantees: config.guarantees() };
-        let store = Embedded::start(ENGINE, engine, writer, &config.shared)?;
+        let store = Embedded::start(ENGINE, engine, writer, &config.shared, reserve)?;
         Ok(Self { store, config })
     }
 

@@ -10,19 +10,24 @@ use blocking::unblock;
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::schema::{open_reader, renew_identity};
-use crate::tables::SqliteTables;
+use crate::tables::{SqliteTables, has_old_blocks};
 use crate::{ENGINE, SqliteBackend, salvage};
 
 impl SqliteBackend {
     /// Tells what is wrong with the file. With `deep`, every block is read and SQLite's own check runs,
-    /// which reads the whole file; without it, everything but the blocks of runs is read.
+    /// which reads the whole file; without it, everything but the blocks of runs is read, and of these their
+    /// keys.
     ///
     /// # Errors
     /// If the file cannot be read at all. Damage is no error.
     pub async fn check(&self, deep: bool) -> Result<Report> {
         let mut report = self.store.check(deep).await?;
-        if deep {
-            let config = self.config.clone();
+        let config = self.config.clone();
+        if !deep {
+            if let Err(error) = unblock(move || read_keys(&config)).await {
+                report.add("the table of blocks", error, None);
+            }
+        } else {
             match unblock(move || integrity_check(&config)).await {
                 Ok(found) => {
                     found.iter().for_each(|what| report.add("SQLite's own check", what, Some(0)));
@@ -181,6 +186,22 @@ fn absolute(path: &Path) -> Result<String> {
     let whole = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;
     let text = whole.into_os_string().into_string();
     Ok(text.map_err(|path| refused(format!("{} is not UTF-8", path.display())))?)
+}
+
+/// Reads the keys of all blocks. A damaged page among them hides blocks, which nothing else would show before
+/// they are read.
+fn read_keys(config: &SqliteConfig) -> Result<()> {
+    let tables = open_reader(config)?;
+    let SqliteTables { connection, .. } = &tables;
+    let count = |table: &str| {
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |_| Ok(()))
+    };
+    let read = count("blocks").and_then(|()| match has_old_blocks(connection)? {
+        true => count("old_blocks"),
+        false => Ok(()),
+    });
+    tables.check_unchanged()?;
+    read.map_err(failed("check"))
 }
 
 /// What SQLite finds wrong.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, PersistenceError, Result};
-use annals_embedded::State;
+use annals_embedded::{State, is_full};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -78,7 +78,7 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
     let deadline = Instant::now() + config.busy_timeout;
     loop {
         match try_open_writer(config) {
-            Err(error) if error.is_retryable() && Instant::now() < deadline => {
+            Err(error) if error.is_retryable() && !is_full(&error) && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             opened => return opened,

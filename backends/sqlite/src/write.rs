@@ -2,7 +2,7 @@
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::{
-    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer,
+    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer, is_full,
 };
 use rusqlite::{Connection, ToSql, params};
 
@@ -27,8 +27,6 @@ pub(crate) struct SqliteWriter {
     /// reports a failed write-back once and forgets it, so a later sync may succeed without the data
     /// ("fsyncgate", 2018).
     broken: Option<PersistenceError>,
-    /// The log could not grow. Copying it into the file lets it start over.
-    log_is_full: bool,
     file: FileIdentity,
     readers: ConnectionPool,
 }
@@ -40,7 +38,6 @@ impl SqliteWriter {
             data_version: -1,
             state: None,
             broken: None,
-            log_is_full: false,
             file: FileIdentity::of(&config.shared.path),
             readers,
         })
@@ -49,7 +46,7 @@ impl SqliteWriter {
     fn try_commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+        work: &mut impl FnMut(&mut dyn Transaction) -> Result<T>,
     ) -> Result<T> {
         let failed = failed(operation);
         let SqliteTables { connection, .. } = &self.tables;
@@ -84,22 +81,44 @@ impl SqliteWriter {
         }
     }
 
-    fn checkpoint_if(&mut self, is_due: impl FnOnce(&Log) -> bool) {
+    /// Runs a transaction, which ends here whether it succeeds or not.
+    fn attempt<T>(
+        &mut self,
+        operation: &'static str,
+        work: &mut impl FnMut(&mut dyn Transaction) -> Result<T>,
+    ) -> Result<T> {
+        let done = self.try_commit(operation, work);
+        let SqliteTables { connection, .. } = &self.tables;
+        if done.is_err()
+            && !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            // The open transaction would include whatever comes next.
+            let error = commit_failed("roll back", error);
+            self.broken.get_or_insert(error);
+        }
+        done
+    }
+
+    /// Copies the log into the file if that is due. Returns whether there was one and all of it was copied,
+    /// so that it can start over.
+    fn checkpoint_if(&mut self, is_due: impl FnOnce(&Log) -> bool) -> bool {
         if self.broken.is_some() {
-            return;
+            return false;
         }
         let SqliteTables { connection, .. } = &self.tables;
-        let copied = log(connection).and_then(|log| {
-            if !is_due(&log) && !self.log_is_full {
-                return Ok(());
-            }
+        let copied = log(connection, "NOOP").and_then(|found| match is_due(&found) {
             // Copies what no reader needs any more, and waits for nobody.
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            true => log(connection, "PASSIVE"),
+            false => Ok(found),
         });
-        self.log_is_full = false;
-        if let Err(error) = copied {
-            let error = self.failed_on_medium("checkpoint", error);
-            tracing::error!(%error, "the write-ahead log could not be copied into the file");
+        match copied {
+            Ok(log) => log.pages > 0 && log.copied == log.pages,
+            Err(error) => {
+                let error = self.failed_on_medium("checkpoint", error);
+                tracing::error!(%error, "the write-ahead log could not be copied into the file");
+                false
+            }
         }
     }
 
@@ -126,26 +145,19 @@ impl Writer for SqliteWriter {
     fn commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T>,
+        mut work: impl FnMut(&mut dyn Transaction) -> Result<T>,
     ) -> Result<T> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
         self.file.check(operation)?;
-        let done = self.try_commit(operation, work);
-        if let Err(error) = &done {
-            self.log_is_full =
-                matches!(error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Full);
-            let SqliteTables { connection, .. } = &self.tables;
-            if !connection.is_autocommit()
-                && let Err(error) = connection.execute_batch("ROLLBACK")
-            {
-                // The open transaction would include whatever comes next.
-                let error = commit_failed("roll back", error);
-                self.broken.get_or_insert(error);
+        match self.attempt(operation, &mut work) {
+            // The log took the last space. It has room again where it starts over.
+            Err(error) if is_full(&error) && self.checkpoint_if(|_| true) => {
+                self.attempt(operation, &mut work)
             }
+            done => done,
         }
-        done
     }
 
     fn health(&mut self) -> Result<()> {
@@ -178,9 +190,10 @@ struct Log {
     copied: i64,
 }
 
-fn log(connection: &Connection) -> rusqlite::Result<Log> {
+/// The log after a checkpoint of this mode.
+fn log(connection: &Connection, mode: &str) -> rusqlite::Result<Log> {
     connection
-        .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
+        .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
         .query_row([], |row| Ok(Log { pages: row.get(1)?, copied: row.get(2)? }))
 }
 

@@ -92,6 +92,29 @@ async fn a_damaged_block_is_reported_and_everything_else_is_salvaged() {
     assert_eq!(names(folder.path()), ["history"]);
 }
 
+/// Only a deep check noticed it.
+#[tokio::test]
+async fn a_check_notices_a_damaged_page_of_the_keys_of_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let store = filled(&path).await;
+    assert!(store.check(false).await.unwrap().is_sound());
+    store.close().await.unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let root = "SELECT (rootpage - 1) * page_size FROM sqlite_schema, pragma_page_size \
+                WHERE name = 'blocks'";
+    let root: u64 = connection.query_row(root, [], |row| row.get(0)).unwrap();
+    drop(connection);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[root as usize..][..100].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let store = SqliteBackend::open(SqliteConfig::new(&path).with_read_only(true)).unwrap();
+    for deep in [false, true] {
+        let found = store.check(deep).await.unwrap();
+        assert!(!found.is_sound(), "deep: {deep}");
+    }
+}
+
 #[tokio::test]
 async fn a_compaction_gives_space_back() {
     let folder = tempfile::tempdir().unwrap();

@@ -46,7 +46,19 @@ impl Child {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn start(task: &[&str]) -> io::Result<Self> {
-        let mut process = Command::new(env::current_exe()?)
+        Self::spawn(&mut Command::new(env::current_exe()?), task)
+    }
+
+    /// Starts one through another command, whose last argument it becomes.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn run(mut command: Command, task: &[&str]) -> io::Result<Self> {
+        Self::spawn(command.arg(env::current_exe()?), task)
+    }
+
+    fn spawn(command: &mut Command, task: &[&str]) -> io::Result<Self> {
+        let mut process = command
             .env(VARIABLE, task.join("\n"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

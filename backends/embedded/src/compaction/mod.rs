@@ -22,6 +22,7 @@ use crate::error::{corrupt, format_error, log_failure};
 use crate::format::{self, Block, Form, FormatError, MergeInput, NewRun, NewRuns};
 use crate::ids::{RecordId, Run, RunId, RunOrder};
 use crate::read::{Caches, View};
+use crate::reserve::Reserve;
 use crate::state::State;
 use crate::tuning::{HeadSize, Tuning};
 use crate::write::{Job, Store, VersionEdit};
@@ -38,6 +39,7 @@ pub(crate) struct Compactor<E: Engine> {
     coordination: Arc<Coordination<Store<E::Writer>>>,
     jobs: mpsc::Sender<Job>,
     tuning: Tuning,
+    reserve: Arc<Reserve>,
     /// The position of each record among all names in byte order. Ids are not reused, so entries are
     /// missing at worst, and never wrong relative to each other.
     ranks: Arc<Map<RecordId, u32>>,
@@ -74,6 +76,7 @@ impl<E: Engine> Compactor<E> {
         coordination: Arc<Coordination<Store<E::Writer>>>,
         jobs: mpsc::Sender<Job>,
         tuning: Tuning,
+        reserve: Arc<Reserve>,
     ) -> Self {
         let name = caches.engine;
         Self {
@@ -83,6 +86,7 @@ impl<E: Engine> Compactor<E> {
             coordination,
             jobs,
             tuning,
+            reserve,
             ranks: Arc::default(),
             may_merge: true,
             unreadable: Set::default(),
@@ -98,10 +102,18 @@ impl<E: Engine> Compactor<E> {
                 Task::Flush => self.flush_if_due(),
                 Task::Cleanup(plan, reply) => self.clean_up(&plan, reply),
                 Task::Compact(end, reply) => {
-                    drop(reply.send(contain(self.name, "compact", || self.compact_step(end))));
+                    let reserve = self.reserve.clone();
+                    let step =
+                        reserve.lend(|| contain(self.name, "compact", || self.compact_step(end)));
+                    drop(reply.send(step));
                 }
                 Task::Idle => match contain(self.name, "compact", || self.merge_or_rest()) {
-                    Ok(merged) => self.may_merge = merged,
+                    Ok(merged) => {
+                        self.may_merge = merged;
+                        if !merged {
+                            self.reserve.keep();
+                        }
+                    }
                     Err(error) => {
                         self.may_merge = false;
                         log_failure(self.name, "merging runs", &error);
@@ -181,7 +193,8 @@ impl<E: Engine> Compactor<E> {
             let blocks = self.caches.head.blocks(tables, &state, first..=last)?;
             let mut size = HeadSize::default();
             blocks.iter().for_each(|(_, block)| size.add(HeadSize::of(block)));
-            if !(forced || writer_waits || self.tuning.flush_is_due(size)) {
+            let is_due = self.tuning.flush_is_due(size) && !self.reserve.is_short();
+            if !(forced || writer_waits || is_due) {
                 return Ok(());
             }
             for (_, block) in &blocks {
@@ -210,7 +223,7 @@ impl<E: Engine> Compactor<E> {
 
     /// Does what may be done while nobody waits. Returns whether there was anything.
     fn merge_or_rest(&mut self) -> Result<bool> {
-        Ok(self.merge()? || self.rest_one()?)
+        Ok(!self.reserve.is_short() && (self.merge()? || self.rest_one()?))
     }
 
     /// Merges what is due. Returns whether anything was.
@@ -336,8 +349,10 @@ impl<E: Engine> Compactor<E> {
 
     fn clean_up(&mut self, plan: &CleanupPlan, reply: Reply<u64>) {
         let mut sweep = Sweep::new(plan);
-        let answer = match contain(self.name, "cleanup", || sweep.run(self, &|| reply.is_closed()))
-        {
+        let reserve = self.reserve.clone();
+        let swept = reserve
+            .lend(|| contain(self.name, "cleanup", || sweep.run(self, &|| reply.is_closed())));
+        let answer = match swept {
             Err(error) => Err(error.after_removing(sweep.removed())),
             Ok(()) => Ok(sweep.removed()),
         };

@@ -1,5 +1,6 @@
 //! Removal of expired rows: a run of which all rows expired is removed, and a run of which some did
-//! is rewritten without them.
+//! is rewritten without them. Steps that free space come before those that take some, so that a full disk
+//! can be cleaned up.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use annals_core::{CleanupPlan, Order, Pattern, PersistenceError, Result};
 use super::Compactor;
 use crate::Map;
 use crate::engine::{Engine, Snapshot, Writer};
-use crate::error::is_corrupt;
-use crate::format::{Form, RunIndex};
+use crate::error::{is_corrupt, is_full};
+use crate::format::{Form, NewRun, RunIndex};
 use crate::ids::{RecordId, Run, RunId};
 use crate::read::{RecordMerge, View};
 use crate::write::{OrphanedNames, VersionEdit};
@@ -31,6 +32,8 @@ type Kept = Map<(RunId, RecordId), u32>;
 /// The expired rows of a run.
 struct Expired {
     rows: u64,
+    /// Of the run.
+    at_rest: bool,
     /// How many of each record's oldest rows; records without expired rows are left out.
     by_record: Map<RecordId, u32>,
 }
@@ -45,27 +48,58 @@ impl<'a> Sweep<'a> {
         self.removed
     }
 
-    /// Removes expired rows, or ends early when `canceled` says that the caller has left.
+    /// Removes expired rows, or ends early when `canceled` says that the caller has left. Continues where
+    /// it failed before.
     pub(super) fn run<E: Engine>(
         &mut self,
         compactor: &mut Compactor<E>,
         canceled: &dyn Fn() -> bool,
     ) -> Result<()> {
-        if self.concerns_the_head(&compactor.view()?)? {
-            compactor.flush(true)?;
-        }
-        // Starts over whenever another process has changed the runs.
-        while !canceled() && !self.pass(compactor, canceled)? {}
-        if !canceled() {
-            self.forget_names(compactor)?;
-        }
+        let swept = loop {
+            let before = self.removed;
+            match self.remove_expired(compactor, canceled) {
+                // What has become free may be room enough.
+                Err(error) if is_full(&error) && self.removed > before => {}
+                swept => break swept,
+            }
+        };
+        let swept = match canceled() {
+            false => swept.and_then(|()| self.forget_names(compactor)),
+            true => swept,
+        };
         if self.removed > 0 {
             compactor.ask(|store| {
                 store.writer.checkpoint(true);
                 Ok(())
             })?;
         }
-        self.damage.take().map_or(Ok(()), Err)
+        swept.and(self.damage.take().map_or(Ok(()), Err))
+    }
+
+    /// Removes expired rows from the runs first, which frees space, and then from the head, which takes some.
+    fn remove_expired<E: Engine>(
+        &mut self,
+        compactor: &mut Compactor<E>,
+        canceled: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        // Before the runs are visited: a flush meanwhile would make a run that nobody visits.
+        let in_head = self.concerns_the_head(&compactor.view()?)?;
+        let swept = self.passes(compactor, canceled);
+        if !in_head || canceled() || swept.as_ref().is_err_and(|error| !is_full(error)) {
+            return swept;
+        }
+        compactor.flush(true)?;
+        self.passes(compactor, canceled)
+    }
+
+    /// Starts over whenever another process has changed the runs.
+    fn passes<E: Engine>(
+        &mut self,
+        compactor: &mut Compactor<E>,
+        canceled: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        while !canceled() && !self.pass(compactor, canceled)? {}
+        Ok(())
     }
 
     fn concerns_the_head<S: Snapshot>(&self, view: &View<S>) -> Result<bool> {
@@ -83,7 +117,8 @@ impl<'a> Sweep<'a> {
         Ok(names.into_iter().filter_map(cut_off).collect())
     }
 
-    /// Visits the runs of one snapshot, the oldest first. Returns false if they have changed.
+    /// Visits the runs of one snapshot. Returns false if they have changed. Runs that go as a whole are first,
+    /// which takes hardly any space. Those that are rewritten follow, the ones of which least is left first.
     fn pass<E: Engine>(
         &mut self,
         compactor: &mut Compactor<E>,
@@ -96,53 +131,84 @@ impl<'a> Sweep<'a> {
         let kept = self.kept(compactor, &view, &cut_offs)?;
         let runs = view.runs.clone();
         drop(view);
+        let mut rewritten = Vec::new();
         for run in runs.iter().copied().filter(|run| run.first <= latest) {
             compactor.pause();
             if canceled() {
                 return Ok(true);
             }
-            let edit = VersionEdit { opening, removed: vec![run.id], ..VersionEdit::default() };
-            match self.sweep_run(compactor, run, edit, &cut_offs, &kept) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                // Other runs are cleaned up all the same: the file must not grow forever.
-                Err(error) if is_corrupt(&error) => self.damage = Some(error),
-                Err(error) => return Err(error),
+            let expired = find(compactor, run, &cut_offs, &kept);
+            match self.sound(expired)? {
+                Some(Some(Expired { rows: 0, .. })) | None => {}
+                Some(Some(expired)) if expired.rows < run.rows => {
+                    rewritten.push((left(&run, expired.rows), run));
+                }
+                Some(Some(expired)) => {
+                    let removed = self.install(compactor, opening, run, expired.rows, None);
+                    if self.sound(removed)? == Some(false) {
+                        return Ok(false);
+                    }
+                }
+                Some(None) => return Ok(false),
+            }
+        }
+        rewritten.sort_unstable_by_key(|(left, run)| (*left, run.order));
+        for (_, run) in rewritten {
+            compactor.pause();
+            if canceled() {
+                return Ok(true);
+            }
+            let rewritten = self.rewrite(compactor, opening, run, &cut_offs, &kept);
+            if self.sound(rewritten)? == Some(false) {
+                return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Removes the expired rows of a run by an edit that removes the run. Returns false if the run is
-    /// no longer there.
-    fn sweep_run<E: Engine>(
+    /// What was read of a run; `None` if it is damaged. Other runs are cleaned up all the same: the file must
+    /// not grow forever.
+    fn sound<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(error) if is_corrupt(&error) => {
+                self.damage = Some(error);
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+
+    /// Writes a run anew without its expired rows. Returns false if it is no longer there.
+    fn rewrite<E: Engine>(
         &mut self,
         compactor: &mut Compactor<E>,
+        opening: u64,
         run: Run,
-        mut edit: VersionEdit,
         cut_offs: &CutOffs,
         kept: &Kept,
     ) -> Result<bool> {
-        // Each run has a snapshot of its own: one for all would keep the log from being copied.
-        let view = compactor.view()?;
-        let position = view.runs.iter().position(|other| other.id == run.id);
-        let Some(position) = position else { return Ok(false) };
-        let index = view.run_index(position)?;
-        let expired = expired(&view, position, &index, cut_offs, kept)?;
-        drop(view);
-        if expired.rows == 0 {
-            return Ok(true);
-        }
-        if expired.rows < run.rows {
-            let dropped = |record| expired.by_record.get(&record).copied().unwrap_or(0);
-            let form = Form { split: false, rest: index.is_at_rest() };
-            let merged = compactor.merge_runs(&[run], &dropped, form)?;
-            let Some(merged) = merged else { return Ok(false) };
-            edit.added.extend(merged.main.map(|rest| (run.order, rest)));
-        }
+        let Some(expired) = find(compactor, run, cut_offs, kept)? else { return Ok(false) };
+        let dropped = |record| expired.by_record.get(&record).copied().unwrap_or(0);
+        let form = Form { split: false, rest: expired.at_rest };
+        let Some(merged) = compactor.merge_runs(&[run], &dropped, form)? else { return Ok(false) };
+        self.install(compactor, opening, run, expired.rows, merged.main)
+    }
+
+    /// Removes a run of which so many rows expired, and puts the rest in its place. Returns false if it is
+    /// no longer there.
+    fn install<E: Engine>(
+        &mut self,
+        compactor: &mut Compactor<E>,
+        opening: u64,
+        run: Run,
+        expired: u64,
+        rest: Option<NewRun>,
+    ) -> Result<bool> {
+        let added = rest.map(|rest| (run.order, rest)).into_iter().collect();
+        let edit = VersionEdit { opening, flushed: None, removed: vec![run.id], added };
         let installed = compactor.install(edit)?;
         if installed {
-            self.removed += expired.rows;
+            self.removed += expired;
         }
         Ok(installed)
     }
@@ -203,6 +269,26 @@ impl<'a> Sweep<'a> {
     }
 }
 
+/// The size of what stays of a run when so many rows go: about what rewriting it takes.
+fn left(run: &Run, expired: u64) -> u64 {
+    (u128::from(run.bytes) * u128::from(run.rows - expired) / u128::from(run.rows)) as u64
+}
+
+/// The expired rows of a run; `None` if the run is no longer there.
+fn find<E: Engine>(
+    compactor: &Compactor<E>,
+    run: Run,
+    cut_offs: &CutOffs,
+    kept: &Kept,
+) -> Result<Option<Expired>> {
+    // Each run has a snapshot of its own: one for all would keep the log from being copied.
+    let view = compactor.view()?;
+    let position = view.runs.iter().position(|other| other.id == run.id);
+    let Some(position) = position else { return Ok(None) };
+    let index = view.run_index(position)?;
+    expired(&view, position, &index, cut_offs, kept).map(Some)
+}
+
 /// The expired rows of a run: of each record a prefix of its rows there.
 fn expired<S: Snapshot>(
     view: &View<S>,
@@ -211,7 +297,7 @@ fn expired<S: Snapshot>(
     cut_offs: &CutOffs,
     kept: &Kept,
 ) -> Result<Expired> {
-    let mut all = Expired { rows: 0, by_record: Map::default() };
+    let mut all = Expired { rows: 0, at_rest: index.is_at_rest(), by_record: Map::default() };
     for extent in index.iter() {
         let Some(last_removed) = cut_offs.get(&extent.record) else { continue };
         let expired = view.rows_up_to(run, index, extent, *last_removed)?;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::coordination::{Awaited, Coordination, Reply};
 use crate::engine::Writer;
 use crate::error::contain;
+use crate::reserve::Reserve;
 use crate::tuning::Tuning;
 
 pub(crate) use changes::{add_name, add_run, check_writers};
@@ -53,6 +54,7 @@ pub(crate) struct WriterThread<W> {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) coordination: Arc<Coordination<Store<W>>>,
     pub(crate) tuning: Tuning,
+    pub(crate) reserve: Arc<Reserve>,
 }
 
 impl<W: Writer> WriterThread<W> {
@@ -126,11 +128,11 @@ impl<W: Writer> WriterThread<W> {
         &mut self,
         group: &mut Group,
         reply: Reply<T>,
-        edit: impl FnOnce(&mut Store<W>, &Tuning) -> Result<T>,
+        mut edit: impl FnMut(&mut Store<W>, &Tuning) -> Result<T>,
     ) {
         self.commit(group);
         if !reply.is_closed() {
-            let edited = edit(&mut self.store, &self.tuning);
+            let edited = self.reserve.lend(|| edit(&mut self.store, &self.tuning));
             self.store.writer.checkpoint(true);
             drop(reply.send(edited));
         }
@@ -149,8 +151,13 @@ impl<W: Writer> WriterThread<W> {
         }
     }
 
-    /// Waits for a flush while the head is too large: readers keep all of it in memory.
+    /// Waits for a flush while the head is too large: readers keep all of it in memory. Refuses rows while
+    /// the reserve is lent: they would take its space.
     fn make_room(&mut self) -> Result<()> {
+        if self.reserve.is_lent() {
+            let message = "the disk is full, and rows are being removed; free space on the disk";
+            return Err(BackendError::new(self.engine, "store", ErrorKind::Full, message).into());
+        }
         while self.tuning.head_is_full(self.store.head) {
             match self.coordination.wait_for_task() {
                 Awaited::Task(task) => task(&mut self.store),

@@ -76,12 +76,17 @@ impl<W: Writer> Store<W> {
     pub(super) fn commit<T>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction, &mut Names) -> Result<T>,
+        mut work: impl FnMut(&mut dyn Transaction, &mut Names) -> Result<T>,
     ) -> Result<T> {
         let Self { writer, caches, names, appended, head, checked } = self;
         let mut begin = None;
+        let mut attempted = false;
         let done = contain(caches.engine, operation, || {
             writer.commit(operation, |transaction| {
+                if std::mem::replace(&mut attempted, true) {
+                    // Ids of an attempt that was rolled back.
+                    names.clear();
+                }
                 let change = transaction.external_change();
                 if change == ExternalChange::Reopened {
                     caches.clear();
@@ -193,7 +198,7 @@ impl<W: Writer> Store<W> {
             let state = *transaction.state();
             let tables = transaction.tables();
             let names = caches.names.exact_list(tables, &state)?;
-            let mut records = still_without_rows(&caches, tables, &state, orphans)?;
+            let mut records = still_without_rows(&caches, tables, &state, &orphans)?;
             // Another process may have removed the name and allocated a new id for it.
             records.retain(|record, name| names.find(name) == Some(*record));
             for (record, name) in &records {
@@ -323,9 +328,10 @@ fn still_without_rows(
     caches: &Caches,
     tables: &dyn Tables,
     state: &State,
-    orphans: OrphanedNames,
+    orphans: &OrphanedNames,
 ) -> Result<Map<RecordId, Arc<str>>> {
-    let OrphanedNames { mut records, runs, last_block, .. } = orphans;
+    let OrphanedNames { runs, last_block, .. } = orphans;
+    let mut records = orphans.records.clone();
     if records.is_empty() {
         return Ok(records);
     }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use annals_core::{BackendError, Durability, ErrorKind, Guarantees, PersistenceError};
 use annals_embedded::format::{Place, RunIndex, unseal};
 use annals_embedded::{
-    Embedded, EmbeddedConfig, Engine, ExternalChange, LastBatch, RecordId, Run, RunId, Snapshot,
-    State, Tables, Transaction, Tuning, Visit, VisitName, Writer,
+    Embedded, EmbeddedConfig, Engine, ExternalChange, LastBatch, RecordId, Reserve, Run, RunId,
+    Snapshot, State, Tables, Transaction, Tuning, Visit, VisitName, Writer,
 };
 
 type Bytes = Arc<[u8]>;
@@ -213,7 +213,7 @@ impl Disk {
 
     pub(crate) fn open_with(&self, config: EmbeddedConfig) -> Embedded<Disk> {
         let writer = DiskWriter { disk: self.clone(), seen: None };
-        Embedded::start("disk", self.clone(), writer, &config).unwrap()
+        Embedded::start("disk", self.clone(), writer, &config, Arc::new(Reserve::none())).unwrap()
     }
 }
 
@@ -308,7 +308,7 @@ impl Writer for DiskWriter {
     fn commit<T>(
         &mut self,
         _operation: &'static str,
-        work: impl FnOnce(&mut dyn Transaction) -> Result<T, PersistenceError>,
+        mut work: impl FnMut(&mut dyn Transaction) -> Result<T, PersistenceError>,
     ) -> Result<T, PersistenceError> {
         self.disk.call()?;
         let mut data = self.disk.data.lock().unwrap();

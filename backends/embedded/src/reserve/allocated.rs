@@ -1,0 +1,173 @@
+//! The file that holds the space.
+//!
+//! Its blocks are allocated, not written. It is locked while it is made, shrunk or enlarged, so that
+//! processes that share a store do not undo each other's work.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, statvfs};
+
+use crate::new_file::beside;
+
+/// The smallest reserve: what opening a file and a small removal take. A store for which less would be kept
+/// has none.
+const LEAST: u64 = 256 << 10;
+
+/// The largest: a few of the largest runs.
+const MOST: u64 = 32 << 20;
+
+/// The reserve is one in so many parts of the store's file, …
+const PARTS: u64 = 4;
+
+/// … and is made or enlarged while the disk has so many times as much free: as much as the store takes.
+const AMPLE: u64 = PARTS;
+
+/// The unit in which the system counts what a file takes.
+const BLOCK: u64 = 512;
+
+/// What it begins with. A file that begins otherwise is somebody else's.
+pub(super) const MARK: &[u8] =
+    b"annals keeps this space back, to remove rows when the disk is full. \
+                                 This file may be deleted.\n";
+
+/// A reserve that is locked.
+#[derive(Debug)]
+pub(super) struct ReserveFile {
+    file: File,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Place {
+    reserve: PathBuf,
+    store: Metadata,
+}
+
+impl Place {
+    fn of(store: &Path) -> io::Result<Self> {
+        // SQLite's log lies beside the file to which a link leads, too.
+        let store = fs::canonicalize(store)?;
+        Ok(Self { reserve: beside(&store, "-reserve"), store: fs::metadata(&store)? })
+    }
+
+    fn wanted(&self) -> u64 {
+        // A redb file has holes.
+        let taken = self.store.len().min(self.store.blocks() * BLOCK);
+        (taken / PARTS).min(MOST)
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let system = statvfs(self.reserve.parent().unwrap_or(Path::new(".")))?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+
+    fn is_ample(&self) -> io::Result<bool> {
+        Ok(self.free()? >= self.wanted() * AMPLE)
+    }
+
+    fn options() -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        // Whoever may write to the folder must not lead the process to another file.
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+        options
+    }
+
+    /// Makes an empty file with the owner and the permissions of the store's.
+    fn create(&self) -> io::Result<()> {
+        let file = Self::options().create_new(true).mode(0o600).open(&self.reserve)?;
+        let (made, store) = (file.metadata()?, &self.store);
+        let given = match (made.uid(), made.gid()) == (store.uid(), store.gid()) {
+            true => Ok(()),
+            false => fchown(&file, Some(store.uid()), Some(store.gid())),
+        };
+        given
+            .and_then(|()| file.set_permissions(store.permissions()))
+            .inspect_err(|_| drop(fs::remove_file(&self.reserve)))
+    }
+
+    /// Opens it, if it is a reserve.
+    fn open(&self) -> io::Result<File> {
+        let mut file = Self::options().open(&self.reserve)?;
+        let found = file.metadata()?;
+        let mut begin = [0; MARK.len()];
+        let is_ours = found.is_file()
+            && (found.nlink(), found.uid()) == (1, self.store.uid())
+            && (found.len() == 0 || (file.read_exact(&mut begin).is_ok() && begin == *MARK));
+        match is_ours {
+            true => Ok(file),
+            false => Err(io::Error::other(format!("{} is no reserve", self.reserve.display()))),
+        }
+    }
+}
+
+/// Makes the reserve if there is ample space, and fits its size to that of the store.
+pub(super) fn keep(store: &Path) -> io::Result<()> {
+    let place = Place::of(store)?;
+    let wanted = place.wanted();
+    if wanted < LEAST {
+        return Ok(());
+    }
+    match fs::symlink_metadata(&place.reserve) {
+        // Not for a few bytes more.
+        Ok(file) if (wanted - wanted / PARTS..=2 * wanted).contains(&file.len()) => return Ok(()),
+        Ok(_) => {}
+        Err(_) if place.is_ample()? => place.create()?,
+        Err(_) => return Ok(()),
+    }
+    let mut file = place.open()?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Another process works with the space.
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+        locked => locked?,
+    }
+    let len = file.metadata()?.len();
+    if len > wanted {
+        return file.set_len(wanted);
+    }
+    if len == 0 {
+        file.write_all(MARK)?;
+    }
+    if place.is_ample()? {
+        fallocate(&file, FallocateFlags::empty(), 0, wanted)?;
+    } else if len <= MARK.len() as u64 {
+        // A process was killed while it worked with the space.
+        ReserveFile { file, place }.take_back();
+    }
+    Ok(())
+}
+
+pub(super) fn is_short(store: &Path) -> bool {
+    Place::of(store).and_then(|place| place.free()).is_ok_and(|free| free < LEAST)
+}
+
+/// Locks the reserve and frees its space; `None` if there is none.
+pub(super) fn release(store: &Path) -> Option<ReserveFile> {
+    let place = Place::of(store).ok()?;
+    let file = place.open().ok()?;
+    // Another process that works with it takes its turn first.
+    flock(&file, FlockOperation::LockExclusive).ok()?;
+    let mark = MARK.len() as u64;
+    if file.metadata().ok()?.len() <= mark {
+        return None;
+    }
+    file.set_len(mark).ok()?;
+    Some(ReserveFile { file, place })
+}
+
+impl ReserveFile {
+    /// Takes back most of what is free. The rest is for the next rows.
+    pub(super) fn take_back(self) {
+        let Self { file, place } = self;
+        let free = place.free().unwrap_or_default();
+        let mut len = place.wanted().min(free - free / PARTS);
+        // A quota may allow less than the file system.
+        while len > MARK.len() as u64 && fallocate(&file, FallocateFlags::empty(), 0, len).is_err()
+        {
+            len /= 2;
+        }
+    }
+}

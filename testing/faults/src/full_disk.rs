@@ -1,0 +1,270 @@
+//! Stores on a disk that is full: a small file system in memory, on which no byte is free.
+//!
+//! A store is filled until it says that the disk is full, and what is left is taken by another file. Then
+//! the store must open, answer, and lose what is removed from it, counted exactly, without anybody freeing
+//! space; and it must take rows again.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use annals_core::{
+    Batch, CleanupPlan, CleanupRule, Erasure, ErrorKind, Grammar, Order, Outcome, Pattern,
+    PersistenceBackend, PersistenceError, QueryParams, Result, Row,
+};
+use annals_embedded::Tuning;
+use libtest_mimic::{Arguments, Completion, Trial};
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::child::{Child, task, tell};
+use crate::dice::Dice;
+
+/// Opens a store at a path.
+pub type OpenTuned = fn(&str, Tuning) -> Result<Arc<dyn PersistenceBackend>>;
+
+/// An engine that is tested.
+struct Engine {
+    file: &'static str,
+    open: OpenTuned,
+}
+
+/// What became of the program that filled the store.
+const ENDS: [&str; 3] = ["killed", "closed", "running"];
+
+/// The sizes at which work is due, each with a disk to go with it.
+const SIZES: [(&str, &str); 2] = [("small", "10m"), ("usual", "32m")];
+
+const RECORDS: [&str; 2] = ["gone", "kept"];
+const ROWS: u64 = 32;
+
+/// Tests of an engine on a full disk; `file` is the name of a store. Each process is this program, started
+/// again, and mounts the disk where nobody else sees it. Where the system does not allow that, the tests
+/// are listed as ignored.
+pub fn full_disk_trials(file: &'static str, open: OpenTuned) -> ExitCode {
+    if let Some(task) = task() {
+        let task: Vec<&str> = task.iter().map(String::as_str).collect();
+        return match act(&Engine { file, open }, &task) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tell(&format!("error {error}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let mut trials = Vec::new();
+    for end in ENDS {
+        for (size, disk) in SIZES {
+            let name = format!("a_store_that_was_{end}_on_a_full_disk_is_cleaned_up_{size}");
+            trials.push(Trial::ignorable_test(name, move || {
+                if let Err(reason) = may_mount() {
+                    return Ok(Completion::ignored_with(reason));
+                }
+                let folder = tempfile::tempdir()?;
+                let place = folder.path().display().to_string();
+                let child = Child::run(unshared(), &["scenario", &place, disk, size, end])?;
+                while let Some(line) = child.line() {
+                    match line.strip_prefix("error ") {
+                        Some(error) => return Err(error.into()),
+                        None if line == "passed" => return Ok(Completion::Completed),
+                        None => {}
+                    }
+                }
+                Err("it ended by itself".into())
+            }));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A command that runs another, in which file systems can be mounted.
+fn unshared() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "--"]);
+    command
+}
+
+fn may_mount() -> Result<(), String> {
+    let mut command = unshared();
+    let mount = command.args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).stderr(Stdio::null());
+    match mount.status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err("`unshare --user --mount` may not mount a file system here".to_owned()),
+    }
+}
+
+/// What a child does.
+fn act(engine: &Engine, task: &[&str]) -> Result<(), String> {
+    match task {
+        ["scenario", folder, disk, size, end] => {
+            let options = format!("size={disk}");
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &options, "tmpfs", folder]);
+            let mounted = mount.status().map_err(|error| error.to_string())?;
+            if !mounted.success() {
+                return Err("the disk could not be mounted".to_owned());
+            }
+            scenario(engine, Path::new(folder), size, end)?;
+            tell("passed");
+            Ok(())
+        }
+        ["fill", path, size, end] => {
+            let runtime = runtime();
+            let store = (engine.open)(path, tuning(size)).map_err(|error| error.to_string())?;
+            tell(&format!("stored {}", runtime.block_on(fill(&*store))?));
+            if *end == "closed" {
+                // What has no room stays in the log or the head.
+                runtime.block_on(store.close()).map_err(|error| format!("closing: {error}"))?;
+                return Ok(());
+            }
+            loop {
+                thread::park();
+            }
+        }
+        other => Err(format!("there is no task {other:?}")),
+    }
+}
+
+fn tuning(size: &str) -> Tuning {
+    match size {
+        "small" => Tuning {
+            flush_bytes: 128 << 10,
+            tier_bytes: [16 << 10, 128 << 10, 1 << 20],
+            ..Tuning::default()
+        },
+        _ => Tuning::default(),
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+fn batch(number: u64) -> Batch {
+    let mut dice = Dice::new(number);
+    let mut text =
+        || -> String { (0..300).map(|_| char::from(b'0' + dice.below(64) as u8)).collect() };
+    let row = |at: u64| Row::new(RECORDS[at as usize % 2], &json!([number, text()]), number);
+    Batch::new((0..ROWS).map(row).collect::<Result<Vec<Row>>>().unwrap())
+}
+
+fn is_full(error: &PersistenceError) -> bool {
+    matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
+}
+
+/// Stores batches until there is no space. Returns how many.
+async fn fill(store: &dyn PersistenceBackend) -> Result<u64, String> {
+    for number in 0.. {
+        match store.store_batch(&batch(number)).await {
+            Ok(()) => {}
+            Err(error) if is_full(&error) && error.outcome() == Outcome::NotApplied => {
+                return Ok(number);
+            }
+            Err(error) => return Err(format!("storing: {error}")),
+        }
+    }
+    unreachable!("a disk has an end")
+}
+
+/// Takes every byte that is free.
+fn take_the_rest(folder: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(folder.join("ballast"))?;
+    while (&file).write(&[1; 4096]).is_ok_and(|written| written > 0) {}
+    Ok(())
+}
+
+fn scenario(engine: &Engine, folder: &Path, size: &str, end: &str) -> Result<(), String> {
+    let io = |error: std::io::Error| error.to_string();
+    let path = folder.join(engine.file).display().to_string();
+    let open = || (engine.open)(&path, tuning(size)).map_err(|error| format!("opening: {error}"));
+    let runtime = runtime();
+    let (store, stored) = if end == "running" {
+        let store = open()?;
+        let stored = runtime.block_on(fill(&*store))?;
+        take_the_rest(folder).map_err(io)?;
+        (store, stored)
+    } else {
+        let mut child = Child::start(&["fill", &path, size, end]).map_err(io)?;
+        let line = child.line().ok_or("the program that fills the store ended")?;
+        let stored = line.strip_prefix("stored ").ok_or(line.clone())?;
+        let stored: u64 = stored.parse().map_err(|_| line.clone())?;
+        if end == "closed" && !child.wait().map_err(io)? {
+            return Err(child.kill().join(", "));
+        }
+        take_the_rest(folder).map_err(io)?;
+        drop(child);
+        take_the_rest(folder).map_err(io)?;
+        (open()?, stored)
+    };
+    if File::create(folder.join("more")).and_then(|mut file| file.write_all(&[1; 4096])).is_ok()
+        && end == "running"
+    {
+        return Err("the disk is not full".to_owned());
+    }
+    runtime.block_on(async {
+        check(&*store, |_, number| number < stored).await?;
+        // Every run of the last third has rows that stay.
+        let third = stored / 3;
+        let removed =
+            store.cleanup(third).await.map_err(|error| format!("cleaning up: {error}"))?;
+        expect("a cleanup removed", removed, third * ROWS)?;
+        check(&*store, |_, number| (third..stored).contains(&number)).await?;
+        let gone = Pattern::new(RECORDS[0], Grammar::Glob).map_err(|error| error.to_string())?;
+        let plan = CleanupPlan::new(vec![CleanupRule::new(gone.clone(), 2 * third)]);
+        let removed = store.cleanup_plan(&plan).await;
+        let removed = removed.map_err(|error| format!("cleaning up a record: {error}"))?;
+        expect("a cleanup of a record removed", removed, third * ROWS / 2)?;
+        let left = |record: &str, number| {
+            number >= third && number < stored && (record == RECORDS[1] || number >= 2 * third)
+        };
+        check(&*store, left).await?;
+        let erasure = Erasure::new(gone).with_start_time(2 * third).with_end_time(2 * third);
+        let erased = store.erase(&erasure).await.map_err(|error| format!("erasing: {error}"))?;
+        expect("an erase removed", erased, ROWS / 2)?;
+        for number in stored..stored + 20 {
+            let stored = store.store_batch(&batch(number)).await;
+            stored.map_err(|error| format!("storing batch {number} again: {error}"))?;
+        }
+        let left = |record: &str, number| {
+            let is_kept = record == RECORDS[1] || number > 2 * third;
+            number >= third && number < stored + 20 && is_kept
+        };
+        check(&*store, left).await?;
+        store.close().await.map_err(|error| format!("closing: {error}"))?;
+        drop(store);
+        let store = open()?;
+        check(&*store, left).await?;
+        store.close().await.map_err(|error| format!("closing again: {error}"))
+    })
+}
+
+fn expect(what: &str, found: u64, expected: u64) -> Result<(), String> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!("{what} {found} rows instead of {expected}")),
+    }
+}
+
+/// Checks that exactly those rows are there whose record and number are `left`.
+async fn check(
+    store: &dyn PersistenceBackend,
+    left: impl Fn(&str, u64) -> bool,
+) -> Result<(), String> {
+    let params = QueryParams::default().with_order(Order::OldestFirst);
+    let rows = store.query("*", params).await.map_err(|error| format!("asking: {error}"))?;
+    let last = rows.iter().map(|row| row.stored_at).max().unwrap_or(0);
+    let mut expected = Vec::new();
+    for record in RECORDS {
+        for number in (0..=last + 40).filter(|number| left(record, *number)) {
+            expected.extend((0..ROWS / 2).map(|_| (record, number)));
+        }
+    }
+    let found = rows.iter().map(|row| (row.record_name.as_str(), row.stored_at));
+    match found.eq(expected.iter().copied()) {
+        true => Ok(()),
+        false => Err(format!("{} rows are there, not the {} expected", rows.len(), expected.len())),
+    }
+}
