@@ -65,7 +65,7 @@ pub use engine::{Engine, ExternalChange, Snapshot, Tables, Transaction, Visit, V
 pub use error::{contain, is_full};
 pub use ids::{ARRIVALS, RecordId, Run, RunId, RunOrder};
 pub use new_file::{NewFile, beside};
-pub use reserve::Reserve;
+pub use reserve::{Reserve, free_space};
 pub use state::{LastBatch, State, Sum};
 pub use survey::{Damage, Report, VisitRows, survey};
 #[doc(hidden)]

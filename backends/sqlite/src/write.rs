@@ -1,8 +1,11 @@
 //! The writer and its transactions.
 
+use std::path::PathBuf;
+
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::{
-    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer, is_full,
+    ExternalChange, LastBatch, RecordId, Run, RunId, State, Tables, Transaction, Writer,
+    free_space, is_full,
 };
 use rusqlite::{Connection, ToSql, params};
 
@@ -16,6 +19,12 @@ use crate::{ENGINE, schema};
 /// The write-ahead log is copied into the file when it has this many pages (16 MiB).
 const CHECKPOINT_PAGES: i64 = 4_000;
 
+/// Or when the file could not grow by twice its pages, unless it has fewer than these (1 MiB).
+const SHORT_LOG_PAGES: i64 = 250;
+
+/// SQLite's own choice for a new file.
+const PAGE_BYTES: u64 = 4_096;
+
 /// The connection that writes, owned by one thread.
 pub(crate) struct SqliteWriter {
     tables: SqliteTables,
@@ -27,6 +36,10 @@ pub(crate) struct SqliteWriter {
     /// reports a failed write-back once and forgets it, so a later sync may succeed without the data
     /// ("fsyncgate", 2018).
     broken: Option<PersistenceError>,
+    /// The log could not be copied, because the file had no room to grow. Nothing is added to it until it can
+    /// be: what is in the log must fit into the reserve.
+    is_full: Option<PersistenceError>,
+    path: PathBuf,
     file: FileIdentity,
     readers: ConnectionPool,
 }
@@ -38,6 +51,8 @@ impl SqliteWriter {
             data_version: -1,
             state: None,
             broken: None,
+            is_full: None,
+            path: config.shared.path.clone(),
             file: FileIdentity::of(&config.shared.path),
             readers,
         })
@@ -117,6 +132,7 @@ impl SqliteWriter {
             Err(error) => {
                 let error = self.failed_on_medium("checkpoint", error);
                 tracing::error!(%error, "the write-ahead log could not be copied into the file");
+                self.is_full = Some(error).filter(is_full);
                 false
             }
         }
@@ -151,6 +167,12 @@ impl Writer for SqliteWriter {
             return Err(broken.clone());
         }
         self.file.check(operation)?;
+        if self.is_full.take().is_some() {
+            self.checkpoint_if(|_| true);
+            if let Some(full) = &self.is_full {
+                return Err(full.clone());
+            }
+        }
         match self.attempt(operation, &mut work) {
             // The log took the last space. It has room again where it starts over.
             Err(error) if is_full(&error) && self.checkpoint_if(|_| true) => {
@@ -166,7 +188,13 @@ impl Writer for SqliteWriter {
     }
 
     fn maintain(&mut self, _idle: bool) {
-        self.checkpoint_if(|log| log.pages - log.copied >= CHECKPOINT_PAGES);
+        let path = self.path.clone();
+        self.checkpoint_if(|log| {
+            let pages = log.pages - log.copied;
+            let could_not_grow = |free| free < 2 * pages as u64 * PAGE_BYTES;
+            pages >= CHECKPOINT_PAGES
+                || (pages >= SHORT_LOG_PAGES && free_space(&path).is_some_and(could_not_grow))
+        });
     }
 
     fn checkpoint(&mut self, after_cleanup: bool) {

@@ -140,8 +140,12 @@ pub(super) fn keep(store: &Path) -> io::Result<()> {
     Ok(())
 }
 
+pub(super) fn free(store: &Path) -> Option<u64> {
+    Place::of(store).and_then(|place| place.free()).ok()
+}
+
 pub(super) fn is_short(store: &Path) -> bool {
-    Place::of(store).and_then(|place| place.free()).is_ok_and(|free| free < LEAST)
+    free(store).is_some_and(|free| free < LEAST)
 }
 
 /// Locks the reserve and frees its space; `None` if there is none.

@@ -98,6 +98,11 @@ impl Reserve {
     }
 }
 
+/// The free bytes of the disk on which a store lies, where they can be known.
+pub fn free_space(store: &Path) -> Option<u64> {
+    file::free(store)
+}
+
 /// Ends with the space being taken back.
 struct Loan<'a>(&'a Reserve);
 

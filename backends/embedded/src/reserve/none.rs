@@ -10,6 +10,10 @@ pub(super) fn keep(_store: &Path) -> io::Result<()> {
     Ok(())
 }
 
+pub(super) fn free(_store: &Path) -> Option<u64> {
+    None
+}
+
 pub(super) fn is_short(_store: &Path) -> bool {
     false
 }
