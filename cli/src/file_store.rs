@@ -89,11 +89,7 @@ impl FileStore {
         Self::open_to_read_with(url, otherwise, false).await
     }
 
-    async fn open_to_read_with(
-        url: &str,
-        otherwise: &str,
-        verify: bool,
-    ) -> Result<Self, Failure> {
+    async fn open_to_read_with(url: &str, otherwise: &str, verify: bool) -> Result<Self, Failure> {
         let url = store::to_read(url)?;
         Ok(match Self::try_open(&url, otherwise, verify).await? {
             Err(error) if store::lacks_space(&error) => {

@@ -1,5 +1,8 @@
 //! The backend made of an engine: checks arguments, queues writes, and runs reads on a pool.
 
+mod maintenance;
+mod reads;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,22 +11,19 @@ use annals_core::aggregate::Plan;
 use annals_core::{
     Aggregate, BackendError, Batch, BatchId, BucketStream, CleanupPlan, Erasure, ErrorKind,
     FollowFrom, FollowPage, FollowParams, Grammar, Guarantees, Outcome, Pattern,
-    PersistenceBackend, PersistenceError, Predicate, Query, QueryParams, RawRow, RecordSummary,
-    Result, Row, RowStream, StoredValue, Swept, Value, async_trait,
+    PersistenceBackend, PersistenceError, Predicate, Query, QueryParams, RecordSummary, Result,
+    Row, RowStream, StoredValue, Swept, Value, async_trait,
 };
-use futures::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::compaction::Compactor;
 use crate::config::EmbeddedConfig;
-use crate::coordination::{Compacted, Coordination, Reply};
-use crate::engine::{Engine, Snapshot, Tables};
-use crate::error::contain;
+use crate::coordination::{Coordination, Reply};
+use crate::engine::Engine;
 use crate::follow::{self, Request, Watcher};
-use crate::read::{Aggregation, Caches, Lease, Leases, Scan, Steps, View};
+use crate::read::{Aggregation, Caches, Leases, View};
 use crate::reserve::Reserve;
-use crate::survey::{Report, VisitRows, survey};
 use crate::thread::JoinOnDrop;
 use crate::tuning::Tuning;
 use crate::write::{Job, Store, WriterThread, check_writers};
@@ -161,49 +161,6 @@ impl<E: Engine> Embedded<E> {
         })))
     }
 
-    /// Refuses to change a store that is closed or only read.
-    ///
-    /// # Errors
-    /// [`PersistenceError::BackendShutdown`]; [`ErrorKind::Permission`] for a store that is only read.
-    pub fn must_be_writable(&self, operation: &'static str) -> Result<()> {
-        if self.0.closed.load(Ordering::Acquire) {
-            return Err(PersistenceError::BackendShutdown);
-        }
-        if self.0.read_only {
-            let message = "the history is open for reading only; nothing was changed";
-            let refused = BackendError::new(self.0.name, operation, ErrorKind::Permission, message);
-            return Err(refused.into());
-        }
-        Ok(())
-    }
-
-    /// Brings all rows that are stored now to rest: small runs become large ones, and rows are kept in
-    /// columns, which takes less space and makes aggregates fast. The store does most of it by itself
-    /// over time. Stores and queries continue meanwhile.
-    ///
-    /// Works in steps of about a million rows, each in a transaction of its own, and calls `progress` after each. A
-    /// future that is dropped ends after its step.
-    ///
-    /// # Errors
-    /// The engine's error; [`ErrorKind::Corrupt`] for a damaged run. Steps before remain.
-    pub async fn compact(&self, mut progress: impl FnMut(Compacted) + Send) -> Result<()> {
-        let mut end = None;
-        loop {
-            self.must_be_writable("compact")?;
-            let (reply, answer) = oneshot::channel();
-            if self.0.coordination.compact(end, reply).is_err() {
-                return Err(self.ended("compact", Outcome::NotApplied));
-            }
-            let step =
-                answer.await.unwrap_or_else(|_| Err(self.ended("compact", Outcome::Unknown)))?;
-            progress(step);
-            if step.left == 0 {
-                return Ok(());
-            }
-            end = Some(step.end);
-        }
-    }
-
     async fn ask<T>(
         &self,
         operation: &'static str,
@@ -232,148 +189,7 @@ impl<E: Engine> Embedded<E> {
             .with_outcome(outcome)
             .into()
     }
-
-    /// Runs a read on the pool.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(View<E::Snapshot>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (engine, caches) = (self.0.engine.clone(), self.0.caches.clone());
-        self.unblock(move || read(View::new(engine.snapshot()?, caches)?)).await
-    }
-
-    /// Looks at all of the store and tells what is wrong. Blocks of runs are read only with `deep`; an
-    /// engine's own check is up to the engine.
-    ///
-    /// # Errors
-    /// [`PersistenceError::BackendShutdown`], or the error of a snapshot.
-    pub async fn check(&self, deep: bool) -> Result<Report> {
-        let mut ignore = |_| Ok(());
-        self.survey(move |engine, tables| {
-            survey(engine, tables, deep.then_some(&mut ignore as &mut VisitRows<'_>))
-        })
-        .await
-    }
-
-    /// Reads every row that can be read, whatever else is damaged. `visit` gets the rows of one block
-    /// after the other, on a thread that may block; equal times come in order of arrival. Rows whose name
-    /// is lost have the name `lost+found::` and a number.
-    ///
-    /// # Errors
-    /// As [`check`](Self::check), and the error of `visit`.
-    pub async fn salvage(
-        &self,
-        mut visit: impl FnMut(Vec<RawRow>) -> Result<()> + Send + 'static,
-    ) -> Result<Report> {
-        self.survey(move |engine, tables| survey(engine, tables, Some(&mut visit))).await
-    }
-
-    async fn survey(
-        &self,
-        work: impl FnOnce(&'static str, &dyn Tables) -> Result<Report> + Send + 'static,
-    ) -> Result<Report> {
-        let (engine, name) = (self.0.engine.clone(), self.0.name);
-        self.unblock(move || {
-            let snapshot = engine.snapshot()?;
-            work(name, snapshot.tables()?)
-        })
-        .await
-    }
-
-    /// Runs work that blocks on the pool, at most `readers` at once.
-    async fn unblock<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let Inner { name, closed, readers, .. } = &*self.0;
-        let permit =
-            readers.clone().acquire_owned().await.map_err(|_| PersistenceError::BackendShutdown)?;
-        if closed.load(Ordering::Acquire) {
-            return Err(PersistenceError::BackendShutdown);
-        }
-        let name = *name;
-        blocking::unblock(move || {
-            // Held until the work is done: a caller that leaves does not free the thread.
-            let _permit = permit;
-            contain(name, "query", work)
-        })
-        .await
-    }
 }
-
-/// A snapshot between two steps of a stream.
-enum Held<S> {
-    Unlimited(Box<View<S>>),
-    Leased(Lease<View<S>>),
-}
-
-impl<E: Engine> Embedded<E> {
-    fn hold(&self, view: View<E::Snapshot>) -> Held<E::Snapshot> {
-        view.end_step();
-        match &self.0.leases {
-            Some(leases) => Held::Leased(leases.hold(view)),
-            None => Held::Unlimited(Box::new(view)),
-        }
-    }
-
-    /// The snapshot, or the error that the stream has lost it.
-    fn resume(&self, held: Held<E::Snapshot>) -> Result<View<E::Snapshot>> {
-        let lease = match held {
-            Held::Unlimited(view) => return Ok(*view),
-            Held::Leased(lease) => lease,
-        };
-        lease.take().ok_or_else(|| {
-            let limit = self.0.leases.as_ref().map(Leases::limit).unwrap_or_default();
-            let message = format!(
-                "the stream was not read for {limit:?} and has lost its snapshot; query again, or \
-                 set a longer snapshot_timeout"
-            );
-            BackendError::new(self.0.name, "query", ErrorKind::Timeout, message).into()
-        })
-    }
-
-    /// The rows of a query, those that satisfy `predicate` if there is one.
-    async fn rows(&self, query: Query, predicate: Option<Predicate>) -> Result<RowStream> {
-        if query.is_empty() {
-            return self.unblock(|| Ok(RowStream::from_rows(Vec::new()))).await;
-        }
-        let pages = self.stream(move |view| Scan::new(view, query, predicate)).await?;
-        Ok(pages.map_or_else(|| RowStream::from_rows(Vec::new()), RowStream::from_page_rows))
-    }
-
-    /// Takes a snapshot and the first step on it, and returns the items of all steps; `None` if there
-    /// are none. The stream keeps the store open, as a handle does.
-    async fn stream<R: Steps<E::Snapshot>>(
-        &self,
-        reader: impl FnOnce(&View<E::Snapshot>) -> Result<R> + Send + 'static,
-    ) -> Result<Option<impl Stream<Item = Result<R::Item>> + Send + 'static>> {
-        let readers = self.0.readers.clone();
-        let (view, reader, first) = self
-            .read(move |view| {
-                let mut reader = reader(&view)?;
-                let first = reader.step(&view, &readers)?;
-                Ok((view, reader, first))
-            })
-            .await?;
-        let Some(first) = first else { return Ok(None) };
-        let state = (self.clone(), self.hold(view), reader, Some(first));
-        Ok(Some(stream::try_unfold(state, |(store, held, mut reader, ready)| async move {
-            if let Some(item) = ready {
-                return Ok(Some((item, (store, held, reader, None))));
-            }
-            let (view, readers) = (store.resume(held)?, store.0.readers.clone());
-            let (view, reader, item) = store
-                .unblock(move || {
-                    let item = reader.step(&view, &readers)?;
-                    Ok((view, reader, item))
-                })
-                .await?;
-            let held = store.hold(view);
-            Ok(item.map(|item| (item, (store, held, reader, None))))
-        })))
-    }
-}
-
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<E: Engine> PersistenceBackend for Embedded<E> {
