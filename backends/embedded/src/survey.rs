@@ -94,7 +94,7 @@ pub fn survey(
         caches: Caches::new(engine),
         report: Report::default(),
         names: Map::default(),
-        nameless: Set::default(),
+        orphans: Set::default(),
         visit,
     };
     let state = survey.state();
@@ -114,7 +114,7 @@ struct Survey<'a, 'v> {
     caches: Caches,
     report: Report,
     names: Map<RecordId, Arc<str>>,
-    nameless: Set<RecordId>,
+    orphans: Set<RecordId>,
     visit: Option<&'a mut VisitRows<'v>>,
 }
 
@@ -310,7 +310,7 @@ impl Survey<'_, '_> {
             let name = match self.names.get(&record) {
                 Some(name) => name.clone(),
                 None => {
-                    if self.nameless.insert(record) {
+                    if self.orphans.insert(record) {
                         let what = "its rows have no name any more";
                         self.report.add(format!("record {record}"), what, Some(0));
                     }
