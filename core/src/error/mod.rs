@@ -1,52 +1,18 @@
 //! What can go wrong, said so that a program can act on it and a person can read it.
 
-use std::error::Error as StdError;
+mod backend;
+
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use crate::name::excerpt;
 
-use serde::{Serialize, Serializer};
+pub use backend::{BackendError, ErrorKind, Outcome};
 
 /// The result of a call on a backend.
 pub type Result<T, E = PersistenceError> = std::result::Result<T, E>;
-
-/// What is known about the rows of a call that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Nothing of the call was applied.
-    NotApplied,
-    /// Nobody can know: part or all of it may have been applied. The connection broke after the
-    /// commit was sent, say, or the disk failed while syncing.
-    Unknown,
-}
-
-/// The coarse kind of a storage engine's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Another process or transaction is in the way; it passes by itself.
-    Busy,
-    /// The server or the connection to it is away.
-    Connection,
-    /// A time limit ran out.
-    Timeout,
-    /// The disk, a quota or a connection limit is full.
-    Full,
-    /// The place is read-only, or access is denied.
-    Permission,
-    /// Reading from or writing to the medium failed.
-    Io,
-    /// What is stored there is damaged or is not annals' own.
-    Corrupt,
-    /// The store was written by a newer version of annals.
-    NewerSchema,
-    /// Configuration or URL that cannot work.
-    Config,
-    /// Anything else.
-    Other,
-}
 
 /// Why a call on a backend failed.
 ///
@@ -208,88 +174,6 @@ pub enum PersistenceError {
     Unsupported(&'static str),
 }
 
-/// A storage engine's failure: what was being done, what kind of failure it is, and the engine's
-/// own error as the [source](StdError::source).
-#[derive(Clone)]
-pub struct BackendError {
-    engine: &'static str,
-    operation: &'static str,
-    kind: ErrorKind,
-    outcome: Outcome,
-    message: String,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
-}
-
-impl BackendError {
-    /// An error of `engine` during `operation` ("store", "open", …), certainly not applied.
-    ///
-    /// `message` is one line without secrets; it should say what to do where that is known.
-    pub fn new(
-        engine: &'static str,
-        operation: &'static str,
-        kind: ErrorKind,
-        message: impl Into<String>,
-    ) -> Self {
-        let message = message.into();
-        Self { engine, operation, kind, outcome: Outcome::NotApplied, message, source: None }
-    }
-
-    /// Sets what is known about the call's rows.
-    #[must_use]
-    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
-        self.outcome = outcome;
-        self
-    }
-
-    /// Keeps the engine's own error.
-    #[must_use]
-    pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.source = Some(Arc::new(source));
-        self
-    }
-
-    /// The engine's name: `sqlite`, `postgres`, `redb`, …
-    pub fn engine(&self) -> &'static str {
-        self.engine
-    }
-
-    /// What was being done.
-    pub fn operation(&self) -> &'static str {
-        self.operation
-    }
-
-    /// The kind of failure.
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for BackendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} failed: {}", self.engine, self.operation, self.message)?;
-        if self.outcome == Outcome::Unknown {
-            f.write_str(" (whether it was applied cannot be known)")?;
-        }
-        Ok(())
-    }
-}
-
-/// One line with the sources, as `main` prints an error that it returns.
-impl fmt::Debug for BackendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self} [{:?}]", self.kind)?;
-        let mut source = self.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            if !self.message.contains(&cause) {
-                write!(f, "; caused by: {cause}")?;
-            }
-            source = error.source();
-        }
-        Ok(())
-    }
-}
-
 /// One line, as `main` prints an error that it returns.
 impl fmt::Debug for PersistenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -297,12 +181,6 @@ impl fmt::Debug for PersistenceError {
             Self::Backend(error) => error.fmt(f),
             error => fmt::Display::fmt(error, f),
         }
-    }
-}
-
-impl StdError for BackendError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -363,7 +241,7 @@ impl PersistenceError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Backend(error) => matches!(
-                error.kind,
+                error.kind(),
                 ErrorKind::Busy
                     | ErrorKind::Connection
                     | ErrorKind::Timeout
@@ -383,7 +261,7 @@ impl PersistenceError {
     pub fn may_blame_a_row(&self) -> bool {
         match self {
             Self::Backend(error) => {
-                error.kind == ErrorKind::Other && error.outcome == Outcome::NotApplied
+                error.kind() == ErrorKind::Other && error.outcome == Outcome::NotApplied
             }
             error => error.is_invalid_input(),
         }
@@ -425,6 +303,8 @@ impl PersistenceError {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     fn engine_error(kind: ErrorKind) -> PersistenceError {
