@@ -63,6 +63,11 @@ fn backend_error(operation: &'static str, error: Error) -> BackendError {
         .with_source(error)
 }
 
+/// A file or configuration that cannot be opened as a history.
+pub(crate) fn refused(kind: ErrorKind, message: String) -> PersistenceError {
+    BackendError::new(ENGINE, "open", kind, message).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@
 mod config;
 mod error;
 mod maintenance;
+mod open;
 mod read;
 mod read_only;
 mod salvage;
@@ -80,7 +81,7 @@ impl RedbBackend {
     /// As [`new`](Self::new).
     pub fn open(config: RedbConfig) -> Result<Self> {
         if config.shared.read_only {
-            let shared = Shared::new(schema::open_read_only(&config)?, &config.shared.path);
+            let shared = Shared::new(open::open_read_only(&config)?, &config.shared.path);
             let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
             let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
             return Ok(Self { store, shared, file: Some(config) });
@@ -89,7 +90,7 @@ impl RedbBackend {
         let open = {
             let (config, reserve) = (config.clone(), reserve.clone());
             // Repairing a file can take some space.
-            move || reserve.lend(|| schema::open(&config))
+            move || reserve.lend(|| open::open(&config))
         };
         let started = Self::start(open()?, &config, Some(Box::new(open)), reserve)?;
         Ok(Self { file: Some(config), ..started })
@@ -109,7 +110,7 @@ impl RedbBackend {
             let config = config.clone();
             move || {
                 let storage = storage().map_err(|error| failed("open")(redb::Error::Io(error)))?;
-                schema::open_on(storage, &config)
+                open::open_on(storage, &config)
             }
         };
         Self::start(open()?, &config, Some(Box::new(open)), Arc::new(Reserve::none()))
@@ -121,7 +122,7 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open_on(storage: impl StorageBackend, config: RedbConfig) -> Result<Self> {
-        Self::start(schema::open_on(storage, &config)?, &config, None, Arc::new(Reserve::none()))
+        Self::start(open::open_on(storage, &config)?, &config, None, Arc::new(Reserve::none()))
     }
 
     fn start(

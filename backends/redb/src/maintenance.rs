@@ -12,9 +12,8 @@ use redb::{
 };
 
 use crate::error::{commit_failed, failed};
-use crate::schema::{
-    BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS, open, renew_identity,
-};
+use crate::open::{open, renew_identity};
+use crate::schema::{BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS};
 use crate::{ENGINE, RedbBackend, RedbConfig, salvage};
 
 impl RedbBackend {

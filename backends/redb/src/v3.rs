@@ -5,8 +5,8 @@ use annals_core::{ErrorKind, Result};
 use annals_embedded::{RunId, State};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::error::failed;
-use crate::schema::{META, RUNS, refused};
+use crate::error::{failed, refused};
+use crate::schema::{META, RUNS};
 
 pub(crate) const NEXT_RECORD: &str = "next_record";
 const NEXT_BLOCK: &str = "next_block";

@@ -9,10 +9,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use crate::ENGINE;
-use crate::error::failed;
-use crate::schema::refused;
+use crate::error::{failed, refused};
 use crate::tables::SqliteTables;
-use crate::write::SqliteTransaction;
+use crate::transaction::SqliteTransaction;
 
 /// Whether the file has AimDB's table.
 pub(crate) fn is_there(connection: &Connection) -> rusqlite::Result<bool> {

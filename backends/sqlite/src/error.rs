@@ -80,6 +80,11 @@ pub(crate) fn commit_failed(operation: &'static str, error: rusqlite::Error) -> 
         .into()
 }
 
+/// A file or configuration that cannot be opened as a history.
+pub(crate) fn refused(kind: ErrorKind, message: String) -> PersistenceError {
+    BackendError::new(ENGINE, "open", kind, message).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,15 +1,14 @@
 //! What an operator does with a file: check, salvage, compact, back up and restore it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use annals_core::{BackendError, ErrorKind, PersistenceBackend, RawRow, Result};
-use annals_embedded::{NewFile, Report, beside, contain};
+use annals_embedded::{NewFile, Report, contain};
 use blocking::unblock;
 
 use crate::config::SqliteConfig;
 use crate::error::failed;
-use crate::schema::{open_reader, renew_identity};
+use crate::open::{open_reader, renew_identity};
 use crate::tables::{SqliteTables, has_old_blocks};
 use crate::{ENGINE, SqliteBackend, salvage};
 
@@ -140,7 +139,7 @@ impl SqliteBackend {
     pub async fn restore(source: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Report> {
         let new = NewFile::new(ENGINE, path.as_ref())?;
         let (source, copy) = (source.as_ref().to_owned(), new.path().to_owned());
-        unblock(move || copy_with_log(&source, &copy)).await?;
+        unblock(move || salvage::copy_with_log(&source, &copy)).await?;
         let report = verified(&new).await?;
         unblock(move || {
             renew_identity(&SqliteConfig::new(new.path()).with_create(false))?;
@@ -149,21 +148,6 @@ impl SqliteBackend {
         .await?;
         Ok(report)
     }
-}
-
-pub(crate) fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
-    let failed = |path: PathBuf| {
-        move |error: std::io::Error| {
-            let message = format!("{} cannot be copied: {error}", path.display());
-            BackendError::new(ENGINE, "copy", ErrorKind::Io, message).with_source(error)
-        }
-    };
-    fs::copy(source, copy).map_err(failed(source.to_owned()))?;
-    let log = beside(source, "-wal");
-    if log.exists() {
-        fs::copy(&log, beside(copy, "-wal")).map_err(failed(log))?;
-    }
-    Ok(())
 }
 
 /// Reads a new file, and fails unless it is sound.

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 
 use crate::config::SqliteConfig;
 use crate::error::failed;
-use crate::schema;
+use crate::open::open_reader;
+use crate::schema::check_version;
 use crate::tables::SqliteTables;
 
 /// Connections for readers. There are as many as open streams, and idle ones for as many reads as run
@@ -38,7 +39,7 @@ impl ConnectionPool {
         let idle = self.0.idle.lock().as_mut().and_then(Vec::pop);
         let tables = match idle {
             Some(connection) => SqliteTables { connection, unchanged: None },
-            None => schema::open_reader(&self.0.config)?,
+            None => open_reader(&self.0.config)?,
         };
         let snapshot = SqliteSnapshot { tables: Some(tables), pool: self.clone() };
         snapshot.begin().map(|()| snapshot)
@@ -88,7 +89,7 @@ impl SqliteSnapshot {
             .and_then(|mut select| select.query_row([], |row| row.get(0)))
             .map_err(failed("query"))
             // Another process may have converted it.
-            .and_then(schema::check_version)
+            .and_then(check_version)
     }
 }
 

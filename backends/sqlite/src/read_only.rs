@@ -14,8 +14,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::beside;
@@ -24,9 +23,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::ENGINE;
 use crate::config::SqliteConfig;
-use crate::error::failed;
-use crate::file_identity::{Identity, identity};
-use crate::schema::{refuse_other_files, refused};
+use crate::error::{failed, refused};
+use crate::file_identity::Unchanged;
+use crate::schema::refuse_other_files;
 use crate::tables::SqliteTables;
 
 /// SQLite's file system without locks.
@@ -141,41 +140,6 @@ fn explained(error: PersistenceError, access: Access, path: &Path) -> Persistenc
         }
         _ => error,
     }
-}
-
-/// What files were like when they were opened.
-pub(crate) struct Unchanged(Vec<(PathBuf, Stamp)>);
-
-/// Which file it is, its size, and when it was written to last.
-type Stamp = Option<(Identity, u64, Option<SystemTime>)>;
-
-impl Unchanged {
-    fn now(paths: Vec<PathBuf>) -> Self {
-        let stamped = |path: PathBuf| {
-            let stamp = stamp(&path);
-            (path, stamp)
-        };
-        Self(paths.into_iter().map(stamped).collect())
-    }
-
-    /// Costs one `stat` for each file.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.0.iter().find(|(path, before)| stamp(path) != *before) {
-            None => Ok(()),
-            Some((path, _)) => {
-                let message = format!(
-                    "a program has opened {} and changed it meanwhile; query again",
-                    path.display()
-                );
-                Err(BackendError::new(ENGINE, "query", ErrorKind::Busy, message).into())
-            }
-        }
-    }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let file = fs::metadata(path).ok()?;
-    Some((identity(&file), file.len(), file.modified().ok()))
 }
 
 #[cfg(test)]

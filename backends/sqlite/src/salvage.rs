@@ -5,15 +5,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use annals_core::{BackendError, ErrorKind, RawRow, Result};
-use annals_embedded::{NewFile, Report, survey};
+use annals_embedded::{NewFile, Report, beside, survey};
 
 use crate::ENGINE;
 use crate::config::SqliteConfig;
-use crate::maintenance::copy_with_log;
-use crate::schema::open_reader;
+use crate::open::open_reader;
 
 /// The header of a file: magic bytes, the size of a page, …, the number of pages.
 const HEADER: usize = 32;
@@ -42,6 +41,22 @@ pub(crate) fn salvage(
         report.add("the file", format!("it ends after {len} of {whole} bytes"), Some(0));
     }
     Ok(report)
+}
+
+/// Copies a file that may be damaged, with its log.
+pub(crate) fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
+    let failed = |path: PathBuf| {
+        move |error: io::Error| {
+            let message = format!("{} cannot be copied: {error}", path.display());
+            BackendError::new(ENGINE, "copy", ErrorKind::Io, message).with_source(error)
+        }
+    };
+    fs::copy(source, copy).map_err(failed(source.to_owned()))?;
+    let log = beside(source, "-wal");
+    if log.exists() {
+        fs::copy(&log, beside(copy, "-wal")).map_err(failed(log))?;
+    }
+    Ok(())
 }
 
 /// The size that the header names, 0 if it is none.

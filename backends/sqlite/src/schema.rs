@@ -1,38 +1,21 @@
-//! Opening a file, its tables, and the check that it is a history.
+//! The tables of a history, and the check that a file is one.
 //!
 //! `records` interns names under ids that are never reused (a cleanup in another process must not take a
 //! new record for a removed one). `head` has one block of rows per transaction, `runs` and their `blocks`
 //! have all older rows; `annals_embedded::format` encodes the blobs. `writers` has the last batch number
 //! of each writer. The last entry of `head` is the state of the store. `docs/file-format.md` describes all of them.
 
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use annals_core::{ErrorKind, Result};
+use rusqlite::Connection;
 
-use annals_core::{BackendError, Durability, ErrorKind, PersistenceError, Result};
-use annals_embedded::{State, is_full};
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-
-use crate::config::SqliteConfig;
-use crate::error::{classify, failed};
-use crate::tables::SqliteTables;
-use crate::write::SqliteTransaction;
-use crate::{ENGINE, aimdb, read_only, v1, v2, v3};
+use crate::aimdb;
+use crate::error::{failed, refused};
 
 /// The version in `annals_meta`. A file with a greater one is refused.
 pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// The oldest version that can be read without being converted.
 const OLDEST_READABLE: i64 = 4;
-
-/// Older versions have a race between connections that can damage a WAL database
-/// (<https://sqlite.org/wal.html>, "The WAL-reset bug").
-const OLDEST_SQLITE: i32 = 3_051_003;
-
-/// A reader's page cache: 16 MiB, negative because SQLite counts kibibytes so. It is cleared by every
-/// commit of another connection, so more would not help.
-const READER_CACHE_KIBIBYTES: i64 = -16_384;
 
 /// No AUTOINCREMENT, which writes a second page with every commit.
 pub(crate) const TABLES: &str = "
@@ -58,85 +41,8 @@ CREATE TABLE runs (
 ";
 
 /// A table with rowids: in one without, SQLite reads whole blocks to compare their keys.
-const BLOCKS: &str = "CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL) STRICT;";
-
-/// Blocks of versions 2 to 4, whose key is `(run, number)` without a rowid, stay where they are.
-const KEEP_OLD_BLOCKS: &str = "ALTER TABLE blocks RENAME TO old_blocks;";
-
-/// Opens the file for writing and creates or converts its tables.
-pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
-    let version = rusqlite::version_number();
-    if version < OLDEST_SQLITE {
-        return Err(refused(
-            ErrorKind::Config,
-            format!("SQLite {} has a WAL bug; 3.51.3 or newer is needed", rusqlite::version()),
-        ));
-    }
-    check_path(&config.shared.path)?;
-    // SQLite does not wait while the journal mode is switched, where processes that create one file
-    // collide.
-    let deadline = Instant::now() + config.busy_timeout;
-    loop {
-        match try_open_writer(config) {
-            Err(error) if error.is_retryable() && !is_full(&error) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            opened => return opened,
-        }
-    }
-}
-
-fn try_open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
-    let failed = failed("open");
-    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags.set(OpenFlags::SQLITE_OPEN_CREATE, config.shared.create);
-    let tables = SqliteTables { connection: connect(config, flags)?, unchanged: None };
-    let SqliteTables { connection, .. } = &tables;
-    // Before the first read: it would leave a log in the folder that the file's owner cannot write.
-    if connection.is_readonly("main").map_err(failed)? {
-        let message = format!("{} may only be read (mode=ro)", config.shared.path.display());
-        return Err(refused(ErrorKind::Permission, message));
-    }
-    connection.busy_timeout(config.busy_timeout).map_err(failed)?;
-    keep_statements(connection).map_err(failed)?;
-    check_utf8(connection)?;
-    prepare(&tables, config)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
-    if !mode.eq_ignore_ascii_case("wal") {
-        return Err(refused(
-            ErrorKind::Config,
-            format!("the file system does not allow WAL (journal mode stays {mode})"),
-        ));
-    }
-    let synchronous =
-        if config.shared.durability == Durability::PowerLoss { "FULL" } else { "NORMAL" };
-    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
-    // The writer makes checkpoints itself, so that their failures are noticed.
-    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
-    let kibibytes = i64::try_from(config.shared.cache_bytes >> 10).unwrap_or(i64::MAX).max(64);
-    connection.pragma_update(None, "cache_size", -kibibytes).map_err(failed)?;
-    Ok(tables)
-}
-
-/// Opens a file for reading, after a writer has prepared it.
-pub(crate) fn open_reader(config: &SqliteConfig) -> Result<SqliteTables> {
-    let tables = if config.shared.read_only {
-        read_only::open(config)?
-    } else {
-        // A read-only connection that comes first cannot create the shared memory file, hence
-        // read-write and query_only.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        SqliteTables { connection: connect(config, flags)?, unchanged: None }
-    };
-    let SqliteTables { connection, .. } = &tables;
-    let failed = failed("query");
-    connection.busy_timeout(config.busy_timeout).map_err(failed)?;
-    keep_statements(connection).map_err(failed)?;
-    connection.pragma_update(None, "cache_size", READER_CACHE_KIBIBYTES).map_err(failed)?;
-    connection.pragma_update(None, "query_only", true).map_err(failed)?;
-    Ok(tables)
-}
+pub(crate) const BLOCKS: &str =
+    "CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL) STRICT;";
 
 /// Refuses to read a file that is no history, or one that would have to be converted.
 pub(crate) fn refuse_other_files(connection: &Connection) -> Result<()> {
@@ -157,52 +63,8 @@ pub(crate) fn refuse_other_files(connection: &Connection) -> Result<()> {
     }
 }
 
-/// Caches prepared statements. Without the query planner stability guarantee, SQLite prepares a statement
-/// again whenever a bound of its range changes: latest 5 of 1,000 records takes 14 ms instead of 4.
-fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(32);
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
-}
-
-fn check_path(path: &Path) -> Result<()> {
-    if path.as_os_str().is_empty() || path == Path::new(":memory:") {
-        return Err(refused(
-            ErrorKind::Config,
-            "a SQLite history needs a file; use the memory backend instead".to_owned(),
-        ));
-    }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => {
-            fs::create_dir_all(folder).map_err(|error| {
-                let message = format!("cannot create the folder {}: {error}", folder.display());
-                BackendError::new(ENGINE, "open", ErrorKind::Permission, message)
-                    .with_source(error)
-                    .into()
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {
-    let (path, vfs) = (&config.shared.path, &config.vfs);
-    // SQLite takes a name that begins with `file:` for a URI. An absolute path does not.
-    let whole = match std::path::absolute(path) {
-        Ok(whole) => whole,
-        Err(_) => path.clone(),
-    };
-    let opened = match vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(&whole, flags, vfs.as_str()),
-        None => Connection::open_with_flags(&whole, flags),
-    };
-    opened.map_err(|error| {
-        let message = format!("{}: {error}", path.display());
-        BackendError::new(ENGINE, "open", classify(&error), message).with_source(error).into()
-    })
-}
-
 /// Names compare byte by byte only if text is stored as UTF-8, as it is in a new file.
-fn check_utf8(connection: &Connection) -> Result<()> {
+pub(crate) fn check_utf8(connection: &Connection) -> Result<()> {
     let encoding: String =
         connection.query_row("PRAGMA encoding", [], |row| row.get(0)).map_err(failed("open"))?;
     if encoding != "UTF-8" {
@@ -212,115 +74,9 @@ fn check_utf8(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// What is in a file that is opened.
-enum Found {
-    Nothing,
-    /// The table of AimDB's backend.
-    Aimdb,
-    Version1,
-    Version2,
-    Version3,
-    Version4,
-}
-
-/// Creates or converts the tables, in one transaction.
-fn prepare(tables: &SqliteTables, config: &SqliteConfig) -> Result<()> {
-    let failed = failed("open");
-    let SqliteTables { connection, .. } = tables;
-    if version(connection).map_err(failed)? == Some(SCHEMA_VERSION) {
-        return identify(tables);
-    }
-    let transaction =
-        Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
-    // Another process may have been faster, so look again under the lock.
-    let found = match version(connection).map_err(failed)? {
-        Some(SCHEMA_VERSION) => return Ok(()),
-        Some(1) => Found::Version1,
-        Some(2) => Found::Version2,
-        Some(3) => Found::Version3,
-        Some(4) => Found::Version4,
-        Some(newer) if newer > SCHEMA_VERSION => return check_version(newer),
-        Some(unknown) => {
-            let message = format!("the file has schema version {unknown}, which does not exist");
-            return Err(refused(ErrorKind::Corrupt, message));
-        }
-        None if aimdb::is_there(connection).map_err(failed)? => Found::Aimdb,
-        None if config.shared.create => Found::Nothing,
-        None => {
-            let message = "the file is not a history of annals".to_owned();
-            return Err(refused(ErrorKind::Corrupt, message));
-        }
-    };
-    match found {
-        Found::Version2 | Found::Version3 | Found::Version4 => {
-            connection.execute_batch(KEEP_OLD_BLOCKS).map_err(failed)?;
-        }
-        Found::Nothing | Found::Aimdb => {
-            refuse_foreign_tables(connection, matches!(found, Found::Aimdb))?;
-        }
-        Found::Version1 => {}
-    }
-    connection.execute_batch(BLOCKS).map_err(failed)?;
-    match found {
-        Found::Version1 => v1::convert(tables, &config.shared.tuning)?,
-        Found::Version2 => v2::convert(tables)?,
-        Found::Version3 => v3::convert(tables)?,
-        Found::Version4 => {
-            let version = "UPDATE annals_meta SET schema_version = ?1";
-            connection.execute(version, [SCHEMA_VERSION]).map_err(failed)?;
-        }
-        Found::Nothing | Found::Aimdb => {
-            connection.execute_batch(TABLES).map_err(failed)?;
-            let version = "INSERT INTO annals_meta VALUES (?1)";
-            connection.execute(version, [SCHEMA_VERSION]).map_err(failed)?;
-            SqliteTransaction::with(tables, State::FIRST).finish()?;
-            if matches!(found, Found::Aimdb) {
-                aimdb::convert(tables, &config.shared.tuning)?;
-            }
-        }
-    }
-    change_state(tables, State::identify)?;
-    transaction.commit().map_err(failed)
-}
-
-/// Gives an identity to a history that an earlier release wrote. A damaged file can be opened without
-/// one, to be salvaged.
-fn identify(tables: &SqliteTables) -> Result<()> {
-    let is_needed = State::of(ENGINE, tables).is_ok_and(|state| state.history == 0);
-    let SqliteTables { connection, .. } = tables;
-    if !is_needed {
-        return Ok(());
-    }
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
-        .map_err(failed("open"))?;
-    change_state(tables, State::identify)?;
-    transaction.commit().map_err(failed("open"))
-}
-
-/// Gives a copy another identity than the history it was made from.
-pub(crate) fn renew_identity(config: &SqliteConfig) -> Result<()> {
-    let tables = open_writer(config)?;
-    {
-        let SqliteTables { connection, .. } = &tables;
-        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
-            .map_err(failed("copy"))?;
-        change_state(&tables, State::renew_identity)?;
-        transaction.commit().map_err(failed("copy"))?;
-    }
-    let SqliteTables { connection, .. } = tables;
-    connection.close().map_err(|(_, error)| failed("copy")(error))
-}
-
-/// Changes the state within the present transaction.
-fn change_state(tables: &SqliteTables, change: impl FnOnce(&mut State)) -> Result<()> {
-    let mut transaction = SqliteTransaction::begin(tables)?;
-    change(annals_embedded::Transaction::state(&mut transaction));
-    transaction.finish().map(drop)
-}
-
 /// A database of another program is not turned into a history, and one of AimDB only if its other tables
 /// are not in the way.
-fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()> {
+pub(crate) fn refuse_foreign_tables(connection: &Connection, from_aimdb: bool) -> Result<()> {
     let failed = failed("open");
     let ours = ["records", "head", "runs", "blocks", "old_blocks", "writers"];
     let mut select = connection
@@ -352,7 +108,7 @@ pub(crate) fn check_version(version: i64) -> Result<()> {
     Err(refused(ErrorKind::NewerSchema, message))
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     if !exists(connection, "annals_meta")? {
         return Ok(None);
     }
@@ -365,8 +121,4 @@ fn exists(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
         [name],
         |row| row.get(0),
     )
-}
-
-pub(crate) fn refused(kind: ErrorKind, message: String) -> PersistenceError {
-    BackendError::new(ENGINE, "open", kind, message).into()
 }

@@ -5,7 +5,7 @@ use annals_embedded::{Conversion, State, Tuning};
 
 use crate::error::failed;
 use crate::tables::SqliteTables;
-use crate::write::SqliteTransaction;
+use crate::transaction::SqliteTransaction;
 use crate::{ENGINE, v2, v3};
 
 /// Moves the rows into runs and drops the old table, within the open transaction. Names, ids and batch

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::error::failed;
 use crate::schema::SCHEMA_VERSION;
 use crate::tables::SqliteTables;
-use crate::write::SqliteTransaction;
+use crate::transaction::SqliteTransaction;
 
 /// Converts the tables within the open transaction. Blocks of runs stay where they are.
 pub(crate) fn convert(tables: &SqliteTables) -> Result<()> {
