@@ -41,6 +41,8 @@ mod connect;
 mod lazy;
 mod scheme;
 
+#[doc(hidden)]
+pub use annals_core::bytes;
 pub use annals_core::{
     Aggregate, BackendError, Batch, BatchId, Bucket, BucketStream, BucketValue, Call, CallResult,
     CleanupPlan, CleanupRule, Clock, Comparison, Cursor, DEFAULT_MAX_VALUE_BYTES, Durability,

@@ -32,6 +32,7 @@
 pub mod aggregate;
 mod backend;
 mod batch;
+pub mod bytes;
 mod cleanup;
 mod clock;
 pub mod duration;

@@ -16,6 +16,7 @@
 //!   commits. It starts at a random number, so that ids of a dropped schema do not fit its successor.
 
 use annals_core::Durability;
+use annals_core::bytes::fnv1a;
 
 use crate::config::PostgresConfig;
 
@@ -203,10 +204,7 @@ impl Sql {
     /// numbers in a database; if another application's key collides, the two wait for each other.
     pub(crate) fn lock_key(&self, purpose: &str) -> i64 {
         let text = format!("annals:{purpose}:{}", self.name);
-        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        hash.cast_signed()
+        fnv1a(text.bytes()).cast_signed()
     }
 
     /// `annals.table` as a text that names the relation.

@@ -1,5 +1,6 @@
 //! The cursor of a page: the position where it ended, as text.
 
+use annals::bytes::{fnv1a, from_hexadecimal, hexadecimal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub(super) fn write<P: Serialize>(
     let bound = Bound { question: fingerprint(question)?, position };
     let json = serde_json::to_vec(&bound).map_err(|error| error.to_string())?;
     // Names may contain characters that are lost in copying; hexadecimal digits are not.
-    Ok(json.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&json))
 }
 
 /// Reads a cursor that was made for `question`.
@@ -51,25 +52,14 @@ pub(super) fn read<P: DeserializeOwned>(
 }
 
 fn decode<P: DeserializeOwned>(cursor: &str) -> Option<Bound<P>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let json: Option<Vec<u8>> = cursor
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
-            _ => None,
-        })
-        .collect();
-    serde_json::from_slice(&json?).ok()
+    serde_json::from_slice(&from_hexadecimal(cursor)?).ok()
 }
 
-/// FNV-1a: the same in every build, so that a cursor outlives its process. It need not be hard to
-/// forge, since a cursor gives access to nothing more than the tools do.
+/// The same in every build, so that a cursor outlives its process. It need not be hard to forge,
+/// since a cursor gives access to nothing more than the tools do.
 fn fingerprint(question: &impl Serialize) -> Result<u64, String> {
     let text = serde_json::to_vec(question).map_err(|error| error.to_string())?;
-    Ok(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    }))
+    Ok(fnv1a(text))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use annals::bytes::hexadecimal;
 use rusqlite::types::Value;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -49,9 +50,7 @@ fn field(value: &Value) -> Cow<'_, str> {
         // With its decimal point: 5.0 is not an integer.
         Value::Real(number) => format!("{number:?}").into(),
         Value::Text(text) => text.into(),
-        Value::Blob(bytes) => {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-        }
+        Value::Blob(bytes) => hexadecimal(bytes).into(),
     }
 }
 

@@ -10,6 +10,7 @@ use futures::StreamExt;
 
 use super::{Cursor, FollowFrom, FollowPage, FollowParams};
 use crate::backend::PersistenceBackend;
+use crate::bytes::{from_hexadecimal, hexadecimal};
 use crate::clock::{Clock, SystemClock};
 use crate::error::PersistenceError;
 use crate::query::{MAX_TIMESTAMP, Order, QueryParams};
@@ -182,9 +183,7 @@ impl Marks {
         let mut text = format!("{KIND}-{}", self.floor);
         for (record, (time, count)) in &self.seen {
             text.push('-');
-            for byte in record.bytes() {
-                text += &format!("{byte:02x}");
-            }
+            text += &hexadecimal(record.as_bytes());
             text += &format!(".{time}.{count}");
         }
         Cursor::new(text)
@@ -201,19 +200,13 @@ impl Marks {
                 let mut fields = part.split('.');
                 let (record, time, count) = (fields.next()?, fields.next()?, fields.next()?);
                 let seen = (time.parse().ok()?, count.parse().ok()?);
-                Some((Arc::from(name(record)?), seen)).filter(|_| fields.next().is_none())
+                let record = String::from_utf8(from_hexadecimal(record)?).ok()?;
+                Some((Arc::from(record), seen)).filter(|_| fields.next().is_none())
             });
             Some(Self { floor, seen: seen.collect::<Option<_>>()? })
         };
         read().ok_or_else(|| cursor.refuse("it was made by another kind of store"))
     }
-}
-
-/// The name that was written in hexadecimal.
-fn name(hexadecimal: &str) -> Option<String> {
-    let digits = hexadecimal.as_bytes().chunks(2);
-    let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    String::from_utf8(bytes.collect::<Option<_>>()?).ok()
 }
 
 #[cfg(test)]

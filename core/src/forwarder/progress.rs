@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ForwardError;
 use crate::backend::PersistenceBackend;
 use crate::batch::{Batch, BatchId, Row};
+use crate::bytes::fnv1a;
 use crate::follow::Origin;
 use crate::last_number::last_number;
 use crate::query::{Order, QueryParams};
@@ -65,11 +66,7 @@ pub(super) struct Shared {
 /// The writer of batches that are forwarded from a history under a name. It is the same wherever it is
 /// computed, so that a restored source finds out what the destination has. The two lowest bits are free.
 fn writer(history: u64, name: &str, generation: u64) -> u128 {
-    // FNV-1a (Fowler, Noll, Vo).
-    let bytes = generation.to_le_bytes().into_iter().chain(name.bytes());
-    let name = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let name = fnv1a(generation.to_le_bytes().into_iter().chain(name.bytes()));
     (u128::from(history) << 64 | u128::from(name)) & !3
 }
 

@@ -1,12 +1,12 @@
 //! The file of tokens: who has which rights, and the hashes that tell who it is.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, fs, io};
 
+use annals_core::bytes::{from_hexadecimal, hexadecimal};
 use annals_core::{Grammar, Pattern};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -265,6 +265,7 @@ fn checked(path: &Path, file: &File, before: &[Token]) -> Result<Vec<Token>, Tok
             return Err(failed(format!("there are two tokens with the name {name:?}")));
         }
         let hash = from_hexadecimal(&entry.sha256)
+            .and_then(|hash| hash.try_into().ok())
             .ok_or_else(|| failed(format!("sha256 of {name:?} is not 64 hexadecimal digits")))?;
         let limits = entry.limits;
         if limits.rows_per_second.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
@@ -322,23 +323,4 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn from_hexadecimal(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
