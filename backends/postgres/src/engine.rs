@@ -6,7 +6,8 @@ use annals_core::{BatchId, Result};
 use tokio_postgres::types::Type;
 
 use crate::config::PostgresConfig;
-use crate::follow::{Horizon, Listener};
+use crate::follow::followers::Followers;
+use crate::follow::horizon::Horizon;
 use crate::names::NameCache;
 use crate::net::{Pools, int8};
 use crate::schema::Schema;
@@ -17,7 +18,7 @@ pub(crate) struct Engine {
     pub(crate) schema: Schema,
     pub(crate) names: Arc<NameCache>,
     pub(crate) horizon: Horizon,
-    pub(crate) listener: Listener,
+    pub(crate) followers: Followers,
 }
 
 impl Engine {
@@ -29,7 +30,7 @@ impl Engine {
             schema: Schema::new(&config),
             names,
             horizon: Horizon::new(),
-            listener: Listener::new(),
+            followers: Followers::default(),
             config,
         }
     }

@@ -12,8 +12,7 @@ use annals_core::{Position, Result};
 use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::OPERATION;
-use crate::engine::Engine;
-use crate::net::Session;
+use crate::net::{Pools, Session};
 use crate::schema::add_identity;
 use crate::sql::Sql;
 
@@ -58,10 +57,9 @@ impl Horizon {
 
     /// Creates the index on the numbers, and the identity of a history that an earlier release created.
     /// Stores wait until the index is there, so it is not part of every history.
-    pub(super) async fn prepare(&self, engine: &Engine) -> Result<()> {
+    pub(super) async fn prepare(&self, pools: &Pools, sql: &Sql) -> Result<()> {
         let prepare = || async {
-            let sql = &engine.schema.sql;
-            let session = engine.pools.reader(OPERATION).await?;
+            let session = pools.reader(OPERATION).await?;
             let known = format!(
                 "SELECT to_regclass({}) IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_attribute \
                    WHERE attrelid = {}::regclass AND attname = 'history' AND NOT attisdropped)",
@@ -92,9 +90,9 @@ impl Horizon {
     }
 
     /// The identity of the history, and the last number that was given out.
-    pub(super) async fn last(&self, engine: &Engine) -> Result<(u64, u64)> {
-        let session = engine.pools.reader(OPERATION).await?;
-        let last = last_number(&engine.schema.sql, &session).await?;
+    pub(super) async fn last(&self, pools: &Pools, sql: &Sql) -> Result<(u64, u64)> {
+        let session = pools.reader(OPERATION).await?;
+        let last = last_number(sql, &session).await?;
         session.release();
         Ok(last)
     }
@@ -103,7 +101,8 @@ impl Horizon {
     /// is behind that. Of several followers one asks, and the others take its answer.
     pub(super) async fn settled(
         &self,
-        engine: &Engine,
+        pools: &Pools,
+        sql: &Sql,
         behind: Option<Position>,
     ) -> Result<Settled> {
         let mut known = self.known.lock().await;
@@ -111,8 +110,7 @@ impl Horizon {
             let (history, number) = *known;
             return Ok(Settled { history, last: number, number, is_all: false });
         }
-        let session = engine.pools.reader(OPERATION).await?;
-        let sql = &engine.schema.sql;
+        let session = pools.reader(OPERATION).await?;
         let (history, last) = last_number(sql, &session).await?;
         if known.0 != history || known.1 > last {
             // Another state was put in its place while this process runs.

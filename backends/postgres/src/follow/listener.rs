@@ -13,43 +13,18 @@ use std::time::Duration;
 
 use annals_core::Result;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::followers::Waiting;
 use crate::engine::Engine;
 use crate::net::Session;
 
 const OPERATION: &str = "listen";
-/// How long the connection stays when no follower waits.
-const LINGER: Duration = Duration::from_secs(10);
 /// How long the first notification may take.
 const PROBE: Duration = Duration::from_secs(10);
 /// The pauses between two attempts.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-
-/// Whether somebody listens, and for how many.
-#[derive(Debug, Clone, Copy, Default)]
-struct State {
-    /// The followers that wait at this moment.
-    waiting: usize,
-    /// There is a task, or it has ended for good.
-    listening: bool,
-}
-
-/// Shared by the followers of a backend.
-pub(crate) struct Listener {
-    state: watch::Sender<State>,
-}
-
-/// A follower that waits.
-pub(super) struct Waiting<'a>(&'a Listener);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.state.send_modify(|state| state.waiting -= 1);
-    }
-}
 
 /// Why listening came to an end.
 enum End {
@@ -59,42 +34,14 @@ enum End {
     Pooled,
 }
 
-impl Listener {
-    pub(crate) fn new() -> Self {
-        Self { state: watch::Sender::default() }
+/// Listens for a follower, on the backend's thread, while it keeps what this returns. Its news are
+/// those of the [`Horizon`](super::horizon::Horizon).
+pub(super) fn listen_for(engine: &Arc<Engine>) -> Waiting<'_> {
+    let (waiting, begins) = engine.followers.wait(engine.config.listen);
+    if begins {
+        tokio::spawn(run(engine.clone()));
     }
-
-    /// Listens for a follower, on the backend's thread. Its news are those of
-    /// [`Horizon`](super::Horizon).
-    pub(super) fn wait(&self, engine: &Arc<Engine>) -> Waiting<'_> {
-        let mut begins = false;
-        self.state.send_modify(|state| {
-            state.waiting += 1;
-            begins = engine.config.listen && !std::mem::replace(&mut state.listening, true);
-        });
-        if begins {
-            tokio::spawn(run(engine.clone()));
-        }
-        Waiting(self)
-    }
-
-    /// Resolves when no follower has waited for a while. From then on somebody else may begin.
-    async fn unwanted(&self) {
-        let mut state = self.state.subscribe();
-        loop {
-            // The sender is part of `self`.
-            drop(state.wait_for(|state| state.waiting == 0).await);
-            let wanted = timeout(LINGER, state.wait_for(|state| state.waiting > 0)).await.is_ok();
-            let ends = |state: &mut State| {
-                let ends = state.waiting == 0;
-                state.listening = !ends;
-                ends
-            };
-            if !wanted && self.state.send_if_modified(ends) {
-                return;
-            }
-        }
-    }
+    waiting
 }
 
 async fn run(engine: Arc<Engine>) {
@@ -123,7 +70,7 @@ async fn run(engine: Arc<Engine>) {
             next = delays.build();
         }
         tokio::select! {
-            () = engine.listener.unwanted() => return,
+            () = engine.followers.unwanted() => return,
             () = sleep(next.next().unwrap_or(LONGEST_DELAY)) => {}
         }
     }
@@ -147,7 +94,7 @@ async fn listen(engine: &Engine, heard: &mut bool) -> Result<End> {
         tokio::select! {
             biased;
             () = notified.notified() => {}
-            () = engine.listener.unwanted() => return Ok(End::Unwanted),
+            () = engine.followers.unwanted() => return Ok(End::Unwanted),
             () = sleep(limit) => {
                 // Whatever session that was.
                 session.execute(&sql.unlisten()).await?;

@@ -1,10 +1,11 @@
 //! Following: what arrived behind a number of the history's sequence.
 //!
 //! Rows get their numbers before they are committed, so a greater number may be visible before a smaller
-//! one. [`Horizon`] finds the number up to which everything is settled, and a page never goes beyond it.
+//! one. [`Horizon`](horizon::Horizon) finds the number up to which everything is settled, and a page never goes beyond it.
 //! A page is an index scan in the order of the numbers. The first follower creates the index.
 
-mod horizon;
+pub(crate) mod followers;
+pub(crate) mod horizon;
 mod listener;
 mod page;
 
@@ -18,9 +19,6 @@ use tokio::time::timeout;
 use crate::engine::Engine;
 use crate::error::ENGINE;
 use crate::worker::Worker;
-
-pub(crate) use horizon::Horizon;
-pub(crate) use listener::Listener;
 
 use horizon::Settled;
 
@@ -46,12 +44,13 @@ async fn arrived(
     params: FollowParams,
 ) -> Result<FollowPage> {
     engine.schema.ready(&engine.pools).await?;
-    engine.horizon.prepare(&engine).await?;
-    let mut news = engine.horizon.subscribe();
+    let (horizon, pools, sql) = (&engine.horizon, &engine.pools, &engine.schema.sql);
+    horizon.prepare(pools, sql).await?;
+    let mut news = horizon.subscribe();
     let mut position = match &params.from {
         FollowFrom::Cursor(cursor) => Position::parse(ENGINE, cursor)?,
         from => {
-            let Settled { history, number, .. } = engine.horizon.settled(&engine, None).await?;
+            let Settled { history, number, .. } = horizon.settled(pools, sql, None).await?;
             let first = Position { history, ..Position::default() };
             match from {
                 FollowFrom::Time(since) => Position { since: *since, ..first },
@@ -65,10 +64,10 @@ async fn arrived(
             return Ok(FollowPage::new(rows, position.cursor(ENGINE)?, true));
         }
     }
-    let _listening = params.wait.then(|| engine.listener.wait(&engine));
+    let _listening = params.wait.then(|| listener::listen_for(&engine));
     loop {
         news.borrow_and_update();
-        let settled = engine.horizon.settled(&engine, Some(position)).await?;
+        let settled = horizon.settled(pools, sql, Some(position)).await?;
         // A number that was never given out is of a history that was put back.
         if position.history != settled.history || position.arrival > settled.last {
             return Err(position.cursor(ENGINE)?.of_another_history());
@@ -76,7 +75,7 @@ async fn arrived(
         if settled.number > position.arrival {
             let mut page = page::read(&engine, &pattern, &params, position, settled.number).await?;
             if page.caught_up && !settled.is_all {
-                let (history, last) = engine.horizon.last(&engine).await?;
+                let (history, last) = horizon.last(pools, sql).await?;
                 page.caught_up = (history, last) == (settled.history, settled.number);
             }
             if !page.rows.is_empty() || !params.wait {
