@@ -58,6 +58,7 @@ mod retention;
 mod scalar;
 mod store_ext;
 mod stream;
+mod thread;
 mod typed;
 
 pub use aggregate::{
@@ -93,6 +94,7 @@ pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats}
 pub use scalar::Scalar;
 pub use store_ext::StoreExt;
 pub use stream::{RawRow, RowStream, TypedStream};
+pub use thread::RuntimeThread;
 pub use typed::{QueryExt, TypedRow, TypedRows};
 
 /// What implementors of [`PersistenceBackend`] need to name, re-exported so that their crate gets

@@ -4,7 +4,8 @@ use std::thread::{Builder, JoinHandle, current};
 
 use annals_core::{BackendError, ErrorKind, Result};
 
-/// A thread that is joined when this is dropped. Whoever owns it tells the thread to end first.
+/// A thread that is joined when this is dropped. It needs no runtime, unlike
+/// [`RuntimeThread`](annals_core::RuntimeThread). Whoever owns it tells the thread to end first.
 pub(crate) struct JoinOnDrop(Option<JoinHandle<()>>);
 
 impl JoinOnDrop {

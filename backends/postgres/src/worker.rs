@@ -6,13 +6,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use annals_core::{Batch, ErrorKind, PersistenceError, Result};
+use annals_core::{Batch, ErrorKind, PersistenceError, Result, RuntimeThread};
 use parking_lot::Mutex;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::PostgresConfig;
 use crate::engine::Engine;
@@ -32,17 +31,10 @@ pub(crate) struct Worker {
 enum State {
     /// Not used yet.
     Idle,
-    Running(Running, mpsc::UnboundedSender<Job>),
+    /// The thread ends when the queue is closed and everything in it is answered.
+    Running(Arc<RuntimeThread>, mpsc::UnboundedSender<Job>),
     /// The queue is closed. Its batches are being stored, or are stored.
-    Closed(Option<Running>),
-}
-
-#[derive(Clone)]
-struct Running {
-    handle: Handle,
-    thread: ThreadId,
-    /// Becomes true, or loses its sender, when the thread has finished.
-    ended: watch::Receiver<bool>,
+    Closed(Option<Arc<RuntimeThread>>),
 }
 
 impl Worker {
@@ -66,10 +58,17 @@ impl Worker {
         if let State::Idle = *state {
             self.config().check()?;
             let (queue, jobs) = mpsc::unbounded_channel();
-            *state = State::Running(start(self.engine.clone(), jobs)?, queue);
+            // A lookup of a host name may hang on a thread that cannot be stopped.
+            let work = write::run(self.engine.clone(), jobs);
+            let thread =
+                RuntimeThread::start("annals-postgres", LOOKUPS, work).map_err(|error| {
+                    let message = format!("the background thread could not be started: {error}");
+                    error::own("start", ErrorKind::Full, message)
+                })?;
+            *state = State::Running(Arc::new(thread), queue);
         }
         match &*state {
-            State::Running(running, queue) => Ok((running.handle.clone(), queue.clone())),
+            State::Running(thread, queue) => Ok((thread.handle().clone(), queue.clone())),
             State::Idle | State::Closed(_) => Err(PersistenceError::BackendShutdown),
         }
     }
@@ -161,24 +160,23 @@ impl Worker {
     }
 
     /// Closes the queue and sets the deadline. Returns the thread if it was started.
-    fn close_queue(&self) -> Option<Running> {
+    fn close_queue(&self) -> Option<Arc<RuntimeThread>> {
         let mut state = self.state.lock();
-        let running = match std::mem::replace(&mut *state, State::Closed(None)) {
-            State::Running(running, _) => Some(running),
-            State::Closed(running) => running,
+        let thread = match std::mem::replace(&mut *state, State::Closed(None)) {
+            State::Running(thread, _) => Some(thread),
+            State::Closed(thread) => thread,
             State::Idle => None,
         };
-        *state = State::Closed(running.clone());
+        *state = State::Closed(thread.clone());
         self.engine.pools.closing.begin(self.config().close_timeout);
-        running
+        thread
     }
 
     /// Closes the queue and waits until everything in it is stored, or the time is up, and the thread has
     /// ended.
     pub(crate) async fn close(&self) -> Result<()> {
-        if let Some(mut running) = self.close_queue() {
-            // An error means that the sender is gone, and with it the thread.
-            let _ = running.ended.wait_for(|ended| *ended).await;
+        if let Some(thread) = self.close_queue() {
+            thread.ended().await;
         }
         self.engine.pools.closing.result()
     }
@@ -186,51 +184,11 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let Some(mut running) = self.close_queue() else { return };
-        // Nothing on the backend's thread holds a handle, but a thread that waits for itself never ends.
-        if running.thread == thread::current().id() {
-            return;
-        }
-        // `Handle::block_on` panics within a runtime; a std channel works everywhere.
-        let (done, wait) = std::sync::mpsc::channel::<()>();
-        running.handle.spawn(async move {
-            let _held = done;
-            let _ = running.ended.wait_for(|ended| *ended).await;
-        });
-        // Always an error: the sender is dropped with the runtime, or at once if that has ended.
-        let _ = wait.recv();
+        let Some(thread) = self.close_queue() else { return };
+        // The deadline was set with the closing.
+        thread.wait_ended(Duration::MAX);
         if let Err(error) = self.engine.pools.closing.result() {
             tracing::error!(%error, "the last handle was dropped before all rows were stored");
         }
     }
-}
-
-/// Starts the thread. It ends when the queue is closed and everything in it is answered.
-fn start(engine: Arc<Engine>, jobs: mpsc::UnboundedReceiver<Job>) -> Result<Running> {
-    let failed = |error: std::io::Error| {
-        let message = format!("the background thread could not be started: {error}");
-        error::own("start", ErrorKind::Full, message)
-    };
-    let (end, ended) = watch::channel(false);
-    let (started, starting) = std::sync::mpsc::channel();
-    // The runtime is created on the thread: if there is no thread, nothing may remain here whose drop
-    // panics within the caller's runtime.
-    let work = move || match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let _ = started.send(Ok(runtime.handle().clone()));
-            runtime.block_on(write::run(engine, jobs));
-            // Connections, streams and waiting operations end here, outside any async context. A lookup
-            // of a host name may hang on a thread that cannot be stopped.
-            runtime.shutdown_timeout(LOOKUPS);
-            end.send_replace(true);
-        }
-        Err(error) => {
-            let _ = started.send(Err(error));
-        }
-    };
-    let thread = thread::Builder::new().name("annals-postgres".to_owned()).spawn(work);
-    let thread = thread.map_err(failed)?.thread().id();
-    let gone = || Err(std::io::Error::other("it ended before it was ready"));
-    let handle = starting.recv().unwrap_or_else(|_| gone()).map_err(failed)?;
-    Ok(Running { handle, thread, ended })
 }

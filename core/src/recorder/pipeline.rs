@@ -239,7 +239,8 @@ impl Drop for Pipeline {
     }
 }
 
-/// What the thread does; lets go of the backend, and says why if it ended before its time.
+/// What the thread does: lets go of the backend, and says why if it ended before its time. It is no
+/// [`RuntimeThread`](crate::RuntimeThread), since the account ends after its runtime.
 fn deliver(
     queue: &Arc<Queue>,
     backend: Arc<dyn PersistenceBackend>,

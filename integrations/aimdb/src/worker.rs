@@ -2,13 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use annals_core::log;
-use parking_lot::Mutex;
-use tokio::runtime::{Builder, Handle};
+use annals_core::{RuntimeThread, log};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// The result of a task; `None` if the thread ended before the task did.
@@ -17,15 +14,8 @@ pub(crate) type TaskResult<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 /// A thread that runs tasks until it is dropped.
 pub(crate) struct Worker {
     /// `None` when the system could not start a thread: tasks then run where they are awaited.
-    running: Option<Running>,
-}
-
-struct Running {
-    handle: Handle,
-    thread: ThreadId,
+    thread: Option<RuntimeThread>,
     stop: Option<oneshot::Sender<()>>,
-    /// Carries no message; it disconnects when the thread has ended.
-    ended: Mutex<mpsc::Receiver<()>>,
     stop_timeout: Duration,
 }
 
@@ -38,41 +28,23 @@ impl Worker {
         at_end: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let (alive, ended) = mpsc::channel::<()>();
-        let (ready, started) = mpsc::sync_channel(1);
-        let body = move || {
-            // Dropped last: it signals that the thread and all its tasks have ended.
-            let _alive = alive;
-            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
-            if ready.send((runtime.handle().clone(), thread::current().id())).is_err() {
-                return;
-            }
-            runtime.block_on(async {
-                // Dropping the sender is the signal to stop.
-                let _ = stopped.await;
-                at_end.await;
-            });
+        let main = async {
+            // Dropping the sender is the signal to stop.
+            let _ = stopped.await;
+            at_end.await;
         };
-        let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
-        let running = spawned.ok().and_then(|_| started.recv().ok());
-        if running.is_none() {
+        let thread = RuntimeThread::start(name, stop_timeout, main);
+        if let Err(error) = &thread {
             log::error(format_args!(
-                "the thread {name} did not start: AimDB's own tasks do its work instead"
+                "the thread {name} did not start ({error}): AimDB's own tasks do its work instead"
             ));
         }
-        let running = running.map(|(handle, thread)| Running {
-            handle,
-            thread,
-            stop: Some(stop),
-            ended: Mutex::new(ended),
-            stop_timeout,
-        });
-        Self { running }
+        Self { thread: thread.ok(), stop: Some(stop), stop_timeout }
     }
 
     /// The thread's runtime; `None` when there is no thread.
     pub(crate) fn handle(&self) -> Option<Handle> {
-        self.running.as_ref().map(|running| running.handle.clone())
+        self.thread.as_ref().map(|thread| thread.handle().clone())
     }
 
     /// Runs `work` to its end, whether or not the returned future is awaited.
@@ -80,9 +52,9 @@ impl Worker {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        match &self.running {
-            Some(running) => {
-                let task = running.handle.spawn(work);
+        match &self.thread {
+            Some(thread) => {
+                let task = thread.handle().spawn(work);
                 Box::pin(async move { task.await.ok() })
             }
             None => Box::pin(async move { Some(work.await) }),
@@ -92,18 +64,11 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let Some(running) = &mut self.running else { return };
-        drop(running.stop.take());
-        // A task on this thread may hold the last handle, and a thread cannot wait for itself.
-        if running.thread == thread::current().id() {
-            return;
-        }
-        if let Err(RecvTimeoutError::Timeout) =
-            running.ended.lock().recv_timeout(running.stop_timeout)
-        {
+        drop(self.stop.take());
+        if self.thread.as_ref().is_some_and(|thread| !thread.wait_ended(self.stop_timeout)) {
             log::error(format_args!(
                 "a thread of the persistence did not end within {:?}: it is left running",
-                running.stop_timeout
+                self.stop_timeout
             ));
         }
     }
