@@ -9,7 +9,7 @@ use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 
 use crate::case::Outcome;
 use crate::suite::Suite;
-use crate::{cases, child, run};
+use crate::{cases, child};
 
 /// The `main` of a test binary with one or several suites: reads the arguments of `cargo test` or
 /// `cargo nextest`, runs the cases in parallel and returns what `main` has to return.
@@ -38,12 +38,13 @@ fn test(suites: Vec<Suite>, args: &Arguments) -> Conclusion {
         let suite = Arc::new(suite);
         trials.extend(cases::all().into_iter().map(|case| {
             let suite = suite.clone();
-            Trial::ignorable_test(format!("{}::{}", suite.name(), case.name()), move || {
-                match run::run_case(&suite, case).outcome {
-                    Outcome::Passed => Ok(Completion::Completed),
-                    Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-                    Outcome::Failed(message) => Err(Failed::from(message)),
-                }
+            Trial::ignorable_test(format!("{}::{}", suite.name(), case.name()), move || match suite
+                .run_case(case)
+                .outcome
+            {
+                Outcome::Passed => Ok(Completion::Completed),
+                Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
+                Outcome::Failed(message) => Err(Failed::from(message)),
             })
         }));
     }

@@ -58,7 +58,7 @@ impl Suite {
                 let (sender, next, selected) = (sender.clone(), &next, &selected);
                 scope.spawn(move || {
                     while let Some(case) = selected.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if sender.send(run_case(self, *case)).is_err() {
+                        if sender.send(self.run_case(*case)).is_err() {
                             break;
                         }
                     }
@@ -71,17 +71,17 @@ impl Suite {
         results.sort_by_key(|result| place(result.name));
         results
     }
-}
 
-/// Runs one case.
-pub(crate) fn run_case(suite: &Suite, case: Case) -> CaseResult {
-    let started = Instant::now();
-    let outcome = match &suite.unavailable {
-        Some(reason) => Outcome::Skipped(reason.clone()),
-        None => on_a_thread(suite, case),
-    };
-    let duration = started.elapsed();
-    CaseResult { name: case.name(), clause_id: case.clause_id(), outcome, duration }
+    /// Runs one case and returns its result.
+    pub fn run_case(&self, case: Case) -> CaseResult {
+        let started = Instant::now();
+        let outcome = match &self.unavailable {
+            Some(reason) => Outcome::Skipped(reason.clone()),
+            None => on_a_thread(self, case),
+        };
+        let duration = started.elapsed();
+        CaseResult { name: case.name(), clause_id: case.clause_id(), outcome, duration }
+    }
 }
 
 /// A backend may block the thread it is polled on, for ever: only another thread can tell.

@@ -76,7 +76,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = files.concat();
     let place =
         |case: &Case| Clause::all().iter().position(|clause| clause.id() == case.clause_id());
-    cases.sort_by_key(place);
+    cases.sort_by_cached_key(place);
     cases
 }
 
