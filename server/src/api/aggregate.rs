@@ -157,7 +157,11 @@ pub(super) async fn aggregate(
     }
     let limit = reader.limit(params.limit);
     let buckets = reader.history.aggregate_stream(&params.pattern, &aggregate).await;
-    let buckets = buckets.map_err(|error| Problem::of_query(&error))?;
+    let buckets = buckets.map_err(|error| match error {
+        // Every store can aggregate: this is about the question, and no other store would answer it.
+        PersistenceError::Unsupported(what) => Problem::bad_request(format!("there are no {what}")),
+        error => Problem::of_query(&error),
+    })?;
     let headers = reader.headers(&params.pattern, params.grammar.into(), limit);
     ndjson::answer(&server, reader, headers, buckets, limit, |_| {})
 }

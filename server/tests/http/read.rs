@@ -182,6 +182,8 @@ async fn aggregates_and_the_value_at_a_time() {
         "/v1/aggregate?pattern=*&show=everything",
         "/v1/aggregate?pattern=*&time_zone=Nowhere&every=1d",
         "/v1/aggregate?pattern=*&max_gap=x",
+        // It was 501, as if another store had an answer.
+        "/v1/aggregate?pattern=*&merge=true&show=rate",
         "/v1/aggregate",
         "/v1/value-at?pattern=*",
         "/v1/value-at?pattern=*&at=soon",
