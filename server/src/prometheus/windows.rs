@@ -201,12 +201,14 @@ pub(super) fn quantiles(
         let results = buckets.values(function).unwrap_or_default();
         for (span, result) in buckets.spans().iter().zip(results) {
             let Some(value) = result else { continue };
-            let after = span.start - 1 + range.millis - steps.start;
-            if after < 0 || after % steps.step != 0 {
+            // A window may be as long as an i64 can say, and end after 1970.
+            let start = i128::from(span.start) - 1 - i128::from(steps.start);
+            let (after, step) = (start + i128::from(range.millis), i128::from(steps.step));
+            if after < 0 || after % step != 0 {
                 // Between two windows.
                 continue;
             }
-            let number = usize::try_from(after / steps.step).unwrap_or(usize::MAX);
+            let number = usize::try_from(after / step).unwrap_or(usize::MAX);
             if let Some(slot) = values.get_mut(number) {
                 *slot = Some(value.as_f64());
             }

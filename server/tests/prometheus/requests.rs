@@ -166,3 +166,16 @@ async fn answers_are_bounded() {
     let (status, body) = get(&base, "query_range", &range).await;
     assert_eq!(status, 422, "{body}");
 }
+
+/// The sum of a window's start and its length was larger than an i64, and the answer 500.
+#[tokio::test]
+async fn a_window_may_be_as_long_as_can_be_said() {
+    let history = MemoryBackend::new();
+    history.put_at("level", &3, 1_760_000_000_000).await.unwrap();
+    let base = annals(history).await;
+    let query = "quantile_over_time(0.5, annals[292471208y])";
+    let range = [("query", query), ("start", "1759999999"), ("end", "1760000001"), ("step", "1")];
+    let (status, body) = get(&base, "query_range", &range).await;
+    let values = json!([[1_760_000_000, "3"], [1_760_000_001, "3"]]);
+    assert_eq!((status, &body["data"]["result"][0]["values"]), (200, &values), "{body}");
+}
