@@ -47,7 +47,7 @@ pub(super) fn objects(
     let deserializer = serde_json::Deserializer::from_reader(input);
     for object in deserializer.into_iter::<Box<RawValue>>() {
         let object = object.map_err(|error| place_of(&error))?;
-        if !flatten(&object, each) {
+        if !flatten(&object, 1, each) {
             break;
         }
     }
@@ -110,11 +110,14 @@ fn place_of(error: &serde_json::Error) -> String {
     format!("{why} at line {} column {}", error.line(), error.column())
 }
 
-/// Passes on an object, or each object of an array.
-fn flatten(raw: &RawValue, each: &mut dyn FnMut(&str) -> bool) -> bool {
-    match raw.get().starts_with('[') {
+/// The deepest array whose objects are found. Each level reads all that is within it once more.
+const MAX_DEPTH: usize = 16;
+
+/// Passes on an object, or each object of an array that lies `depth` deep.
+fn flatten(raw: &RawValue, depth: usize, each: &mut dyn FnMut(&str) -> bool) -> bool {
+    match raw.get().starts_with('[') && depth <= MAX_DEPTH {
         true => match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
-            Ok(elements) => elements.into_iter().all(|element| flatten(element, each)),
+            Ok(elements) => elements.into_iter().all(|element| flatten(element, depth + 1, each)),
             Err(_) => each(raw.get()),
         },
         false => each(raw.get()),
@@ -136,7 +139,8 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
-            if !flatten(&element, self.each) {
+            // Within an array.
+            if !flatten(&element, 2, self.each) {
                 *self.stopped = true;
                 return Err(serde::de::Error::custom("nobody wants the rest"));
             }
@@ -175,5 +179,22 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, 2);
+    }
+
+    /// Each level was read once more than the one around it, however many there were: 100 kB took minutes.
+    #[test]
+    fn what_lies_too_deep_is_passed_on_as_it_is() {
+        for (depth, found) in [(MAX_DEPTH, 1), (MAX_DEPTH + 1, 0), (100_000, 0)] {
+            for before in ["", "{\"a\":1}"] {
+                let text = format!("{before}{}{{}}{}", "[".repeat(depth), "]".repeat(depth));
+                let mut objects_found = 0;
+                objects(text.as_bytes(), &mut |object| {
+                    objects_found += usize::from(object == "{}");
+                    true
+                })
+                .unwrap();
+                assert_eq!(objects_found, found, "{depth}");
+            }
+        }
     }
 }
