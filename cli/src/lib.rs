@@ -96,3 +96,6 @@ mod token;
 mod warnings;
 
 pub use app::App;
+#[cfg(feature = "_test-import")]
+#[doc(hidden)]
+pub use import::read_rows;

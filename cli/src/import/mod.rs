@@ -131,6 +131,42 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     import.sum_up()
 }
 
+/// Reads a file with the options `words`, up to where its rows would be stored, and passes them to `row`.
+///
+/// # Errors
+/// What is said of the options or the file.
+#[cfg(feature = "_test-import")]
+#[doc(hidden)]
+pub fn read_rows(
+    words: &[&str],
+    file: &std::path::Path,
+    row: &mut dyn FnMut(annals::Row),
+) -> Result<(), String> {
+    let name = ["import".as_ref()];
+    let words = words.iter().map(std::ffi::OsStr::new);
+    let file = ["--".as_ref(), file.as_os_str()];
+    let args = <Args as clap::Parser>::try_parse_from(name.into_iter().chain(words).chain(file));
+    let args = args.map_err(|error| error.to_string())?;
+    let said = |failure| match failure {
+        Failure::Usage(why) | Failure::Failed(why) => why,
+        other => format!("{other:?}"),
+    };
+    let input = Input::open(&args.file, args.format(), args.encoding).map_err(said)?;
+    let plan = args.plan(&input).map_err(said)?;
+    let mut pieces = read::all(input, plan);
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::Batch(batch) => {
+                batch.rows.into_iter().for_each(|Numbered { row: new, .. }| row(new))
+            }
+            Piece::Found(_) => {}
+            Piece::End => return Ok(()),
+            Piece::Broken(why) | Piece::Refused(why) => return Err(why),
+        }
+    }
+    Err(READER_FAILED.to_owned())
+}
+
 /// The destination of rows.
 enum Target {
     Nothing,

@@ -3,9 +3,15 @@
 //! A target is a function of bytes that panics when a promise is broken. `cargo test -p annals-fuzz` runs
 //! each for a few seconds; `scripts/fuzz TARGET SECONDS` runs one under libFuzzer for as long as you like.
 
+mod http;
+mod import;
+
 use annals_core::aggregate::{Function, Member};
 use annals_core::{Grammar, JsonText, Pattern, Predicate, Value, duration};
 use annals_embedded::format::{Block, RunIndex, Stretch, Verdict};
+
+pub use http::http;
+pub use import::import;
 
 /// A target. Inputs to begin with are in `corpus/NAME`.
 pub struct Target {
@@ -24,6 +30,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pattern", run: pattern },
     Target { name: "json", run: json },
     Target { name: "words", run: words },
+    Target { name: "import", run: import },
+    Target { name: "http", run: http },
 ];
 
 /// A frame around `content`, as the format has it: the checksum is right, so that decoding goes on.

@@ -116,37 +116,19 @@ pub(super) struct Plan {
 /// Starts the thread. It ends with the input, or when the receiver is gone.
 pub(super) fn start(input: Input, plan: Plan) -> Result<mpsc::Receiver<Piece>, Failure> {
     let (pieces, received) = mpsc::channel(BATCHES_AHEAD);
-    let mut digest = XxHash3_128::new();
-    digest.write(plan.fingerprint.as_bytes());
-    let time_option = match input.format {
-        Format::Ndjson | Format::Json | Format::Influx => "--time-pointer",
-        Format::Csv | Format::Tsv | Format::Parquet => "--time-column",
-    };
-    let cutter = Cutter {
-        pieces,
-        digest,
-        plan,
-        found: input.describe(),
-        // Of an empty input there is nothing to say.
-        described: input.head.is_empty(),
-        first_block: Some(Block::default()),
-        item: Vec::new(),
-        batch: RowBatch::default(),
-        batch_bytes: 0,
-        file: None,
-        lines_before: 0,
-        unused: Unused::default(),
-        time_option,
-        numbers: Numbers::default(),
-        decimal_commas: false,
-        beyond_ascii: false,
-        beyond_ascii_before: false,
-        now: 0,
-    };
+    let cutter = Cutter::new(&input, plan, pieces);
     match std::thread::Builder::new().name("import".to_owned()).spawn(move || cutter.run(input)) {
         Ok(_detached) => Ok(received),
         Err(error) => Err(Failure::Failed(format!("a thread cannot be started: {error}"))),
     }
+}
+
+/// Reads all of the input on this thread.
+#[cfg(feature = "_test-import")]
+pub(super) fn all(input: Input, plan: Plan) -> mpsc::Receiver<Piece> {
+    let (pieces, received) = mpsc::channel(tokio::sync::Semaphore::MAX_PERMITS);
+    Cutter::new(&input, plan, pieces).run(input);
+    received
 }
 
 /// The receiver is gone, or knows that the input is broken.
@@ -185,6 +167,36 @@ struct Cutter {
 }
 
 impl Cutter {
+    fn new(input: &Input, plan: Plan, pieces: mpsc::Sender<Piece>) -> Self {
+        let mut digest = XxHash3_128::new();
+        digest.write(plan.fingerprint.as_bytes());
+        let time_option = match input.format {
+            Format::Ndjson | Format::Json | Format::Influx => "--time-pointer",
+            Format::Csv | Format::Tsv | Format::Parquet => "--time-column",
+        };
+        Self {
+            pieces,
+            digest,
+            plan,
+            found: input.describe(),
+            // Of an empty input there is nothing to say.
+            described: input.head.is_empty(),
+            first_block: Some(Block::default()),
+            item: Vec::new(),
+            batch: RowBatch::default(),
+            batch_bytes: 0,
+            file: None,
+            lines_before: 0,
+            unused: Unused::default(),
+            time_option,
+            numbers: Numbers::default(),
+            decimal_commas: false,
+            beyond_ascii: false,
+            beyond_ascii_before: false,
+            now: 0,
+        }
+    }
+
     fn run(mut self, input: Input) {
         let read = match input.format {
             Format::Ndjson | Format::Influx => self.read_lines(input),
