@@ -1,27 +1,31 @@
 //! Faults of the server and the network, and what happens to the rows.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod cuts;
+mod hangs;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use annals_core::{
-    Batch, BatchId, ErrorKind, Outcome, PersistenceBackend, PersistenceError, QueryExt,
-    QueryParams, Recorder, RecorderConfig, RetryPolicy,
+    Batch, ErrorKind, Outcome, PersistenceBackend, PersistenceError, QueryExt, QueryParams,
+    Recorder, RecorderConfig, RetryPolicy,
 };
 use annals_postgres::{PostgresBackend, PostgresConfig};
-use annals_test_postgres::{Fault, LocalServer, Pooler, Proxy};
-use common::{Place, row};
-use futures::future::join_all;
+use annals_test_postgres::{LocalServer, Pooler};
+use common::Place;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
-/// The seed of the cuts, which reproduces a failure unless it is a race.
-const SEED: u64 = 20_261_124;
+use cuts::random_cuts_neither_lose_nor_duplicate_rows;
+use hangs::{
+    a_server_that_hangs_is_a_timeout_within_the_limits, a_silent_connection_is_given_up,
+    closing_ends_in_time_if_the_server_hangs, closing_reports_an_unanswered_commit_as_unknown,
+};
 
 async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
@@ -41,120 +45,6 @@ fn recorder(backend: &PostgresBackend) -> Recorder {
     let delays = (Duration::from_millis(1), Duration::from_millis(50));
     let retry = RetryPolicy::default().with_delays(delays.0, delays.1);
     Recorder::new(Arc::new(backend.clone()), RecorderConfig::default().with_retry(retry))
-}
-
-/// The outcome of a batch without an id.
-enum Fate {
-    Stored,
-    NotApplied,
-    Unknown,
-}
-
-/// Three writers with ids that retry until they succeed, two without ids that do not, and a recorder,
-/// through a proxy that cuts every connection after a random number of bytes.
-async fn random_cuts_neither_lose_nor_duplicate_rows() {
-    const CUTS: u64 = 220;
-    let place = Place::new();
-    place.backend().initialize().await.unwrap();
-    let proxy = Proxy::start(&place.url).unwrap();
-    proxy.set(Fault::Cut { seed: SEED, most: 30_000 });
-    let url = proxy.url(&place.url).unwrap();
-    let url = format!("{url}?application_name={}&writers=3", place.application());
-    let config = PostgresConfig::from_url(&url).unwrap().with_schema(&place.schema);
-    let backend = PostgresBackend::new(config);
-
-    let size = |number: u64| [1, 3, 50, 400, 2100][(number % 5) as usize];
-    let batch = |record: &str, number: u64| {
-        let rows = (0..size(number)).map(|i| row(record, i, number));
-        Batch::new(rows.collect::<Vec<_>>())
-    };
-    let enough = || proxy.cuts() >= CUTS;
-    let retrying = |writer: u64| {
-        let (backend, record) = (&backend, format!("retried::{writer}"));
-        async move {
-            let mut number = 0;
-            while !enough() {
-                number += 1;
-                let id = BatchId { writer: u128::from(writer), number };
-                let batch = batch(&record, number).with_id(id);
-                while let Err(error) = backend.store_batch(&batch).await {
-                    assert!(error.is_retryable(), "{error:?}");
-                }
-            }
-            (record, (1..=number).map(|_| Fate::Stored).collect::<Vec<_>>())
-        }
-    };
-    let once = |writer: u64| {
-        let (backend, record) = (&backend, format!("once::{writer}"));
-        async move {
-            let mut fates = Vec::new();
-            while !enough() {
-                let number = fates.len() as u64 + 1;
-                fates.push(match backend.store_batch(&batch(&record, number)).await {
-                    Ok(()) => Fate::Stored,
-                    Err(error) => {
-                        assert!(error.is_retryable(), "{error:?}");
-                        match error.outcome() {
-                            Outcome::NotApplied => Fate::NotApplied,
-                            _ => Fate::Unknown,
-                        }
-                    }
-                });
-            }
-            (record, fates)
-        }
-    };
-    let recorder = recorder(&backend);
-    let recording = async {
-        let mut recorded = 0;
-        while !enough() {
-            recorder.record_at("recorded", &recorded, recorded).await.unwrap();
-            recorded += 1;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        recorded
-    };
-    let writers = join_all((1..=3).map(retrying));
-    let others = join_all((1..=2).map(once));
-    let (mut ends, others, recorded) = tokio::join!(writers, others, recording);
-    ends.extend(others);
-    recorder.flush().await.unwrap();
-    recorder.close().await.unwrap();
-    backend.close().await.unwrap();
-    assert!(proxy.cuts() >= CUTS);
-
-    // The server may still process what it received before a cut.
-    drop(proxy);
-    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-    let observer = place.client().await;
-    let sessions = observer.prepare(sessions).await.unwrap();
-    let name = place.application();
-    while observer.query_one(&sessions, &[&name]).await.unwrap().get::<_, i64>(0) > 0 {}
-
-    let direct = place.backend();
-    let mut unknown = 0;
-    for (record, fates) in ends {
-        let mut found: HashMap<u64, Vec<i64>> = HashMap::new();
-        for row in direct.query(&record, QueryParams::default()).await.unwrap() {
-            found.entry(row.stored_at).or_default().push(row.value.as_i64().unwrap());
-        }
-        for (number, fate) in (1..).zip(fates) {
-            let rows = found.remove(&number).unwrap_or_default();
-            let whole = (0..size(number)).rev().collect::<Vec<_>>();
-            match fate {
-                Fate::Stored => assert_eq!(rows, whole, "{record} {number}"),
-                Fate::NotApplied => assert!(rows.is_empty(), "{record} {number}: {rows:?}"),
-                Fate::Unknown => {
-                    unknown += 1;
-                    assert!(rows.is_empty() || rows == whole, "{record} {number}: {rows:?}");
-                }
-            }
-        }
-        assert!(found.is_empty(), "{record}: rows that nobody sent");
-    }
-    assert!(unknown > 0, "no cut met a commit");
-    let back: Vec<u64> = direct.query_latest("recorded", usize::MAX).await.unwrap();
-    assert_eq!(back, (0..recorded).rev().collect::<Vec<_>>());
 }
 
 /// Records one row per millisecond while `work` runs; returns how many.
@@ -293,135 +183,6 @@ async fn an_exhausted_pool_is_a_transient_timeout() {
     locker.batch_execute("COMMIT").await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), 3000);
     drop(stream);
-}
-
-/// Its processes are stopped: connections stay open, and only the kernel accepts new ones.
-async fn a_server_that_hangs_is_a_timeout_within_the_limits() {
-    let server = LocalServer::start().unwrap();
-    let config = PostgresConfig::from_url(server.url()).unwrap();
-    let config = config
-        .with_statement_timeout(Duration::from_millis(500))
-        .with_connect_timeout(Duration::from_secs(3))
-        .with_wait_timeout(Duration::from_millis(500));
-    let backend = PostgresBackend::new(config.clone());
-    backend.store("a", &json!(1), 1).await.unwrap();
-    let fresh = PostgresBackend::new(config);
-    server.halt().unwrap();
-    // Far more than the sum of the limits.
-    let within = Duration::from_secs(60);
-    let begun = Instant::now();
-    let error = backend.store("a", &json!(2), 2).await.unwrap_err();
-    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
-    assert_eq!(error.outcome(), Outcome::Unknown, "the commit was sent");
-    let error = backend.query_latest::<i64>("a", 1).await.unwrap_err();
-    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
-    let error = fresh.store("a", &json!(3), 3).await.unwrap_err();
-    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
-    assert!(error.to_string().contains("`connect_timeout`"), "{error}");
-    assert_eq!(error.outcome(), Outcome::NotApplied);
-    // With batches in the queue.
-    let stores = (0..20).map(|i| {
-        let backend = backend.clone();
-        tokio::spawn(async move { backend.store("a", &json!(i), 4).await })
-    });
-    let stores: Vec<_> = stores.collect();
-    tokio::task::yield_now().await;
-    backend.close().await.unwrap();
-    for store in stores {
-        store.await.unwrap().unwrap_err();
-    }
-    blocking(move || drop(fresh)).await;
-    assert!(begun.elapsed() < within, "{:?}", begun.elapsed());
-    server.go_on().unwrap();
-    let back = PostgresBackend::connect(server.url()).await.unwrap();
-    back.store("b", &json!(1), 1).await.unwrap();
-}
-
-/// As after a pulled cable: no data arrives, and no end of the connection.
-async fn a_silent_connection_is_given_up() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.url).unwrap();
-    let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
-    let config = config
-        .with_schema(&place.schema)
-        .with_statement_timeout(Duration::from_secs(1))
-        .with_connect_timeout(Duration::from_secs(2));
-    let backend = PostgresBackend::new(config);
-    proxy.set(Fault::Delay(Duration::from_millis(5)));
-    backend.store("a", &json!(1), 1).await.unwrap();
-    proxy.set(Fault::Silence);
-    let error = backend.store("a", &json!(2), 2).await.unwrap_err();
-    assert_eq!((kind(&error), error.outcome()), (ErrorKind::Timeout, Outcome::Unknown));
-    let error = backend.store("a", &json!(3), 3).await.unwrap_err();
-    assert_eq!((kind(&error), error.outcome()), (ErrorKind::Timeout, Outcome::NotApplied));
-    assert_eq!(kind(&backend.query_latest::<i64>("a", 1).await.unwrap_err()), ErrorKind::Timeout);
-    proxy.cut();
-    proxy.set(Fault::None);
-    backend.store("a", &json!(4), 4).await.unwrap();
-    let back: Vec<i64> = backend.query_latest("a", 9).await.unwrap();
-    assert!(back == [4, 1] || back == [4, 2, 1], "{back:?}");
-}
-
-/// Each transaction once had its limits and the queue had none: closing took their sum.
-async fn closing_ends_in_time_if_the_server_hangs() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.url).unwrap();
-    let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
-    let config = config.with_schema(&place.schema).with_close_timeout(Duration::from_secs(1));
-    let backend = PostgresBackend::new(config);
-    backend.store("a", &json!(0), 0).await.unwrap();
-    proxy.set(Fault::Silence);
-    // One group under way, and twenty behind it.
-    let stores: Vec<_> = (1..=21_u64)
-        .map(|i| {
-            let backend = backend.clone();
-            let rows: Vec<_> = (0..4_096).map(|_| row("a", 1, i)).collect();
-            let store = async move { backend.store_batch(&Batch::new(rows)).await };
-            tokio::spawn(store)
-        })
-        .collect();
-    while backend.pools()[0].idle > 0 {
-        tokio::task::yield_now().await;
-    }
-    let begun = Instant::now();
-    let error = backend.close().await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
-    assert_eq!(kind(&error), ErrorKind::Timeout, "{error}");
-    let mut outcomes = Vec::new();
-    for store in stores {
-        let error = store.await.unwrap().unwrap_err();
-        assert!(error.to_string().contains("`close_timeout`"), "{error}");
-        outcomes.push(error.outcome());
-    }
-    // With this many rows the commit waits for the answers to everything before it.
-    assert_eq!(outcomes, [Outcome::NotApplied; 21]);
-    assert_eq!(error.outcome(), Outcome::NotApplied);
-    assert!(error.to_string().contains("of 21 batches (86016 rows), 21 were"), "{error}");
-    assert!(backend.close().await.is_err(), "it is told again");
-    // The delayed data arrives, and changes nothing.
-    drop(proxy);
-    assert_eq!(place.backend().query_latest::<i64>("a", 9).await.unwrap(), [0]);
-}
-
-async fn closing_reports_an_unanswered_commit_as_unknown() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.url).unwrap();
-    let config = PostgresConfig::from_url(&proxy.url(&place.url).unwrap()).unwrap();
-    let config = config.with_schema(&place.schema).with_close_timeout(Duration::from_millis(200));
-    let backend = PostgresBackend::new(config);
-    backend.store("a", &json!(0), 0).await.unwrap();
-    proxy.set(Fault::Silence);
-    let store = {
-        let backend = backend.clone();
-        tokio::spawn(async move { backend.store("a", &json!(1), 1).await })
-    };
-    while backend.pools()[0].idle > 0 {
-        tokio::task::yield_now().await;
-    }
-    let error = backend.close().await.unwrap_err();
-    assert_eq!(error.outcome(), Outcome::Unknown);
-    assert!(error.to_string().contains("the outcome of 1 is unknown"), "{error}");
-    assert_eq!(store.await.unwrap().unwrap_err().outcome(), Outcome::Unknown);
 }
 
 /// Uses a separate file system for the tables, which only root can create.
