@@ -23,6 +23,7 @@ mod executor;
 mod filter;
 mod follow;
 mod follow_edits;
+mod follow_from;
 mod latest;
 mod many;
 mod name;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Case> {
         aggregate_many::CASES,
         aggregate_random::CASES,
         follow::CASES,
+        follow_from::CASES,
         follow_edits::CASES,
         batch::CASES,
         atomic::CASES,
