@@ -6,16 +6,10 @@
 
 mod journal;
 mod shelf;
+mod subject;
 mod three_methods;
 mod twist;
 mod wrong;
-mod wrong_aggregates;
-mod wrong_erasures;
-mod wrong_filters;
-mod wrong_follow;
-mod wrong_patterns;
-mod wrong_reads;
-mod wrong_writes;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -26,7 +20,10 @@ use std::sync::Arc;
 use annals_conformance::{Case, CaseResult, Outcome, Suite};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use wrong::{Subject, subjects};
+use journal::{Flaw, journal};
+use subject::{Subject, twisted};
+use three_methods::ThreeMethods;
+use wrong::Values;
 
 /// Cases with many rows or long values, which take most of the time of a suite. They run on what is
 /// right and on what breaks their clause.
@@ -60,7 +57,8 @@ const LARGE: &[&str] = &[
 const RANDOM: &str = "REFERENCE-1";
 
 fn main() -> ExitCode {
-    let subjects: Vec<Arc<Subject>> = subjects().into_iter().map(Arc::new).collect();
+    let subjects: Vec<Arc<Subject>> =
+        right().into_iter().chain(wrong::subjects()).map(Arc::new).collect();
     for subject in &subjects {
         if let Some(exit_code) = subject.suite.serve_child() {
             return exit_code;
@@ -76,6 +74,15 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(4);
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn right() -> Vec<Subject> {
+    vec![
+        Subject::new(Suite::in_memory("right_three_methods_alone", ThreeMethods::default), &[])
+            .running(70),
+        journal("right_journal", Flaw::None, &[]).running(95),
+        twisted("right_reference_untwisted", || Values(Clone::clone), &[]).running(75),
+    ]
 }
 
 /// The results of the cases that can say something about the subject.

@@ -8,10 +8,55 @@ use annals_core::{
     QueryParams, RecordSummary, Row, Value, async_trait,
 };
 
+use crate::subject::{Subject, twisted};
 use crate::twist::{Result, Twist, select};
 
+pub(super) fn subjects() -> Vec<Subject> {
+    vec![
+        twisted(
+            "erases_short_of_the_end",
+            || Erases(short_of_the_end),
+            &["ERASE-1", "ERASE-2", "ERASE-5"],
+        ),
+        twisted("erases_whatever_the_filter", || Erases(whatever_the_filter), &["ERASE-1"]),
+        twisted(
+            "counts_records_instead",
+            || CountsRecords,
+            &["ERASE-1", "CORRECT-1", "ERASE-2", "ERASE-3", "ERASE-4", "ERASE-5"],
+        ),
+        twisted("erases_a_thousand_rows", || ErasesAThousand, &["ERASE-1"])
+            .unseen_by_random()
+            .caught_by("erase_1_counts_exactly_over_many_rows"),
+        twisted("claims_no_erasure_and_erases", || ErasesUnclaimed, &["ERASE-1"])
+            .unseen_by_random(),
+        twisted("erases_record_by_record", || ErasesRecordByRecord, &["ERASE-2"])
+            .unseen_by_random()
+            .caught_by("erase_2_readers_see_no_part_of_it"),
+        twisted("erases_what_comes_meanwhile", || ErasesLater, &["ERASE-3"])
+            .unseen_by_random()
+            .caught_by("erase_3_rows_that_are_stored_meanwhile_are_counted_or_stay"),
+        twisted("forgets_ids_of_what_is_erased", ForgetsErasedIds::default, &["ERASE-4"]),
+        twisted("lists_erased_records", ListsErasedRecords::default, &["ERASE-5", "ERASE-1"]),
+        twisted("corrects_the_first_of_equals", || Corrects(the_first), &["CORRECT-1", "FOLLOW-8"])
+            .unseen_by_random(),
+        twisted(
+            "corrects_by_adding_a_row",
+            || Corrects(by_adding),
+            &["CORRECT-1", "CORRECT-2", "FOLLOW-8"],
+        ),
+        twisted(
+            "corrects_what_is_not_there",
+            || Corrects(what_is_not_there),
+            &["CORRECT-1", "FOLLOW-8"],
+        ),
+        twisted("erases_before_it_corrects", || ErasesBeforeItCorrects, &["CORRECT-2", "FOLLOW-8"])
+            .unseen_by_random()
+            .caught_by("correct_2_a_reader_sees_the_old_value_or_the_new_one"),
+    ]
+}
+
 /// Erases something else.
-pub(crate) struct Erases(pub(crate) fn(Erasure) -> Erasure);
+struct Erases(fn(Erasure) -> Erasure);
 
 #[async_trait]
 impl Twist for Erases {
@@ -21,19 +66,19 @@ impl Twist for Erases {
 }
 
 /// `stored_at < end`.
-pub(crate) fn short_of_the_end(erasure: Erasure) -> Erasure {
+fn short_of_the_end(erasure: Erasure) -> Erasure {
     match erasure.end_time {
         Some(end @ 1..=MAX_TIMESTAMP) => erasure.with_end_time(end - 1),
         _ => erasure,
     }
 }
 
-pub(crate) fn whatever_the_filter(erasure: Erasure) -> Erasure {
+fn whatever_the_filter(erasure: Erasure) -> Erasure {
     erasure.with_where(None)
 }
 
 /// Answers with the number of records.
-pub(crate) struct CountsRecords;
+struct CountsRecords;
 
 #[async_trait]
 impl Twist for CountsRecords {
@@ -47,7 +92,7 @@ impl Twist for CountsRecords {
 }
 
 /// One step, and no more.
-pub(crate) struct ErasesAThousand;
+struct ErasesAThousand;
 
 #[async_trait]
 impl Twist for ErasesAThousand {
@@ -64,7 +109,7 @@ impl Twist for ErasesAThousand {
     }
 }
 
-pub(crate) struct ErasesUnclaimed;
+struct ErasesUnclaimed;
 
 #[async_trait]
 impl Twist for ErasesUnclaimed {
@@ -74,7 +119,7 @@ impl Twist for ErasesUnclaimed {
 }
 
 /// A record after the other, with other tasks in between.
-pub(crate) struct ErasesRecordByRecord;
+struct ErasesRecordByRecord;
 
 #[async_trait]
 impl Twist for ErasesRecordByRecord {
@@ -95,7 +140,7 @@ impl Twist for ErasesRecordByRecord {
 }
 
 /// Counts first, and erases later.
-pub(crate) struct ErasesLater;
+struct ErasesLater;
 
 #[async_trait]
 impl Twist for ErasesLater {
@@ -120,7 +165,7 @@ impl Twist for ErasesLater {
 
 /// Takes a batch again once its rows are gone.
 #[derive(Default)]
-pub(crate) struct ForgetsErasedIds(Mutex<bool>);
+struct ForgetsErasedIds(Mutex<bool>);
 
 #[async_trait]
 impl Twist for ForgetsErasedIds {
@@ -143,7 +188,7 @@ impl Twist for ForgetsErasedIds {
 
 /// Keeps the names of records that lost their last row.
 #[derive(Default)]
-pub(crate) struct ListsErasedRecords(Mutex<BTreeSet<String>>);
+struct ListsErasedRecords(Mutex<BTreeSet<String>>);
 
 #[async_trait]
 impl Twist for ListsErasedRecords {
@@ -176,7 +221,7 @@ impl Twist for ListsErasedRecords {
 type Change = fn(&mut Vec<Row>, Row);
 
 /// Corrects in another way.
-pub(crate) struct Corrects(pub(crate) Change);
+struct Corrects(Change);
 
 #[async_trait]
 impl Twist for Corrects {
@@ -198,25 +243,25 @@ impl Twist for Corrects {
 }
 
 #[expect(clippy::ptr_arg, reason = "it is a `Change`, and others add rows")]
-pub(crate) fn the_first(rows: &mut Vec<Row>, row: Row) {
+fn the_first(rows: &mut Vec<Row>, row: Row) {
     if let Some(first) = rows.first_mut() {
         *first = row;
     }
 }
 
-pub(crate) fn by_adding(rows: &mut Vec<Row>, row: Row) {
+fn by_adding(rows: &mut Vec<Row>, row: Row) {
     if !rows.is_empty() {
         rows.push(row);
     }
 }
 
-pub(crate) fn what_is_not_there(rows: &mut Vec<Row>, row: Row) {
+fn what_is_not_there(rows: &mut Vec<Row>, row: Row) {
     rows.pop();
     rows.push(row);
 }
 
 /// For a moment there is no value.
-pub(crate) struct ErasesBeforeItCorrects;
+struct ErasesBeforeItCorrects;
 
 #[async_trait]
 impl Twist for ErasesBeforeItCorrects {

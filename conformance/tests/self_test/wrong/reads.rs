@@ -1,23 +1,70 @@
 //! Backends whose queries and listings are wrong.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use annals_core::{
-    BackendError, Batch, ErrorKind, Grammar, Guarantees, MAX_TIMESTAMP, MemoryBackend, Order,
-    Pattern, PersistenceBackend, PersistenceError, QueryParams, RawRow, RecordSummary, RowStream,
-    Value, async_trait,
+    BackendError, ErrorKind, Grammar, MAX_TIMESTAMP, MemoryBackend, Order, PersistenceBackend,
+    QueryParams, RawRow, RecordSummary, async_trait,
 };
-use futures::stream::{self, StreamExt};
 
+use crate::subject::{Subject, twisted};
 use crate::twist::{Result, Twist, select};
+
+pub(super) fn subjects() -> Vec<Subject> {
+    vec![
+        twisted("exclusive_end", || ExclusiveEnd, &["RANGE-2", "ASOF-1", "RETAIN-1", "CORRECT-1"]),
+        twisted(
+            "exclusive_start",
+            || ExclusiveStart,
+            &["RANGE-2", "RESTORE-1", "RETAIN-1", "CORRECT-1"],
+        ),
+        twisted(
+            "start_is_not_looked_at",
+            || NoStart,
+            &["RANGE-1", "RANGE-2", "RANGE-3", "LATEST-1", "RESTORE-1", "CORRECT-1"],
+        ),
+        twisted(
+            "window_means_latest",
+            || WindowMeansLatest,
+            &["RANGE-1", "RANGE-2", "RANGE-3", "CORRECT-1"],
+        ),
+        twisted("crossed_bounds_are_swapped", || SwapsBounds, &["RANGE-3"]),
+        twisted("great_bounds_are_refused", || RefusesGreatBounds, &["RANGE-3", "ASOF-1"]),
+        twisted("limit_zero_is_everything", || ZeroIsEverything, &["LATEST-2"]),
+        twisted("limit_for_the_whole_query", || GlobalLimit, &["LATEST-1", "ASOF-1"]),
+        twisted("limit_before_window", || LimitBeforeWindow, &["LATEST-1", "ASOF-1", "THIN-4"]),
+        twisted("limit_takes_the_oldest", || LimitTakesOldest, &["LATEST-1"]),
+        twisted("full_scan", || FullScan, &["LATEST-3"]).unseen_by_random(),
+        twisted("hidden_cap", || Cap, &["QUERY-2", "CORRECT-1", "ERASE-1"]).unseen_by_random(),
+        twisted(
+            "always_newest_first",
+            || AlwaysNewestFirst,
+            &["QUERY-1", "CORRECT-1", "ERASE-1", "ERASE-4"],
+        ),
+        twisted("listing_miscounts", || Miscounts, &["QUERY-5", "ERASE-5"]),
+        twisted(
+            "one_row_per_time",
+            || OneRowPerTime,
+            &["TIME-3", "RETAIN-1", "CORRECT-1", "FOLLOW-8"],
+        ),
+        twisted(
+            "first_of_equals_first",
+            || FirstOfEqualsFirst,
+            &["TIME-3", "BATCH-2", "RECORD-3", "CORRECT-1", "FOLLOW-8"],
+        ),
+        twisted(
+            "first_of_equals_is_latest",
+            || FirstOfEqualsIsLatest,
+            &["TIME-2", "RECORD-2", "ASOF-1"],
+        ),
+        twisted("order_of_a_locale", || LocaleOrder, &["NAME-3"]),
+        twisted("one_grammar_only", || OneGrammar, &["PATTERN-5"]),
+    ]
+}
 
 /// A wrong backend that only changes the parameters of a query.
 macro_rules! wrong_params {
     ($($(#[$doc:meta])* $name:ident: |$params:ident| $body:expr;)*) => {$(
         $(#[$doc])*
-        pub(crate) struct $name;
+        struct $name;
 
         #[async_trait]
         impl Twist for $name {
@@ -68,7 +115,7 @@ wrong_params! {
 }
 
 /// A bound that does not fit the column is an error.
-pub(crate) struct RefusesGreatBounds;
+struct RefusesGreatBounds;
 
 #[async_trait]
 impl Twist for RefusesGreatBounds {
@@ -90,7 +137,7 @@ impl Twist for RefusesGreatBounds {
 macro_rules! wrong_rows {
     ($($(#[$doc:meta])* $name:ident: |$rows:ident, $params:ident| $body:expr;)*) => {$(
         $(#[$doc])*
-        pub(crate) struct $name;
+        struct $name;
 
         #[async_trait]
         impl Twist for $name {
@@ -135,7 +182,7 @@ wrong_rows! {
 }
 
 /// The newest N are taken first, and then those within the window.
-pub(crate) struct LimitBeforeWindow;
+struct LimitBeforeWindow;
 
 #[async_trait]
 impl Twist for LimitBeforeWindow {
@@ -163,7 +210,7 @@ impl Twist for LimitBeforeWindow {
 }
 
 /// Oldest first with a limit returns the oldest.
-pub(crate) struct LimitTakesOldest;
+struct LimitTakesOldest;
 
 #[async_trait]
 impl Twist for LimitTakesOldest {
@@ -185,7 +232,7 @@ impl Twist for LimitTakesOldest {
 }
 
 /// Reads the history to return the end of it.
-pub(crate) struct FullScan;
+struct FullScan;
 
 #[async_trait]
 impl Twist for FullScan {
@@ -202,139 +249,8 @@ impl Twist for FullScan {
     }
 }
 
-/// Every record is read when the stream gets to it.
-pub(crate) struct NoSnapshot;
-
-#[async_trait]
-impl Twist for NoSnapshot {
-    async fn stream(
-        &self,
-        inner: &MemoryBackend,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<RowStream> {
-        let mut names: Vec<String> = Vec::new();
-        // Which rows there are at all is asked in one go, so that crossed bounds stay empty.
-        for row in select(
-            inner,
-            pattern,
-            params.with_limit_per_record(params.limit_per_record.map(|n| n.min(1))),
-        )
-        .await?
-        {
-            if names.last().is_none_or(|last| **last != *row.record) {
-                names.push(row.record.to_string());
-            }
-        }
-        let (inner, params) = (inner.clone(), params.with_grammar(Grammar::Glob));
-        let pages =
-            stream::unfold((names.into_iter(), inner), move |(mut names, inner)| async move {
-                let rows = select(&inner, &names.next()?, params).await;
-                Some((rows, (names, inner)))
-            });
-        Ok(RowStream::from_pages(pages))
-    }
-}
-
-/// What is on the first pages is of one state of the store, and the rest of a later one.
-pub(crate) struct SnapshotOfTheFirstPages;
-
-#[async_trait]
-impl Twist for SnapshotOfTheFirstPages {
-    async fn stream(
-        &self,
-        inner: &MemoryBackend,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<RowStream> {
-        const FIRST: usize = 5_000;
-        let mut rows = select(inner, pattern, params).await?;
-        if rows.len() <= FIRST {
-            return Ok(RowStream::from_rows(rows));
-        }
-        rows.truncate(FIRST);
-        let last = rows[FIRST - 1].clone();
-        let (inner, pattern) = (inner.clone(), pattern.to_owned());
-        let rest = stream::once(async move {
-            let mut rows = select(&inner, &pattern, params).await?;
-            // What comes behind the last one, wherever that is now.
-            let behind = |row: &RawRow| match params.order {
-                Order::NewestFirst => row.stored_at < last.stored_at,
-                Order::OldestFirst => row.stored_at > last.stored_at,
-            };
-            rows.retain(|row| row.record > last.record || row.record == last.record && behind(row));
-            Ok(rows)
-        });
-        Ok(RowStream::from_pages(stream::iter([Ok(rows)]).chain(rest)))
-    }
-}
-
-/// A stream keeps its connection when it is dropped.
-pub(crate) struct LeaksStreams(pub(crate) AtomicUsize);
-
-#[async_trait]
-impl Twist for LeaksStreams {
-    async fn stream(
-        &self,
-        inner: &MemoryBackend,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<RowStream> {
-        // Queries share the pool, but give back: only reads of `*` without a limit are streams here.
-        if pattern == "*"
-            && params == QueryParams::default()
-            && self.0.fetch_add(1, Ordering::SeqCst) >= 55
-        {
-            let message = "no connection became free in time";
-            return Err(BackendError::new("wrong", "query", ErrorKind::Timeout, message).into());
-        }
-        Ok(RowStream::from_rows(select(inner, pattern, params).await?))
-    }
-}
-
-/// A reader holds a lock that writers need. A snapshot is not claimed.
-#[derive(Default)]
-pub(crate) struct ReadersLockWritersOut(pub(crate) std::sync::Arc<tokio::sync::RwLock<()>>);
-
-#[async_trait]
-impl Twist for ReadersLockWritersOut {
-    fn claims(&self, claims: Guarantees) -> Guarantees {
-        claims.with_snapshot_queries(false)
-    }
-
-    async fn store(
-        &self,
-        inner: &MemoryBackend,
-        record: &str,
-        value: &Value,
-        at: u64,
-    ) -> Result<()> {
-        let _writing = self.0.write().await;
-        inner.store(record, value, at).await
-    }
-
-    async fn store_batch(&self, inner: &MemoryBackend, batch: &Batch) -> Result<()> {
-        let _writing = self.0.write().await;
-        inner.store_batch(batch).await
-    }
-
-    async fn stream(
-        &self,
-        inner: &MemoryBackend,
-        pattern: &str,
-        params: QueryParams,
-    ) -> Result<RowStream> {
-        let reading = self.0.clone().read_owned().await;
-        let rows = select(inner, pattern, params).await?;
-        let pages = rows.chunks(100).map(|page| Ok(page.to_vec())).collect::<Vec<_>>();
-        Ok(RowStream::from_pages(stream::iter(pages.into_iter().inspect(move |_| {
-            let _ = &reading;
-        }))))
-    }
-}
-
 /// Counts one row too many.
-pub(crate) struct Miscounts;
+struct Miscounts;
 
 #[async_trait]
 impl Twist for Miscounts {
@@ -350,40 +266,26 @@ impl Twist for Miscounts {
     }
 }
 
-/// The table of names is the listing.
-#[derive(Default)]
-pub(crate) struct ListsEmptyRecords(Mutex<BTreeSet<String>>);
+/// The newest of equals is the first to arrive, to whoever asks for one row.
+struct FirstOfEqualsIsLatest;
 
 #[async_trait]
-impl Twist for ListsEmptyRecords {
-    async fn records(
+impl Twist for FirstOfEqualsIsLatest {
+    async fn select(
         &self,
         inner: &MemoryBackend,
         pattern: &str,
-        grammar: Grammar,
-    ) -> Result<Vec<RecordSummary>> {
-        let matches = Pattern::new(pattern, grammar)?;
-        let mut records = inner.records(pattern, grammar).await?;
-        for name in self.0.lock().unwrap().iter().filter(|name| matches.matches(name)) {
-            if records.iter().all(|record| record.record != *name) {
-                records.push(RecordSummary::new(name.clone(), 0, 0, 0));
+        params: QueryParams,
+    ) -> Result<Vec<RawRow>> {
+        let mut rows = select(inner, pattern, params).await?;
+        if params.limit_per_record == Some(1) {
+            for row in &mut rows {
+                let at = QueryParams::range(row.stored_at, row.stored_at);
+                if let Some(first) = select(inner, &row.record, at).await?.pop() {
+                    *row = first;
+                }
             }
         }
-        records.sort_by(|a, b| a.record.cmp(&b.record));
-        Ok(records)
-    }
-
-    async fn store(
-        &self,
-        inner: &MemoryBackend,
-        record: &str,
-        value: &Value,
-        at: u64,
-    ) -> Result<()> {
-        let stored: std::result::Result<(), PersistenceError> =
-            inner.store(record, value, at).await;
-        stored?;
-        self.0.lock().unwrap().insert(record.to_owned());
-        Ok(())
+        Ok(rows)
     }
 }

@@ -4,10 +4,25 @@ use std::time::Duration;
 
 use annals_core::{Grammar, MemoryBackend, Pattern, QueryParams, RawRow, async_trait};
 
+use crate::subject::{Subject, twisted};
 use crate::twist::{Result, Twist, select};
 
+pub(super) fn subjects() -> Vec<Subject> {
+    vec![
+        twisted("case_is_folded", || Matching(without_case), &["NAME-3"]),
+        twisted("wildcards_ignore_case", || Matching(wildcards_without_case), &["NAME-3"])
+            .caught_by("name_3_patterns_fold_nothing_either"),
+        twisted("like_pattern", || Matching(like), &["PATTERN-2"]),
+        twisted("one_star_only", || Matching(one_star), &["PATTERN-1"]),
+        twisted("prefix_short_of_the_last", || Matching(short_of_the_last), &["PATTERN-1"]),
+        twisted("slow_matcher", || Matching(slow), &["PATTERN-4"]).unseen_by_random(),
+        twisted("empty_pattern_is_everything", || EmptyIsEverything, &["PATTERN-3"])
+            .unseen_by_random(),
+    ]
+}
+
 /// A wrong idea of which records a pattern means.
-pub(crate) struct Matching(pub(crate) fn(&str, &str) -> bool);
+struct Matching(fn(&str, &str) -> bool);
 
 #[async_trait]
 impl Twist for Matching {
@@ -32,7 +47,7 @@ fn glob(pattern: &str, name: &str) -> bool {
 }
 
 /// `LIKE`, without an escape for what is special in it.
-pub(crate) fn like(pattern: &str, name: &str) -> bool {
+fn like(pattern: &str, name: &str) -> bool {
     fn rest(pattern: &[char], name: &[char]) -> bool {
         match (pattern, name) {
             ([], _) => name.is_empty(),
@@ -50,17 +65,17 @@ pub(crate) fn like(pattern: &str, name: &str) -> bool {
     rest(&pattern, &name)
 }
 
-pub(crate) fn without_case(pattern: &str, name: &str) -> bool {
+fn without_case(pattern: &str, name: &str) -> bool {
     glob(&pattern.to_lowercase(), &name.to_lowercase())
 }
 
 /// Exact where the whole name is given, and not where a wildcard is.
-pub(crate) fn wildcards_without_case(pattern: &str, name: &str) -> bool {
+fn wildcards_without_case(pattern: &str, name: &str) -> bool {
     if pattern.contains('*') { without_case(pattern, name) } else { glob(pattern, name) }
 }
 
 /// Only the first star is one.
-pub(crate) fn one_star(pattern: &str, name: &str) -> bool {
+fn one_star(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         Some((prefix, suffix)) if suffix.contains('*') => {
             name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
@@ -70,13 +85,13 @@ pub(crate) fn one_star(pattern: &str, name: &str) -> bool {
 }
 
 /// The range of a prefix ends before the last code point.
-pub(crate) fn short_of_the_last(pattern: &str, name: &str) -> bool {
+fn short_of_the_last(pattern: &str, name: &str) -> bool {
     let end = pattern.strip_suffix('*').map(|prefix| format!("{prefix}\u{10ffff}"));
     glob(pattern, name) && (pattern == "*" || end.is_none_or(|end| name < end.as_str()))
 }
 
 /// A matcher that tries everything.
-pub(crate) fn slow(pattern: &str, name: &str) -> bool {
+fn slow(pattern: &str, name: &str) -> bool {
     if pattern.matches('*').count() > 6 && name.len() > 1_000 {
         std::thread::sleep(Duration::from_millis(600));
     }
@@ -84,7 +99,7 @@ pub(crate) fn slow(pattern: &str, name: &str) -> bool {
 }
 
 /// The empty pattern means everything.
-pub(crate) struct EmptyIsEverything;
+struct EmptyIsEverything;
 
 #[async_trait]
 impl Twist for EmptyIsEverything {

@@ -7,11 +7,11 @@ use annals_core::{
 };
 use serde_json::json;
 
+use super::aggregates::{Answers, Asks};
+use crate::subject::{Subject, twisted};
 use crate::twist::{Result, Twist, select};
-use crate::wrong::{Subject, twisted};
-use crate::wrong_aggregates::{Answers, Asks};
 
-pub(crate) fn wrong_filters() -> Vec<Subject> {
+pub(super) fn subjects() -> Vec<Subject> {
     vec![
         twisted("filters_compare_doubles", || FiltersBy(as_doubles), &["FILTER-1"])
             .unseen_by_random()
@@ -34,7 +34,7 @@ pub(crate) fn wrong_filters() -> Vec<Subject> {
 }
 
 /// Tests other values than those that are stored, with another predicate.
-pub(crate) struct FiltersBy(pub(crate) Changes);
+struct FiltersBy(Changes);
 
 #[async_trait]
 impl Twist for FiltersBy {
@@ -84,11 +84,11 @@ fn deep(value: &Value, change: fn(&Value) -> Value) -> Value {
 }
 
 /// What becomes of values, and of the scalars they are compared with.
-pub(crate) type Changes = (fn(&Value) -> Value, fn(&Scalar) -> Scalar);
+type Changes = (fn(&Value) -> Value, fn(&Scalar) -> Scalar);
 
 /// Every number is a double.
 #[allow(non_upper_case_globals, reason = "it stands among functions")]
-pub(crate) const as_doubles: Changes = (
+const as_doubles: Changes = (
     |value| value.as_f64().map_or(value.clone(), |number| json!(number)),
     |scalar| match scalar {
         Scalar::Bool(_) => scalar.clone(),
@@ -98,7 +98,7 @@ pub(crate) const as_doubles: Changes = (
 
 /// Everything is text.
 #[allow(non_upper_case_globals, reason = "it stands among functions")]
-pub(crate) const as_texts: Changes = (
+const as_texts: Changes = (
     |value| json!(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
     |scalar| match scalar {
         Scalar::Text(_) => scalar.clone(),
@@ -107,7 +107,7 @@ pub(crate) const as_texts: Changes = (
 );
 
 #[allow(non_upper_case_globals, reason = "it stands among functions")]
-pub(crate) const without_string_case: Changes = (
+const without_string_case: Changes = (
     |value| value.as_str().map_or(value.clone(), |text| json!(text.to_lowercase())),
     |scalar| match scalar {
         Scalar::Text(text) => Scalar::from(text.to_lowercase()),
@@ -135,7 +135,7 @@ fn rewritten(predicate: &Predicate, rewrite: Rewrite<'_>) -> Predicate {
 }
 
 /// Asks with another filter.
-pub(crate) struct RewritesFilters(pub(crate) fn(&Predicate) -> Predicate);
+struct RewritesFilters(fn(&Predicate) -> Predicate);
 
 #[async_trait]
 impl Twist for RewritesFilters {
@@ -151,7 +151,7 @@ impl Twist for RewritesFilters {
 }
 
 /// As in languages where nothing is equal to what is not there.
-pub(crate) fn absent_is_unequal(predicate: &Predicate) -> Predicate {
+fn absent_is_unequal(predicate: &Predicate) -> Predicate {
     rewritten(predicate, &|member, comparison, scalar| match comparison {
         Comparison::NotEqual => {
             Predicate::compare(member, Comparison::Equal, scalar.clone()).ok().map(|equal| !equal)
@@ -161,7 +161,7 @@ pub(crate) fn absent_is_unequal(predicate: &Predicate) -> Predicate {
 }
 
 /// Alternatives of which all must hold.
-pub(crate) fn or_is_and(predicate: &Predicate) -> Predicate {
+fn or_is_and(predicate: &Predicate) -> Predicate {
     match predicate.condition() {
         Condition::Or(parts) => {
             parts.iter().cloned().reduce(Predicate::and).unwrap_or_else(|| predicate.clone())
@@ -172,7 +172,7 @@ pub(crate) fn or_is_and(predicate: &Predicate) -> Predicate {
 }
 
 /// The newest N rows, of those that satisfy it.
-pub(crate) struct LimitsFirst;
+struct LimitsFirst;
 
 #[async_trait]
 impl Twist for LimitsFirst {
@@ -190,7 +190,7 @@ impl Twist for LimitsFirst {
 }
 
 /// Looks for rows in the first thousand only.
-pub(crate) struct FiltersOnePage;
+struct FiltersOnePage;
 
 #[async_trait]
 impl Twist for FiltersOnePage {
@@ -212,7 +212,7 @@ impl Twist for FiltersOnePage {
 }
 
 /// The question without its filter.
-pub(crate) fn of_every_row(asked: Aggregate) -> Aggregate {
+fn of_every_row(asked: Aggregate) -> Aggregate {
     match (asked.predicate(), Predicate::exists("")) {
         (Some(_), Ok(every)) => asked.with_where(every),
         _ => asked,
@@ -220,7 +220,7 @@ pub(crate) fn of_every_row(asked: Aggregate) -> Aggregate {
 }
 
 /// Rows that do not satisfy the filter have no sample.
-pub(crate) fn skips_filtered(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
+fn skips_filtered(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     if asked.predicate().is_some() {
         for bucket in buckets {
             bucket.skipped += 1;

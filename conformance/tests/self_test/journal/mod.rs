@@ -1,22 +1,26 @@
 //! A backend that keeps a file, for the cases about opening again, killing, locking and damage;
 //! right as it stands, and wrong in one of several ways.
 
+mod harness;
+
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use annals_conformance::{Guard, Harness, HarnessResult, unique_name};
+use annals_conformance::Suite;
 use annals_core::{
-    BackendError, Batch, BatchId, CleanupPlan, DEFAULT_MAX_VALUE_BYTES, Durability, ErrorKind,
-    Guarantees, PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row, RowStream,
-    StoredValue, Value, async_trait,
+    BackendError, Batch, BatchId, CleanupPlan, Durability, ErrorKind, Guarantees,
+    PersistenceBackend, PersistenceError, Query, QueryParams, RawRow, Row, RowStream, StoredValue,
+    Value, async_trait,
 };
 use futures::stream;
 use serde_json::json;
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
 use crate::shelf::Shelf;
+use crate::subject::Subject;
+use harness::JournalHarness;
 
 /// What is wrong with a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,13 @@ pub(crate) enum Flaw {
     LimitIsExclusive,
 }
 
+/// The suite on a journal.
+pub(crate) fn journal(name: &str, flaw: Flaw, breaks: &'static [&'static str]) -> Subject {
+    let random_finds = matches!(flaw, Flaw::ForgetsBatchIds | Flaw::ReversesEqualsWhenOpened);
+    let suite = Suite::new(JournalHarness(name.to_owned(), flaw));
+    Subject { random_finds, ..Subject::new(suite, breaks) }
+}
+
 /// What all handles of one store share in this process, where the file itself cannot say it.
 #[derive(Default)]
 struct Outside {
@@ -68,7 +79,7 @@ fn outside<T>(location: &str, read: impl FnOnce(&Outside) -> T) -> T {
     read(PLACES.lock().unwrap().entry(location.to_owned()).or_default())
 }
 
-pub(crate) struct Journal {
+struct Journal {
     flaw: Flaw,
     max_value_bytes: usize,
     gate: Arc<Gate<()>>,
@@ -347,80 +358,4 @@ impl PersistenceBackend for Journal {
 fn raw(row: &Row) -> RawRow {
     let (record, json) = (row.record.clone().into_shared(), row.value.clone().into_shared());
     RawRow::new(record, json, row.stored_at)
-}
-
-/// Journals in the folder for temporary files.
-pub(crate) struct JournalHarness(pub(crate) String, pub(crate) Flaw);
-
-#[async_trait]
-impl Harness for JournalHarness {
-    fn name(&self) -> String {
-        self.0.clone()
-    }
-
-    async fn create(&self) -> HarnessResult<String> {
-        let path = std::env::temp_dir().join(unique_name("annals-journal"));
-        Ok(path.to_str().ok_or("a folder whose name is no text")?.to_owned())
-    }
-
-    async fn open(&self, location: &str) -> HarnessResult<Arc<dyn PersistenceBackend>> {
-        Ok(Arc::new(Journal::open(location, self.1, DEFAULT_MAX_VALUE_BYTES)?))
-    }
-
-    async fn remove(&self, location: &str) -> HarnessResult<()> {
-        match fs::remove_file(location) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    async fn open_with_max_value_bytes(
-        &self,
-        location: &str,
-        max: usize,
-    ) -> HarnessResult<Option<Arc<dyn PersistenceBackend>>> {
-        Ok(Some(Arc::new(Journal::open(location, self.1, max)?)))
-    }
-
-    async fn corrupt(
-        &self,
-        location: &str,
-        record: &str,
-        stored_at: u64,
-        text: &str,
-    ) -> HarnessResult<Option<()>> {
-        let mut damaged = String::new();
-        for line in fs::read_to_string(location)?.lines() {
-            let mut line: Value = serde_json::from_str(line)?;
-            for row in line["rows"].as_array_mut().into_iter().flatten() {
-                if row[0] == record && row[1] == stored_at {
-                    row[2] = text.into();
-                }
-            }
-            damaged += &(line.to_string() + "\n");
-        }
-        fs::write(location, damaged)?;
-        Ok(Some(()))
-    }
-
-    async fn size(&self, location: &str) -> HarnessResult<Option<u64>> {
-        Ok(Some(fs::metadata(location)?.len()))
-    }
-
-    async fn lock(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        let gate = outside(location, |outside| outside.gate.clone());
-        Ok(Some(Box::new(gate.lock_owned().await)))
-    }
-
-    async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        struct Mend(Arc<Mutex<bool>>);
-        impl Drop for Mend {
-            fn drop(&mut self) {
-                *self.0.lock().unwrap() = false;
-            }
-        }
-        let syncs_fail = outside(location, |outside| outside.syncs_fail.clone());
-        *syncs_fail.lock().unwrap() = true;
-        Ok(Some(Box::new(Mend(syncs_fail))))
-    }
 }

@@ -1,10 +1,9 @@
 //! Backends whose aggregates are wrong.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::aggregate::{Partial, Plan, Sample, Series};
+use annals_core::aggregate::Plan;
 use annals_core::{
     Aggregate, Bucket, BucketStream, Fill, Function, Grammar, Interpolation, MAX_TIMESTAMP,
     MemoryBackend, Order, PersistenceBackend, PersistenceError, QueryExt, RawRow, RowStream, Value,
@@ -13,10 +12,76 @@ use annals_core::{
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
+use crate::subject::{Subject, twisted};
 use crate::twist::{Result, Twist, select};
 
+pub(super) fn subjects() -> Vec<Subject> {
+    vec![
+        twisted("booleans_are_no_samples", || Rows(without_booleans), &["SAMPLE-1", "FILTER-4"]),
+        twisted("null_is_zero", || Rows(null_is_zero), &["SAMPLE-1", "FUNCTION-1"]),
+        twisted("origin_is_the_epoch", || Asks(from_the_epoch), &["BUCKET-1"]).unseen_by_random(),
+        twisted("days_of_utc", || Asks(utc), &["BUCKET-2"]),
+        twisted(
+            "buckets_begin_with_a_row",
+            || Answers(begin_with_a_row),
+            &["BUCKET-3", "FUNCTION-1", "FUNCTION-5"],
+        ),
+        twisted(
+            "buckets_are_clipped",
+            || Answers(clipped),
+            &[
+                "BUCKET-2",
+                "BUCKET-4",
+                "FUNCTION-1",
+                "FUNCTION-4",
+                "FUNCTION-5",
+                "FUNCTION-6",
+                "FUNCTION-7",
+                "FILL-1",
+            ],
+        ),
+        twisted(
+            "window_without_its_end",
+            || Asks(without_the_end),
+            &[
+                "BUCKET-2",
+                "BUCKET-3",
+                "BUCKET-4",
+                "FUNCTION-1",
+                "FUNCTION-4",
+                "FUNCTION-5",
+                "FUNCTION-6",
+                "FILL-1",
+            ],
+        ),
+        twisted("a_wide_window_is_refused", || WideWindows, &["BUCKET-5"]).unseen_by_random(),
+        twisted("newest_record_first", || Answers(last_record_first), &["BUCKET-6"]),
+        twisted("a_query_for_each_record", || OneByOne, &["BUCKET-6"]).unseen_by_random(),
+        twisted("last_of_equals_is_first", || Rows(equals_reversed), &["FUNCTION-1"]),
+        twisted("increase_within_the_bucket", || ForgetsBefore(increases), &["FUNCTION-4"])
+            .unseen_by_random(),
+        twisted("held_within_the_window", || ForgetsBefore(holds), &["FUNCTION-5", "FUNCTION-6"]),
+        twisted("held_for_ever", || Asks(held_for_ever), &["FUNCTION-5", "FUNCTION-6"]),
+        twisted("held_across_gaps", || Asks(across_gaps), &["FUNCTION-5", "FUNCTION-6"]),
+        twisted("always_steps", || Asks(steps), &["FUNCTION-5"]),
+        twisted("states_are_text", || Rows(states_are_text), &["FUNCTION-6"]).unseen_by_random(),
+        twisted("empty_is_filled", || Answers(empty_is_filled), &["FUNCTION-7", "FILL-1"]),
+        twisted(
+            "filled_within_the_window",
+            || ForgetsBefore(fills),
+            &["FILL-1", "GROUP-1", "FILTER-4"],
+        ),
+        twisted(
+            "never_filled",
+            || Asks(never_filled),
+            &["BUCKET-5", "FILL-1", "FUNCTION-7", "GROUP-1"],
+        ),
+        twisted("never_merged", || Asks(never_merged), &["GROUP-1"]),
+    ]
+}
+
 /// Asks another question.
-pub(crate) struct Asks(pub(crate) fn(Aggregate) -> Aggregate);
+pub(super) struct Asks(pub(super) fn(Aggregate) -> Aggregate);
 
 #[async_trait]
 impl Twist for Asks {
@@ -39,16 +104,16 @@ impl Twist for Asks {
     }
 }
 
-pub(crate) fn from_the_epoch(asked: Aggregate) -> Aggregate {
+fn from_the_epoch(asked: Aggregate) -> Aggregate {
     asked.origin(0)
 }
 
-pub(crate) fn utc(asked: Aggregate) -> Aggregate {
+fn utc(asked: Aggregate) -> Aggregate {
     asked.time_zone("UTC")
 }
 
 /// `stored_at < end`.
-pub(crate) fn without_the_end(asked: Aggregate) -> Aggregate {
+fn without_the_end(asked: Aggregate) -> Aggregate {
     match asked.params().end_time {
         Some(end @ 1..=MAX_TIMESTAMP) => asked.end_time(end - 1),
         _ => asked,
@@ -56,28 +121,28 @@ pub(crate) fn without_the_end(asked: Aggregate) -> Aggregate {
 }
 
 /// Nothing ends now.
-pub(crate) fn held_for_ever(asked: Aggregate) -> Aggregate {
+fn held_for_ever(asked: Aggregate) -> Aggregate {
     if holds(&asked) && asked.params().end_time.is_some() { asked.now(u64::MAX) } else { asked }
 }
 
-pub(crate) fn across_gaps(asked: Aggregate) -> Aggregate {
+fn across_gaps(asked: Aggregate) -> Aggregate {
     asked.max_gap(Duration::MAX)
 }
 
-pub(crate) fn steps(asked: Aggregate) -> Aggregate {
+fn steps(asked: Aggregate) -> Aggregate {
     asked.interpolation(Interpolation::Step)
 }
 
-pub(crate) fn never_filled(asked: Aggregate) -> Aggregate {
+fn never_filled(asked: Aggregate) -> Aggregate {
     if holds(&asked) { asked } else { asked.fill(Fill::None) }
 }
 
-pub(crate) fn never_merged(asked: Aggregate) -> Aggregate {
+fn never_merged(asked: Aggregate) -> Aggregate {
     asked.merge(false)
 }
 
 /// Answers something else.
-pub(crate) struct Answers(pub(crate) fn(&Aggregate, &mut [Bucket], &[Bucket]));
+pub(super) struct Answers(pub(super) fn(&Aggregate, &mut [Bucket], &[Bucket]));
 
 #[async_trait]
 impl Twist for Answers {
@@ -96,7 +161,7 @@ impl Twist for Answers {
 }
 
 /// A single bucket begins with its first row.
-pub(crate) fn begin_with_a_row(asked: &Aggregate, buckets: &mut [Bucket], ends: &[Bucket]) {
+fn begin_with_a_row(asked: &Aggregate, buckets: &mut [Bucket], ends: &[Bucket]) {
     for (bucket, first) in buckets.iter_mut().zip(ends) {
         if let (None, Some(first)) = (asked.width(), first.get("first_at")) {
             bucket.start = first as i64;
@@ -104,7 +169,7 @@ pub(crate) fn begin_with_a_row(asked: &Aggregate, buckets: &mut [Bucket], ends: 
     }
 }
 
-pub(crate) fn clipped(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
+fn clipped(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     let bounds = asked.params();
     let inside = |time: &u64| *time < MAX_TIMESTAMP;
     for bucket in buckets {
@@ -118,20 +183,20 @@ pub(crate) fn clipped(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
 }
 
 /// Newest first turns everything around.
-pub(crate) fn last_record_first(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
+fn last_record_first(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     if asked.params().order == Order::NewestFirst {
         buckets.sort_by(|a, b| b.record.cmp(&a.record));
     }
 }
 
-pub(crate) fn empty_is_filled(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
+fn empty_is_filled(asked: &Aggregate, buckets: &mut [Bucket], _: &[Bucket]) {
     for bucket in buckets {
         bucket.filled |= bucket.count + bucket.skipped == 0 && !holds(asked);
     }
 }
 
 /// Folds other rows.
-pub(crate) struct Rows(pub(crate) fn(&Aggregate, &mut [RawRow]));
+struct Rows(fn(&Aggregate, &mut [RawRow]));
 
 #[async_trait]
 impl Twist for Rows {
@@ -167,7 +232,7 @@ fn scalars(rows: &mut [RawRow], change: fn(&mut Value)) {
     }
 }
 
-pub(crate) fn without_booleans(asked: &Aggregate, rows: &mut [RawRow]) {
+fn without_booleans(asked: &Aggregate, rows: &mut [RawRow]) {
     if !asked.shown().iter().any(is_duration) {
         scalars(rows, |scalar| {
             if scalar.is_boolean() {
@@ -177,7 +242,7 @@ pub(crate) fn without_booleans(asked: &Aggregate, rows: &mut [RawRow]) {
     }
 }
 
-pub(crate) fn null_is_zero(asked: &Aggregate, rows: &mut [RawRow]) {
+fn null_is_zero(asked: &Aggregate, rows: &mut [RawRow]) {
     if !asked.shown().iter().any(is_duration) {
         scalars(rows, |scalar| {
             if scalar.is_null() {
@@ -187,7 +252,7 @@ pub(crate) fn null_is_zero(asked: &Aggregate, rows: &mut [RawRow]) {
     }
 }
 
-pub(crate) fn states_are_text(asked: &Aggregate, rows: &mut [RawRow]) {
+fn states_are_text(asked: &Aggregate, rows: &mut [RawRow]) {
     if asked.shown().iter().all(is_duration) {
         scalars(rows, |scalar| {
             if scalar.is_boolean() || scalar.is_null() {
@@ -197,7 +262,7 @@ pub(crate) fn states_are_text(asked: &Aggregate, rows: &mut [RawRow]) {
     }
 }
 
-pub(crate) fn equals_reversed(asked: &Aggregate, rows: &mut [RawRow]) {
+fn equals_reversed(asked: &Aggregate, rows: &mut [RawRow]) {
     if !holds(asked) {
         let same = |a: &RawRow, b: &RawRow| a.record == b.record && a.stored_at == b.stored_at;
         rows.chunk_by_mut(same).for_each(<[RawRow]>::reverse);
@@ -209,23 +274,23 @@ fn is_duration(function: &Function) -> bool {
 }
 
 /// Whether the question is about values that hold.
-pub(crate) fn holds(asked: &Aggregate) -> bool {
+fn holds(asked: &Aggregate) -> bool {
     asked.shown().iter().any(|function| {
         function.needs_order()
             && !matches!(function, Function::Delta | Function::Increase | Function::Rate)
     })
 }
 
-pub(crate) fn increases(asked: &Aggregate) -> bool {
+fn increases(asked: &Aggregate) -> bool {
     !holds(asked) && asked.shown().contains(&Function::Increase)
 }
 
-pub(crate) fn fills(asked: &Aggregate) -> bool {
+fn fills(asked: &Aggregate) -> bool {
     !holds(asked) && !increases(asked)
 }
 
 /// Knows nothing of what was before the window, where this is asked.
-pub(crate) struct ForgetsBefore(pub(crate) fn(&Aggregate) -> bool);
+struct ForgetsBefore(fn(&Aggregate) -> bool);
 
 #[async_trait]
 impl Twist for ForgetsBefore {
@@ -254,7 +319,7 @@ impl Twist for ForgetsBefore {
 }
 
 /// Refuses a window with too many buckets, although most of them have no rows.
-pub(crate) struct WideWindows;
+struct WideWindows;
 
 #[async_trait]
 impl Twist for WideWindows {
@@ -272,7 +337,7 @@ impl Twist for WideWindows {
 }
 
 /// Asks about one record after the other, each in its own state of the store.
-pub(crate) struct OneByOne;
+struct OneByOne;
 
 #[async_trait]
 impl Twist for OneByOne {
@@ -295,85 +360,4 @@ impl Twist for OneByOne {
             }
         })))
     }
-}
-
-/// Hands over the statistics of each bucket, of which one is wrong.
-pub(crate) struct Partials(pub(crate) fn(&Plan, Partial, &[f64]) -> Partial);
-
-#[async_trait]
-impl Twist for Partials {
-    async fn aggregate(
-        &self,
-        inner: &MemoryBackend,
-        pattern: &str,
-        asked: &Aggregate,
-    ) -> Result<BucketStream> {
-        let plan = Arc::new(Plan::new(pattern, asked)?);
-        let needs = plan.needs();
-        let simple = asked.shown().iter().all(|function| !function.needs_order());
-        if !simple || plan.merges() || plan.needs_all_records() || needs.stddev && needs.samples {
-            return inner.aggregate_stream(pattern, asked).await;
-        }
-        let rows = select(inner, pattern, plan.rows()).await?;
-        let mut buckets = Vec::new();
-        for rows in rows.chunk_by(|a, b| a.record == b.record) {
-            let mut series = Series::new(plan.clone(), rows[0].record.clone());
-            let mut locator = plan.locator();
-            let mut parts: BTreeMap<i64, Vec<&RawRow>> = BTreeMap::new();
-            for row in rows {
-                parts.entry(locator.locate(row.stored_at as i64).start).or_default().push(row);
-            }
-            for rows in parts.values() {
-                let (mut partial, mut values) = (Partial::default(), Vec::new());
-                for row in rows {
-                    match plan.member().read(&row.json)? {
-                        Some(value) => {
-                            partial.push(&plan, Sample { at: row.stored_at, value });
-                            values.push(value);
-                        }
-                        None => partial.skip(1),
-                    }
-                }
-                let times = (rows[0].stored_at, rows[rows.len() - 1].stored_at);
-                series.partial(times, (self.0)(&plan, partial, &values))?;
-            }
-            buckets.extend(series.finish()?);
-        }
-        Ok(BucketStream::from_buckets(buckets))
-    }
-}
-
-/// `sum += value`.
-pub(crate) fn rounded_sum(_: &Plan, partial: Partial, values: &[f64]) -> Partial {
-    let sum: f64 = values.iter().sum();
-    if sum.is_finite() { partial.with_sum(sum, 0.0) } else { partial }
-}
-
-/// The sample at the rank that is nearest.
-pub(crate) fn nearest_rank(plan: &Plan, partial: Partial, values: &[f64]) -> Partial {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    if values.is_empty() || !plan.needs().samples {
-        return partial;
-    }
-    let nearest = plan.percentiles().iter().map(|percentile| {
-        values[(percentile.fraction() * (values.len() - 1) as f64).round() as usize]
-    });
-    partial.with_percentiles(nearest.collect())
-}
-
-/// The mean of the squares less the square of the mean.
-pub(crate) fn from_squares(plan: &Plan, partial: Partial, values: &[f64]) -> Partial {
-    let n = values.len() as f64;
-    if !plan.needs().stddev || values.len() < 2 {
-        return partial;
-    }
-    let sum: f64 = values.iter().sum();
-    let squares: f64 = values.iter().map(|value| value * value).sum();
-    partial.with_stddev(((squares - sum * sum / n) / (n - 1.0)).max(0.0).sqrt())
-}
-
-/// Rows without a sample are not counted.
-pub(crate) fn nothing_skipped(_: &Plan, partial: Partial, _: &[f64]) -> Partial {
-    partial.with_skipped(0)
 }

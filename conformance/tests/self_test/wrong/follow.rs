@@ -9,13 +9,44 @@ use annals_core::{
     PersistenceBackend, PersistenceError, QueryParams, RawRow, Row, async_trait,
 };
 
+use crate::subject::{Subject, twisted};
 use crate::twist::{Result, Twist, select};
+
+pub(super) fn subjects() -> Vec<Subject> {
+    let subjects = [
+        twisted("followers_miss_late_rows", || MissesLateRows, &["FOLLOW-1"])
+            .caught_by("follow_1_late_rows_arrive"),
+        twisted("a_cursor_repeats_a_row", || RepeatsARow, &["FOLLOW-4", "FOLLOW-8"])
+            .caught_by("follow_4_a_cursor_goes_on_behind_its_row"),
+        twisted("the_newest_rows_come_twice", || NewestRowsComeTwice, &["FOLLOW-3"])
+            .caught_by("follow_3_the_newest_rows_come_first"),
+        twisted(
+            "followers_get_the_last_of_equals_first",
+            || LastOfEqualsFirst,
+            &["FOLLOW-1", "FOLLOW-2", "FOLLOW-4", "FOLLOW-8"],
+        )
+        .caught_by("follow_2_rows_of_a_record_come_in_order"),
+        twisted("closing_leaves_followers_waiting", || WaitsForEver, &["FOLLOW-6"])
+            .caught_by("follow_6_closing_ends_it"),
+        twisted("any_cursor_is_taken", || TakesAnyCursor, &["FOLLOW-4"])
+            .caught_by("follow_4_what_is_no_cursor_is_refused"),
+        twisted("cursors_of_others_are_taken", || TakesCursorsOfOthers, &["FOLLOW-9"])
+            .caught_by("follow_9_a_cursor_of_another_history_is_refused"),
+        twisted("now_is_the_beginning", || NowIsTheBeginning, &["FOLLOW-3"])
+            .caught_by("follow_3_from_now_nothing_old_comes"),
+        twisted("corrected_rows_arrive", CorrectedRowsArrive::default, &["FOLLOW-8"])
+            .caught_by("follow_8_a_follower_at_its_end_gets_no_row_again"),
+        twisted("erasing_moves_places", ErasingMovesPlaces::default, &["FOLLOW-8"])
+            .caught_by("follow_8_erase_and_correct_leave_every_place"),
+    ];
+    subjects.into_iter().map(Subject::unseen_by_random).collect()
+}
 
 /// A wrong backend that follows in its own way.
 macro_rules! wrong_follow {
     ($($(#[$doc:meta])* $name:ident: |$inner:ident, $pattern:ident, $params:ident| $body:expr;)*) => {$(
         $(#[$doc])*
-        pub(crate) struct $name;
+        struct $name;
 
         #[async_trait]
         impl Twist for $name {
@@ -96,7 +127,7 @@ wrong_follow! {
 
 /// A corrected row counts as one that arrives.
 #[derive(Default)]
-pub(crate) struct CorrectedRowsArrive(Mutex<Vec<RawRow>>);
+struct CorrectedRowsArrive(Mutex<Vec<RawRow>>);
 
 #[async_trait]
 impl Twist for CorrectedRowsArrive {
@@ -129,7 +160,7 @@ impl Twist for CorrectedRowsArrive {
 
 /// Counts rows from the front, so that those that are erased move every place.
 #[derive(Default)]
-pub(crate) struct ErasingMovesPlaces(AtomicBool);
+struct ErasingMovesPlaces(AtomicBool);
 
 #[async_trait]
 impl Twist for ErasingMovesPlaces {
