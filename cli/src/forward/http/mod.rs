@@ -4,6 +4,8 @@
 //! taken by other rows; for a forwarder that means that they were stored before they were erased or
 //! corrected in the source, as a store of its own would answer.
 
+mod answer;
+
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
@@ -17,14 +19,15 @@ use annals::{
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest_rustls::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest_rustls::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest_rustls::redirect::Policy;
 use reqwest_rustls::{Client, RequestBuilder, Response, StatusCode, Url};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
+use answer::{Acknowledged, Known};
 
 const ENGINE: &str = "http";
 /// For the name of the server, the connection and TLS.
@@ -33,9 +36,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// For a whole request, over a line of some kilobytes per second.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// The longest that a server can make us wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
-
 /// Where the token comes from.
 #[derive(Clone)]
 pub(super) enum Token {
@@ -125,14 +125,6 @@ impl HttpHistory {
         BackendError::new(ENGINE, operation, kind, format!("{}: {message}", self.base))
     }
 
-    /// An answer that `annals serve` does not give.
-    fn of_a_stranger(&self, operation: &'static str) -> PersistenceError {
-        let message = "the answer is none of `annals serve`: is there a proxy or a login page on the \
-                       way?";
-        let error = self.error(operation, ErrorKind::Connection, message.to_owned());
-        error.with_outcome(Outcome::Unknown).into()
-    }
-
     /// Sends a request about a batch. The server's wish to be left alone is respected before.
     async fn send(
         &self,
@@ -171,54 +163,6 @@ impl HttpHistory {
             };
             self.error(operation, kind, message).with_outcome(outcome).into()
         })
-    }
-
-    /// What an answer other than 200 means.
-    async fn refused(&self, operation: &'static str, response: Response) -> PersistenceError {
-        let status = response.status();
-        let wait = response.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok());
-        let wait = wait.and_then(|wait| wait.parse().ok()).map(Duration::from_secs);
-        let detail = match response.json::<Problem>().await {
-            Ok(Problem { detail }) => format!("{status}: {detail}"),
-            Err(_) => status.to_string(),
-        };
-        let passes = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
-            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-        if passes {
-            if let Some(wait) = wait {
-                let until = Instant::now() + wait.min(LONGEST_WAIT);
-                *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = until;
-            }
-            let error = self.error(operation, ErrorKind::Busy, detail);
-            return error.with_outcome(Outcome::Unknown).into();
-        }
-        let (kind, advice) = match status {
-            StatusCode::UNAUTHORIZED => (ErrorKind::Permission, "give its token with --token-file"),
-            StatusCode::FORBIDDEN => {
-                (ErrorKind::Permission, "the token has to be allowed to write these records")
-            }
-            StatusCode::PAYLOAD_TOO_LARGE => (
-                ErrorKind::Config,
-                "rows that were stored together in the source are sent together: start the server \
-                 with a larger --body-limit",
-            ),
-            StatusCode::UNPROCESSABLE_ENTITY => (
-                ErrorKind::Config,
-                "the server does not take these rows: erase them in the source, or start the server \
-                 with another --earliest or --max-future",
-            ),
-            StatusCode::NOT_IMPLEMENTED => {
-                (ErrorKind::Config, "the history of this server does not know batches again")
-            }
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                (ErrorKind::Config, "is this the address of `annals serve`?")
-            }
-            status if status.is_redirection() => {
-                (ErrorKind::Config, "redirections are not followed: give the server's own address")
-            }
-            _ => (ErrorKind::Config, "the request is refused"),
-        };
-        self.error(operation, kind, format!("{detail} ({advice})")).into()
     }
 }
 
@@ -263,24 +207,6 @@ fn body(rows: &[Row]) -> std::io::Result<Vec<u8>> {
 
 /// The names and values of a request. With what is around each row it stays below what a server takes.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
-
-/// What a server says about a request that it refuses.
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
-}
-
-#[derive(Deserialize)]
-struct Known {
-    stored: bool,
-}
-
-/// What a server says of a batch that it has.
-#[derive(Deserialize)]
-struct Acknowledged {
-    stored: Option<u64>,
-    already_stored: Option<u64>,
-}
 
 #[async_trait]
 impl PersistenceBackend for HttpHistory {
