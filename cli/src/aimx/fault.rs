@@ -5,9 +5,10 @@ use std::io;
 use annals::{BackendError, ErrorKind, PersistenceError};
 
 use super::address::Address;
-use super::link::MAX_ANSWER_BYTES;
 use crate::screen::is_unsafe;
 
+/// The largest answer that is accepted.
+pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The number of characters of a server's message that are passed on.
 const MESSAGE_CHARACTERS: usize = 300;
 

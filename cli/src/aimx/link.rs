@@ -8,10 +8,8 @@ use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::address::Address;
-use super::fault::Fault;
+use super::fault::{Fault, MAX_ANSWER_BYTES};
 
-/// The largest answer that is accepted.
-pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The size of the read buffer.
 const READ_BYTES: usize = 64 << 10;
 
