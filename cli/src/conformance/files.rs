@@ -6,7 +6,7 @@ use std::sync::Arc;
 use annals::{PersistenceBackend, async_trait};
 use annals_conformance::{Harness, HarnessResult, unique_name};
 
-use super::locations::Gate;
+use super::gate::Gate;
 use crate::failure::Failure;
 
 /// Stores in files, with the options of one URL.

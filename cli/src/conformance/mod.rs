@@ -2,6 +2,7 @@
 
 mod files;
 mod fresh;
+mod gate;
 mod locations;
 mod report;
 #[cfg(feature = "postgres")]
@@ -18,11 +19,12 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use percent_encoding::percent_decode_str;
 
-use crate::cli::{Backend, NamedBy};
+use crate::backend::{Backend, NamedBy};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::signals::Signals;
-use locations::{Gate, Kind, Locations};
+use gate::Gate;
+use locations::{Kind, Locations};
 
 /// Test a backend against the contract
 ///

@@ -7,7 +7,7 @@ use annals::{PersistenceBackend, async_trait};
 use annals_conformance::{BoxError, Guard, Harness, HarnessResult, unique_name};
 use tokio_postgres::{Client, NoTls};
 
-use super::locations::Gate;
+use super::gate::Gate;
 use crate::failure::Failure;
 
 /// The options of the URL that the driver knows too. The others are the backend's.
