@@ -1,16 +1,10 @@
 //! What a chart shows: series of points over time.
 
-use std::io::{self, Write};
-
 use annals::{Bucket, Function};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::output::Form;
-use super::{svg, terminal};
 use crate::failure::Failure;
-use crate::output::{counted, terminal_width};
-use crate::stderr::print_note;
 
 /// More points than this fit neither a screen nor an image.
 const MOST_POINTS: usize = 1_000_000;
@@ -23,7 +17,7 @@ pub(crate) struct Chart {
     zone: TimeZone,
     points: usize,
     /// Records beyond [`MOST_SERIES`], the last of which is named.
-    not_drawn: u64,
+    pub(super) not_drawn: u64,
     last_not_drawn: String,
 }
 
@@ -32,7 +26,7 @@ pub(super) struct Series {
     record: String,
     /// The function of an aggregate, if the record has a line for each of several.
     function: Option<String>,
-    points: Vec<(f64, Option<f64>)>,
+    pub(super) points: Vec<(f64, Option<f64>)>,
 }
 
 /// The ranges of time and value that a chart covers, neither empty.
@@ -119,29 +113,7 @@ impl Chart {
         Ok(())
     }
 
-    /// Prints the chart to stdout.
-    pub(crate) fn print(mut self, form: Form) -> Result<(), Failure> {
-        for series in &mut self.series {
-            // Rows come newest first. Equal times stay in their order.
-            series.points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        }
-        let Some(ranges) = self.ranges() else {
-            print_note("there is nothing to plot: no number was found");
-            return Ok(());
-        };
-        let text = match form {
-            Form::Terminal => terminal::draw(&self, ranges, terminal_width(), terminal::colors()),
-            Form::Svg => svg::draw(&self, ranges)?,
-        };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)?;
-        if self.not_drawn > 0 {
-            print_note(&format!("({} not drawn)", counted(self.not_drawn, "more line")));
-        }
-        Ok(())
-    }
-
-    fn ranges(&self) -> Option<Ranges> {
+    pub(super) fn ranges(&self) -> Option<Ranges> {
         let points = || self.series.iter().flat_map(|series| series.numbers());
         points().next()?;
         let range = |numbers: &mut dyn Iterator<Item = f64>, least: f64| {

@@ -4,6 +4,8 @@
 mod chart;
 mod output;
 #[cfg(feature = "plot")]
+mod print;
+#[cfg(feature = "plot")]
 mod svg;
 #[cfg(feature = "plot")]
 mod terminal;
