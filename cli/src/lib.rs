@@ -35,6 +35,7 @@ mod aimx;
 mod app;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod backup;
+mod cell;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod check;
 mod cleanup;

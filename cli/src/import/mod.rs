@@ -44,7 +44,6 @@ pub(crate) use options::Args;
 use read::{Numbered, Piece, RowBatch};
 use report::Unsure;
 use sink::{Ids, Refusal, Sink};
-pub(crate) use value::is_read_as_string;
 
 /// The most rows, and bytes of values, of `--atomic`.
 const ATOMIC_ROWS: usize = 1_000_000;

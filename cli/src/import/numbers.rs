@@ -1,7 +1,7 @@
 //! The numbers among cells: those that became text, and those that were read in two ways.
 
 use super::text::shown;
-use super::value::{THOUSANDS, from_decimal_comma};
+use crate::cell::{THOUSANDS, from_decimal_comma};
 
 /// What was seen of the numbers among cells.
 #[derive(Debug, Default)]

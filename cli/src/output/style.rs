@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use super::locale::Locale;
-use crate::import::is_read_as_string;
+use crate::cell::is_read_as_string;
 
 /// How times are written in rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
