@@ -10,8 +10,9 @@ use clap::{Parser, ValueEnum};
 use futures::{StreamExt, TryStreamExt};
 use jiff::tz::TimeZone;
 
-use crate::cli::{Backend, Grammar};
+use crate::backend::Backend;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::moment::{Moment, duration, now_ms, window};
 use crate::output::{BucketTable, Printer, WideBuckets};
 #[cfg(feature = "plot")]

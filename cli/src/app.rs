@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use annals::{PersistenceBackend, PersistenceError};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::{self, Backend, Command};
+use crate::backend::Backend;
+use crate::cli::{self, Command};
 #[cfg(feature = "conformance")]
 use crate::conformance;
 use crate::failure::Failure;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::backend::{BACKEND_VARIABLE, Backend, NamedBy};
 use crate::failure::Failure;
 #[cfg(not(all(
     any(feature = "sqlite", feature = "redb"),
@@ -49,23 +49,6 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// The environment variable with the default of `--backend`.
-pub(crate) const BACKEND_VARIABLE: &str = "ANNALS_BACKEND";
-
-/// The backend, and where its URL comes from.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    pub(crate) url: String,
-    pub(crate) named_by: NamedBy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NamedBy {
-    Nobody,
-    Environment,
-    Option,
 }
 
 /// Reads the command line.
@@ -176,48 +159,6 @@ pub(crate) enum Command {
     /// Test a backend against the contract (not built in: needs the feature conformance)
     #[cfg(not(feature = "conformance"))]
     Conformance(NotBuiltIn),
-}
-
-/// How wildcards in a pattern work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Grammar {
-    /// `*` matches any run of characters, everything else is literal
-    #[default]
-    Glob,
-    /// Names are segments between dots: `*` matches exactly one, `#` zero or more
-    Topic,
-}
-
-impl Grammar {
-    /// As in `--grammar`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Glob => "glob",
-            Self::Topic => "topic",
-        }
-    }
-}
-
-impl From<Grammar> for annals::Grammar {
-    fn from(grammar: Grammar) -> Self {
-        match grammar {
-            Grammar::Glob => Self::Glob,
-            Grammar::Topic => Self::Topic,
-        }
-    }
-}
-
-/// The formats that `annals export` writes and `annals import` reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Exchange {
-    /// One JSON object per line
-    #[default]
-    Ndjson,
-    /// A header and one line per row, quoted as in RFC 4180; a value is its JSON text
-    Csv,
-    /// Parquet, for DuckDB, pandas and Polars
-    Parquet,
 }
 
 /// Prints clap's answer: help and version on stdout (exit code 0), wrong usage on stderr (2).

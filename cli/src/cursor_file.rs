@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use annals::{Cursor, PersistenceError};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Grammar;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 
 /// The file, and what is followed: a cursor goes with its pattern.
 #[derive(Debug)]

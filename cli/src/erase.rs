@@ -8,9 +8,9 @@ use annals::{
 use clap::Parser;
 use futures::StreamExt;
 
-use crate::cli::Grammar;
 use crate::confirm::confirmed;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::moment::{Moment, refuse_seconds, window};
 use crate::output::counted;
 use crate::query::{filter, rows};

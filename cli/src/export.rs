@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use annals::{FollowFrom, FollowParams, FollowStream, Order, PersistenceBackend, QueryParams};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
-use crate::cli::{Exchange, Grammar};
 use crate::cursor_file::CursorFile;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::moment::{Moment, window};
 use crate::output::{Format, Style};
 use crate::plot::parquet;
@@ -48,6 +48,18 @@ pub(crate) struct Args {
     /// The format of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Exchange,
+}
+
+/// A format that `annals import` reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Exchange {
+    /// One JSON object per line
+    #[default]
+    Ndjson,
+    /// A header and one line per row, quoted as in RFC 4180; a value is its JSON text
+    Csv,
+    /// Parquet, for DuckDB, pandas and Polars
+    Parquet,
 }
 
 const EXAMPLES: &str = "\

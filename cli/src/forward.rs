@@ -13,8 +13,9 @@ use clap::Parser;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use twox_hash::XxHash3_64;
 
-use crate::cli::{Backend, Grammar, NamedBy};
+use crate::backend::{Backend, NamedBy};
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::moment::{Moment, duration, window};
 use crate::output::counted;
 use crate::signals::Signals;

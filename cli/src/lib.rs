@@ -33,6 +33,7 @@
 mod aggregate;
 mod aimx;
 mod app;
+mod backend;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod backup;
 mod cell;
@@ -55,6 +56,7 @@ mod failure;
 #[cfg(any(feature = "sqlite", feature = "redb"))]
 mod file_store;
 mod forward;
+mod grammar;
 mod import;
 #[cfg(feature = "mcp")]
 mod mcp;

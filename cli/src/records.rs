@@ -3,8 +3,9 @@
 use annals::PersistenceBackend;
 use clap::Parser;
 
-use crate::cli::{Backend, Grammar};
+use crate::backend::Backend;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::output::{Format, Header, Printer};
 use crate::source::Source;
 

@@ -7,7 +7,7 @@ use annals::PersistenceBackend;
 use clap::Args;
 
 use crate::aimx::{Address, AimxBackend};
-use crate::cli::{BACKEND_VARIABLE, Backend, NamedBy};
+use crate::backend::{BACKEND_VARIABLE, Backend, NamedBy};
 use crate::failure::Failure;
 use crate::moment::duration;
 use crate::store;

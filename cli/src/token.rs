@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use annals_server::{GrammarName, Grant, Right, TokenLimits, Tokens};
 use clap::{Parser, Subcommand};
 
-use crate::cli::Grammar;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::stderr::print_note;
 
 /// Make tokens for `annals serve`

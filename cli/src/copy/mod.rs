@@ -17,8 +17,9 @@ use annals::{
 use clap::Parser;
 use futures::StreamExt;
 
-use crate::cli::{Backend, Grammar, NamedBy};
+use crate::backend::{Backend, NamedBy};
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::moment::{Moment, to_the_second, window};
 use crate::output::{Column, Format, Header, Line, Printer, counted, shown_name};
 use crate::progress::Progress;

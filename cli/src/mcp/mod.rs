@@ -19,7 +19,7 @@ use clap::Parser;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 
-use crate::cli::Backend;
+use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::source::Source;

@@ -12,8 +12,9 @@ use futures::StreamExt;
 use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
-use crate::cli::{Backend, Grammar};
+use crate::backend::Backend;
 use crate::failure::Failure;
+use crate::grammar::Grammar;
 use crate::moment::{Moment, window, zone};
 use crate::output::{Format, Header, Printer, Style, ValueLine, WideRows, counted};
 #[cfg(feature = "plot")]
