@@ -213,10 +213,7 @@ impl<B: PersistenceBackend> PersistenceBackend for Metered<B> {
     }
 
     async fn has_batch(&self, id: BatchId) -> Result<bool> {
-        let mut timer = self.begin("has_batch");
-        let result = self.inner.has_batch(id).await;
-        timer.note(&result);
-        result
+        self.begin("has_batch").end(self.inner.has_batch(id).await, |_| 0)
     }
 
     async fn query(&self, record_pattern: &str, params: QueryParams) -> Result<Vec<StoredValue>> {
