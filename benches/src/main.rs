@@ -26,6 +26,7 @@ mod report;
 mod rest;
 mod retention;
 mod serve;
+mod server;
 mod soak;
 mod store;
 mod stream;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::places::record;
 use crate::report::{Report, Samples};
-use crate::serve::{Server, body};
+use crate::server::{Server, body};
 use crate::{Failure, Options, aggregate};
 
 const STEP: u64 = 300;

@@ -1,18 +1,16 @@
 //! `annals serve` in a process of its own: rows in by HTTP against the recorder, and what pages ask.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
-use reqwest::{Client, Response};
+use reqwest::Client;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::places::{Place, Sample, must_hold, record, sample, time, value};
 use crate::report::{Report, Samples};
-use crate::{Failure, Options, aggregate, process, query_range, recorder};
+use crate::server::{Server, body};
+use crate::{Failure, Options, aggregate, query_range, recorder};
 
 /// Clients that store at once, and the rows of each of their batches.
 const CLIENTS: u64 = 4;
@@ -28,68 +26,6 @@ const PAGES: u64 = 50;
 const INTERVAL: u64 = 260_000;
 
 const DAY: u64 = 24 * 3_600_000;
-
-/// A server, gone when it is dropped.
-pub(crate) struct Server {
-    process: Child,
-    pub(crate) address: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _killed = self.process.kill();
-        let _waited = self.process.wait();
-    }
-}
-
-impl Server {
-    /// Starts a program with a free port as the value of its last option, and waits until `probe` answers.
-    pub(crate) async fn start(command: &mut Command, probe: &str) -> Result<Self, Failure> {
-        let program = command.get_program().to_owned();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let process = command
-            .arg(format!("127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("{}: {error}", Path::new(&program).display()))?;
-        let mut server = Self { process, address: format!("http://127.0.0.1:{port}") };
-        while reqwest::get(server.url(probe)).await.is_err() {
-            if let Some(status) = server.process.try_wait()? {
-                return Err(format!("{} ended: {status}", Path::new(&program).display()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(server)
-    }
-
-    /// `annals serve`, built beforehand.
-    async fn annals(url: &str) -> Result<Self, Failure> {
-        let program = std::env::current_exe()?.with_file_name("annals");
-        let mut command = Command::new(program);
-        command.args(["--backend", url, "serve", "--listen"]);
-        Self::start(&mut command, "/livez").await
-    }
-
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.address)
-    }
-
-    fn mebibytes(&self) -> Result<f64, Failure> {
-        Ok(process::kibibytes_of(self.process.id())? as f64 / 1_024.0)
-    }
-
-    fn peak_mebibytes(&self) -> Result<f64, Failure> {
-        Ok(process::peak_kibibytes_of(self.process.id())? as f64 / 1_024.0)
-    }
-}
-
-/// The bytes of an answer that was successful.
-pub(crate) async fn body(answer: Response) -> Result<Vec<u8>, Failure> {
-    let answer = answer.error_for_status()?;
-    Ok(answer.bytes().await?.into())
-}
 
 pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
     for engine in options.engines.iter().filter(|engine| *engine != "postgres") {
