@@ -117,6 +117,7 @@ impl<E: Engine> Compactor<E> {
                     Err(error) => {
                         self.may_merge = false;
                         log_failure(self.name, "merging runs", &error);
+                        self.reserve.keep();
                     }
                 },
                 Task::Close => break,
@@ -350,8 +351,9 @@ impl<E: Engine> Compactor<E> {
     fn clean_up(&mut self, plan: &CleanupPlan, reply: Reply<u64>) {
         let mut sweep = Sweep::new(plan);
         let reserve = self.reserve.clone();
-        let swept = reserve
-            .lend(|| contain(self.name, "cleanup", || sweep.run(self, &|| reply.is_closed())));
+        let swept = reserve.lend_to_remove(|| {
+            contain(self.name, "cleanup", || sweep.run(self, &|| reply.is_closed()))
+        });
         let answer = match swept {
             Err(error) => Err(error.after_removing(sweep.removed())),
             Ok(()) => Ok(sweep.removed()),

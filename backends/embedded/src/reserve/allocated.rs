@@ -3,9 +3,9 @@
 //! Its blocks are allocated, not written. It is locked while it is made, shrunk or enlarged, so that
 //! processes that share a store do not undo each other's work.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, statvfs};
@@ -19,7 +19,10 @@ const LEAST: u64 = 256 << 10;
 /// The largest: a few of the largest runs.
 const MOST: u64 = 32 << 20;
 
-/// The reserve is one in so many parts of the store's file, …
+/// The largest for a small store, of which a removal may rewrite all.
+const MOST_OF_ALL: u64 = 4 << 20;
+
+/// The reserve is one in so many parts of the store's file, or as much as a small store takes, …
 const PARTS: u64 = 4;
 
 /// … and is made or enlarged while the disk has so many times as much free: as much as the store takes.
@@ -56,7 +59,7 @@ impl Place {
     fn wanted(&self) -> u64 {
         // A redb file has holes.
         let taken = self.store.len().min(self.store.blocks() * BLOCK);
-        (taken / PARTS).min(MOST)
+        if taken < LEAST * PARTS { 0 } else { taken.min(MOST_OF_ALL).max(taken / PARTS).min(MOST) }
     }
 
     fn free(&self) -> io::Result<u64> {
@@ -76,7 +79,7 @@ impl Place {
         options
     }
 
-    /// Makes an empty file with the owner and the permissions of the store's.
+    /// Makes an empty file for those who may write to the store.
     fn create(&self) -> io::Result<()> {
         let file = Self::options().create_new(true).mode(0o600).open(&self.reserve)?;
         let (made, store) = (file.metadata()?, &self.store);
@@ -84,8 +87,10 @@ impl Place {
             true => Ok(()),
             false => fchown(&file, Some(store.uid()), Some(store.gid())),
         };
+        // Whoever may read only could lock it.
+        let writers = store.permissions().mode() & 0o222;
         given
-            .and_then(|()| file.set_permissions(store.permissions()))
+            .and_then(|()| file.set_permissions(Permissions::from_mode(writers | writers << 1)))
             .inspect_err(|_| drop(fs::remove_file(&self.reserve)))
     }
 
@@ -108,7 +113,7 @@ impl Place {
 pub(super) fn keep(store: &Path) -> io::Result<()> {
     let place = Place::of(store)?;
     let wanted = place.wanted();
-    if wanted < LEAST {
+    if wanted == 0 {
         return Ok(());
     }
     match fs::symlink_metadata(&place.reserve) {
@@ -135,7 +140,7 @@ pub(super) fn keep(store: &Path) -> io::Result<()> {
         fallocate(&file, FallocateFlags::empty(), 0, wanted)?;
     } else if len <= MARK.len() as u64 {
         // A process was killed while it worked with the space.
-        ReserveFile { file, place }.take_back();
+        ReserveFile { file, place }.take_back(false);
     }
     Ok(())
 }
@@ -163,11 +168,12 @@ pub(super) fn release(store: &Path) -> Option<ReserveFile> {
 }
 
 impl ReserveFile {
-    /// Takes back most of what is free. The rest is for the next rows.
-    pub(super) fn take_back(self) {
+    /// Takes back what is free, or most of it: the rest is for the next rows.
+    pub(super) fn take_back(self, leaves_some: bool) {
         let Self { file, place } = self;
         let free = place.free().unwrap_or_default();
-        let mut len = place.wanted().min(free - free / PARTS);
+        let left = if leaves_some { free / PARTS } else { 0 };
+        let mut len = place.wanted().min(free - left);
         // A quota may allow less than the file system.
         while len > MARK.len() as u64 && fallocate(&file, FallocateFlags::empty(), 0, len).is_err()
         {

@@ -2,8 +2,8 @@
 //!
 //! Removing rows writes before it frees anything. So a file that nothing is read from, the reserve, lies
 //! beside the store. When opening the store or removing rows fails for want of space, the reserve shrinks
-//! to its first line, the work is done once more, and the reserve then takes back most of what is free.
-//! Rows that are stored never get it.
+//! to its first line, the work is done once more, and the reserve then takes back what is free. Only a
+//! removal that succeeds leaves a part of that to the next rows.
 
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "allocated.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "none.rs")]
@@ -51,12 +51,26 @@ impl Reserve {
     ///
     /// # Errors
     /// Those of the work.
-    pub fn lend<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn lend<T>(&self, work: impl FnMut() -> Result<T>) -> Result<T> {
+        self.lend_and(work, false)
+    }
+
+    /// As [`lend`](Self::lend), for work that removes rows.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(crate) fn lend_to_remove<T>(&self, work: impl FnMut() -> Result<T>) -> Result<T> {
+        self.lend_and(work, true)
+    }
+
+    fn lend_and<T>(&self, mut work: impl FnMut() -> Result<T>, removes: bool) -> Result<T> {
         match work() {
             Err(error) if is_full(&error) && self.release() => {
-                let _loan = Loan(self);
+                let mut loan = Loan { reserve: self, has_removed: false };
                 tracing::warn!("the disk is full, and the reserve is used");
-                work()
+                let done = work();
+                loan.has_removed = removes && done.is_ok();
+                done
             }
             done => done,
         }
@@ -104,16 +118,19 @@ pub fn free_space(store: &Path) -> Option<u64> {
 }
 
 /// Ends with the space being taken back.
-struct Loan<'a>(&'a Reserve);
+struct Loan<'a> {
+    reserve: &'a Reserve,
+    has_removed: bool,
+}
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        let mut lent = self.0.lent.lock();
+        let mut lent = self.reserve.lent.lock();
         lent.users -= 1;
         if lent.users == 0 {
-            self.0.is_lent.store(false, Ordering::Release);
+            self.reserve.is_lent.store(false, Ordering::Release);
             if let Some(file) = lent.file.take() {
-                file.take_back();
+                file.take_back(self.has_removed);
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn release(_store: &Path) -> Option<ReserveFile> {
 }
 
 impl ReserveFile {
-    pub(super) fn take_back(self) {
+    pub(super) fn take_back(self, _leaves_some: bool) {
         match self {}
     }
 }

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::new_file::beside;
 
-const LEAST: u64 = 256 << 10;
+/// The reserve of a store of this size, and the smallest one there is.
+const LEAST: u64 = 1 << 20;
 
 /// A folder with a store of this size, and where its reserve is.
 fn store(len: u64) -> (TempDir, Reserve, PathBuf) {
@@ -44,9 +45,10 @@ fn it_has_blocks_and_the_permissions_of_the_store_and_follows_its_size() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     reserve.keep();
     let made = fs::metadata(&place).unwrap();
-    assert_eq!((made.len(), made.mode() & 0o777), (2 << 20, 0o640));
-    assert!(made.blocks() * 512 >= 2 << 20, "{made:?}");
-    for (store, reserve_is) in [(9 << 20, 2 << 20), (16 << 20, 4 << 20), (1 << 20, LEAST)] {
+    // Who may only read the store has no business with it.
+    assert_eq!((made.len(), made.mode() & 0o777), (4 << 20, 0o600));
+    assert!(made.blocks() * 512 >= 4 << 20, "{made:?}");
+    for (store, reserve_is) in [(18 << 20, 4 << 20), (24 << 20, 6 << 20), (1 << 20, LEAST)] {
         resize(&path, store);
         reserve.keep();
         assert_eq!(len(&place), reserve_is, "{store}");

@@ -132,7 +132,7 @@ impl<W: Writer> WriterThread<W> {
     ) {
         self.commit(group);
         if !reply.is_closed() {
-            let edited = self.reserve.lend(|| edit(&mut self.store, &self.tuning));
+            let edited = self.reserve.lend_to_remove(|| edit(&mut self.store, &self.tuning));
             self.store.writer.checkpoint(true);
             drop(reply.send(edited));
         }
