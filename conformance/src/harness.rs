@@ -118,6 +118,16 @@ pub trait Harness: Send + Sync + 'static {
         let _ = location;
         Ok(None)
     }
+
+    /// Hook for DURABLE-5: lets no file of the store at `location` grow until the guard is dropped, as a
+    /// full disk does. The suite has it open at the time.
+    ///
+    /// # Errors
+    /// Any; the case fails with it.
+    async fn fill_disk(&self, location: &str) -> HarnessResult<Option<Guard>> {
+        let _ = location;
+        Ok(None)
+    }
 }
 
 /// `prefix` with an ending that no other call, in this process or another, gives: for the names of

@@ -1,9 +1,11 @@
 //! DURABLE: what was acknowledged is there, once, whatever happened in between.
 
-use annals_core::{Batch, BatchId, MAX_TIMESTAMP, PersistenceError, QueryParams, Value};
+use annals_core::{
+    Batch, BatchId, ErrorKind, MAX_TIMESTAMP, Outcome, PersistenceError, QueryParams, Value,
+};
 
 use crate::case::cases;
-use crate::check::{During, Verdict, ensure, equal, failure, skip};
+use crate::check::{During, Verdict, ensure, equal, failure, refused, skip};
 use crate::child::{Role, role};
 use crate::context::{Context, Store, row};
 
@@ -19,6 +21,7 @@ cases![
     durable_4_a_batch_sent_again_after_reopening_is_stored_once,
     durable_4_a_batch_sent_again_after_kill_9_is_stored_once,
     durable_4_without_the_claim_the_id_is_ignored,
+    durable_5_a_full_disk_refuses_rows_and_answers_queries,
 ];
 
 /// How often a writer is killed: a store that loses the last of its rows may be lucky once.
@@ -277,4 +280,42 @@ async fn durable_4_without_the_claim_the_id_is_ignored(cx: &Context) -> Verdict 
     }
     let values = store.values("r", QueryParams::default()).await?;
     equal("the rows of a batch of one stored twice", &values, &[1, 1])
+}
+
+async fn durable_5_a_full_disk_refuses_rows_and_answers_queries(cx: &Context) -> Verdict {
+    let store = cx.fresh_durable().await?;
+    store.put("r", 0, 0).await?;
+    let Some(full) = cx.harness().fill_disk(&store.location).await? else {
+        return skip("the harness has no hook fill_disk");
+    };
+    // There may be room within the files.
+    let mut stored = 1;
+    // Hardly compressible.
+    let text = |row: u64| -> String {
+        let number = |i: u64| (2_000 * row + i).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string();
+        (0..2_000).map(number).collect()
+    };
+    let error = loop {
+        match store.store("r", &text(stored).into(), stored).await {
+            Ok(()) if stored < 1_000 => stored += 1,
+            result => {
+                let is_full = |error: &PersistenceError| matches!(error, PersistenceError::Backend(e) if e.kind() == ErrorKind::Full);
+                break refused("a store on a full disk", result, "ErrorKind::Full", is_full)?;
+            }
+        }
+    };
+    equal("the outcome of that store", &error.outcome(), &Outcome::NotApplied)?;
+    let times = |end: u64| (0..end).rev().collect::<Vec<u64>>();
+    equal("the times of the rows on a full disk", &stored_at(&store).await?, &times(stored))?;
+    drop(full);
+    store.put("r", stored, stored).await?;
+    stored += 1;
+    equal("the times of the rows", &stored_at(&store).await?, &times(stored))?;
+    let store = cx.reopen(store).await?;
+    equal("the times of the rows", &stored_at(&store).await?, &times(stored))
+}
+
+async fn stored_at(store: &Store) -> Verdict<Vec<u64>> {
+    let rows = store.rows("r", QueryParams::default()).await?;
+    Ok(rows.into_iter().map(|(_, stored_at, _)| stored_at).collect())
 }

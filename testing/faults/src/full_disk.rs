@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
@@ -16,20 +16,45 @@ use annals_core::{
     PersistenceBackend, PersistenceError, QueryParams, Result, Row,
 };
 use annals_embedded::Tuning;
-use libtest_mimic::{Arguments, Completion, Trial};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::child::{Child, task, tell};
+use crate::child::{Child, tell};
 use crate::dice::Dice;
+use crate::small_disk::{DiskTrial, disk_trials};
 
-/// Opens a store at a path.
-pub type OpenTuned = fn(&str, Tuning) -> Result<Arc<dyn PersistenceBackend>>;
+/// A kind of store.
+#[derive(Clone, Copy)]
+pub struct FileEngine {
+    /// The name of its file.
+    pub file: &'static str,
+    /// Opens a store at a path.
+    pub open: fn(&str, Tuning) -> Result<Arc<dyn PersistenceBackend>>,
+}
 
-/// An engine that is tested.
-struct Engine {
-    file: &'static str,
-    open: OpenTuned,
+/// A store that filled the disk it lies on. Its process was killed then.
+pub struct FilledStore<'a> {
+    /// Where the disk is mounted.
+    pub folder: &'a Path,
+    /// The name of its file.
+    pub file: &'static str,
+    /// The times at which it has rows begin with 0 and end before this one.
+    pub end: u64,
+}
+
+impl FilledStore<'_> {
+    /// Its records, in order.
+    pub const RECORDS: [&'static str; 2] = RECORDS;
+    /// How many rows each record has at each time.
+    pub const ROWS: u64 = ROWS / 2;
+
+    /// Takes every byte of the disk that is free.
+    ///
+    /// # Panics
+    /// When the system fails.
+    pub fn fill_disk(&self) {
+        take_the_rest(self.folder).unwrap();
+    }
 }
 
 /// What became of the program that filled the store.
@@ -41,91 +66,74 @@ const SIZES: [(&str, &str); 2] = [("small", "10m"), ("usual", "32m")];
 const RECORDS: [&str; 2] = ["gone", "kept"];
 const ROWS: u64 = 32;
 
-/// Tests of an engine on a full disk; `file` is the name of a store. Each process is this program, started
-/// again, and mounts the disk where nobody else sees it. Where the system does not allow that, the tests
-/// are listed as ignored.
-pub fn full_disk_trials(file: &'static str, open: OpenTuned) -> ExitCode {
-    if let Some(task) = task() {
-        let task: Vec<&str> = task.iter().map(String::as_str).collect();
-        return match act(&Engine { file, open }, &task) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tell(&format!("error {error}"));
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let mut trials = Vec::new();
-    for end in ENDS {
-        for (size, disk) in SIZES {
-            let name = format!("a_store_that_was_{end}_on_a_full_disk_is_cleaned_up_{size}");
-            trials.push(Trial::ignorable_test(name, move || {
-                if let Err(reason) = may_mount() {
-                    return Ok(Completion::ignored_with(reason));
-                }
-                let folder = tempfile::tempdir()?;
-                let place = folder.path().display().to_string();
-                let child = Child::run(unshared(), &["scenario", &place, disk, size, end])?;
-                while let Some(line) = child.line() {
-                    match line.strip_prefix("error ") {
-                        Some(error) => return Err(error.into()),
-                        None if line == "passed" => return Ok(Completion::Completed),
-                        None => {}
-                    }
-                }
-                Err("it ended by itself".into())
-            }));
-        }
-    }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+/// Tests of an engine on a full disk. They hold DURABLE-5 of the contract for stores with a reserve.
+pub fn full_disk_trials(engine: FileEngine) -> ExitCode {
+    let trials = ENDS.into_iter().flat_map(|end| {
+        SIZES.into_iter().map(move |(size, disk)| DiskTrial {
+            name: format!("durable_5_a_store_that_was_{end}_on_a_full_disk_is_cleaned_up_{size}"),
+            size: disk,
+            test: Box::new(move |folder| scenario(engine, folder, size, end)),
+        })
+    });
+    disk_trials(trials.collect(), |task| act(&[engine], task))
 }
 
-/// A command that runs another, in which file systems can be mounted.
-fn unshared() -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "--"]);
-    command
+/// Tests of a program on stores that filled their disks, one for each engine.
+pub fn filled_store_trials(
+    name: &str,
+    engines: &[FileEngine],
+    test: fn(&FilledStore<'_>),
+) -> ExitCode {
+    let trials = engines.iter().map(|&engine| {
+        let FileEngine { file, .. } = engine;
+        let (size, disk) = SIZES[1];
+        DiskTrial {
+            name: format!("{name}_{}", file.replace('.', "_")),
+            size: disk,
+            test: Box::new(move |folder| {
+                let end = filled(engine, folder, size, "killed")?;
+                test(&FilledStore { folder, file, end });
+                Ok(())
+            }),
+        }
+    });
+    disk_trials(trials.collect(), |task| act(engines, task))
 }
 
-fn may_mount() -> Result<(), String> {
-    let mut command = unshared();
-    let mount = command.args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).stderr(Stdio::null());
-    match mount.status() {
-        Ok(status) if status.success() => Ok(()),
-        _ => Err("`unshare --user --mount` may not mount a file system here".to_owned()),
+/// What the child that fills a store does.
+fn act(engines: &[FileEngine], task: &[&str]) -> Result<(), String> {
+    let &["fill", file, path, size, end] = task else {
+        return Err(format!("there is no task {task:?}"));
+    };
+    let engine = engines.iter().find(|engine| engine.file == file).ok_or("no such engine")?;
+    let runtime = runtime();
+    let store = (engine.open)(path, tuning(size)).map_err(|error| error.to_string())?;
+    tell(&format!("stored {}", runtime.block_on(fill(&*store))?));
+    if end == "closed" {
+        // What has no room stays in the log or the head.
+        runtime.block_on(store.close()).map_err(|error| format!("closing: {error}"))?;
+        return Ok(());
+    }
+    loop {
+        thread::park();
     }
 }
 
-/// What a child does.
-fn act(engine: &Engine, task: &[&str]) -> Result<(), String> {
-    match task {
-        ["scenario", folder, disk, size, end] => {
-            let options = format!("size={disk}");
-            let mut mount = Command::new("mount");
-            mount.args(["-t", "tmpfs", "-o", &options, "tmpfs", folder]);
-            let mounted = mount.status().map_err(|error| error.to_string())?;
-            if !mounted.success() {
-                return Err("the disk could not be mounted".to_owned());
-            }
-            scenario(engine, Path::new(folder), size, end)?;
-            tell("passed");
-            Ok(())
-        }
-        ["fill", path, size, end] => {
-            let runtime = runtime();
-            let store = (engine.open)(path, tuning(size)).map_err(|error| error.to_string())?;
-            tell(&format!("stored {}", runtime.block_on(fill(&*store))?));
-            if *end == "closed" {
-                // What has no room stays in the log or the head.
-                runtime.block_on(store.close()).map_err(|error| format!("closing: {error}"))?;
-                return Ok(());
-            }
-            loop {
-                thread::park();
-            }
-        }
-        other => Err(format!("there is no task {other:?}")),
+/// Lets a process fill a store, and takes what is left of the disk. Returns how many batches there are.
+fn filled(engine: FileEngine, folder: &Path, size: &str, end: &str) -> Result<u64, String> {
+    let io = |error: std::io::Error| error.to_string();
+    let path = folder.join(engine.file).display().to_string();
+    let mut child = Child::start(&["fill", engine.file, &path, size, end]).map_err(io)?;
+    let line = child.line().ok_or("the program that fills the store ended")?;
+    let stored = line.strip_prefix("stored ").ok_or(line.clone())?;
+    let stored: u64 = stored.parse().map_err(|_| line.clone())?;
+    if end == "closed" && !child.wait().map_err(io)? {
+        return Err(child.kill().join(", "));
     }
+    take_the_rest(folder).map_err(io)?;
+    drop(child);
+    take_the_rest(folder).map_err(io)?;
+    Ok(stored)
 }
 
 fn tuning(size: &str) -> Tuning {
@@ -176,27 +184,17 @@ fn take_the_rest(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn scenario(engine: &Engine, folder: &Path, size: &str, end: &str) -> Result<(), String> {
-    let io = |error: std::io::Error| error.to_string();
+fn scenario(engine: FileEngine, folder: &Path, size: &str, end: &str) -> Result<(), String> {
     let path = folder.join(engine.file).display().to_string();
     let open = || (engine.open)(&path, tuning(size)).map_err(|error| format!("opening: {error}"));
     let runtime = runtime();
     let (store, stored) = if end == "running" {
         let store = open()?;
         let stored = runtime.block_on(fill(&*store))?;
-        take_the_rest(folder).map_err(io)?;
+        take_the_rest(folder).map_err(|error| error.to_string())?;
         (store, stored)
     } else {
-        let mut child = Child::start(&["fill", &path, size, end]).map_err(io)?;
-        let line = child.line().ok_or("the program that fills the store ended")?;
-        let stored = line.strip_prefix("stored ").ok_or(line.clone())?;
-        let stored: u64 = stored.parse().map_err(|_| line.clone())?;
-        if end == "closed" && !child.wait().map_err(io)? {
-            return Err(child.kill().join(", "));
-        }
-        take_the_rest(folder).map_err(io)?;
-        drop(child);
-        take_the_rest(folder).map_err(io)?;
+        let stored = filled(engine, folder, size, end)?;
         (open()?, stored)
     };
     if File::create(folder.join("more")).and_then(|mut file| file.write_all(&[1; 4096])).is_ok()

@@ -20,6 +20,7 @@ mod ledger;
 mod medium;
 mod panics;
 mod scenario;
+mod small_disk;
 mod storm;
 mod trials;
 
@@ -28,7 +29,7 @@ pub use conversion::{OLD_ROWS, OldFile, old_rows};
 pub use corrupt::{compacting, replace_row};
 pub use dice::Dice;
 pub use flips::damage_is_an_error;
-pub use full_disk::{OpenTuned, full_disk_trials};
-pub use medium::{FailingSyncs, Failure, Fault, Medium, Operation};
+pub use full_disk::{FileEngine, FilledStore, filled_store_trials, full_disk_trials};
+pub use medium::{Failure, Fault, Lasting, Medium, Operation};
 pub use scenario::tiny;
 pub use trials::{fault_trials, kill_trials};

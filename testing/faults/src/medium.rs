@@ -58,12 +58,13 @@ pub struct Medium(Mutex<State>);
 /// The media that were laid under paths.
 static MEDIA: LazyLock<Mutex<HashMap<String, Arc<Medium>>>> = LazyLock::new(Mutex::default);
 
-/// Lets syncs fail until it is dropped.
-pub struct FailingSyncs(Arc<Medium>);
+/// A lasting fault, until it is dropped.
+pub struct Lasting(Arc<Medium>);
 
-impl Drop for FailingSyncs {
+impl Drop for Lasting {
     fn drop(&mut self) {
         self.0.fail_syncs(false);
+        self.0.set_room(None);
     }
 }
 
@@ -120,9 +121,15 @@ impl Medium {
     }
 
     /// Lets syncs fail until the guard is dropped.
-    pub fn failing_syncs(self: Arc<Self>) -> FailingSyncs {
+    pub fn failing_syncs(self: Arc<Self>) -> Lasting {
         self.fail_syncs(true);
-        FailingSyncs(self)
+        Lasting(self)
+    }
+
+    /// Lets no file grow until the guard is dropped.
+    pub fn full(self: Arc<Self>) -> Lasting {
+        self.set_room(Some(0));
+        Lasting(self)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -379,9 +386,13 @@ impl State {
         self.files.as_mut().map(|files| files.entry(name.to_owned()).or_default())
     }
 
-    /// Whether there is space for a file of this size.
+    /// Whether there is space for a file of this size, beside the others where they are known.
     fn grow(&mut self, name: &str, len: u64) -> Result<(), Failure> {
-        let (Some(room), Some(files)) = (self.room, &self.files) else { return Ok(()) };
+        let Some(room) = self.room else { return Ok(()) };
+        let Some(files) = &self.files else {
+            let now = std::fs::metadata(name).map_or(0, |file| file.len());
+            return if len > now.max(room) { Err(Failure::Full) } else { Ok(()) };
+        };
         let now = files.get(name).map_or(0, |file| file.len);
         let all: u64 = files.values().map(|file| file.len).sum();
         if len > now && all - now + len > room { Err(Failure::Full) } else { Ok(()) }

@@ -83,6 +83,10 @@ impl Harness for Files {
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
         Ok(Some(Box::new(Medium::under(location).failing_syncs())))
     }
+
+    async fn fill_disk(&self, location: &str) -> HarnessResult<Option<Guard>> {
+        Ok(Some(Box::new(Medium::under(location).full())))
+    }
 }
 
 impl Files {
@@ -93,7 +97,8 @@ impl Files {
 
 fn open(location: &str, config: RedbConfig) -> HarnessResult<RedbBackend> {
     std::fs::create_dir_all(folder(location))?;
-    Ok(RedbBackend::open_on(Storage::open(location)?, config)?)
+    let path = location.to_owned();
+    Ok(RedbBackend::open_with(move || Storage::open(&path), config)?)
 }
 
 fn folder(location: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use annals_test_faults::{Failure, Medium};
 use redb::backends::FileBackend;
-use redb::{BackendError, DatabaseError, StorageBackend};
+use redb::{BackendError, DatabaseError, StorageBackend, StorageError};
 
 /// redb's own file storage on a medium.
 #[derive(Debug)]
@@ -18,12 +18,16 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn open(path: &str) -> Result<Self, DatabaseError> {
+    pub(crate) fn open(path: &str) -> io::Result<Self> {
         let medium = Medium::under(path);
         medium.open(path).map_err(planned)?;
         let file: File =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(Self { file: FileBackend::new(file)?, path: path.to_owned(), medium })
+        let file = FileBackend::new(file).map_err(|error| match error {
+            DatabaseError::Storage(StorageError::Io(error)) => error,
+            other => io::Error::other(other),
+        })?;
+        Ok(Self { file, path: path.to_owned(), medium })
     }
 }
 

@@ -1,12 +1,10 @@
 //! redb on a medium.
 
-use std::io;
 use std::sync::Arc;
 
 use annals_core::{PersistenceBackend, Result};
 use annals_redb::{RedbBackend, RedbConfig};
 use annals_test_faults::{Bed, tiny};
-use redb::{DatabaseError, StorageError};
 
 use crate::storage::Storage;
 
@@ -29,11 +27,5 @@ impl Bed for Redb {
 /// Opens a file on the medium under it.
 pub(crate) fn open(config: RedbConfig) -> Result<RedbBackend> {
     let path = config.path().display().to_string();
-    let storage = move || {
-        Storage::open(&path).map_err(|error| match error {
-            DatabaseError::Storage(StorageError::Io(error)) => error,
-            other => io::Error::other(other),
-        })
-    };
-    RedbBackend::open_with(storage, config)
+    RedbBackend::open_with(move || Storage::open(&path), config)
 }

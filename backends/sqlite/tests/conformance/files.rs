@@ -97,6 +97,10 @@ impl Harness for Files {
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
         Ok(Some(Box::new(Medium::under(location).failing_syncs())))
     }
+
+    async fn fill_disk(&self, location: &str) -> HarnessResult<Option<Guard>> {
+        Ok(Some(Box::new(Medium::under(location).full())))
+    }
 }
 
 impl Files {

@@ -71,14 +71,26 @@ impl Harness for JournalHarness {
     }
 
     async fn fail_syncs(&self, location: &str) -> HarnessResult<Option<Guard>> {
-        struct Mend(Arc<Mutex<bool>>);
-        impl Drop for Mend {
-            fn drop(&mut self) {
-                *self.0.lock().unwrap() = false;
-            }
-        }
-        let syncs_fail = outside(location, |outside| outside.syncs_fail.clone());
-        *syncs_fail.lock().unwrap() = true;
-        Ok(Some(Box::new(Mend(syncs_fail))))
+        Ok(Some(Mend::later(outside(location, |outside| outside.syncs_fail.clone()))))
+    }
+
+    async fn fill_disk(&self, location: &str) -> HarnessResult<Option<Guard>> {
+        Ok(Some(Mend::later(outside(location, |outside| outside.is_full.clone()))))
+    }
+}
+
+/// What is broken until this is dropped.
+struct Mend(Arc<Mutex<bool>>);
+
+impl Mend {
+    fn later(broken: Arc<Mutex<bool>>) -> Guard {
+        *broken.lock().unwrap() = true;
+        Box::new(Self(broken))
+    }
+}
+
+impl Drop for Mend {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() = false;
     }
 }

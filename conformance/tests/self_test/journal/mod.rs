@@ -48,6 +48,8 @@ pub(crate) enum Flaw {
     ForgetsBatchIds,
     /// Goes on as if nothing had happened when a sync fails.
     IgnoresFailedSyncs,
+    /// Keeps in memory what found no room in the file, and says that it was not applied.
+    KeepsWhatItRefuses,
     /// The file only grows.
     NeverShrinks,
     /// What is no JSON is `null`.
@@ -68,10 +70,11 @@ pub(crate) fn journal(name: &str, flaw: Flaw, breaks: &'static [&'static str]) -
 }
 
 /// What all handles of one store share in this process, where the file itself cannot say it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Outside {
     gate: Arc<Gate<()>>,
     syncs_fail: Arc<Mutex<bool>>,
+    is_full: Arc<Mutex<bool>>,
 }
 
 fn outside<T>(location: &str, read: impl FnOnce(&Outside) -> T) -> T {
@@ -84,6 +87,7 @@ struct Journal {
     max_value_bytes: usize,
     gate: Arc<Gate<()>>,
     syncs_fail: Arc<Mutex<bool>>,
+    is_full: Arc<Mutex<bool>>,
     state: Mutex<State>,
 }
 
@@ -151,10 +155,9 @@ impl Journal {
         }
         let state =
             State { shelf, writers, unwritten: String::new(), gone: 0, file, closed: false };
-        let (gate, syncs_fail) =
-            outside(path, |outside| (outside.gate.clone(), outside.syncs_fail.clone()));
+        let Outside { gate, syncs_fail, is_full } = outside(path, Outside::clone);
         let state = Mutex::new(state);
-        Ok(Self { flaw, max_value_bytes, gate, syncs_fail, state })
+        Ok(Self { flaw, max_value_bytes, gate, syncs_fail, is_full, state })
     }
 
     async fn enter(&self) -> OwnedMutexGuard<()> {
@@ -192,6 +195,13 @@ impl Journal {
                 return Ok(());
             }
             return Err(failed("store", std::io::Error::other("the sync failed")));
+        }
+        if *self.is_full.lock().unwrap() {
+            if self.flaw == Flaw::KeepsWhatItRefuses {
+                rows.into_iter().for_each(|row| state.shelf.insert(row));
+            }
+            let message = "there is no space";
+            return Err(BackendError::new("journal", "store", ErrorKind::Full, message).into());
         }
         if let Some((writer, number)) = id {
             if state.writers.get(&writer).is_some_and(|last| number <= *last) {

@@ -33,6 +33,7 @@ pub(super) fn subjects() -> Vec<Subject> {
         ),
         journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["BATCH-3", "DURABLE-4"]),
         journal("ignores_failed_syncs", Flaw::IgnoresFailedSyncs, &["DURABLE-3"]),
+        journal("keeps_what_it_refuses", Flaw::KeepsWhatItRefuses, &["DURABLE-5"]),
         journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
         journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4", "FILTER-2"]),
         journal("opens_twice", Flaw::OpensTwice, &["CONCURRENT-4"]),
