@@ -7,13 +7,15 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::child::{Child, task, tell};
 
+/// What a test does, given the folder in which its disk is mounted.
+type DiskTest = Box<dyn FnOnce(&Path) -> Result<(), String>>;
+
 /// A test that has a disk to itself.
 pub(crate) struct DiskTrial {
     pub(crate) name: String,
     /// The bytes of the disk, as `mount` takes them.
     pub(crate) size: &'static str,
-    /// Is given the folder in which the disk is mounted.
-    pub(crate) test: Box<dyn FnOnce(&Path) -> Result<(), String>>,
+    pub(crate) test: DiskTest,
 }
 
 /// Runs tests on disks. Each process is this program, started again; that of a test mounts the disk where
