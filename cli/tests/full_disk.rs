@@ -16,8 +16,8 @@ const NAME: &str = "a_full_disk_is_asked_cleaned_up_and_imported_to";
 
 fn main() -> ExitCode {
     let engines = [
-        FileEngine { file: "history.db", open: open_sqlite },
-        FileEngine { file: "history.redb", open: open_redb },
+        FileEngine { file: "history.db", open: open_sqlite, has_room_again: true },
+        FileEngine { file: "history.redb", open: open_redb, has_room_again: false },
     ];
     filled_store_trials(NAME, &engines, asked_cleaned_up_and_imported_to)
 }
@@ -75,6 +75,7 @@ fn asked_cleaned_up_and_imported_to(store: &FilledStore<'_>) {
     let removed = annals(store, &["cleanup", "--older-than", &time], "");
     assert_eq!(removed, format!("{}\n", third * FilledStore::ROWS * 2));
     has_rows(store, third, end);
+    store.make_room();
     let row = json!({ "record": "later", "value": 1, "stored_at": end });
     annals(store, &["import"], &format!("{row}\n"));
     let later = json_lines(&annals(store, &["query", "later"], ""));
