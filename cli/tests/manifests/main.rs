@@ -6,17 +6,16 @@ mod pods;
 mod reading;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use pods::{
-    container_port, ensure, hardened, labels, probes, secrets, selector_matches, settings,
-    variables,
+    container_port, ensure, ensure_reads, hardened, labels, probes, secrets, selector_matches,
+    settings, variables,
 };
-use reading::{Files, files, folder, read};
+use reading::{Files, files, read};
 
 /// Checks everything that a manifest assumes of another one, or of the program.
 fn check(files: &Files) -> Result<(), String> {
@@ -102,10 +101,7 @@ fn sweep(pod: &PodSpec, service: &Container) -> Result<(), String> {
     ensure(window == Some(("ANNALS_RETENTION", Some(age))), || {
         format!("the replicas keep {window:?}, the job {age}")
     })?;
-    let cli = fs::read_to_string(folder().join("../../cli/src/cli.rs")).unwrap();
-    for (name, _) in variables(container) {
-        ensure(cli.contains(&format!("{name:?}")), || format!("annals reads no {name}"))?;
-    }
+    ensure_reads("cleanup", variables(container).map(|(name, _)| name))?;
     ensure(secrets(container) == secrets(service), || "the job has another secret".to_owned())
 }
 

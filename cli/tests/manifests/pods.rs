@@ -94,11 +94,8 @@ pub fn read_settings<'a>(
     variables: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Settings, String> {
     let variables: BTreeMap<&str, &str> = variables.into_iter().collect();
-    let help = annals(&BTreeMap::new(), "--help")?;
-    for name in variables.keys() {
-        ensure(help.contains(&format!("[env: {name}")), || format!("the program reads no {name}"))?;
-    }
-    annals(&variables, "--check")?;
+    ensure_reads("serve", variables.keys().copied())?;
+    annals(&variables, &["serve", "--check"])?;
     let listen = variables.get("ANNALS_LISTEN").ok_or("no ANNALS_LISTEN")?;
     let grace = variables.get("ANNALS_GRACE_PERIOD").unwrap_or(&"25s");
     Ok(Settings {
@@ -107,10 +104,23 @@ pub fn read_settings<'a>(
     })
 }
 
-/// What `annals serve` prints, or what it complains of.
-fn annals(variables: &BTreeMap<&str, &str>, option: &str) -> Result<String, String> {
+/// Checks that a command reads all of these variables.
+pub fn ensure_reads<'a>(
+    command: &str,
+    variables: impl IntoIterator<Item = &'a str>,
+) -> Result<(), String> {
+    let help = annals(&BTreeMap::new(), &[command, "--help"])?;
+    for name in variables {
+        let reads = help.contains(&format!("[env: {name}"));
+        ensure(reads, || format!("annals {command} reads no {name}"))?;
+    }
+    Ok(())
+}
+
+/// What `annals` prints, or what it complains of.
+fn annals(variables: &BTreeMap<&str, &str>, arguments: &[&str]) -> Result<String, String> {
     let mut program = Command::new(env!("CARGO_BIN_EXE_annals"));
-    let output = program.env_clear().envs(variables).args(["serve", option]).output();
+    let output = program.env_clear().envs(variables).args(arguments).output();
     let output = output.map_err(|error| error.to_string())?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     match output.status.success() {
