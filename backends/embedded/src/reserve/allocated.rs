@@ -150,7 +150,8 @@ pub(super) fn free(store: &Path) -> Option<u64> {
 }
 
 pub(super) fn is_short(store: &Path) -> bool {
-    free(store).is_some_and(|free| free < LEAST)
+    let enough = |place: &Place| Ok(place.free()? >= place.wanted().max(LEAST));
+    Place::of(store).and_then(|place| enough(&place)).is_ok_and(|is_enough| !is_enough)
 }
 
 /// Locks the reserve and frees its space; `None` if there is none.

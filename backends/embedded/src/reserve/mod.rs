@@ -81,8 +81,9 @@ impl Reserve {
         self.is_lent.load(Ordering::Acquire)
     }
 
-    /// Whether the disk is as good as full. Work that nobody waits for is left alone then: if it fails for want
-    /// of space, redb's file has to be opened again, and streams end.
+    /// Whether less is free than the reserve is to take. Work that nobody waits for is left alone then: it
+    /// would take what a cleanup has freed for the next rows. And if it fails for want of space, redb's file
+    /// has to be opened again, and streams end.
     pub(crate) fn is_short(&self) -> bool {
         self.store.as_deref().is_some_and(file::is_short)
     }
