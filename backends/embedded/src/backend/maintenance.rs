@@ -31,8 +31,8 @@ impl<E: Engine> Embedded<E> {
     /// columns, which takes less space and makes aggregates fast. The store does most of it by itself
     /// over time. Stores and queries continue meanwhile.
     ///
-    /// Works in steps of about a million rows, each in a transaction of its own, and calls `progress` after each. A
-    /// future that is dropped ends after its step.
+    /// Each step rewrites about a million rows in one transaction; `progress` is called after it. If the future is
+    /// dropped, the current step is completed and no further one begins.
     ///
     /// # Errors
     /// The engine's error; [`ErrorKind::Corrupt`] for a damaged run. Steps before remain.

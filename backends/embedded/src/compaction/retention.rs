@@ -194,8 +194,8 @@ impl<'a> Sweep<'a> {
         self.install(compactor, opening, run, expired.rows, merged.main)
     }
 
-    /// Removes a run of which so many rows expired, and puts the rest in its place. Returns false if it is
-    /// no longer there.
+    /// Replaces a run with `rest`, its rows that did not expire; `expired` is the number of those that did.
+    /// Returns false if the run is no longer there.
     fn install<E: Engine>(
         &mut self,
         compactor: &mut Compactor<E>,
@@ -269,7 +269,7 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// The size of what stays of a run when so many rows go: about what rewriting it takes.
+/// The approximate bytes of text of a run without its expired rows. Rewriting it takes about as much space.
 fn left(run: &Run, expired: u64) -> u64 {
     (u128::from(run.bytes) * u128::from(run.rows - expired) / u128::from(run.rows)) as u64
 }
@@ -281,7 +281,7 @@ fn find<E: Engine>(
     cut_offs: &CutOffs,
     kept: &Kept,
 ) -> Result<Option<Expired>> {
-    // Each run has a snapshot of its own: one for all would keep the log from being copied.
+    // A snapshot for each run: SQLite's log could not be copied while one was held for all of them.
     let view = compactor.view()?;
     let position = view.runs.iter().position(|other| other.id == run.id);
     let Some(position) = position else { return Ok(None) };

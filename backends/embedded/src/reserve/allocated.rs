@@ -22,10 +22,10 @@ const MOST: u64 = 32 << 20;
 /// The largest for a small store, of which a removal may rewrite all.
 const MOST_OF_ALL: u64 = 4 << 20;
 
-/// The reserve is one in so many parts of the store's file, or as much as a small store takes, …
+/// The reserve is a quarter of the store's file, or as large as a small store.
 const PARTS: u64 = 4;
 
-/// … and is made or enlarged while the disk has so many times as much free: as much as the store takes.
+/// The reserve is created or enlarged only while the disk has this many times its size free.
 const AMPLE: u64 = PARTS;
 
 /// The unit in which the system counts what a file takes.
@@ -74,7 +74,7 @@ impl Place {
     fn options() -> OpenOptions {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        // Whoever may write to the folder must not lead the process to another file.
+        // A link in place of the reserve must not lead to another file.
         options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         options
     }
@@ -87,7 +87,7 @@ impl Place {
             true => Ok(()),
             false => fchown(&file, Some(store.uid()), Some(store.gid())),
         };
-        // Whoever may read only could lock it.
+        // No read permission for users who may not write: an open file can be locked.
         let writers = store.permissions().mode() & 0o222;
         given
             .and_then(|()| file.set_permissions(Permissions::from_mode(writers | writers << 1)))
