@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::PersistenceError;
+use crate::error::{PersistenceError, excerpt};
 
 /// The longest record name, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 1024;
@@ -58,16 +58,6 @@ fn refusal(name: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// At most 64 characters of `text`, with control characters escaped, fit for one line of a log.
-pub(crate) fn excerpt(text: &str) -> String {
-    const CHARACTERS: usize = 64;
-    let mut shown: String = text.chars().take(CHARACTERS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(CHARACTERS).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 impl AsRef<str> for RecordName {

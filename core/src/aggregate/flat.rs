@@ -9,7 +9,8 @@ use super::bucket::BucketValue;
 use super::columns::BucketColumns;
 use super::function::Function;
 use super::locator::Span;
-use super::partial::{Partial, Sample};
+use super::partial::Partial;
+use super::path::Sample;
 use super::plan::{Needs, Plan};
 use super::sum::Sum;
 

@@ -2,19 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::path::{Path, Rules, StatePath};
+use super::path::{Path, Rules, Sample, StatePath};
 use super::plan::{Needs, Plan};
 use super::spread::Spread;
 use super::sum::Sum;
-
-/// A number and its time in Unix milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
-    /// The time of the row.
-    pub at: u64,
-    /// The number.
-    pub value: f64,
-}
 
 /// The statistics of some rows of one bucket.
 ///

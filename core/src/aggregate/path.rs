@@ -5,10 +5,18 @@
 //! between two paths is added when they are joined, and what lies before the first and after the
 //! last sample when the bucket is finished.
 
-use super::partial::Sample;
 use super::percentile::between;
 use super::spec::Interpolation;
 use super::sum::Sum;
+
+/// A number and its time in Unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// The time of the row.
+    pub at: u64,
+    /// The number.
+    pub value: f64,
+}
 
 /// How a value goes on until the next one.
 #[derive(Debug, Clone, Copy)]

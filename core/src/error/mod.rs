@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::name::excerpt;
-
 pub use backend::{BackendError, ErrorKind, Outcome};
 
 /// The result of a call on a backend.
@@ -299,6 +297,16 @@ impl PersistenceError {
             _ => false,
         }
     }
+}
+
+/// At most 64 characters of `text`, with control characters escaped, fit for one line of a log.
+pub(crate) fn excerpt(text: &str) -> String {
+    const CHARACTERS: usize = 64;
+    let mut shown: String = text.chars().take(CHARACTERS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PersistenceError;
-use crate::name::excerpt;
+use crate::error::excerpt;
 
 /// The place of a follower, as printable text: keep it anywhere and follow again from there.
 ///

@@ -9,7 +9,8 @@ mod topic;
 use serde::Serialize;
 
 use crate::error::PersistenceError;
-use crate::name::{MAX_NAME_BYTES, excerpt};
+use crate::error::excerpt;
+use crate::name::MAX_NAME_BYTES;
 
 /// How the wildcards of a pattern are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]

@@ -260,7 +260,7 @@ impl<'a> Parser<'a> {
 
     fn expected(&self, expected: &str) -> Problem {
         let found = match self.text.get(self.at..).and_then(|rest| rest.split_whitespace().next()) {
-            Some(word) => format!("found {}", crate::name::excerpt(word)),
+            Some(word) => format!("found {}", crate::error::excerpt(word)),
             None => "the filter ends".to_owned(),
         };
         self.problem(format!("{found}; expected {expected}"))

@@ -10,7 +10,6 @@ use super::error::RecorderError;
 use super::filter::Filter;
 use super::pipeline::Pipeline;
 use super::queue::{RecordId, Target};
-use super::sink::RecordSink;
 use super::stats::RecordStats;
 use crate::name::RecordName;
 
@@ -99,27 +98,6 @@ impl RecordHandle {
         stored_at: u64,
     ) -> Result<(), RecorderError> {
         self.pipeline.try_record(Target::Id(self.record), value, Some(stored_at))
-    }
-
-    /// This record as a sink of values, for streams to be forwarded to.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use annals_core::{MemoryBackend, Recorder, RecorderConfig};
-    /// use futures::{StreamExt, stream};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), annals_core::RecorderError> {
-    /// let recorder = Recorder::new(Arc::new(MemoryBackend::new()), RecorderConfig::default());
-    /// let readings = stream::iter([21.5, 21.7, 22.0]);
-    /// // Ends when the readings do, and all of them are stored.
-    /// readings.map(Ok).forward(recorder.handle("temperature")?.sink()).await?;
-    /// assert_eq!(recorder.stats().total.stored, 3);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn sink<T: Serialize + Send + 'static>(&self) -> RecordSink<T> {
-        RecordSink::new(self.clone())
     }
 
     pub(super) async fn flush(&self) -> Result<(), RecorderError> {

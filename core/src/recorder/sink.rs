@@ -30,6 +30,29 @@ pub struct RecordSink<T> {
     values: PhantomData<fn(T)>,
 }
 
+impl RecordHandle {
+    /// This record as a sink of values, for streams to be forwarded to.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use annals_core::{MemoryBackend, Recorder, RecorderConfig};
+    /// use futures::{StreamExt, stream};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), annals_core::RecorderError> {
+    /// let recorder = Recorder::new(Arc::new(MemoryBackend::new()), RecorderConfig::default());
+    /// let readings = stream::iter([21.5, 21.7, 22.0]);
+    /// // Ends when the readings do, and all of them are stored.
+    /// readings.map(Ok).forward(recorder.handle("temperature")?.sink()).await?;
+    /// assert_eq!(recorder.stats().total.stored, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sink<T: Serialize + Send + 'static>(&self) -> RecordSink<T> {
+        RecordSink::new(self.clone())
+    }
+}
+
 impl<T> RecordSink<T> {
     pub(super) fn new(handle: RecordHandle) -> Self {
         Self { handle, waiting: None, flushing: None, values: PhantomData }
