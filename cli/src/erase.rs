@@ -88,7 +88,13 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
             return Err(Failure::Failed("nothing was deleted".to_owned()));
         }
     }
-    let erased = store.erase(&erasure).await?;
+    let erased = store.erase(&erasure).await.map_err(|error| match store::lacks_space(&error) {
+        true => Failure::Failed(format!(
+            "{error}; or erase less at once (--from, --to), or run `annals cleanup` first, which needs no \
+             space"
+        )),
+        false => error.into(),
+    })?;
     store.close().await?;
     print(erased, "deleted")
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{self, ExitCode};
 
-use annals::{ErrorKind, PersistenceError};
+use annals::{BackendError, ErrorKind, PersistenceError};
 
 use crate::stderr::{print_error, print_lines};
 
@@ -71,6 +71,13 @@ pub(crate) fn stop_at_once(message: &str) -> ! {
     process::exit(i32::from(INTERRUPTED));
 }
 
+/// Whether a file of ours is damaged; the kind is that of foreign files, too.
+fn is_damage(error: &BackendError) -> bool {
+    error.kind() == ErrorKind::Corrupt
+        && ["sqlite", "redb"].contains(&error.engine())
+        && error.to_string().contains("damaged")
+}
+
 impl From<PersistenceError> for Failure {
     fn from(error: PersistenceError) -> Self {
         match error {
@@ -85,6 +92,9 @@ impl From<PersistenceError> for Failure {
             PersistenceError::Backend(ref backend) if backend.kind() == ErrorKind::Config => {
                 Self::Usage(error.to_string())
             }
+            PersistenceError::Backend(ref backend) if is_damage(backend) => Self::Failed(format!(
+                "{error}; `annals check` says what is damaged, `annals salvage` copies what can be read"
+            )),
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -90,12 +90,12 @@ impl FileStore {
     }
 
     async fn open_to_read_with(url: &str, otherwise: &str, verify: bool) -> Result<Self, Failure> {
-        let url = store::to_read(url)?;
-        Ok(match Self::try_open(&url, otherwise, verify).await? {
-            Err(error) if store::lacks_space(&error) => {
-                Self::try_open(&store::read_only(&url), otherwise, verify).await??
+        let (first, second) = store::to_read(url)?;
+        Ok(match (Self::try_open(&first, otherwise, verify).await?, second) {
+            (Err(error), Some(second)) if store::may_open_otherwise(&error) => {
+                Self::try_open(&second, otherwise, verify).await??
             }
-            opened => opened?,
+            (opened, _) => opened?,
         })
     }
 

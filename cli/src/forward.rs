@@ -125,7 +125,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
     }
     let mut stop = Signals::first()?;
     let _lock = lock(&args.from, &args.name)?;
-    let source = store::open_to_read(&args.from).await?;
+    let source = store::open_to_forward(&args.from).await?;
     // The destination may be away.
     let Destination { history: destination, batch_bytes } = destination(to, &args)?;
     // Every record, in any grammar.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::{Batch, JsonText, PersistenceError, RawRow, RecordName, Row};
+use annals::{Batch, Grammar, JsonText, PersistenceError, RawRow, RecordName, Row};
 use clap::Parser;
 use tokio::runtime::Handle;
 
@@ -23,7 +23,7 @@ use crate::store;
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The URL of the history that gets the rows, of any backend; it should be empty
+    /// The URL of the history that gets the rows, of any backend; it must be empty
     #[arg(value_name = "URL")]
     to: String,
 }
@@ -41,6 +41,12 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     silence_panics();
     let damaged = FileStore::open_to_salvage(backend, otherwise).await?;
     let to = store::open(&args.to).await?;
+    if !to.records("*", Grammar::Glob).await?.is_empty() {
+        let shown = store::shown(&args.to);
+        let message =
+            format!("{shown} has rows, which may be the same ones; name an empty history");
+        return Err(Failure::Usage(message));
+    }
     let mut spinner = Spinner::new("copying");
     let skipped = Arc::new(AtomicU64::new(0));
     let (sink, runtime, counter) = (to.clone(), Handle::current(), skipped.clone());

@@ -1,6 +1,8 @@
 //! Opening a history, and sending batches to it.
 
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,13 @@ use crate::failure::Failure;
 
 /// Opens the store, creating what is missing.
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    must_be_of_its_engine(url)?;
     annals::connect(url).await.map_err(|error| refusal(error, url))
+}
+
+/// Whether there was no space.
+pub(crate) fn lacks_space(error: &PersistenceError) -> bool {
+    matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
 }
 
 fn refusal(error: PersistenceError, url: &str) -> Failure {
@@ -23,9 +31,24 @@ fn refusal(error: PersistenceError, url: &str) -> Failure {
     }
 }
 
-/// Whether there was no space to open a file for writing. It can be read all the same.
-pub(crate) fn lacks_space(error: &PersistenceError) -> bool {
-    matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
+/// Refuses a file of the engine that the URL does not name: it would be called damaged.
+fn must_be_of_its_engine(url: &str) -> Result<(), Failure> {
+    let Some(path) = file(url)? else { return Ok(()) };
+    let mut begin = [0; 9];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    let engine = match (read, &begin) {
+        (Ok(()), b"SQLite fo") => "sqlite",
+        (Ok(()), b"redb\x1a\n\xa9\r\n") => "redb",
+        _ => return Ok(()),
+    };
+    match url.split_once(':') {
+        Some((named, path)) if named != engine => Err(Failure::Failed(format!(
+            "{} is no such file; write {}",
+            shown(url),
+            shown(&format!("{engine}:{path}"))
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Adds the file or the server to a message that does not name it.
@@ -43,21 +66,53 @@ fn with_place(message: String, url: &str) -> String {
 
 /// Opens an existing store to ask it.
 pub(crate) async fn open_to_read(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
-    must_exist(url)?;
-    let url = without_creating(&to_read(url)?);
-    match annals::connect(&url).await {
-        Err(error) if lacks_space(&error) && file(&url)?.is_some() => open(&read_only(&url)).await,
-        opened => opened.map_err(|error| refusal(error, &url)),
-    }
+    open_one_of(url, to_read(url)?).await
 }
 
-/// The URL with which a command that only asks opens a store: it leaves no traces where it may not write.
-pub(crate) fn to_read(url: &str) -> Result<String, Failure> {
-    let Some(path) = file(url)? else { return Ok(url.to_owned()) };
-    match may_write(&path, url.starts_with("sqlite:")) {
-        true => Ok(url.to_owned()),
-        false => Ok(read_only(url)),
+/// Opens an existing store to forward what it has. What was forwarded is noted there, if that is allowed.
+pub(crate) async fn open_to_forward(url: &str) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    open_one_of(url, writable_first(url)?).await
+}
+
+async fn open_one_of(url: &str, ways: Ways) -> Result<Arc<dyn PersistenceBackend>, Failure> {
+    must_exist(url)?;
+    match (annals::connect(&without_creating(&ways.0)).await, ways.1) {
+        (Err(error), Some(otherwise)) if may_open_otherwise(&error) => {
+            annals::connect(&without_creating(&otherwise)).await
+        }
+        (opened, _) => opened,
     }
+    .map_err(|error| refusal(error, url))
+}
+
+/// The URL with which a store is opened, and the one for when [it cannot be](may_open_otherwise).
+pub(crate) type Ways = (String, Option<String>);
+
+/// Whether the other way may open a file: there was no space to write, or a file of an older version has to
+/// be converted, which writes.
+pub(crate) fn may_open_otherwise(error: &PersistenceError) -> bool {
+    use ErrorKind::{Full, Permission};
+    matches!(error, PersistenceError::Backend(error) if matches!(error.kind(), Full | Permission))
+}
+
+/// How a command that only asks opens a store.
+///
+/// A redb file is changed by whoever opens it for writing, and nobody else can have it open meanwhile. A
+/// SQLite file without a log that is only read may not be written to meanwhile.
+pub(crate) fn to_read(url: &str) -> Result<Ways, Failure> {
+    Ok(match writable_first(url)? {
+        (writable, Some(read_only)) if url.starts_with("redb:") => (read_only, Some(writable)),
+        ways => ways,
+    })
+}
+
+/// How a store is opened for writing, where that is allowed. Elsewhere it is read and has no trace of it.
+fn writable_first(url: &str) -> Result<Ways, Failure> {
+    let Some(path) = file(url)? else { return Ok((url.to_owned(), None)) };
+    Ok(match may_write(&path, url.starts_with("sqlite:")) {
+        true => (url.to_owned(), Some(read_only(url))),
+        false => (read_only(url), None),
+    })
 }
 
 /// The URL with which nothing of a file is changed, unless the URL says how to open it.
@@ -95,7 +150,7 @@ pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn PersistenceBacken
 pub(crate) fn must_exist(url: &str) -> Result<(), Failure> {
     match file(url)? {
         Some(path) => match path.try_exists() {
-            Ok(true) => Ok(()),
+            Ok(true) => must_be_of_its_engine(url),
             Ok(false) => Err(Failure::Failed(format!(
                 "there is no history at {}; `annals collect` or `annals import` starts one, or name \
                  another with --backend",

@@ -1,5 +1,7 @@
 //! Files that appear whole or not at all.
 
+#[cfg(unix)]
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -64,7 +66,8 @@ impl NewFile {
     }
 
     /// Puts the file in its place, durably. Logs of an earlier file there, which would be taken for its
-    /// own, get the end `.old`: they may have rows that the earlier file, moved elsewhere, lacks.
+    /// own, get the end `.old` (`.old2` if that is taken): they may have rows that the earlier file, moved
+    /// elsewhere, lacks.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if there is a file by now, or that of the system.
@@ -192,13 +195,20 @@ fn locked_folder(parent: &Path) -> io::Result<(PathBuf, Lock)> {
     }
 }
 
+/// Whether a folder has a name that [`locked_folder`] gives: other folders are left alone.
+#[cfg(unix)]
+fn is_unfinished(name: &OsStr) -> bool {
+    let numbers = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)?.split_once('-'));
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    numbers.is_some_and(|(process, call)| is_number(process) && is_number(call))
+}
+
 /// Removes what killed processes have left unfinished, as far as that is possible.
 #[cfg(unix)]
 fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+        if is_unfinished(&entry.file_name())
             && entry.file_type().is_ok_and(|kind| kind.is_dir())
             && let Ok(Some(lock)) = Lock::take(&entry.path())
         {
@@ -226,10 +236,20 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames a file that is there, unless it is empty: such a file is removed.
+/// Renames a file that is there to a name that is free, unless it is empty: such a file is removed.
 fn set_aside(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(file) if file.len() > 0 => fs::rename(path, beside(path, ".old")),
+        Ok(file) if file.len() > 0 => {
+            let (mut old, mut number) = (beside(path, ".old"), 1);
+            while fs::symlink_metadata(&old).is_ok() {
+                number += 1;
+                old = beside(path, &format!(".old{number}"));
+            }
+            fs::rename(path, &old)?;
+            let (log, old) = (path.display(), old.display());
+            tracing::warn!("{log} belonged to an earlier file and is now {old}");
+            Ok(())
+        }
         _ => remove(path),
     }
 }
@@ -277,7 +297,18 @@ mod tests {
         fs::create_dir(folder.path().join(".annals-new-1-0")).unwrap();
         fs::write(folder.path().join(".annals-new-1-0/copy.db"), "half").unwrap();
         fs::write(folder.path().join(".annals-new-notes"), "a file").unwrap();
+        fs::create_dir(folder.path().join(".annals-new-mine")).unwrap();
         drop(NewFile::new("test", &folder.path().join("other.db")).unwrap());
-        assert_eq!(names(), [".annals-new-notes", "copy.db", "copy.db-wal.old"]);
+        let left = [".annals-new-mine", ".annals-new-notes", "copy.db", "copy.db-wal.old"];
+        assert_eq!(names(), left);
+        // Nor does a second log take the place of the first.
+        fs::remove_file(&place).unwrap();
+        fs::write(beside(&place, "-wal"), "another log").unwrap();
+        let new = NewFile::new("test", &place).unwrap();
+        fs::write(new.path(), "whole").unwrap();
+        new.finish().unwrap();
+        let old = |end| fs::read_to_string(beside(&place, end)).unwrap();
+        assert_eq!(old("-wal.old"), "the log of another file");
+        assert_eq!(old("-wal.old2"), "another log");
     }
 }

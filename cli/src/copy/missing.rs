@@ -69,6 +69,11 @@ impl There {
         Ok(place.and_then(|place| self.values.remove(place)).is_some())
     }
 
+    /// Whether it has values at the time of the last row that no row of the source was equal to yet.
+    pub(super) fn has_others(&self) -> bool {
+        !self.values.is_empty()
+    }
+
     /// Takes the next row and reads the one behind it.
     async fn read(&mut self) -> Result<Option<(u64, String)>, PersistenceError> {
         let taken = self.next.take();

@@ -9,6 +9,7 @@ mod proof;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use annals::{
     Batch, BatchId, JsonText, Order, PersistenceBackend, PersistenceError, QueryParams, RecordName,
@@ -36,7 +37,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Copy history from one store to another, and prove that both have the same
 ///
 /// Rows that the destination has already are not copied again: a copy that was stopped goes on, and
-/// a later one brings what is new. At the end the destination is read back. One line for each
+/// a later one brings what is new. Where the destination has another value at the same time, because
+/// one side was corrected, nothing is copied. At the end the destination is read back. One line for each
 /// record has its `count`, `first`, `last`, a `hash` of all its times and values in their order,
 /// and whether both ends agree. Only one copy into a destination may run at a time. The records
 /// annals.forward.*, by which a history knows what was forwarded from it, are neither copied nor
@@ -115,6 +117,8 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         pattern,
         params,
         digests: Digests::default(),
+        undecided: Vec::new(),
+        conflicts: None,
         rows: Vec::new(),
         bytes: 0,
         writer: new_writer(),
@@ -137,11 +141,11 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         there = work => there,
     };
     copy.progress.clear();
-    let (digests, copied) = (copy.digests, copy.copied);
+    let (digests, copied, conflicts) = (copy.digests, copy.copied, copy.conflicts);
     let there = there?;
     source.close().await?;
     destination.close().await?;
-    report(&args, &digests, copied, &there)
+    report(&args, &digests, copied, conflicts, &there)
 }
 
 /// A running copy.
@@ -152,6 +156,10 @@ struct Copy<'a> {
     params: QueryParams,
     /// What the source has.
     digests: Digests,
+    /// Rows of one time that are missing, while the destination has other values at that time.
+    undecided: Vec<Row>,
+    /// The first row that was not copied for such a value, and how many there are.
+    conflicts: Option<(RecordName, u64, u64)>,
     /// The next batch, and the bytes of its values.
     rows: Vec<Row>,
     bytes: usize,
@@ -166,7 +174,7 @@ impl Copy<'_> {
         let known = self.destination.records(self.pattern, self.params.grammar).await?;
         let known: HashSet<String> = known.into_iter().map(|summary| summary.record).collect();
         let mut rows = self.source.query_stream(self.pattern, self.params).await?;
-        let mut current: Option<(std::sync::Arc<str>, RecordName, There)> = None;
+        let mut current: Option<(Arc<str>, RecordName, There)> = None;
         while let Some(row) = rows.next().await.transpose()? {
             if is_own(&row.record) {
                 continue;
@@ -175,7 +183,13 @@ impl Copy<'_> {
                 self.digests.unreadable += 1;
                 continue;
             };
-            if current.as_ref().is_none_or(|(record, ..)| *record != row.record) {
+            let is_same_record = current.as_ref().is_some_and(|(record, ..)| *record == row.record);
+            if !is_same_record
+                || self.undecided.first().is_some_and(|one| one.stored_at != row.stored_at)
+            {
+                self.leave_undecided();
+            }
+            if !is_same_record {
                 let there = match known.contains(&*row.record) {
                     true => There::of(self.destination, &row.record, self.params).await?,
                     false => There::nothing(),
@@ -185,17 +199,30 @@ impl Copy<'_> {
             }
             let Some((record, name, there)) = &mut current else { continue };
             self.digests.add(record, row.stored_at, &value);
-            if there.has(row.stored_at, &value).await? {
+            if !there.has(row.stored_at, &value).await? {
+                let value = JsonText::from_text(&*row.json, usize::MAX)?;
+                self.undecided.push(Row { record: name.clone(), value, stored_at: row.stored_at });
+            }
+            if there.has_others() {
                 continue;
             }
-            self.bytes += row.json.len();
-            let value = JsonText::from_text(&*row.json, usize::MAX)?;
-            self.rows.push(Row { record: name.clone(), value, stored_at: row.stored_at });
+            self.bytes += self.undecided.iter().map(|row| row.value.get().len()).sum::<usize>();
+            self.rows.append(&mut self.undecided);
             if self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
                 self.send().await?;
             }
         }
+        self.leave_undecided();
         self.send().await
+    }
+
+    /// The destination has a value at this time that the source lacks: one of them was corrected. Both side
+    /// by side would never agree.
+    fn leave_undecided(&mut self) {
+        let count = self.undecided.len() as u64;
+        if let Some(row) = self.undecided.drain(..).next() {
+            self.conflicts.get_or_insert((row.record, row.stored_at, 0)).2 += count;
+        }
     }
 
     async fn send(&mut self) -> Result<(), Failure> {
@@ -226,7 +253,14 @@ fn refused(error: &PersistenceError, batch: &Batch) -> Failure {
 }
 
 /// Prints the proof.
-fn report(args: &Args, source: &Digests, copied: u64, there: &Digests) -> Result<(), Failure> {
+fn report(
+    args: &Args,
+    source: &Digests,
+    copied: u64,
+    conflicts: Option<(RecordName, u64, u64)>,
+    there: &Digests,
+) -> Result<(), Failure> {
+    let left = conflicts.as_ref().map_or(0, |(.., count)| *count);
     let compared = compare(source, there);
     let columns = [
         Column::name("record"),
@@ -243,7 +277,7 @@ fn report(args: &Args, source: &Digests, copied: u64, there: &Digests) -> Result
     let mut parts = vec![counted(compared.len() as u64, "record"), counted(source.rows(), "row")];
     if !args.verify {
         parts.push(format!("{copied} copied"));
-        parts.push(format!("{} already there", source.rows() - copied));
+        parts.push(format!("{} already there", source.rows() - copied - left));
     }
     let differ = compared.iter().filter(|line| !line.agrees).count() as u64;
     if differ == 0 && source.unreadable == 0 {
@@ -254,6 +288,15 @@ fn report(args: &Args, source: &Digests, copied: u64, there: &Digests) -> Result
     let mut why = Vec::new();
     if differ > 0 {
         why.push(format!("the ends differ in {}", counted(differ, "record")));
+    }
+    if let Some((record, at, count)) = conflicts {
+        why.push(format!(
+            "{} not copied, the first of {} at {at}: the destination has another value at that time; \
+             correct or erase it on one side (`annals correct`, `annals erase`) and run the same command \
+             again",
+            counted(count, "row"),
+            shown_name(record.as_str())
+        ));
     }
     if source.unreadable > 0 {
         why.push(format!(

@@ -104,6 +104,30 @@ fn what_a_history_knows_of_its_forwarders_is_neither_copied_nor_compared() {
     assert_eq!(place.rows("sqlite:copy.db").len(), ROWS.len());
 }
 
+/// The corrected value came to lie beside the old one, and the ends never agreed again.
+#[test]
+fn a_corrected_value_does_not_come_beside_the_old_one() {
+    let place = Place::new();
+    let rows = [("kiln", "1", 1_000), ("kiln", "2", 2_000), ("kiln", "3", 3_000)];
+    place.import(FILES[0], &rows);
+    assert_eq!(copy(&place, FILES[0], FILES[1], &[]).code, Some(0));
+    let correct = |backend| {
+        place.run(&["--backend", backend, "correct", "kiln", "--at", "2000", "20"]).ok();
+    };
+    correct(FILES[0]);
+    place.import(FILES[0], &[("kiln", "4", 4_000)]);
+    let before = place.rows(FILES[1]);
+    let run = copy(&place, FILES[0], FILES[1], &[]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.err.contains("1 row not copied, the first of kiln at 2000"), "{run:?}");
+    let after = place.rows(FILES[1]);
+    assert_eq!((after.len(), &after[..3]), (4, &before[..]));
+    correct(FILES[1]);
+    let run = copy(&place, FILES[0], FILES[1], &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(place.rows(FILES[1]), place.rows(FILES[0]));
+}
+
 #[test]
 fn a_row_that_is_not_json_is_said() {
     let place = Place::new();

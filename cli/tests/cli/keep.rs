@@ -64,8 +64,45 @@ fn a_log_of_another_file_is_no_part_of_what_is_restored() {
     place.run(&["backup", "copy.db"]).ok();
     place.write("restored.db-wal", [7; 5_000]);
     place.write("restored.db-shm", [7; 32_768]);
-    place.run(&["--backend", "sqlite:restored.db", "restore", "copy.db"]).ok();
+    let restore = place.run(&["--backend", "sqlite:restored.db", "restore", "copy.db"]).ok();
+    assert!(restore.err.contains("is now restored.db-wal.old"), "{restore:?}");
     assert_eq!(place.rows("sqlite:restored.db").len(), 300);
+}
+
+/// It read like damage.
+#[test]
+fn the_engine_of_a_file_is_told() {
+    for [wrong, right] in
+        [["sqlite:annals.redb", "redb:annals.redb"], ["redb:annals.db", "sqlite:annals.db"]]
+    {
+        let place = filled(right);
+        let message = format!("{wrong} is no such file; write {right}");
+        for command in [&["query", "*"][..], &["check"], &["salvage", "sqlite:new.db"], &["import"]]
+        {
+            place.run(&[&["--backend", wrong], command].concat()).refused(1, &message);
+        }
+    }
+}
+
+/// The check of a damaged redb file wrote into it, and then nobody could open it.
+#[test]
+fn asking_changes_nothing_in_a_damaged_redb_file() {
+    let (place, file) = (filled("redb:annals.redb"), "annals.redb");
+    place.run(&["--backend", "redb:annals.redb", "compact"]).ok();
+    let sound = std::fs::read(place.path(file)).unwrap();
+    let mut dead = 0;
+    for at in (4096..sound.len()).step_by(512) {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        place.write(file, &damaged);
+        for command in [&["check"][..], &["check", "--deep"], &["query", "*"], &["records"]] {
+            let run = place.run(&[&["--backend", "redb:annals.redb"], command].concat());
+            dead += u32::from(run.code != Some(0));
+            assert!(run.code == Some(0) || run.err.contains("annals salvage"), "{at}: {run:?}");
+            assert!(std::fs::read(place.path(file)).unwrap() == damaged, "{at}: {command:?}");
+        }
+    }
+    assert!(dead > 0);
 }
 
 #[test]
@@ -75,6 +112,7 @@ fn a_sound_file_is_called_sound() {
         for args in [&["check"][..], &["check", "--deep"]] {
             let run = place.run(&[&["--backend", backend], args].concat()).ok();
             assert_eq!(run.out, "sound: 300 rows of 3 records\n");
+            assert_eq!(run.err.contains("--deep reads them"), args.len() == 1, "{run:?}");
         }
         let rows = place.rows(backend);
         place.run(&["--backend", backend, "compact"]).ok();
@@ -91,6 +129,7 @@ fn what_can_be_read_of_a_damaged_file_is_copied() {
     let damaged = file.execute("UPDATE blocks SET block = zeroblob(length(block))", []).unwrap();
     assert!(damaged > 0);
     drop(file);
+    place.run(&["query", "*"]).refused(1, "`annals salvage` copies what can be read");
     let check = place.run(&["check", "--deep"]);
     assert_eq!(check.code, Some(1), "{check:?}");
     assert!(check.err.contains("damaged"), "{check:?}");
@@ -100,6 +139,19 @@ fn what_can_be_read_of_a_damaged_file_is_copied() {
     let copied = place.rows("sqlite:salvaged.db").len();
     assert!(copied < 300);
     assert!(salvage.out.starts_with(&format!("{copied} rows copied")), "{salvage:?}");
+}
+
+#[test]
+fn rows_are_not_copied_twice() {
+    for backend in FILES {
+        let place = filled(backend);
+        let salvage = ["--backend", backend, "salvage", "sqlite:salvaged.db"];
+        assert!(place.run(&salvage).ok().out.starts_with("300 rows copied"));
+        let again = place.run(&salvage);
+        assert_eq!((again.code, again.out.as_str()), (Some(2), ""), "{again:?}");
+        assert!(again.err.contains("name an empty history"), "{again:?}");
+        assert_eq!(place.rows("sqlite:salvaged.db").len(), 300);
+    }
 }
 
 /// A file whose end was missing could not be opened at all.
