@@ -161,8 +161,10 @@ impl<E: Engine> Compactor<E> {
 
     fn flush_if_due(&mut self) {
         let flushed = contain(self.name, "compact", || self.flush(false));
-        if let Err(error) = &flushed {
-            log_failure(self.name, "flushing the head", error);
+        match &flushed {
+            // The file has grown. A store that is always busy would come to a full disk without a reserve.
+            Ok(()) => self.reserve.keep(),
+            Err(error) => log_failure(self.name, "flushing the head", error),
         }
         self.coordination.flushed(flushed);
     }
