@@ -46,12 +46,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     }
     closed?;
     let (rows, records) = (counted(report.rows, "row"), counted(report.records, "record"));
+    let what = if args.deep { "sound" } else { "structure sound (--deep reads the values)" };
     let mut out = io::stdout().lock();
-    writeln!(out, "sound: {rows} of {records}")
-        .and_then(|()| out.flush())
-        .map_err(Failure::Output)?;
-    if !args.deep {
-        print_note("the values themselves were not read; --deep reads them");
-    }
-    Ok(())
+    writeln!(out, "{what}: {rows} of {records}").and_then(|()| out.flush()).map_err(Failure::Output)
 }

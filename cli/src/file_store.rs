@@ -101,6 +101,7 @@ impl FileStore {
 
     /// As [`open_damaged`](Self::open_damaged); a file that is too damaged to be opened remains one.
     pub(crate) async fn open_to_salvage(url: &str, otherwise: &str) -> Result<Damaged, Failure> {
+        store::must_exist(url)?;
         // Nothing in a damaged file is changed, neither its log nor by a compaction. A file that cannot be
         // opened so, such as one of an older version, is opened as ever.
         if let Ok(Ok(store)) = Self::try_open(&store::read_only(url), otherwise, false).await {
@@ -109,13 +110,11 @@ impl FileStore {
         match (Self::open_damaged(url, otherwise).await, store::file(url)?) {
             (Ok(store), _) => Ok(Damaged::Open(store)),
             #[cfg(feature = "sqlite")]
-            (Err(Failure::Failed(_)), Some(path))
-                if url.starts_with("sqlite:") && path.exists() =>
-            {
+            (Err(Failure::Failed(_)), Some(path)) if url.starts_with("sqlite:") => {
                 Ok(Damaged::SqliteFile(path))
             }
             #[cfg(feature = "redb")]
-            (Err(Failure::Failed(_)), Some(path)) if url.starts_with("redb:") && path.exists() => {
+            (Err(Failure::Failed(_)), Some(path)) if url.starts_with("redb:") => {
                 Ok(Damaged::RedbFile(path))
             }
             (Err(failure), _) => Err(failure),

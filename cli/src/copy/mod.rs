@@ -206,7 +206,7 @@ impl Copy<'_> {
             if there.has_others() {
                 continue;
             }
-            self.bytes += self.undecided.iter().map(|row| row.value.get().len()).sum::<usize>();
+            self.bytes += self.undecided.iter().map(|row| row.value.len()).sum::<usize>();
             self.rows.append(&mut self.undecided);
             if self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
                 self.send().await?;
