@@ -15,6 +15,8 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::beside;
@@ -39,8 +41,28 @@ enum Access {
     Alone,
 }
 
-/// Opens a file for reading, as it is used at this moment.
+/// Opens a file for reading, as it is used at this moment. A program that opens or closes it meanwhile makes
+/// or removes its log, and may be in the way once; then the file is read as it is used now.
 pub(crate) fn open(config: &SqliteConfig) -> Result<SqliteTables> {
+    let deadline = Instant::now() + config.busy_timeout;
+    loop {
+        let before = beside_now(&config.shared.path);
+        match try_open(config) {
+            Err(_) if beside_now(&config.shared.path) != before && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Which of the log and its index lie beside a file.
+fn beside_now(path: &Path) -> Option<[bool; 2]> {
+    let path = fs::canonicalize(path).ok()?;
+    Some(["-wal", "-shm"].map(|end| beside(&path, end).exists()))
+}
+
+fn try_open(config: &SqliteConfig) -> Result<SqliteTables> {
     let given = &config.shared.path;
     // SQLite's log lies beside the file to which a link leads.
     let path = fs::canonicalize(given).map_err(|error| unreadable(given, &error))?;

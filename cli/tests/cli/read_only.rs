@@ -8,6 +8,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::SystemTime;
 
 use annals::PersistenceBackend;
@@ -146,6 +148,34 @@ fn a_program_that_records_is_read_by_others_meanwhile() {
             permit(&place.path("history.db"), 0o644);
         }
     });
+}
+
+/// A reader that came while the owner opened or closed the file failed for good now and then.
+#[test]
+fn an_owner_that_comes_and_goes_is_in_no_readers_way() {
+    let place = filled("sqlite:history.db");
+    let url = format!("sqlite:{}", place.path("history.db").display());
+    let is_done = AtomicBool::new(false);
+    let failed: Vec<Run> = thread::scope(|scope| {
+        scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.unwrap();
+            while !is_done.load(Ordering::Relaxed) {
+                runtime.block_on(async {
+                    let owner = annals::connect(&url).await.unwrap();
+                    owner.store("kiln", &1.into(), 1_740_081_240_000).await.unwrap();
+                    owner.close().await.unwrap();
+                });
+            }
+        });
+        let query = ["--backend", "sqlite:history.db?mode=ro", "query", "kiln", "--latest", "1"];
+        let failed = (0..60).map(|_| place.run(&query)).filter(|run| run.code != Some(0));
+        let failed = failed.collect();
+        is_done.store(true, Ordering::Relaxed);
+        failed
+    });
+    // What changes while it is read is an error that passes.
+    assert!(failed.iter().all(|run| run.err.contains("query again")), "{failed:?}");
 }
 
 /// Reading an empty path made a store of it.
