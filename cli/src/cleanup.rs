@@ -197,6 +197,13 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         }
     }
     let now = now_ms();
+    if let (Some(older), Some(newer)) = (&args.older_than, &args.newer_than)
+        && older.at_or_after(now) > newer.at_or_before(now)
+    {
+        let message = "--newer-than is before --older-than: together they delete everything; \
+                       `annals erase '*' --from T --to T` deletes what lies between";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let store = store::open_existing(backend).await?;
     let place = store::shown(backend);
     if !args.yes && io::stdin().is_terminal() && !confirmed(&args.question(&place, now))? {

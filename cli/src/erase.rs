@@ -75,7 +75,10 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
         .with_start_time(start_time)
         .with_end_time(end_time)
         .with_where(args.filter.clone());
-    let store = store::open_existing(backend).await?;
+    let store = match args.dry_run {
+        true => store::open_to_read(backend).await?,
+        false => store::open_existing(backend).await?,
+    };
     if args.dry_run || !args.yes {
         let (values, records) = count(&*store, &erasure).await?;
         if args.dry_run {

@@ -92,9 +92,9 @@ impl From<PersistenceError> for Failure {
             PersistenceError::Backend(ref backend) if backend.kind() == ErrorKind::Config => {
                 Self::Usage(error.to_string())
             }
-            PersistenceError::Backend(ref backend) if is_damage(backend) => Self::Failed(format!(
-                "{error}; `annals check` says what is damaged, `annals salvage` copies what can be read"
-            )),
+            PersistenceError::Backend(ref backend) if is_damage(backend) => {
+                Self::Failed(format!("{error}; `annals salvage` copies what can be read"))
+            }
             _ => Self::Failed(error.to_string()),
         }
     }

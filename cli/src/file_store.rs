@@ -76,37 +76,39 @@ impl Damaged {
 impl FileStore {
     /// Opens the file that a URL names. `otherwise` says what to do with other histories.
     pub(crate) async fn open(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Ok(Self::try_open(url, otherwise, true).await??)
+        let opened = Self::try_open(url, otherwise, true).await?;
+        opened.map_err(|error| store::refusal(error, url))
     }
 
     /// As [`open`](Self::open), to read it.
     pub(crate) async fn open_to_read(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_to_read_with(url, otherwise, true).await
+        Self::open_one_of(url, store::to_read(url)?, otherwise, true).await
     }
 
-    /// Opens a file to read it that may be damaged, without verifying it first.
+    /// Opens a file to read it that may be damaged, without verifying it first. Neither the file nor its log
+    /// is changed, unless it has to be converted.
     pub(crate) async fn open_damaged(url: &str, otherwise: &str) -> Result<Self, Failure> {
-        Self::open_to_read_with(url, otherwise, false).await
+        Self::open_one_of(url, store::read_only_first(url)?, otherwise, false).await
     }
 
-    async fn open_to_read_with(url: &str, otherwise: &str, verify: bool) -> Result<Self, Failure> {
-        let (first, second) = store::to_read(url)?;
-        Ok(match (Self::try_open(&first, otherwise, verify).await?, second) {
+    async fn open_one_of(
+        url: &str,
+        (first, second): store::Ways,
+        otherwise: &str,
+        verify: bool,
+    ) -> Result<Self, Failure> {
+        let opened = match (Self::try_open(&first, otherwise, verify).await?, second) {
             (Err(error), Some(second)) if store::may_open_otherwise(&error) => {
-                Self::try_open(&second, otherwise, verify).await??
+                Self::try_open(&second, otherwise, verify).await?
             }
-            (opened, _) => opened?,
-        })
+            (opened, _) => opened,
+        };
+        opened.map_err(|error| store::refusal(error, url))
     }
 
     /// As [`open_damaged`](Self::open_damaged); a file that is too damaged to be opened remains one.
     pub(crate) async fn open_to_salvage(url: &str, otherwise: &str) -> Result<Damaged, Failure> {
         store::must_exist(url)?;
-        // Nothing in a damaged file is changed, neither its log nor by a compaction. A file that cannot be
-        // opened so, such as one of an older version, is opened as ever.
-        if let Ok(Ok(store)) = Self::try_open(&store::read_only(url), otherwise, false).await {
-            return Ok(Damaged::Open(store));
-        }
         match (Self::open_damaged(url, otherwise).await, store::file(url)?) {
             (Ok(store), _) => Ok(Damaged::Open(store)),
             #[cfg(feature = "sqlite")]

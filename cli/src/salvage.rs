@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::{Batch, Grammar, JsonText, PersistenceError, RawRow, RecordName, Row};
+use annals::{Batch, ErrorKind, Grammar, JsonText, PersistenceError, RawRow, RecordName, Row};
 use clap::Parser;
 use tokio::runtime::Handle;
 
@@ -61,7 +61,13 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     spinner.clear();
     damaged.close().await;
     to.close().await?;
-    let report = salvaged?;
+    let report = salvaged.map_err(|error| match &error {
+        PersistenceError::Backend(found) if found.kind() == ErrorKind::Corrupt => {
+            let place = store::shown(backend);
+            Failure::Failed(format!("nothing of {place} can be read: {error}; restore a backup"))
+        }
+        _ => error.into(),
+    })?;
     report.damage.iter().for_each(|damage| print_note(&damage.to_string()));
     let mut out = io::stdout().lock();
     writeln!(

@@ -24,7 +24,8 @@ pub(crate) fn lacks_space(error: &PersistenceError) -> bool {
     matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
 }
 
-fn refusal(error: PersistenceError, url: &str) -> Failure {
+/// The failure to open a store, with its place.
+pub(crate) fn refusal(error: PersistenceError, url: &str) -> Failure {
     match Failure::from(error) {
         Failure::Failed(message) => Failure::Failed(with_place(message, url)),
         usage => usage,
@@ -43,7 +44,7 @@ fn must_be_of_its_engine(url: &str) -> Result<(), Failure> {
     };
     match url.split_once(':') {
         Some((named, path)) if named != engine => Err(Failure::Failed(format!(
-            "{} is no such file; write {}",
+            "{} is a file of the other engine; write {}",
             shown(url),
             shown(&format!("{engine}:{path}"))
         ))),
@@ -100,8 +101,13 @@ pub(crate) fn may_open_otherwise(error: &PersistenceError) -> bool {
 /// A redb file is changed by whoever opens it for writing, and nobody else can have it open meanwhile. A
 /// SQLite file without a log that is only read may not be written to meanwhile.
 pub(crate) fn to_read(url: &str) -> Result<Ways, Failure> {
+    if url.starts_with("redb:") { read_only_first(url) } else { writable_first(url) }
+}
+
+/// How a file is opened in which nothing may be changed.
+pub(crate) fn read_only_first(url: &str) -> Result<Ways, Failure> {
     Ok(match writable_first(url)? {
-        (writable, Some(read_only)) if url.starts_with("redb:") => (read_only, Some(writable)),
+        (writable, Some(read_only)) => (read_only, Some(writable)),
         ways => ways,
     })
 }

@@ -158,7 +158,7 @@ async fn verified(new: &NewFile) -> Result<Report> {
     copy.close().await?;
     let report = checked?;
     if let Some(damage) = report.damage.first() {
-        let message = format!("the copy is damaged and was removed: {damage}");
+        let message = format!("the source is damaged, and the copy was removed: {damage}");
         return Err(BackendError::new(ENGINE, "copy", ErrorKind::Corrupt, message).into());
     }
     Ok(report)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, Result};
-use annals_embedded::{State, is_full};
+use annals_embedded::{State, beside, is_full};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -39,6 +39,7 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
         ));
     }
     check_path(&config.shared.path)?;
+    refuse_orphaned_log(&config.shared.path)?;
     // SQLite does not wait while the journal mode is switched, where processes that create one file
     // collide.
     let deadline = Instant::now() + config.busy_timeout;
@@ -129,6 +130,22 @@ fn check_path(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a log whose file is not there: SQLite would delete it, with what a killed program left in it.
+fn refuse_orphaned_log(path: &Path) -> Result<()> {
+    let len = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    // The log first: whoever creates a file has filled it when the log appears.
+    let log = beside(path, "-wal");
+    if len(&log) > 0 && len(path) == 0 {
+        let message = format!(
+            "{} is not there, but {} is, which may have rows of it; put the file back, or move the log away",
+            path.display(),
+            log.display()
+        );
+        return Err(refused(ErrorKind::Config, message));
+    }
+    Ok(())
 }
 
 fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {

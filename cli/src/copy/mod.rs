@@ -281,13 +281,30 @@ fn report(
     }
     let differ = compared.iter().filter(|line| !line.agrees).count() as u64;
     if differ == 0 && source.unreadable == 0 {
-        print_note(&format!("{}; both ends agree", parts.join(", ")));
+        let proof = match compared[..] {
+            [] => "neither end has such rows",
+            _ => "both ends agree",
+        };
+        print_note(&format!("{}; {proof}", parts.join(", ")));
         return Ok(());
     }
     print_note(&parts.join(", "));
     let mut why = Vec::new();
-    if differ > 0 {
-        why.push(format!("the ends differ in {}", counted(differ, "record")));
+    if let Some(first) = compared.iter().find(|line| !line.agrees) {
+        why.push(format!(
+            "the ends differ in {}, the first {} ({}, {} at the destination)",
+            counted(differ, "record"),
+            shown_name(&first.record),
+            counted(first.count, "row"),
+            first.at_destination
+        ));
+    }
+    if conflicts.is_none() && compared.iter().any(|line| line.at_destination > line.count) {
+        why.push(
+            "the destination has rows that the source lacks; `annals erase` removes them there, and the \
+             same command copies what is missing"
+                .to_owned(),
+        );
     }
     if let Some((record, at, count)) = conflicts {
         why.push(format!(

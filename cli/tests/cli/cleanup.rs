@@ -28,6 +28,8 @@ fn parts_of_a_millisecond_round_up() {
 fn a_time_is_required() {
     let place = Place::new();
     place.run(&["cleanup"]).refused(2, "--older-than");
+    let everything = ["cleanup", "--newer-than", "2h", "--older-than", "1h"];
+    place.run(&everything).refused(2, "together they delete everything");
     place.run(&["cleanup", "--older-than", "1mo"]).refused(2, "months");
 }
 

@@ -70,6 +70,51 @@ fn a_log_of_another_file_is_no_part_of_what_is_restored() {
     assert_eq!(place.rows("sqlite:restored.db").len(), 300);
 }
 
+/// A new history beside the log of one that was moved away made SQLite delete the log, with its rows.
+#[test]
+fn a_log_without_its_file_stays() {
+    let place = filled("sqlite:annals.db");
+    place.write("new.db-wal", [7; 5_000]);
+    for command in [
+        &["--backend", "sqlite:new.db", "import"][..],
+        &["--backend", "sqlite:new.db", "collect", "host", "--for", "1s"],
+        &["copy", "sqlite:annals.db", "sqlite:new.db"],
+        &["salvage", "sqlite:new.db"],
+    ] {
+        place.run(command).refused(2, "put the file back, or move the log away");
+        assert_eq!(place.names(), ["annals.db", "new.db-wal"], "{command:?}");
+        assert_eq!(std::fs::read(place.path("new.db-wal")).unwrap(), [7; 5_000]);
+    }
+}
+
+/// The log of a killed program was copied into the file and deleted, whatever was wrong with it.
+#[test]
+fn check_and_salvage_change_nothing() {
+    let (place, killed) = (Place::new(), Place::new());
+    let url = format!("sqlite:{}", place.path("annals.db").display());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let owner = annals::connect(&url).await.unwrap();
+        owner.store("kiln", &1.into(), 1_740_081_240_000).await.unwrap();
+        for name in place.names() {
+            std::fs::copy(place.path(&name), killed.path(&name)).unwrap();
+        }
+        owner.close().await.unwrap();
+    });
+    let files = || {
+        let content = |name: String| (std::fs::read(killed.path(&name)).unwrap(), name);
+        killed.names().into_iter().map(content).collect::<Vec<_>>()
+    };
+    let before = files();
+    assert_eq!(before.len(), 3);
+    let to = format!("sqlite:{}", place.path("salvaged.db").display());
+    for command in [&["check"][..], &["check", "--deep"], &["salvage", &to]] {
+        let run = killed.run(command).ok();
+        assert!(run.out.contains("1 row"), "{run:?}");
+        assert!(files() == before, "{command:?}");
+    }
+}
+
 /// It read like damage.
 #[test]
 fn the_engine_of_a_file_is_told() {
@@ -77,7 +122,7 @@ fn the_engine_of_a_file_is_told() {
         [["sqlite:annals.redb", "redb:annals.redb"], ["redb:annals.db", "sqlite:annals.db"]]
     {
         let place = filled(right);
-        let message = format!("{wrong} is no such file; write {right}");
+        let message = format!("{wrong} is a file of the other engine; write {right}");
         for command in [&["query", "*"][..], &["check"], &["salvage", "sqlite:new.db"], &["import"]]
         {
             place.run(&[&["--backend", wrong], command].concat()).refused(1, &message);

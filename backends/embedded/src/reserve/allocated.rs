@@ -94,6 +94,18 @@ impl Place {
             .inspect_err(|_| drop(fs::remove_file(&self.reserve)))
     }
 
+    /// Removes it, unless another process works with the space.
+    fn remove(&self) -> io::Result<()> {
+        if fs::symlink_metadata(&self.reserve).is_err() {
+            return Ok(());
+        }
+        let file = self.open()?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(()),
+            locked => locked.map_err(io::Error::from).and_then(|()| fs::remove_file(&self.reserve)),
+        }
+    }
+
     /// Opens it, if it is a reserve.
     fn open(&self) -> io::Result<File> {
         let mut file = Self::options().open(&self.reserve)?;
@@ -109,12 +121,12 @@ impl Place {
     }
 }
 
-/// Makes the reserve if there is ample space, and fits its size to that of the store.
+/// Makes the reserve if there is ample space, or removes that of a store that has become small, and fits its size to that of the store.
 pub(super) fn keep(store: &Path) -> io::Result<()> {
     let place = Place::of(store)?;
     let wanted = place.wanted();
     if wanted == 0 {
-        return Ok(());
+        return place.remove();
     }
     match fs::symlink_metadata(&place.reserve) {
         // Not for a few bytes more.

@@ -54,6 +54,15 @@ fn it_has_blocks_and_the_permissions_of_the_store_and_follows_its_size() {
         assert_eq!(len(&place), reserve_is, "{store}");
     }
     assert!(fs::read(&place).unwrap().starts_with(b"annals keeps this space back"));
+    // A store that is small now has none, unless somebody works with it.
+    resize(&path, LEAST - 1);
+    let others = File::open(&place).unwrap();
+    flock(&others, FlockOperation::LockExclusive).unwrap();
+    reserve.keep();
+    assert_eq!(len(&place), LEAST);
+    drop(others);
+    reserve.keep();
+    assert!(!place.exists());
 }
 
 #[test]
