@@ -93,7 +93,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     }
     let erased = store.erase(&erasure).await.map_err(|error| match store::lacks_space(&error) {
         true => Failure::Failed(format!(
-            "{error}; or erase less at once (--from, --to), or run `annals cleanup` first, which needs no \
+            "{error}; or erase less at once (--from, --to), or run `annals cleanup` first, which needs least \
              space"
         )),
         false => error.into(),

@@ -45,6 +45,7 @@ pub mod format;
 mod head;
 mod ids;
 mod new_file;
+mod open_file;
 mod read;
 mod reserve;
 mod state;
@@ -65,6 +66,7 @@ pub use engine::{Engine, ExternalChange, Snapshot, Tables, Transaction, Visit, V
 pub use error::{contain, is_full};
 pub use ids::{ARRIVALS, RecordId, Run, RunId, RunOrder};
 pub use new_file::{NewFile, beside};
+pub use open_file::{FileIdentity, OpenFile};
 pub use reserve::{Reserve, free_space};
 pub use state::{LastBatch, State, Sum};
 pub use survey::{Damage, Report, VisitRows, survey};

@@ -81,7 +81,7 @@ impl RedbBackend {
     /// As [`new`](Self::new).
     pub fn open(config: RedbConfig) -> Result<Self> {
         if config.shared.read_only {
-            let shared = Shared::new(open::open_read_only(&config)?, &config.shared.path);
+            let shared = Shared::new(open::open_read_only(&config)?, Some(&config.shared.path));
             let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
             let store = Embedded::read_only(ENGINE, engine, &config.shared)?;
             return Ok(Self { store, shared, file: Some(config) });
@@ -92,7 +92,8 @@ impl RedbBackend {
             // Repairing a file can take some space.
             move || reserve.lend(|| open::open(&config))
         };
-        let started = Self::start(open()?, &config, Some(Box::new(open)), reserve)?;
+        let path = Some(config.shared.path.as_path());
+        let started = Self::start(open()?, &config, path, Some(Box::new(open)), reserve)?;
         Ok(Self { file: Some(config), ..started })
     }
 
@@ -113,7 +114,7 @@ impl RedbBackend {
                 open::open_on(storage, &config)
             }
         };
-        Self::start(open()?, &config, Some(Box::new(open)), Arc::new(Reserve::none()))
+        Self::start(open()?, &config, None, Some(Box::new(open)), Arc::new(Reserve::none()))
     }
 
     /// As [`open_with`](Self::open_with), with a storage that cannot be reopened: after any failure,
@@ -122,16 +123,23 @@ impl RedbBackend {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn open_on(storage: impl StorageBackend, config: RedbConfig) -> Result<Self> {
-        Self::start(open::open_on(storage, &config)?, &config, None, Arc::new(Reserve::none()))
+        Self::start(
+            open::open_on(storage, &config)?,
+            &config,
+            None,
+            None,
+            Arc::new(Reserve::none()),
+        )
     }
 
     fn start(
         database: Database,
         config: &RedbConfig,
+        path: Option<&Path>,
         reopen: Option<Reopen>,
         reserve: Arc<Reserve>,
     ) -> Result<Self> {
-        let shared = Shared::new(database, &config.shared.path);
+        let shared = Shared::new(database, path);
         let writer = RedbWriter::new(shared.clone(), config.shared.durability, reopen);
         let engine = Redb { shared: shared.clone(), guarantees: config.guarantees() };
         let store = Embedded::start(ENGINE, engine, writer, &config.shared, reserve)?;

@@ -84,6 +84,7 @@ impl RedbBackend {
         self.store.must_be_writable("compact")?;
         let (shared, file) = (self.shared.clone(), self.file.clone());
         unblock(move || {
+            shared.check("compact")?;
             shared.exchange(|database| match database.compact() {
                 Ok(_) => contain(ENGINE, "compact", || {
                     file.as_ref().map(|file| rewritten(database, file)).transpose()

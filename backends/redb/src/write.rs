@@ -183,13 +183,15 @@ impl Writer for RedbWriter {
         {
             return Err(lost);
         }
+        self.shared.check(operation)?;
         self.try_commit(operation, self.durability, work)
     }
 
     fn health(&mut self) -> Result<()> {
         // There may be space by now, and nobody who stores.
         self.reopen_if_full();
-        self.stuck.clone().map_or(Ok(()), Err)
+        self.stuck.clone().map_or(Ok(()), Err)?;
+        self.shared.check("health")
     }
 
     fn maintain(&mut self, idle: bool) {

@@ -29,6 +29,39 @@ fn a_new_file_appears_whole() {
     drop(RedbBackend::new(&reserved).unwrap());
 }
 
+/// redb goes on writing to a file that nobody can find any more.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_deleted_or_replaced_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.redb");
+    let history = RedbBackend::new(&path).unwrap();
+    history.store("a", &json!(1), 1).await.unwrap();
+    // A compaction replaces the file itself.
+    history.compact().await.unwrap();
+    history.store("a", &json!(2), 2).await.unwrap();
+    history.health().await.unwrap();
+    std::fs::rename(&path, folder.path().join("moved.redb")).unwrap();
+    let is_refused = |error: PersistenceError| {
+        assert_eq!(kind(&error), ErrorKind::Permission, "{error}");
+        assert!(error.to_string().contains("deleted or moved"), "{error}");
+    };
+    is_refused(history.store("a", &json!(3), 3).await.unwrap_err());
+    is_refused(history.health().await.unwrap_err());
+    let other = RedbBackend::new(&path).unwrap();
+    other.store("b", &json!(4), 4).await.unwrap();
+    is_refused(history.store("a", &json!(3), 3).await.unwrap_err());
+    is_refused(history.cleanup(u64::MAX).await.unwrap_err());
+    is_refused(history.compact().await.unwrap_err());
+    other.close().await.unwrap();
+    drop(history);
+    let count = |name| {
+        let store = RedbBackend::new(folder.path().join(name)).unwrap();
+        async move { store.query("*", QueryParams::default()).await.unwrap().len() }
+    };
+    assert_eq!((count("moved.redb").await, count("history.redb").await), (2, 1));
+}
+
 #[test]
 fn what_is_not_a_history_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

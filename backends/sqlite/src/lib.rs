@@ -30,7 +30,6 @@
 mod aimdb;
 mod config;
 mod error;
-mod file_identity;
 mod maintenance;
 mod open;
 mod read;
@@ -39,6 +38,7 @@ mod salvage;
 mod schema;
 mod tables;
 mod transaction;
+mod unchanged;
 mod v1;
 mod v2;
 mod v3;

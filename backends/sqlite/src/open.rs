@@ -40,6 +40,7 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
     }
     check_path(&config.shared.path)?;
     refuse_orphaned_log(&config.shared.path)?;
+    refuse_other_names(&config.shared.path)?;
     // SQLite does not wait while the journal mode is switched, where processes that create one file
     // collide.
     let deadline = Instant::now() + config.busy_timeout;
@@ -145,6 +146,30 @@ fn refuse_orphaned_log(path: &Path) -> Result<()> {
         );
         return Err(refused(ErrorKind::Config, message));
     }
+    Ok(())
+}
+
+/// Refuses a file with a second name. SQLite's log has the name of the file: programs that open it by different
+/// names do not see what the others store, and one's rows go over the other's.
+#[cfg(unix)]
+pub(crate) fn refuse_other_names(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    match fs::metadata(path) {
+        Ok(file) if file.is_file() && file.nlink() > 1 => {
+            let message = format!(
+                "{} has another name, a hard link, by which others may write to it; remove that name \
+                 (`find -inum {}` finds it), or copy the file",
+                path.display(),
+                file.ino()
+            );
+            Err(refused(ErrorKind::Config, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn refuse_other_names(_: &Path) -> Result<()> {
     Ok(())
 }
 

@@ -26,9 +26,10 @@ use rusqlite::{Connection, OpenFlags};
 use crate::ENGINE;
 use crate::config::SqliteConfig;
 use crate::error::{failed, refused};
-use crate::file_identity::Unchanged;
+use crate::open::refuse_other_names;
 use crate::schema::refuse_other_files;
 use crate::tables::SqliteTables;
+use crate::unchanged::Unchanged;
 
 /// SQLite's file system without locks.
 const WITHOUT_LOCKS: &str = if cfg!(windows) { "win32-none" } else { "unix-none" };
@@ -73,6 +74,7 @@ fn try_open(config: &SqliteConfig) -> Result<SqliteTables> {
     if file.len() == 0 {
         return Err(refused(ErrorKind::Corrupt, format!("{} is empty", given.display())));
     }
+    refuse_other_names(given)?;
     let [log, index, journal] = ["-wal", "-shm", "-journal"].map(|end| beside(&path, end));
     let len = |path: &Path| fs::metadata(path).ok().map(|file| file.len());
     if len(&journal).is_some_and(|len| len > 0) {

@@ -7,7 +7,7 @@ use annals_embedded::{LastBatch, Run, RunId, RunOrder, Tables, Visit, VisitName}
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::error::failed;
-use crate::file_identity::Unchanged;
+use crate::unchanged::Unchanged;
 
 /// The number under which the table of the head has the state of the store: beside the newest block,
 /// which every transaction that stores rows writes.

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
-use annals_embedded::{ExternalChange, State, Transaction, Writer, free_space, is_full};
+use annals_embedded::{ExternalChange, OpenFile, State, Transaction, Writer, free_space, is_full};
 use rusqlite::Connection;
 
 use crate::ENGINE;
 use crate::config::SqliteConfig;
 use crate::error::{commit_failed, failed, is_failed_sync};
-use crate::file_identity::FileIdentity;
 use crate::open::open_writer;
 use crate::read::ConnectionPool;
 use crate::tables::SqliteTables;
@@ -39,7 +38,7 @@ pub(crate) struct SqliteWriter {
     /// be: what is in the log must fit into the reserve.
     is_full: Option<PersistenceError>,
     path: PathBuf,
-    file: FileIdentity,
+    file: OpenFile,
     readers: ConnectionPool,
 }
 
@@ -52,7 +51,7 @@ impl SqliteWriter {
             broken: None,
             is_full: None,
             path: config.shared.path.clone(),
-            file: FileIdentity::of(&config.shared.path),
+            file: OpenFile::at(ENGINE, &config.shared.path),
             readers,
         })
     }

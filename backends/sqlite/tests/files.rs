@@ -211,6 +211,31 @@ async fn a_file_that_was_deleted_is_not_written_to() {
     assert_eq!(kind(&history.health().await.unwrap_err()), ErrorKind::Permission);
 }
 
+/// Each name of a file had a log of its own, and the rows of one went over those of the other.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_with_two_names_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("history.db"), folder.path().join("other.db"));
+    let history = SqliteBackend::new(&path).unwrap();
+    history.store("a", &json!(1), 1).await.unwrap();
+    history.close().await.unwrap();
+    std::fs::hard_link(&path, &other).unwrap();
+    for name in [&path, &other] {
+        for read_only in [false, true] {
+            let config = SqliteConfig::new(name).with_read_only(read_only);
+            let error = SqliteBackend::open(config).unwrap_err();
+            assert_eq!(kind(&error), ErrorKind::Config, "{error}");
+            assert!(error.to_string().contains("hard link"), "{error}");
+        }
+    }
+    std::fs::remove_file(&other).unwrap();
+    assert_eq!(
+        SqliteBackend::new(&path).unwrap().query("a", QueryParams::default()).await.unwrap().len(),
+        1
+    );
+}
+
 /// Limits beyond what the libraries below can count made them panic.
 #[tokio::test]
 async fn extreme_settings_are_brought_within_bounds() {

@@ -118,6 +118,7 @@ pub(crate) async fn run(backend: &Backend, args: Args) -> Result<(), Failure> {
         params,
         digests: Digests::default(),
         undecided: Vec::new(),
+        is_out_of_order: false,
         conflicts: None,
         rows: Vec::new(),
         bytes: 0,
@@ -158,6 +159,8 @@ struct Copy<'a> {
     digests: Digests,
     /// Rows of one time that are missing, while the destination has other values at that time.
     undecided: Vec<Row>,
+    /// Whether the destination has a value that follows one of these.
+    is_out_of_order: bool,
     /// The first row that was not copied for such a value, and how many there are.
     conflicts: Option<(RecordName, u64, u64)>,
     /// The next batch, and the bytes of its values.
@@ -199,11 +202,14 @@ impl Copy<'_> {
             }
             let Some((record, name, there)) = &mut current else { continue };
             self.digests.add(record, row.stored_at, &value);
-            if !there.has(row.stored_at, &value).await? {
+            if there.has(row.stored_at, &value).await? {
+                // What is missing would come behind this one.
+                self.is_out_of_order |= !self.undecided.is_empty();
+            } else {
                 let value = JsonText::from_text(&*row.json, usize::MAX)?;
                 self.undecided.push(Row { record: name.clone(), value, stored_at: row.stored_at });
             }
-            if there.has_others() {
+            if there.has_others() || self.is_out_of_order {
                 continue;
             }
             self.bytes += self.undecided.iter().map(|row| row.value.len()).sum::<usize>();
@@ -216,9 +222,10 @@ impl Copy<'_> {
         self.send().await
     }
 
-    /// The destination has a value at this time that the source lacks: one of them was corrected. Both side
-    /// by side would never agree.
+    /// The destination has a value at this time that the source lacks, as one of them was corrected, or later
+    /// ones of several values. With the missing ones behind them, the ends would never agree.
     fn leave_undecided(&mut self) {
+        self.is_out_of_order = false;
         let count = self.undecided.len() as u64;
         if let Some(row) = self.undecided.drain(..).next() {
             self.conflicts.get_or_insert((row.record, row.stored_at, 0)).2 += count;
@@ -308,9 +315,9 @@ fn report(
     }
     if let Some((record, at, count)) = conflicts {
         why.push(format!(
-            "{} not copied, the first of {} at {at}: the destination has another value at that time; \
-             correct or erase it on one side (`annals correct`, `annals erase`) and run the same command \
-             again",
+            "{} not copied, the first of {} at {at}: the destination has other values at that time, or in \
+             another order; erase that time there (`annals erase`) or correct one side (`annals correct`), \
+             and run the same command again",
             counted(count, "row"),
             shown_name(record.as_str())
         ));

@@ -128,6 +128,25 @@ fn a_corrected_value_does_not_come_beside_the_old_one() {
     assert_eq!(place.rows(FILES[1]), place.rows(FILES[0]));
 }
 
+/// Of several values at one time, the first came behind the others, where it stayed.
+#[test]
+fn values_of_one_time_keep_their_order() {
+    let place = Place::new();
+    place.import(
+        FILES[0],
+        &[("kiln", "1", 7), ("kiln", "2", 7), ("kiln", "3", 7), ("kiln", "4", 8)],
+    );
+    place.import(FILES[1], &[("kiln", "2", 7)]);
+    let run = copy(&place, FILES[0], FILES[1], &[]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.err.contains("2 rows not copied, the first of kiln at 7"), "{run:?}");
+    assert_eq!(place.rows(FILES[1]).len(), 2);
+    let erase = ["--backend", FILES[1], "erase", "kiln", "--from", "7", "--to", "7", "--yes"];
+    place.run(&erase).ok();
+    assert_eq!(copy(&place, FILES[0], FILES[1], &[]).code, Some(0));
+    assert_eq!(place.rows(FILES[1]), place.rows(FILES[0]));
+}
+
 #[test]
 fn a_row_that_is_not_json_is_said() {
     let place = Place::new();
