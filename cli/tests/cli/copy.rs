@@ -131,6 +131,7 @@ fn a_corrected_value_does_not_come_beside_the_old_one() {
 /// Of several values at one time, the first came behind the others, where it stayed.
 #[test]
 fn values_of_one_time_keep_their_order() {
+    const SEVEN: &str = "1970-01-01T00:00:00.007Z";
     let place = Place::new();
     place.import(
         FILES[0],
@@ -141,7 +142,7 @@ fn values_of_one_time_keep_their_order() {
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.err.contains("2 rows not copied, the first of kiln at 7"), "{run:?}");
     assert_eq!(place.rows(FILES[1]).len(), 2);
-    let erase = ["--backend", FILES[1], "erase", "kiln", "--from", "7", "--to", "7", "--yes"];
+    let erase = ["--backend", FILES[1], "erase", "kiln", "--from", SEVEN, "--to", SEVEN, "--yes"];
     place.run(&erase).ok();
     assert_eq!(copy(&place, FILES[0], FILES[1], &[]).code, Some(0));
     assert_eq!(place.rows(FILES[1]), place.rows(FILES[0]));
