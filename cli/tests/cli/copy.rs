@@ -22,10 +22,8 @@ fn agreed(run: &Run, records: usize, rows: usize, copied: usize) {
     let plural = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
     let there = rows - copied;
     let counts = format!("{}, {}", plural(records, "record"), plural(rows, "row"));
-    assert_eq!(
-        run.err,
-        format!("{counts}, {copied} copied, {there} already there; both ends agree\n")
-    );
+    let proof = if records == 0 { "neither end has such rows" } else { "both ends agree" };
+    assert_eq!(run.err, format!("{counts}, {copied} copied, {there} already there; {proof}\n"));
     let proof = run.json_lines();
     assert_eq!(proof.len(), records);
     assert!(proof.iter().all(|line| line["agrees"] == true), "{proof:?}");

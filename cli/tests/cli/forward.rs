@@ -69,6 +69,7 @@ fn what_arrived_is_forwarded_once_and_to_each_destination() {
     std::fs::hard_link(place.path(file), place.path("linked")).unwrap();
     let linked = format!("{scheme}:linked");
     forward(&place, &linked, &["--name", "itself", "--once"]).refused(2, "are the same");
+    std::fs::remove_file(place.path("linked")).unwrap();
     forward(&place, CLOUD, &["--backend", CLOUD]).refused(2, "leave --backend out");
     forward(&Place::new(), CLOUD, &[]).refused(1, "there is no history");
     // What has not been sent stays, wherever it lies.
