@@ -10,12 +10,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use annals_core::{
     Batch, CleanupPlan, CleanupRule, Erasure, ErrorKind, Grammar, Order, Outcome, Pattern,
     PersistenceBackend, PersistenceError, QueryParams, Result, Row,
 };
-use annals_embedded::Tuning;
+use annals_embedded::{Tuning, beside};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
@@ -72,10 +73,13 @@ impl FilledStore<'_> {
 const ENDS: [&str; 3] = ["killed", "closed", "running"];
 
 /// The sizes at which work is due, each with a disk to go with it.
-const SIZES: [(&str, &str); 2] = [("small", "10m"), ("usual", "32m")];
+const SIZES: [(&str, &str); 2] = [("small", "16m"), ("usual", "32m")];
 
 const RECORDS: [&str; 2] = ["gone", "kept"];
 const ROWS: u64 = 32;
+
+/// Smaller stores have no reserve.
+const LEAST_WITH_RESERVE: u64 = 1 << 20;
 
 /// Tests of an engine on a full disk. They hold DURABLE-5 of the contract for stores with a reserve.
 pub fn full_disk_trials(engine: FileEngine) -> ExitCode {
@@ -120,7 +124,7 @@ fn act(engines: &[FileEngine], task: &[&str]) -> Result<(), String> {
     let engine = engines.iter().find(|engine| engine.file == file).ok_or("no such engine")?;
     let runtime = runtime();
     let store = (engine.open)(path, tuning(size)).map_err(|error| error.to_string())?;
-    tell(&format!("stored {}", runtime.block_on(fill(&*store))?));
+    tell(&format!("stored {}", runtime.block_on(fill(&*store, path, size))?));
     if end == "closed" {
         // What has no room stays in the log or the head.
         runtime.block_on(store.close()).map_err(|error| format!("closing: {error}"))?;
@@ -175,13 +179,22 @@ fn is_full(error: &PersistenceError) -> bool {
     matches!(error, PersistenceError::Backend(error) if error.kind() == ErrorKind::Full)
 }
 
-/// Stores batches until there is no space. Returns how many.
-async fn fill(store: &dyn PersistenceBackend) -> Result<u64, String> {
+/// Stores batches until there is no space. Returns how many. A small store gets the time to make its reserve,
+/// which it could not on a disk that is nearly full.
+async fn fill(store: &dyn PersistenceBackend, path: &str, size: &str) -> Result<u64, String> {
+    let reserve = beside(Path::new(path), "-reserve");
+    let len = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     for number in 0.. {
+        if size == "small" && len(Path::new(path)) >= LEAST_WITH_RESERVE && !reserve.exists() {
+            thread::sleep(Duration::from_millis(50));
+        }
         match store.store_batch(&batch(number)).await {
             Ok(()) => {}
             Err(error) if is_full(&error) && error.outcome() == Outcome::NotApplied => {
-                return Ok(number);
+                return match reserve.exists() {
+                    true => Ok(number),
+                    false => Err("the disk is full, and the store has no reserve".to_owned()),
+                };
             }
             Err(error) => return Err(format!("storing: {error}")),
         }
@@ -213,7 +226,7 @@ fn scenario(engine: FileEngine, folder: &Path, size: &str, end: &str) -> Result<
     keep_room(folder, engine)?;
     let (store, stored) = if end == "running" {
         let store = open()?;
-        let stored = runtime.block_on(fill(&*store))?;
+        let stored = runtime.block_on(fill(&*store, &path, size))?;
         take_the_rest(folder).map_err(|error| error.to_string())?;
         (store, stored)
     } else {
