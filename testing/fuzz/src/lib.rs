@@ -158,7 +158,9 @@ pub fn json(data: &[u8]) {
     let sample = member.read(json).unwrap_or_else(|error| panic!("{error}"));
     let expected = member.names().try_fold(&tree, |tree, name| match tree {
         Value::Object(members) => members.get(name),
-        Value::Array(items) if is_index(name) => items.get(name.parse::<usize>().ok()?),
+        Value::Array(items) if member.is_pointer() && is_index(name) => {
+            items.get(name.parse::<usize>().ok()?)
+        }
         _ => None,
     });
     let expected = match expected {
