@@ -98,8 +98,8 @@ pub(crate) fn may_open_otherwise(error: &PersistenceError) -> bool {
 
 /// How a command that only asks opens a store.
 ///
-/// A redb file is changed by whoever opens it for writing, and nobody else can have it open meanwhile. A
-/// SQLite file without a log that is only read may not be written to meanwhile.
+/// redb changes a file when it opens it for writing, and excludes every other program. A SQLite file is opened
+/// for writing: without a log, a read-only query fails if a program changes the file meanwhile.
 pub(crate) fn to_read(url: &str) -> Result<Ways, Failure> {
     if url.starts_with("redb:") { read_only_first(url) } else { writable_first(url) }
 }

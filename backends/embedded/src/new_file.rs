@@ -83,7 +83,8 @@ impl NewFile {
             }
             // Not every file system supports links.
             Err(_) => fs::rename(&self.unfinished, &self.place).map_err(failed)?,
-            Ok(()) => {}
+            // At once: SQLite's file is refused while it has two names.
+            Ok(()) => fs::remove_file(&self.unfinished).map_err(failed)?,
         }
         File::open(folder_of(&self.place)).and_then(|folder| folder.sync_all()).map_err(failed)
     }

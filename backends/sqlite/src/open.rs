@@ -12,7 +12,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::config::SqliteConfig;
 use crate::error::{classify, failed, refused};
 use crate::schema::{
-    BLOCKS, SCHEMA_VERSION, TABLES, check_utf8, check_version, refuse_foreign_tables, version,
+    BLOCKS, SCHEMA_VERSION, TABLES, check_utf8, check_version, refuse_foreign_tables,
+    refuse_other_names, version,
 };
 use crate::tables::SqliteTables;
 use crate::transaction::SqliteTransaction;
@@ -136,7 +137,7 @@ fn check_path(path: &Path) -> Result<()> {
 /// Refuses a log whose file is not there: SQLite would delete it, with what a killed program left in it.
 fn refuse_orphaned_log(path: &Path) -> Result<()> {
     let len = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-    // The log first: whoever creates a file has filled it when the log appears.
+    // In this order: SQLite writes a new file before it makes the log.
     let log = beside(path, "-wal");
     if len(&log) > 0 && len(path) == 0 {
         let message = format!(
@@ -146,30 +147,6 @@ fn refuse_orphaned_log(path: &Path) -> Result<()> {
         );
         return Err(refused(ErrorKind::Config, message));
     }
-    Ok(())
-}
-
-/// Refuses a file with a second name. SQLite's log has the name of the file: programs that open it by different
-/// names do not see what the others store, and one's rows go over the other's.
-#[cfg(unix)]
-pub(crate) fn refuse_other_names(path: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    match fs::metadata(path) {
-        Ok(file) if file.is_file() && file.nlink() > 1 => {
-            let message = format!(
-                "{} has another name, a hard link, by which others may write to it; remove that name \
-                 (`find -inum {}` finds it), or copy the file",
-                path.display(),
-                file.ino()
-            );
-            Err(refused(ErrorKind::Config, message))
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-pub(crate) fn refuse_other_names(_: &Path) -> Result<()> {
     Ok(())
 }
 

@@ -15,8 +15,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
 use annals_embedded::beside;
@@ -26,8 +25,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::ENGINE;
 use crate::config::SqliteConfig;
 use crate::error::{failed, refused};
-use crate::open::refuse_other_names;
-use crate::schema::refuse_other_files;
+use crate::schema::{refuse_other_files, refuse_other_names};
 use crate::tables::SqliteTables;
 use crate::unchanged::Unchanged;
 
@@ -49,9 +47,7 @@ pub(crate) fn open(config: &SqliteConfig) -> Result<SqliteTables> {
     loop {
         let before = beside_now(&config.shared.path);
         match try_open(config) {
-            Err(_) if beside_now(&config.shared.path) != before && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(1));
-            }
+            Err(_) if beside_now(&config.shared.path) != before && Instant::now() < deadline => {}
             opened => return opened,
         }
     }

@@ -5,6 +5,9 @@
 //! have all older rows; `annals_embedded::format` encodes the blobs. `writers` has the last batch number
 //! of each writer. The last entry of `head` is the state of the store. `docs/file-format.md` describes all of them.
 
+use std::fs;
+use std::path::Path;
+
 use annals_core::{ErrorKind, Result};
 use rusqlite::Connection;
 
@@ -121,4 +124,28 @@ fn exists(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
         [name],
         |row| row.get(0),
     )
+}
+
+/// Refuses a file that has a hard link. SQLite names the log after the path, so each name would have its own
+/// log, and the log of one name would overwrite rows stored under the other.
+#[cfg(unix)]
+pub(crate) fn refuse_other_names(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    match fs::metadata(path) {
+        Ok(file) if file.is_file() && file.nlink() > 1 => {
+            let message = format!(
+                "{} has another name, a hard link, by which others may write to it; remove that name \
+                 (`find -inum {}` finds it), or copy the file",
+                path.display(),
+                file.ino()
+            );
+            Err(refused(ErrorKind::Config, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn refuse_other_names(_: &Path) -> Result<()> {
+    Ok(())
 }

@@ -211,7 +211,7 @@ async fn a_file_that_was_deleted_is_not_written_to() {
     assert_eq!(kind(&history.health().await.unwrap_err()), ErrorKind::Permission);
 }
 
-/// Each name of a file had a log of its own, and the rows of one went over those of the other.
+/// Rows stored under one name overwrote rows stored under the other: each had its own log.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_with_two_names_is_refused() {

@@ -75,6 +75,8 @@ fn ends_that_differ_are_found_and_nothing_is_copied_by_verify() {
     let run = copy(&place, FILES[0], FILES[1], &["--verify"]);
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.err.contains("the ends differ in 4 records, the first "), "{run:?}");
+    assert!(run.err.contains("(1 row, 0 at the destination)"), "{run:?}");
+    assert!(run.err.ends_with("the same command copies what is missing\n"), "{run:?}");
     assert_eq!(place.rows(FILES[1]).len(), 2);
     let run = copy(&place, FILES[0], FILES[1], &[]);
     assert_eq!(run.code, Some(1), "a record of others is a difference: {run:?}");

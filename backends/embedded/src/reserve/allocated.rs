@@ -121,7 +121,8 @@ impl Place {
     }
 }
 
-/// Makes the reserve if there is ample space, or removes that of a store that has become small, and fits its size to that of the store.
+/// Makes the reserve if there is ample space, fits its size to that of the store, and removes that of a store
+/// that has become small.
 pub(super) fn keep(store: &Path) -> io::Result<()> {
     let place = Place::of(store)?;
     let wanted = place.wanted();
