@@ -41,22 +41,17 @@ enum Access {
 }
 
 /// Opens a file for reading, as it is used at this moment. A program that opens or closes it meanwhile makes
-/// or removes its log, and may be in the way once; then the file is read as it is used now.
+/// or removes its log, and the attempt may fail: then it is read as it is used now.
 pub(crate) fn open(config: &SqliteConfig) -> Result<SqliteTables> {
     let deadline = Instant::now() + config.busy_timeout;
     loop {
-        let before = beside_now(&config.shared.path);
+        let path = fs::canonicalize(&config.shared.path).unwrap_or_default();
+        let log = Unchanged::now(["-wal", "-shm"].map(|end| beside(&path, end)).to_vec());
         match try_open(config) {
-            Err(_) if beside_now(&config.shared.path) != before && Instant::now() < deadline => {}
+            Err(_) if log.check().is_err() && Instant::now() < deadline => {}
             opened => return opened,
         }
     }
-}
-
-/// Which of the log and its index lie beside a file.
-fn beside_now(path: &Path) -> Option<[bool; 2]> {
-    let path = fs::canonicalize(path).ok()?;
-    Some(["-wal", "-shm"].map(|end| beside(&path, end).exists()))
 }
 
 fn try_open(config: &SqliteConfig) -> Result<SqliteTables> {
