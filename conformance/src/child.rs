@@ -11,11 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::RwLock;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::check::{During, Verdict, equal, failure, skip};
-use crate::context::{Context, within};
+use crate::context::{Context, STARTING, within};
 use crate::suite::Suite;
 
 pub(crate) mod role;
@@ -110,13 +109,6 @@ impl Drop for Child {
         let _ = self.process.wait();
     }
 }
-
-/// Held until a new process says that it runs, and shared while a store is opened.
-///
-/// Until the new process runs its program it holds copies of all open files, their locks among
-/// them, and for a moment after the system has told the parent that it does. A store that another
-/// case closes meanwhile would still be in use when it is opened again.
-pub(crate) static STARTING: RwLock<()> = RwLock::const_new(());
 
 impl Context {
     /// Starts a child on the store at `location`.

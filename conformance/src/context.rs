@@ -8,14 +8,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use annals_core::{Batch, Durability, Guarantees, PersistenceBackend, QueryParams, Row, Value};
+use tokio::sync::RwLock;
 
 use crate::check::{During, Plain, Verdict, failure, plain, skip};
-use crate::child::STARTING;
 use crate::harness::Harness;
 use crate::suite::Suite;
 
 /// How many rows the suite hands over in one batch when it fills a store.
 const LOAD_BATCH: usize = 1_000;
+
+/// Held until a new process says that it runs, and shared while a store is opened.
+///
+/// Until the new process runs its program it holds copies of all open files, their locks among
+/// them, and for a moment after the system has told the parent that it does. A store that another
+/// case closes meanwhile would still be in use when it is opened again.
+pub(crate) static STARTING: RwLock<()> = RwLock::const_new(());
 
 /// The surroundings of one case.
 pub(crate) struct Context {

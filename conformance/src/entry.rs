@@ -7,9 +7,32 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 
-use crate::case::Outcome;
+use crate::case::{Case, Outcome};
 use crate::suite::Suite;
 use crate::{cases, child};
+
+impl Suite {
+    /// All cases of the suite, in the order of the contract.
+    pub fn cases() -> Vec<Case> {
+        cases::all()
+    }
+
+    /// Runs as a test binary: reads the arguments of `cargo test` or `cargo nextest`, runs the
+    /// cases and returns what `main` has to return. For several suites in one binary see
+    /// [`main`](crate::main).
+    pub fn main(self) -> ExitCode {
+        main([self])
+    }
+
+    /// If this process was started by the suite as a child of this name, acts as that child and
+    /// returns what `main` has to return; `None` in every other process.
+    ///
+    /// Programs that call [`run`](Self::run) call this first. [`main`](Self::main) does that
+    /// itself.
+    pub fn serve_child(&self) -> Option<ExitCode> {
+        child::serve(std::slice::from_ref(self))
+    }
+}
 
 /// The `main` of a test binary with one or several suites: reads the arguments of `cargo test` or
 /// `cargo nextest`, runs the cases in parallel and returns what `main` has to return.

@@ -2,16 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::PersistenceBackend;
 
-use crate::case::Case;
 use crate::harness::Harness;
 use crate::in_memory::InMemory;
-use crate::{cases, child, entry};
 
 /// The suite for one kind of store.
 #[derive(Clone)]
@@ -90,27 +87,6 @@ impl Suite {
     /// The name, as the harness has it.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// All cases of the suite, in the order of the contract.
-    pub fn cases() -> Vec<Case> {
-        cases::all()
-    }
-
-    /// Runs as a test binary: reads the arguments of `cargo test` or `cargo nextest`, runs the
-    /// cases and returns what `main` has to return. For several suites in one binary see
-    /// [`main`](crate::main).
-    pub fn main(self) -> ExitCode {
-        entry::main([self])
-    }
-
-    /// If this process was started by the suite as a child of this name, acts as that child and
-    /// returns what `main` has to return; `None` in every other process.
-    ///
-    /// Programs that call [`run`](Self::run) call this first. [`main`](Self::main) does that
-    /// itself.
-    pub fn serve_child(&self) -> Option<ExitCode> {
-        child::serve(std::slice::from_ref(self))
     }
 }
 

@@ -39,6 +39,7 @@ pub mod duration;
 mod erasure;
 mod error;
 mod follow;
+mod follow_ext;
 mod forward;
 mod forwarder;
 mod guarantees;
@@ -70,9 +71,8 @@ pub use cleanup::{CleanupPlan, CleanupRule, Swept};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use erasure::Erasure;
 pub use error::{BackendError, ErrorKind, Outcome, PersistenceError, Result};
-pub use follow::{
-    Cursor, FollowExt, FollowFrom, FollowPage, FollowParams, FollowStream, Origin, Position, Within,
-};
+pub use follow::{Cursor, FollowFrom, FollowPage, FollowParams, Origin, Position, Within};
+pub use follow_ext::{FollowExt, FollowStream};
 pub use forwarder::{
     ForwardError, ForwardStats, Forwarder, Unforwarded, forget_forwarder, forward_record,
     unforwarded,
@@ -85,7 +85,9 @@ pub use metered::{Call, CallResult, Metered};
 pub use name::{MAX_NAME_BYTES, RecordName};
 pub use pattern::{Grammar, Pattern};
 pub use predicate::{Comparison, Condition, Predicate, Selector};
-pub use query::{MAX_TIMESTAMP, Order, Query, QueryParams, RecordSummary, StoredValue};
+pub use query::{
+    MAX_TIMESTAMP, Order, Query, QueryParams, RawRow, RecordSummary, StoredValue, TypedRow,
+};
 pub use recorder::{
     Filter, FilteredStats, Overflow, RecordHandle, RecordSink, RecordStats, Recorder,
     RecorderConfig, RecorderError, RecorderStats, RetryPolicy,
@@ -93,9 +95,9 @@ pub use recorder::{
 pub use retention::{Retention, RetentionHandle, RetentionPolicy, RetentionStats};
 pub use scalar::Scalar;
 pub use store_ext::StoreExt;
-pub use stream::{RawRow, RowStream, TypedStream};
+pub use stream::{RowStream, TypedStream};
 pub use thread::RuntimeThread;
-pub use typed::{QueryExt, TypedRow, TypedRows};
+pub use typed::{QueryExt, TypedRows};
 
 /// What implementors of [`PersistenceBackend`] need to name, re-exported so that their crate gets
 /// by with `annals-core` alone.

@@ -18,8 +18,8 @@ use crate::guarantees::{Durability, Guarantees};
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::{Grammar, Pattern};
 use crate::predicate::{self, Predicate};
-use crate::query::{Order, Query, QueryParams, RecordSummary, StoredValue};
-use crate::stream::{RawRow, RowStream};
+use crate::query::{Order, Query, QueryParams, RawRow, RecordSummary, StoredValue};
+use crate::stream::RowStream;
 
 #[cfg(test)]
 mod copies;

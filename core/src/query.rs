@@ -1,7 +1,11 @@
 //! What is asked, and what comes back.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::PersistenceError;
 use crate::pattern::{Grammar, Pattern};
@@ -103,6 +107,45 @@ pub struct StoredValue {
     pub stored_at: u64,
 }
 
+/// A row as the store has it. The text was valid JSON when it was stored. It is not checked again here;
+/// what parses it does that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RawRow {
+    /// The record's name, shared between the rows of one record.
+    pub record: Arc<str>,
+    /// The value's text. Serialized as the member `value`, as JSON; text that is not valid JSON
+    /// fails to serialize.
+    #[serde(rename = "value", serialize_with = "as_json")]
+    pub json: Arc<str>,
+    /// Unix time in milliseconds.
+    pub stored_at: u64,
+}
+
+impl RawRow {
+    /// A row of `record` at `stored_at` (Unix milliseconds) with the text `json`.
+    pub fn new(record: Arc<str>, json: Arc<str>, stored_at: u64) -> Self {
+        Self { record, json, stored_at }
+    }
+}
+
+fn as_json<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let raw: &RawValue = serde_json::from_str(json).map_err(S::Error::custom)?;
+    raw.serialize(serializer)
+}
+
+/// A row with its value as `T`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TypedRow<T> {
+    /// The record's name, shared between the rows of one record.
+    pub record: Arc<str>,
+    /// The value.
+    pub value: T,
+    /// Unix time in milliseconds.
+    pub stored_at: u64,
+}
+
 /// What a listing tells of a record. Only records that have rows are listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -183,5 +226,13 @@ mod tests {
         assert!(Query::new("*", &QueryParams::range(u64::MAX, 1)).unwrap().is_empty());
         assert!(Query::new("*", &QueryParams::latest(0)).unwrap().is_empty());
         assert!(!Query::new("*", &QueryParams::range(1, 1)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_raw_row_serializes_its_text_as_json() {
+        let row = RawRow::new("a".into(), "{\"x\": 1}".into(), 5);
+        let text = serde_json::to_string(&row).unwrap();
+        assert_eq!(text, r#"{"record":"a","value":{"x": 1},"stored_at":5}"#);
+        assert!(serde_json::to_string(&RawRow::new("a".into(), "{".into(), 5)).is_err());
     }
 }

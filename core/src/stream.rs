@@ -2,54 +2,22 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::Stream;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
-use serde::ser::Error as _;
-use serde::{Serialize, Serializer};
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 
 use crate::error::PersistenceError;
 use crate::json::PlainValue;
 use crate::page::PageRows;
-use crate::query::StoredValue;
-use crate::typed::TypedRow;
+use crate::query::{RawRow, StoredValue, TypedRow};
 
 /// After so many warnings about rows that were skipped, one query only counts them.
 const WARNINGS_PER_QUERY: u64 = 100;
 
 pub(crate) type Pages = Pin<Box<dyn Stream<Item = Result<Vec<PageRows>, PersistenceError>> + Send>>;
-
-/// A row as the store has it. The text was valid JSON when it was stored. It is not checked again here;
-/// what parses it does that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RawRow {
-    /// The record's name, shared between the rows of one record.
-    pub record: Arc<str>,
-    /// The value's text. Serialized as the member `value`, as JSON; text that is not valid JSON
-    /// fails to serialize.
-    #[serde(rename = "value", serialize_with = "as_json")]
-    pub json: Arc<str>,
-    /// Unix time in milliseconds.
-    pub stored_at: u64,
-}
-
-impl RawRow {
-    /// A row of `record` at `stored_at` (Unix milliseconds) with the text `json`.
-    pub fn new(record: Arc<str>, json: Arc<str>, stored_at: u64) -> Self {
-        Self { record, json, stored_at }
-    }
-}
-
-fn as_json<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    let raw: &RawValue = serde_json::from_str(json).map_err(S::Error::custom)?;
-    raw.serialize(serializer)
-}
 
 /// The rows of one query in their order, fetched page by page while they are read.
 ///
@@ -271,18 +239,5 @@ impl<T> fmt::Debug for TypedStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("TypedStream");
         shown.field("rows", &self.rows).field("skipped", &self.skipped).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_raw_row_serializes_its_text_as_json() {
-        let row = RawRow::new("a".into(), "{\"x\": 1}".into(), 5);
-        let text = serde_json::to_string(&row).unwrap();
-        assert_eq!(text, r#"{"record":"a","value":{"x": 1},"stored_at":5}"#);
-        assert!(serde_json::to_string(&RawRow::new("a".into(), "{".into(), 5)).is_err());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -12,20 +11,8 @@ use crate::aggregate::{Aggregate, Bucket};
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
 use crate::name::RecordName;
-use crate::query::{QueryParams, StoredValue};
-use crate::stream::{RawRow, TypedStream};
-
-/// A row with its value as `T`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct TypedRow<T> {
-    /// The record's name, shared between the rows of one record.
-    pub record: Arc<str>,
-    /// The value.
-    pub value: T,
-    /// Unix time in milliseconds.
-    pub stored_at: u64,
-}
+use crate::query::{QueryParams, RawRow, StoredValue, TypedRow};
+use crate::stream::TypedStream;
 
 /// The rows of a query that deserialized as `T`, and how many did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,8 +9,8 @@ use annals_core::{PersistenceError, RetentionPolicy};
 use axum::http::HeaderValue;
 
 use crate::access::Access;
-use crate::api::{Times, YEAR_1990};
 use crate::prometheus::PrometheusSettings;
+use crate::times::{Times, YEAR_1990};
 
 /// The most rows of one request.
 pub(crate) const MAX_ROWS: usize = 100_000;

@@ -33,6 +33,7 @@ mod access;
 mod api;
 mod caching;
 mod config;
+mod counted;
 mod limits;
 mod metrics;
 mod net;
@@ -40,10 +41,12 @@ mod page;
 mod probe;
 mod problem;
 mod prometheus;
+mod queued_names;
 mod rate;
 mod router;
 mod serve;
 mod server;
+mod times;
 
 pub use access::{
     Access, GrammarName, Grant, NewToken, Right, TokenEntry, TokenLimits, Tokens, TokensError,

@@ -10,10 +10,11 @@ use annals_core::{
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{Counted, QueuedNames};
 use crate::config::Config;
+use crate::counted::Counted;
 use crate::limits::{Memory, Queries};
 use crate::metrics::{Account, Metrics, Moment};
+use crate::queued_names::QueuedNames;
 
 /// One history and what serving it needs. Clones share everything.
 #[derive(Clone)]

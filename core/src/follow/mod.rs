@@ -1,14 +1,12 @@
 //! Following a history: what is stored arrives, in order per record, each row once.
 //!
 //! Enters: a pattern and where to begin, or the cursor of an earlier page. Leaves: pages of rows with
-//! cursors, and streams made of them. A backend offers one call,
-//! [`follow_page`](PersistenceBackend::follow_page): what arrived behind a cursor. A follower has no
+//! cursors; [`FollowExt`](crate::FollowExt) makes streams of them. A backend offers one call,
+//! [`follow_page`](crate::PersistenceBackend::follow_page): what arrived behind a cursor. A follower has no
 //! state in the store and is never waited for: it reads the history, at its own pace.
 
 mod cursor;
 mod page;
-mod polling;
-mod stream;
 
 use std::time::Duration;
 
@@ -16,12 +14,6 @@ use crate::pattern::Grammar;
 
 pub use cursor::{Cursor, Origin, Position, Within};
 pub use page::FollowPage;
-pub use stream::{FollowExt, FollowStream};
-
-#[cfg(doc)]
-use crate::backend::PersistenceBackend;
-
-pub(crate) use polling::poll_page;
 
 /// Where a follower begins.
 #[derive(Debug, Clone, PartialEq, Eq)]

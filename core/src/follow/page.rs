@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Cursor, Origin};
-use crate::stream::RawRow;
+use crate::query::RawRow;
 
 type RowCursor = Box<dyn Fn(usize) -> Option<Cursor> + Send + Sync>;
 
@@ -72,7 +72,7 @@ impl FollowPage {
     }
 
     /// The same, of a page that had this many rows.
-    pub(super) fn cursor_of(&self, rows: usize, all: usize) -> Option<Cursor> {
+    pub(crate) fn cursor_of(&self, rows: usize, all: usize) -> Option<Cursor> {
         match rows {
             0 => None,
             rows if rows >= all => Some(self.cursor.clone()),

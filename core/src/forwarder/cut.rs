@@ -7,7 +7,7 @@ use crate::batch::Row;
 use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams, Position};
 use crate::json::JsonText;
 use crate::name::RecordName;
-use crate::stream::RawRow;
+use crate::query::RawRow;
 
 /// The rows of one batch.
 pub(super) struct Cut {

@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::query::Order;
-use crate::stream::RawRow;
+use crate::query::{Order, RawRow};
 
 pub use shape::Shape;
 

@@ -8,8 +8,8 @@ use futures::stream::{self, StreamExt};
 use super::Predicate;
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
-use crate::query::{Order, QueryParams};
-use crate::stream::{RawRow, RowStream};
+use crate::query::{Order, QueryParams, RawRow};
+use crate::stream::RowStream;
 
 /// After so many warnings about rows that are no JSON, one query says no more.
 const WARNINGS: u64 = 100;

@@ -5,7 +5,6 @@ mod batch;
 mod batches;
 mod body;
 mod chunks;
-mod counted;
 mod erase;
 mod follow;
 mod headers;
@@ -13,22 +12,17 @@ mod history;
 mod ndjson;
 mod openapi;
 mod params;
-mod queued_names;
 mod records;
 mod rows;
 mod status;
 mod time;
-mod times;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use counted::Counted;
 pub(crate) use headers::{BATCH, PREFER, WRITER, known_encoding};
 pub(crate) use openapi::documented;
-pub(crate) use queued_names::QueuedNames;
 pub(crate) use time::with_plus;
-pub(crate) use times::{Times, YEAR_1990};
 
 use crate::server::Server;
 

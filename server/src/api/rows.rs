@@ -21,11 +21,11 @@ use super::batches::{self, ClientBatch, Stored};
 use super::body::{Received, receive};
 use super::headers::{batch_id, check_type, prefers_async};
 use super::time::now_ms;
-use super::times::{Implausible, Times};
 use crate::access::Writer;
 use crate::config::MAX_ROWS;
 use crate::problem::{Problem, Reason};
 use crate::server::Server;
+use crate::times::{Implausible, Times};
 
 /// RFC 7240.
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");

@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::counted::History;
 use super::time::now_ms;
 use crate::access::Admin;
+use crate::counted::History;
 use crate::problem::Problem;
 use crate::server::Server;
 

@@ -12,7 +12,7 @@ pub(crate) struct Times {
 
 /// Why a time is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Implausible {
+pub(crate) enum Implausible {
     Early(String),
     Future(String),
 }
@@ -26,7 +26,7 @@ impl std::fmt::Display for Implausible {
 
 impl Times {
     /// Whether the time lies between them.
-    pub(super) fn check(&self, at: u64) -> Result<(), Implausible> {
+    pub(crate) fn check(&self, at: u64) -> Result<(), Implausible> {
         let Self { earliest, latest } = *self;
         let unit = self.unit(at).map(|unit| format!("; these may be {unit}")).unwrap_or_default();
         if at < earliest {

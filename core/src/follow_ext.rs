@@ -1,4 +1,4 @@
-//! Page after page, as a stream of rows.
+//! Following, as a stream of rows, page after page.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 use futures::{StreamExt, stream};
 
-use super::{Cursor, FollowFrom, FollowPage, FollowParams};
 use crate::backend::PersistenceBackend;
 use crate::error::PersistenceError;
-use crate::stream::RawRow;
+use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams};
+use crate::query::RawRow;
 
 type Pages<'a> = Pin<Box<dyn Stream<Item = Result<FollowPage, PersistenceError>> + Send + 'a>>;
 

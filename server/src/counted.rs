@@ -12,7 +12,7 @@ const FRESH: Duration = Duration::from_secs(10);
 
 /// What is stored, as of the last ten seconds. Times are in Unix milliseconds.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(super) struct History {
+pub(crate) struct History {
     records: u64,
     rows: u64,
     oldest_row: Option<u64>,
@@ -33,12 +33,12 @@ impl Default for Counted {
 }
 
 impl Counted {
-    pub(super) fn uptime(&self) -> Duration {
+    pub(crate) fn uptime(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// `None` if the store does not answer.
-    pub(super) async fn history(&self, store: &impl PersistenceBackend) -> Option<History> {
+    pub(crate) async fn history(&self, store: &impl PersistenceBackend) -> Option<History> {
         if let Some((at, history)) = *self.last.lock()
             && at.elapsed() < FRESH
         {

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use super::{Cursor, FollowFrom, FollowPage, FollowParams};
-use crate::backend::PersistenceBackend;
+use super::PersistenceBackend;
 use crate::bytes::{from_hexadecimal, hexadecimal};
 use crate::clock::{Clock, SystemClock};
 use crate::error::PersistenceError;
-use crate::query::{MAX_TIMESTAMP, Order, QueryParams};
-use crate::stream::RawRow;
+use crate::follow::{Cursor, FollowFrom, FollowPage, FollowParams};
+use crate::query::{MAX_TIMESTAMP, Order, QueryParams, RawRow};
 
 /// By how many milliseconds a row may be late: stored after later rows of other records.
 const LATE_MS: u64 = 60_000;

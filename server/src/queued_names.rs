@@ -19,7 +19,7 @@ impl QueuedNames {
     }
 
     /// Notes the names of rows that are to be queued; `false` if they are more than may be.
-    pub(super) fn note(&self, rows: &[Row]) -> bool {
+    pub(crate) fn note(&self, rows: &[Row]) -> bool {
         let mut names = self.names.lock();
         for row in rows {
             let name = FixedState::default().hash_one(row.record.as_str());

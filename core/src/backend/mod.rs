@@ -1,5 +1,7 @@
 //! The trait that every store of history implements.
 
+mod polling;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -10,13 +12,13 @@ use crate::batch::{Batch, BatchId, Row};
 use crate::cleanup::{CleanupPlan, Swept};
 use crate::erasure::Erasure;
 use crate::error::PersistenceError;
-use crate::follow::{self, FollowPage, FollowParams};
+use crate::follow::{FollowPage, FollowParams};
 use crate::guarantees::Guarantees;
 use crate::json::DEFAULT_MAX_VALUE_BYTES;
 use crate::pattern::Grammar;
 use crate::predicate::{self, Predicate};
-use crate::query::{QueryParams, RecordSummary, StoredValue};
-use crate::stream::{RawRow, RowStream};
+use crate::query::{QueryParams, RawRow, RecordSummary, StoredValue};
+use crate::stream::RowStream;
 
 /// A store of history.
 ///
@@ -226,7 +228,7 @@ pub trait PersistenceBackend: Send + Sync {
         record_pattern: &str,
         params: &FollowParams,
     ) -> Result<FollowPage, PersistenceError> {
-        follow::poll_page(self, record_pattern, params).await
+        polling::poll_page(self, record_pattern, params).await
     }
 
     /// The matching records that have rows, in byte order of their names.
