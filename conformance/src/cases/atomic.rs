@@ -42,18 +42,24 @@ async fn batch_1_readers_see_no_part_of_a_large_batch(cx: &Context) -> Verdict {
         })
         .collect();
     let mut batches = 0;
-    while batches < MOST_BATCHES && progress.reads.load(Ordering::SeqCst) < READS {
-        batches += 1;
-        let batch = ends_in_first_and_last(batches)?;
-        progress.storing.store(batches, Ordering::SeqCst);
-        let stored = store.store_batch(&batch).await;
-        progress.storing.store(0, Ordering::SeqCst);
-        stored.during("storing a large batch")?;
-    }
+    let store_batches = async {
+        while batches < MOST_BATCHES && progress.reads.load(Ordering::SeqCst) < READS {
+            batches += 1;
+            let batch = ends_in_first_and_last(batches)?;
+            progress.storing.store(batches, Ordering::SeqCst);
+            let stored = store.store_batch(&batch).await;
+            progress.storing.store(0, Ordering::SeqCst);
+            stored.during("storing a large batch")?;
+        }
+        Verdict::Ok(())
+    };
+    let stored = store_batches.await;
+    // However it went: the readers have threads of their own and would go on for ever.
     progress.done.store(true, Ordering::SeqCst);
     for reader in readers {
         joined(reader.await)??;
     }
+    stored?;
     let rows = store.rows("last", QueryParams::default()).await?.len() as u64;
     equal("the number of batches in the end", &rows, &batches)
 }

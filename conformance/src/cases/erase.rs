@@ -168,23 +168,28 @@ async fn erase_2_readers_see_no_part_of_it(cx: &Context) -> Verdict {
             tokio::task::spawn_blocking(move || runtime.block_on(read_beside(&store, &progress)))
         })
         .collect();
-    let mut round = 0;
-    while round < MOST_ROUNDS && progress.reads.load(Ordering::SeqCst) < READS {
-        round += 1;
-        let rows: Verdict<Vec<_>> = (0..ROWS)
-            .map(|n| row(&format!("r{}", n % 3), json!({ "n": n }), round * ROWS + n))
-            .collect();
-        store.load(rows?).await?;
-        progress.erasing.store(round, Ordering::SeqCst);
-        let erased = store.erases(&of("r*")?, ROWS).await;
-        progress.erasing.store(0, Ordering::SeqCst);
-        erased?;
-    }
+    let erase = async {
+        let mut round = 0;
+        while round < MOST_ROUNDS && progress.reads.load(Ordering::SeqCst) < READS {
+            round += 1;
+            let rows: Verdict<Vec<_>> = (0..ROWS)
+                .map(|n| row(&format!("r{}", n % 3), json!({ "n": n }), round * ROWS + n))
+                .collect();
+            store.load(rows?).await?;
+            progress.erasing.store(round, Ordering::SeqCst);
+            let erased = store.erases(&of("r*")?, ROWS).await;
+            progress.erasing.store(0, Ordering::SeqCst);
+            erased?;
+        }
+        Verdict::Ok(())
+    };
+    let erased = erase.await;
+    // However it went: the readers have threads of their own and would go on for ever.
     progress.done.store(true, Ordering::SeqCst);
     for reader in readers {
         joined(reader.await)??;
     }
-    Ok(())
+    erased
 }
 
 /// Shared by the erasing task and its readers.

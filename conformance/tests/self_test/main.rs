@@ -31,6 +31,7 @@ const LARGE: &[&str] = &[
     "batch_1_a_batch_has_tens_of_thousands_of_rows",
     "bucket_5_too_many_buckets_are_refused",
     "cleanup_2_stores_and_queries_go_on",
+    "cleanup_3_space_comes_back",
     "cleanup_5_a_plan_reaches_every_record_and_row",
     "concurrent_2_dropped_queries_leave_the_store_usable",
     "correct_1_any_row_of_many",

@@ -5,6 +5,10 @@ use crate::subject::Subject;
 
 pub(super) fn subjects() -> Vec<Subject> {
     vec![
+        journal("blocks_while_locked", Flaw::BlocksWhileLocked, &["CONCURRENT-3"]),
+        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4", "FOLLOW-1"])
+            .caught_by("concurrent_4_processes_see_what_others_store"),
+        journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
         journal(
             "acknowledges_early",
             Flaw::AcknowledgesEarly,
@@ -23,8 +27,6 @@ pub(super) fn subjects() -> Vec<Subject> {
             .caught_by("query_4_memory_does_not_grow_with_the_rows"),
         journal("streams_record_by_record", Flaw::StreamsRecordByRecord, &["QUERY-4", "BUCKET-6"])
             .caught_by("query_4_memory_does_not_grow_with_the_rows"),
-        journal("claims_many_processes", Flaw::ClaimsManyProcesses, &["CONCURRENT-4", "FOLLOW-1"])
-            .caught_by("concurrent_4_processes_see_what_others_store"),
         journal("forgets_who_waits", Flaw::ForgetsWhoWaits, &["CONCURRENT-5"]),
         journal(
             "reverses_equals_when_opened",
@@ -34,10 +36,8 @@ pub(super) fn subjects() -> Vec<Subject> {
         journal("forgets_batch_ids", Flaw::ForgetsBatchIds, &["BATCH-3", "DURABLE-4"]),
         journal("ignores_failed_syncs", Flaw::IgnoresFailedSyncs, &["DURABLE-3"]),
         journal("keeps_what_it_refuses", Flaw::KeepsWhatItRefuses, &["DURABLE-5"]),
-        journal("never_shrinks", Flaw::NeverShrinks, &["CLEANUP-3"]),
         journal("damage_is_null", Flaw::ReadsDamageAsNull, &["VALUE-4", "FILTER-2"]),
         journal("opens_twice", Flaw::OpensTwice, &["CONCURRENT-4"]),
-        journal("blocks_while_locked", Flaw::BlocksWhileLocked, &["CONCURRENT-3"]),
         journal("limit_is_exclusive", Flaw::LimitIsExclusive, &["VALUE-3"]),
     ]
 }

@@ -18,6 +18,8 @@ pub(crate) use writes::Values;
 
 pub(crate) fn subjects() -> Vec<Subject> {
     let files = [
+        // The first, since they take longest.
+        journals::subjects(),
         reads::subjects(),
         streams::subjects(),
         patterns::subjects(),
@@ -29,7 +31,6 @@ pub(crate) fn subjects() -> Vec<Subject> {
         batches::subjects(),
         cleanups::subjects(),
         erasures::subjects(),
-        journals::subjects(),
     ];
     files.into_iter().flatten().collect()
 }
