@@ -17,6 +17,10 @@ const MAX_TOKENS: usize = 500;
 /// `(\pL{1000}){1000}`.
 const MAX_REGEX_BYTES: usize = 64 << 10;
 
+/// The largest number in the length of a range, `[5m]` or `[300]`. promql-parser panics where seconds without a
+/// unit are too many, and takes a number above `u32::MAX` with a unit for 0.
+const MAX_RANGE: f64 = 999_999_999.0;
+
 /// The functions there are. Each takes a range of samples, `annals{…}[5m]`.
 pub(super) const FUNCTIONS: [&str; 10] = [
     "avg_over_time",
@@ -69,6 +73,9 @@ impl<'a> Positions<'a> {
                 T_RIGHT_PAREN => in_labels = false,
                 T_STRING if matches!(before, Some(T_EQL_REGEX | T_NEQ_REGEX)) => {
                     found.check_regex(text, at)?;
+                }
+                T_NUMBER | T_DURATION if before == Some(T_LEFT_BRACKET) => {
+                    found.check_range(text, id == T_DURATION, at)?;
                 }
                 T_LOR if in_braces => return Err(found.refuse("`or` between matchers", at)),
                 _ if in_braces || in_labels => {}
@@ -124,6 +131,24 @@ impl<'a> Positions<'a> {
                 "the regular expression at {line}:{column} is not valid: {error}"
             ))),
         }
+    }
+
+    /// Refuses the length of a range that the parser does not read right.
+    fn check_range(&self, text: &str, has_units: bool, at: usize) -> Result<(), Problem> {
+        let fits = |number: &str| number.parse::<f64>().is_ok_and(|number| number <= MAX_RANGE);
+        let all_fit = match has_units {
+            true => {
+                text.split(|letter: char| !letter.is_ascii_digit()).all(|n| n.is_empty() || fits(n))
+            }
+            false => fits(text),
+        };
+        if all_fit {
+            return Ok(());
+        }
+        let (line, column) = self.position(at);
+        Err(Problem::bad(format!(
+            "the range at {line}:{column} is not a number up to {MAX_RANGE} of seconds, or of units as in 5m"
+        )))
     }
 
     /// The line and the column of byte `at`, from 1.

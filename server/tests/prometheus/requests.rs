@@ -116,6 +116,10 @@ async fn what_is_not_there_is_refused_by_name_and_position() {
         ("1 + 2 * (annals - annals)", "operator - between two series at 1:17"),
         ("-1 - -annals / annals", "operator / between two series at 1:14"),
         ("rate(annals[5m:1m])", "subquery at 1:15"),
+        // The parser panicked, and took the second for five seconds.
+        ("rate(annals[888888888888888888888])", "the range at 1:13"),
+        ("rate(annals[99999999999m5s])", "the range at 1:13"),
+        ("rate(annals[1e99])", "the range at 1:13"),
         ("annals[5m]", "a range of samples outside of a function"),
         ("\"text\"", "a text as a query"),
         ("{record=\"a\" or record=\"b\"}", "`or` between matchers at 1:13"),
