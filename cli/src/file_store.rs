@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-#[cfg(not(feature = "sqlite"))]
-use annals::redb::Report;
 #[cfg(feature = "redb")]
 use annals::redb::{RedbBackend, RedbConfig};
+#[cfg(not(feature = "sqlite"))]
+use annals::redb::{Report, remove_unfinished_files};
 #[cfg(feature = "sqlite")]
-use annals::sqlite::Report;
+use annals::sqlite::{Report, remove_unfinished_files};
 #[cfg(feature = "sqlite")]
 use annals::sqlite::{SqliteBackend, SqliteConfig};
 use annals::{PersistenceBackend, PersistenceError, RawRow};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, stop_at_once};
+use crate::signals::Signals;
 use crate::store;
 
 /// Does the same on either engine.
@@ -39,6 +40,17 @@ pub(crate) enum FileStore {
 /// damage.
 pub(crate) fn silence_panics() {
     std::panic::set_hook(Box::new(|_| {}));
+}
+
+/// Ends the program at Ctrl-C, and removes the copy that it is writing.
+pub(crate) fn stop_at_once_and_tidy() -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    tokio::spawn(async move {
+        signals.next().await;
+        remove_unfinished_files();
+        stop_at_once("stopped")
+    });
+    Ok(())
 }
 
 /// A file to salvage.
@@ -160,7 +172,17 @@ impl FileStore {
         url: &str,
         otherwise: &str,
     ) -> Result<Report, Failure> {
-        match (url.split_once(':').map(|(scheme, _)| scheme), store::file(url)?) {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+        let place = store::file(url)?;
+        if let (Some(engine), Some(place)) = (store::engine_of(source), &place)
+            && scheme != Some(engine)
+        {
+            let (source, place) = (source.display(), place.display());
+            let why =
+                format!("{source} is a file of the other engine; restore it to {engine}:{place}");
+            return Err(Failure::Usage(why));
+        }
+        match (scheme, place) {
             #[cfg(feature = "sqlite")]
             (Some("sqlite"), Some(place)) => Ok(SqliteBackend::restore(source, place).await?),
             #[cfg(feature = "redb")]

@@ -32,16 +32,21 @@ pub(crate) fn refusal(error: PersistenceError, url: &str) -> Failure {
     }
 }
 
+/// The engine whose file this is, by its first bytes.
+pub(crate) fn engine_of(path: &Path) -> Option<&'static str> {
+    let mut begin = [0; 9];
+    File::open(path).and_then(|mut file| file.read_exact(&mut begin)).ok()?;
+    match &begin {
+        b"SQLite fo" => Some("sqlite"),
+        b"redb\x1a\n\xa9\r\n" => Some("redb"),
+        _ => None,
+    }
+}
+
 /// Refuses a file of the engine that the URL does not name: it would be called damaged.
 fn must_be_of_its_engine(url: &str) -> Result<(), Failure> {
     let Some(path) = file(url)? else { return Ok(()) };
-    let mut begin = [0; 9];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
-    let engine = match (read, &begin) {
-        (Ok(()), b"SQLite fo") => "sqlite",
-        (Ok(()), b"redb\x1a\n\xa9\r\n") => "redb",
-        _ => return Ok(()),
-    };
+    let Some(engine) = engine_of(&path) else { return Ok(()) };
     match url.split_once(':') {
         Some((named, path)) if named != engine => Err(Failure::Failed(format!(
             "{} is a file of the other engine; write {}",

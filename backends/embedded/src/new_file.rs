@@ -9,12 +9,27 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
+use parking_lot::Mutex;
 
 /// What SQLite leaves beside a file.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// What the folders of unfinished files begin with.
 const UNFINISHED: &str = ".annals-new-";
+
+/// The folders of the files that this process is writing.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the copies that this process is writing, which fail then. For a program that ends without
+/// waiting for them, at Ctrl-C say.
+pub fn remove_unfinished_files() {
+    for folder in FOLDERS.lock().drain(..) {
+        // Whoever writes there may make a file while the others are removed.
+        while fs::remove_dir_all(&folder)
+            .is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty)
+        {}
+    }
+}
 
 /// A file that is written in a folder beside its place and put there when it is complete. If anything
 /// fails, the folder is removed. If the process is killed, the next one that writes a file there does it.
@@ -56,6 +71,7 @@ impl NewFile {
         let name = place.file_name().ok_or(io::ErrorKind::InvalidInput.into()).map_err(failed)?;
         let (folder, lock) = locked_folder(folder_of(place)).map_err(failed)?;
         remove_abandoned(folder_of(place));
+        FOLDERS.lock().push(folder.clone());
         let unfinished = folder.join(name);
         Ok(Self { engine, place: place.to_owned(), unfinished, folder, _lock: lock })
     }
@@ -131,6 +147,7 @@ fn give_to_owner(_new: &Path, _old: &fs::Metadata) -> io::Result<()> {
 impl Drop for NewFile {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.folder));
+        FOLDERS.lock().retain(|folder| *folder != self.folder);
     }
 }
 

@@ -41,7 +41,7 @@ use annals_core::{Guarantees, Result, forward_backend};
 use annals_embedded::{Compacted, Embedded, Engine, Reserve};
 use redb::{Database, StorageBackend};
 
-pub use annals_embedded::{Damage, Report};
+pub use annals_embedded::{Damage, Report, remove_unfinished_files};
 pub use config::RedbConfig;
 
 use error::failed;

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use annals_core::{Guarantees, Result, forward_backend};
 use annals_embedded::{Compacted, Embedded, Engine, Reserve};
 
-pub use annals_embedded::{Damage, Report};
+pub use annals_embedded::{Damage, Report, remove_unfinished_files};
 pub use config::SqliteConfig;
 
 use read::{ConnectionPool, SqliteSnapshot};

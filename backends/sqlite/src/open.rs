@@ -1,7 +1,7 @@
 //! Opening a file: its connections, and conversion of earlier versions.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, Result};
@@ -138,7 +138,7 @@ fn check_path(path: &Path) -> Result<()> {
 fn refuse_orphaned_log(path: &Path) -> Result<()> {
     let len = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     // In this order: SQLite writes a new file before it makes the log.
-    let log = beside(path, "-wal");
+    let log = beside(&followed(path), "-wal");
     if len(&log) > 0 && len(path) == 0 {
         let message = format!(
             "{} is not there, but {} is, which may have rows of it; put the file back, or move the log away",
@@ -148,6 +148,19 @@ fn refuse_orphaned_log(path: &Path) -> Result<()> {
         return Err(refused(ErrorKind::Config, message));
     }
     Ok(())
+}
+
+/// Where a path leads: SQLite has the log beside the file, not beside a link to it.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many links as Linux follows.
+    for _ in 0..40 {
+        match (fs::read_link(&path), path.parent()) {
+            (Ok(target), Some(folder)) => path = folder.join(target),
+            _ => break,
+        }
+    }
+    path
 }
 
 fn connect(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {

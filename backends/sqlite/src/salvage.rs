@@ -15,7 +15,7 @@ use crate::config::SqliteConfig;
 use crate::open::open_reader;
 
 /// The header of a file: magic bytes, the size of a page, …, the number of pages.
-const HEADER: usize = 32;
+const HEADER: u64 = 32;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Surveys a copy of the file.
@@ -61,8 +61,11 @@ pub(crate) fn copy_with_log(source: &Path, copy: &Path) -> Result<()> {
 
 /// The size that the header names, 0 if it is none.
 fn whole_len(path: &Path) -> io::Result<u64> {
-    let mut header = [0; HEADER];
-    File::open(path)?.read_exact(&mut header)?;
+    let mut header = Vec::new();
+    File::open(path)?.take(HEADER).read_to_end(&mut header)?;
+    if header.len() < HEADER as usize {
+        return Ok(0);
+    }
     let page = match u16::from_be_bytes([header[16], header[17]]) {
         1 => 65_536,
         bytes => u64::from(bytes),

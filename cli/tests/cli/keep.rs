@@ -1,5 +1,7 @@
 //! `annals backup`, `restore`, `check`, `salvage` and `compact`.
 
+#[cfg(unix)]
+use crate::support::signal;
 use crate::support::{FILES, Place};
 
 fn filled(backend: &str) -> Place {
@@ -58,6 +60,38 @@ fn what_a_killed_backup_leaves_goes_with_the_next_one() {
     }
 }
 
+/// Ctrl-C left the unfinished file, too.
+#[cfg(unix)]
+#[test]
+fn a_backup_that_is_stopped_leaves_nothing() {
+    for backend in FILES {
+        let (place, history) = (filled(backend), &backend[backend.find(':').unwrap() + 1..]);
+        let is_unfinished = || place.names().iter().any(|name| name.starts_with(".annals-new-"));
+        for number in 0.. {
+            let copy = format!("copy-{number}");
+            let mut backup =
+                place.command(&["--backend", backend, "backup", &copy]).spawn().unwrap();
+            while !is_unfinished() && backup.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            if backup.try_wait().unwrap().is_none() {
+                signal(&backup, "INT");
+            }
+            let code = backup.wait().unwrap().code();
+            assert!(!is_unfinished(), "{backend}: {code:?}");
+            if code == Some(130) {
+                break;
+            }
+            // It was complete by then.
+            place.run(&["--backend", backend, "backup", &copy]).refused(2, "exists");
+            std::fs::remove_file(place.path(&copy)).unwrap();
+        }
+        // With the log of a history that was not closed.
+        assert!(place.names().iter().all(|name| name.starts_with(history)), "{:?}", place.names());
+        assert_eq!(place.rows(backend).len(), 300);
+    }
+}
+
 #[test]
 fn a_log_of_another_file_is_no_part_of_what_is_restored() {
     let place = filled("sqlite:annals.db");
@@ -75,6 +109,13 @@ fn a_log_of_another_file_is_no_part_of_what_is_restored() {
 fn a_log_without_its_file_stays() {
     let place = filled("sqlite:annals.db");
     place.write("new.db-wal", [7; 5_000]);
+    // Nor does it through a link that leads to the missing file.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("new.db", place.path("link.db")).unwrap();
+        place.run(&["--backend", "sqlite:link.db", "import"]).refused(2, "move the log away");
+        std::fs::remove_file(place.path("link.db")).unwrap();
+    }
     for command in [
         &["--backend", "sqlite:new.db", "import"][..],
         &["--backend", "sqlite:new.db", "collect", "host", "--for", "1s"],
@@ -127,6 +168,11 @@ fn the_engine_of_a_file_is_told() {
         {
             place.run(&[&["--backend", wrong], command].concat()).refused(1, &message);
         }
+        let (copy, engine) =
+            (&right[right.find(':').unwrap() + 1..], &right[..right.find(':').unwrap()]);
+        let restore = ["--backend", &wrong.replace("annals", "new"), "restore", copy];
+        let message = format!("restore it to {engine}:new");
+        place.run(&restore).refused(2, &message);
     }
 }
 
@@ -200,6 +246,17 @@ fn rows_are_not_copied_twice() {
         assert_eq!((again.code, again.out.as_str()), (Some(2), ""), "{again:?}");
         assert!(again.err.contains("name an empty history"), "{again:?}");
         assert_eq!(place.rows("sqlite:salvaged.db").len(), 300);
+    }
+}
+
+#[test]
+fn an_empty_file_has_nothing_to_salvage() {
+    for backend in FILES {
+        let place = Place::new();
+        place.write(&backend[backend.find(':').unwrap() + 1..], []);
+        let salvage = place.run(&["--backend", backend, "salvage", "sqlite:salvaged.db"]);
+        assert_eq!((salvage.code, &*salvage.out), (Some(1), ""), "{salvage:?}");
+        assert!(!salvage.err.contains("buffer"), "{salvage:?}");
     }
 }
 
