@@ -26,7 +26,7 @@ pub trait Bed {
     /// The engine's error.
     fn open_on_medium(path: &str) -> Result<Arc<dyn PersistenceBackend>>;
 
-    /// The same without a medium.
+    /// The same without a medium, for a store that lives long.
     ///
     /// # Errors
     /// The engine's error.

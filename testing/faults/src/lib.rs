@@ -31,5 +31,5 @@ pub use dice::Dice;
 pub use flips::damage_is_an_error;
 pub use full_disk::{FileEngine, FilledStore, filled_store_trials, full_disk_trials};
 pub use medium::{Failure, Fault, Lasting, Medium, Operation};
-pub use scenario::tiny;
+pub use scenario::{tiny, tiny_for_long};
 pub use trials::{fault_trials, kill_trials};

@@ -50,6 +50,12 @@ pub fn tiny() -> Tuning {
     }
 }
 
+/// As [`tiny`], with larger final runs: a store that lives long has few, and each process reads them all when it
+/// cleans up.
+pub fn tiny_for_long() -> Tuning {
+    Tuning { tier_rows: [20, 600, 20_000], tier_bytes: [2 << 10, 60 << 10, 2 << 20], ..tiny() }
+}
+
 /// A life in progress.
 pub(crate) struct Life<'a> {
     open: &'a Open<'a>,

@@ -2,7 +2,8 @@
 //!
 //! Blocks and runs never change and their numbers are not reused, so an entry never becomes wrong.
 
-use std::ops::Range;
+use std::cmp::Reverse;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,7 +36,7 @@ pub(crate) struct Caches {
     pub(crate) head: Head,
     pub(crate) names: Names,
     /// The runs that have this sum, in order of arrival.
-    runs: Mutex<Option<(Sum, Arc<Vec<Run>>)>>,
+    runs: Mutex<Option<(Sum, Arc<Runs>)>>,
     /// How often everything was cleared.
     opening: AtomicU64,
     indexes: Cached<RunId, RunIndex>,
@@ -60,6 +61,38 @@ impl<K> Weighter<K, Arc<RunIndex>> for Weight {
 impl<K> Weighter<K, Arc<Block>> for Weight {
     fn weight(&self, _: &K, block: &Arc<Block>) -> u64 {
         block.memory() as u64
+    }
+}
+
+/// Runs in order of arrival.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    runs: Vec<Run>,
+    by_last: Vec<usize>,
+    by_first: Vec<usize>,
+}
+
+impl Deref for Runs {
+    type Target = [Run];
+
+    fn deref(&self) -> &[Run] {
+        &self.runs
+    }
+}
+
+impl Runs {
+    fn new(mut runs: Vec<Run>) -> Self {
+        runs.sort_unstable_by_key(|run| run.order);
+        let mut by_last: Vec<usize> = (0..runs.len()).collect();
+        let mut by_first = by_last.clone();
+        by_last.sort_unstable_by_key(|run| Reverse((runs[*run].last, *run)));
+        by_first.sort_unstable_by_key(|run| (runs[*run].first, *run));
+        Self { runs, by_last, by_first }
+    }
+
+    /// The places of the runs with the greatest times first, or of those with the smallest.
+    pub(crate) fn by_time(&self, newest_first: bool) -> &[usize] {
+        if newest_first { &self.by_last } else { &self.by_first }
     }
 }
 
@@ -98,19 +131,18 @@ impl Caches {
     }
 
     /// The runs of a state, in order of arrival.
-    pub(crate) fn runs(&self, tables: &dyn Tables, state: &State) -> Result<Arc<Vec<Run>>> {
+    pub(crate) fn runs(&self, tables: &dyn Tables, state: &State) -> Result<Arc<Runs>> {
         if let Some((sum, runs)) = &*self.runs.lock()
             && *sum == state.runs
         {
             return Ok(runs.clone());
         }
-        let (mut runs, mut sum) = (tables.runs()?, Sum::default());
+        let (runs, mut sum) = (tables.runs()?, Sum::default());
         runs.iter().for_each(|run| sum.add_run(run));
         if sum != state.runs {
             return Err(corrupt(self.engine, "the runs are not those that were stored"));
         }
-        runs.sort_unstable_by_key(|run| run.order);
-        let runs = Arc::new(runs);
+        let runs = Arc::new(Runs::new(runs));
         *self.runs.lock() = Some((sum, runs.clone()));
         Ok(runs)
     }

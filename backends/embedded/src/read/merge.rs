@@ -250,7 +250,7 @@ impl RecordMerge {
 
     /// The next run to be visited, and the least time, in the requested order, that a row there can have.
     fn next_run<S: Snapshot>(&self, view: &View<S>) -> Option<(u64, usize)> {
-        let run = *view.by_time(self.newest_first()).get(self.visited)?;
+        let run = *view.runs.by_time(self.newest_first()).get(self.visited)?;
         let bounds = &view.runs[run];
         Some((if self.newest_first() { bounds.last } else { bounds.first }, run))
     }

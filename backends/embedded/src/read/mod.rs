@@ -27,7 +27,7 @@ use annals_core::Result;
 use tokio::sync::Semaphore;
 
 pub(crate) use aggregate::Aggregation;
-pub(crate) use cache::Caches;
+pub(crate) use cache::{Caches, Runs};
 pub(crate) use filter::Filter;
 pub(crate) use leases::{Lease, Leases};
 pub(crate) use merge::RecordMerge;

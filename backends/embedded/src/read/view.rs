@@ -1,18 +1,17 @@
 //! One state of the store, as readers and the compactor see it.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use annals_core::{Pattern, Result};
 
 use super::step_blocks::StepBlocks;
-use super::{Caches, NameList};
+use super::{Caches, NameList, Runs};
 use crate::engine::{Snapshot, Tables};
 use crate::error::corrupt;
 use crate::format::{Block, Extent, RunIndex};
 use crate::head::Segment;
-use crate::ids::{RecordId, Run};
+use crate::ids::RecordId;
 use crate::state::State;
 
 /// A snapshot with its runs and its head.
@@ -21,12 +20,10 @@ pub(crate) struct View<S> {
     pub(crate) state: State,
     pub(crate) caches: Arc<Caches>,
     /// In order of arrival.
-    pub(crate) runs: Arc<Vec<Run>>,
+    pub(crate) runs: Arc<Runs>,
     /// In order of arrival.
     pub(crate) head: Vec<Arc<Segment>>,
     /// Positions in `runs`, by the greatest and by the smallest time.
-    by_last: Vec<usize>,
-    by_first: Vec<usize>,
     blocks: RefCell<StepBlocks>,
 }
 
@@ -44,12 +41,8 @@ impl<S: Snapshot> View<S> {
         let state = State::of(caches.engine, tables)?;
         let runs = caches.runs(tables, &state)?;
         let head = caches.head.segments(tables, &state)?;
-        let mut by_last: Vec<usize> = (0..runs.len()).collect();
-        let mut by_first = by_last.clone();
-        by_last.sort_unstable_by_key(|run| Reverse((runs[*run].last, *run)));
-        by_first.sort_unstable_by_key(|run| (runs[*run].first, *run));
         let blocks = RefCell::default();
-        Ok(Self { snapshot, state, caches, runs, head, by_last, by_first, blocks })
+        Ok(Self { snapshot, state, caches, runs, head, blocks })
     }
 
     pub(crate) fn tables(&self) -> Result<&dyn Tables> {
@@ -64,11 +57,6 @@ impl<S: Snapshot> View<S> {
     /// The records that match, in byte order of their names. Some may have no rows.
     pub(crate) fn records(&self, pattern: &Pattern) -> Result<Vec<(RecordId, Arc<str>)>> {
         Ok(self.names()?.matching(pattern))
-    }
-
-    /// The runs with the greatest times first, or those with the smallest.
-    pub(crate) fn by_time(&self, newest_first: bool) -> &[usize] {
-        if newest_first { &self.by_last } else { &self.by_first }
     }
 
     pub(crate) fn run_index(&self, run: usize) -> Result<Arc<RunIndex>> {

@@ -19,7 +19,7 @@ use crate::engine::{Transaction, Writer};
 use crate::error::format_error;
 use crate::format::{self, Block, Extent, Layout, NewRun, RunBuilder, RunIndex};
 use crate::ids::{RecordId, Run, RunOrder};
-use crate::read::{Caches, NameList};
+use crate::read::{Caches, NameList, Runs};
 use crate::state::State;
 use crate::{Map, Set};
 
@@ -223,7 +223,7 @@ impl Edit<'_> {
     }
 
     /// The runs in order of arrival.
-    fn runs(&self) -> Result<Arc<Vec<Run>>> {
+    fn runs(&self) -> Result<Arc<Runs>> {
         self.caches.runs(self.transaction.tables(), &self.state)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_core::{PersistenceBackend, Result};
 use annals_redb::{RedbBackend, RedbConfig};
-use annals_test_faults::{Bed, tiny};
+use annals_test_faults::{Bed, tiny, tiny_for_long};
 
 use crate::storage::Storage;
 
@@ -20,7 +20,7 @@ impl Bed for Redb {
     }
 
     fn open(path: &str) -> Result<Arc<dyn PersistenceBackend>> {
-        Ok(Arc::new(RedbBackend::open(RedbConfig::new(path).with_tuning(tiny()))?))
+        Ok(Arc::new(RedbBackend::open(RedbConfig::new(path).with_tuning(tiny_for_long()))?))
     }
 }
 

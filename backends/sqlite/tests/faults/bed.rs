@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_core::{PersistenceBackend, Result};
 use annals_sqlite::{SqliteBackend, SqliteConfig};
-use annals_test_faults::{Bed, tiny};
+use annals_test_faults::{Bed, tiny, tiny_for_long};
 
 use crate::vfs;
 
@@ -21,6 +21,6 @@ impl Bed for Sqlite {
     }
 
     fn open(path: &str) -> Result<Arc<dyn PersistenceBackend>> {
-        Ok(Arc::new(SqliteBackend::open(SqliteConfig::new(path).with_tuning(tiny()))?))
+        Ok(Arc::new(SqliteBackend::open(SqliteConfig::new(path).with_tuning(tiny_for_long()))?))
     }
 }
