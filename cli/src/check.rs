@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Parser;
 
 use crate::failure::Failure;
-use crate::file_store::{FileStore, silence_panics};
+use crate::file_store::{FileStore, lost_rows, silence_panics};
 use crate::output::counted;
 use crate::stderr::print_note;
 
@@ -36,15 +36,17 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let report = report?;
     report.damage.iter().for_each(|damage| print_note(&damage.to_string()));
     if !report.is_sound() {
-        let lost = report.lost_rows();
-        let known =
-            if lost > 0 { format!(", {} lost", counted(lost, "row")) } else { String::new() };
         return Err(Failure::Failed(format!(
-            "{} damaged{known}; `annals salvage` copies everything that is readable",
-            counted(report.damage.len() as u64, "place")
+            "{} damaged{}; `annals salvage` copies everything that is readable",
+            counted(report.damage.len() as u64, "place"),
+            lost_rows(&report, 0)
         )));
     }
     closed?;
+    if !args.deep && backend.starts_with("redb:") {
+        // What lies outside of the structure keeps redb from opening a file, too.
+        FileStore::open_to_read(backend, otherwise).await?.close().await?;
+    }
     let (rows, records) = (counted(report.rows, "row"), counted(report.records, "record"));
     let what = if args.deep { "sound" } else { "structure sound (--deep reads the values)" };
     let mut out = io::stdout().lock();

@@ -13,6 +13,7 @@ use annals::sqlite::{SqliteBackend, SqliteConfig};
 use annals::{PersistenceBackend, PersistenceError, RawRow};
 
 use crate::failure::{Failure, stop_at_once};
+use crate::output::counted;
 use crate::signals::Signals;
 use crate::store;
 
@@ -182,13 +183,20 @@ impl FileStore {
                 format!("{source} is a file of the other engine; restore it to {engine}:{place}");
             return Err(Failure::Usage(why));
         }
-        match (scheme, place) {
+        let restored = match (scheme, place) {
             #[cfg(feature = "sqlite")]
-            (Some("sqlite"), Some(place)) => Ok(SqliteBackend::restore(source, place).await?),
+            (Some("sqlite"), Some(place)) => SqliteBackend::restore(source, place).await,
             #[cfg(feature = "redb")]
-            (Some("redb"), Some(place)) => Ok(RedbBackend::restore(source, place).await?),
-            _ => Err(not_a_file(otherwise)),
-        }
+            (Some("redb"), Some(place)) => RedbBackend::restore(source, place).await,
+            _ => return Err(not_a_file(otherwise)),
+        };
+        let source = source.display().to_string();
+        restored.map_err(|error| match Failure::from(error) {
+            Failure::Failed(why) if !why.contains(&source) => {
+                Failure::Failed(format!("{source}: {why}"))
+            }
+            failure => failure,
+        })
     }
 
     pub(crate) async fn check(&self, deep: bool) -> Result<Report, PersistenceError> {
@@ -219,6 +227,16 @@ impl FileStore {
 
     pub(crate) async fn close(&self) -> Result<(), PersistenceError> {
         on_either!(self, store => store.close().await)
+    }
+}
+
+/// How many rows are lost, `more` of them, as the end of a sentence.
+pub(crate) fn lost_rows(report: &Report, more: u64) -> String {
+    let lost = report.lost_rows() + more;
+    match (lost, report.damage.iter().any(|damage| damage.rows.is_none())) {
+        (0, _) => String::new(),
+        (_, false) => format!(", {} lost", counted(lost, "row")),
+        (_, true) => format!(", {} or more lost", counted(lost, "row")),
     }
 }
 

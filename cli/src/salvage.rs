@@ -9,7 +9,7 @@ use clap::Parser;
 use tokio::runtime::Handle;
 
 use crate::failure::Failure;
-use crate::file_store::{FileStore, silence_panics, stop_at_once_and_tidy};
+use crate::file_store::{FileStore, lost_rows, silence_panics, stop_at_once_and_tidy};
 use crate::output::counted;
 use crate::spinner::Spinner;
 use crate::stderr::print_note;
@@ -83,10 +83,8 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     if report.is_sound() && skipped == 0 {
         return Ok(());
     }
-    let lost = report.lost_rows() + skipped;
-    let known = if lost > 0 { format!(", {} lost", counted(lost, "row")) } else { String::new() };
     let places = counted(report.damage.len() as u64, "place");
-    Err(Failure::Failed(format!("{places} damaged{known}")))
+    Err(Failure::Failed(format!("{places} damaged{}", lost_rows(&report, skipped))))
 }
 
 /// The row, unless its text is not JSON.

@@ -65,7 +65,7 @@ pub use coordination::Compacted;
 pub use engine::{Engine, ExternalChange, Snapshot, Tables, Transaction, Visit, VisitName, Writer};
 pub use error::{contain, is_full};
 pub use ids::{ARRIVALS, RecordId, Run, RunId, RunOrder};
-pub use new_file::{NewFile, beside, remove_unfinished_files};
+pub use new_file::{NewFile, beside, check_new_name, remove_unfinished_files};
 pub use open_file::{FileIdentity, OpenFile};
 pub use reserve::{Reserve, free_space};
 pub use state::{LastBatch, State, Sum};

@@ -14,6 +14,24 @@ use parking_lot::Mutex;
 /// What SQLite leaves beside a file.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// What files beside a history end in. Whoever opens the history may remove them.
+const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", "-reserve"];
+
+/// Refuses a name for a new history that is the name of a file beside another one.
+///
+/// # Errors
+/// [`ErrorKind::Config`].
+pub fn check_new_name(engine: &'static str, place: &Path) -> Result<()> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let Some(end) = BESIDE.iter().find(|end| name.ends_with(*end)) else { return Ok(()) };
+    let message = format!(
+        "{}: names that end in {end} are those of files beside a history, which are removed with it; \
+         choose another name",
+        place.display()
+    );
+    Err(BackendError::new(engine, "open", ErrorKind::Config, message).into())
+}
+
 /// What the folders of unfinished files begin with.
 const UNFINISHED: &str = ".annals-new-";
 
@@ -47,8 +65,10 @@ impl NewFile {
     /// Makes the folder. There is no file yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if there is a file at `place`, or that of the system.
+    /// [`ErrorKind::Config`] if there is a file at `place` or [its name](check_new_name) is none for a history,
+    /// or that of the system.
     pub fn new(engine: &'static str, place: &Path) -> Result<Self> {
+        check_new_name(engine, place)?;
         if fs::symlink_metadata(place).is_ok() {
             return Err(exists(engine, place));
         }

@@ -12,7 +12,7 @@ use redb::{
 };
 
 use crate::error::{commit_failed, failed};
-use crate::open::{open, renew_identity};
+use crate::open::{hold, open, renew_identity};
 use crate::schema::{BLOCKS, HEAD, META, RECORDS, RUN_INDEXES, RUNS, WRITERS};
 use crate::{ENGINE, RedbBackend, RedbConfig, salvage};
 
@@ -124,16 +124,18 @@ impl RedbBackend {
     /// The copy is another history: cursors of followers of the one that was backed up are refused by it.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if there is a file at `path`; [`ErrorKind::Corrupt`] if the source is
-    /// damaged or no history; the system's error.
+    /// [`ErrorKind::Config`] if there is a file at `path`; [`ErrorKind::Busy`] if a program has the source
+    /// open for writing; [`ErrorKind::Corrupt`] if it is damaged or no history; the system's error.
     pub async fn restore(source: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Report> {
         let new = NewFile::new(ENGINE, path.as_ref())?;
         let (source, place) = (source.as_ref().to_owned(), new.path().to_owned());
-        unblock(move || {
-            fs::copy(&source, &place).map(drop).map_err(|error| {
+        unblock(move || -> Result<()> {
+            let _held = hold(&source)?;
+            fs::copy(&source, &place).map_err(|error| {
                 let message = format!("{} cannot be copied: {error}", source.display());
                 BackendError::new(ENGINE, "copy", ErrorKind::Io, message).with_source(error)
-            })
+            })?;
+            Ok(())
         })
         .await?;
         let report = verified(&new).await?;

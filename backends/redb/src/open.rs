@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use annals_core::{BackendError, ErrorKind, PersistenceError, Result};
-use annals_embedded::{NewFile, State, Tuning, adopt, contain};
+use annals_embedded::{NewFile, State, Tuning, adopt, check_new_name, contain};
 use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableHandle, WriteTransaction};
 
 use crate::config::RedbConfig;
@@ -79,6 +79,16 @@ pub(crate) fn open_read_only(config: &RedbConfig) -> Result<Database> {
     })
 }
 
+/// Keeps others from writing to a file while it is copied, for as long as the result lives.
+pub(crate) fn hold(path: &Path) -> Result<Option<Database>> {
+    let file = ReadOnlyFile::open(path).map_err(|error| failed("copy")(redb::Error::Io(error)))?;
+    contain(ENGINE, "copy", || match Database::builder().create_with_backend(file) {
+        Err(error @ DatabaseError::DatabaseAlreadyOpen) => Err(locked(path, error)),
+        // What is wrong with a file shows when its copy is verified.
+        opened => Ok(opened.ok()),
+    })
+}
+
 fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
     let holder = if Shared::is_open_here(path) {
         "by this process; use a clone of that backend"
@@ -92,6 +102,7 @@ fn locked(path: &Path, error: DatabaseError) -> PersistenceError {
 /// Creates a file at once: a process that is killed while redb lays out a new file leaves one that
 /// nobody can open.
 fn create(path: &Path) -> Result<()> {
+    check_new_name(ENGINE, path)?;
     let unfinished = NewFile::beside(ENGINE, path)?;
     Database::create(unfinished.path())
         .and_then(Database::close)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use annals_core::{BackendError, Durability, ErrorKind, Result};
-use annals_embedded::{State, beside, is_full};
+use annals_embedded::{State, beside, check_new_name, is_full};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -40,6 +40,9 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
         ));
     }
     check_path(&config.shared.path)?;
+    if !config.shared.path.exists() {
+        check_new_name(ENGINE, &config.shared.path)?;
+    }
     refuse_orphaned_log(&config.shared.path)?;
     refuse_other_names(&config.shared.path)?;
     // SQLite does not wait while the journal mode is switched, where processes that create one file
