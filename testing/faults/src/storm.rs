@@ -1,6 +1,5 @@
 //! Processes that write to one store, compact it, and are killed all the time.
 
-use std::env;
 use std::sync::Arc;
 
 use annals_core::{
@@ -13,9 +12,6 @@ use tokio::runtime::{Builder, Runtime};
 use crate::child::{Child, tell};
 use crate::dice::Dice;
 use crate::scenario::Open;
-
-/// An environment variable that sets the number of kills.
-const KILLS: &str = "ANNALS_TEST_KILLS";
 
 /// A process cleans up after this many batches.
 const CLEANUP_EVERY: u64 = 15;
@@ -135,7 +131,7 @@ impl Journal {
 }
 
 /// Starts `writers` processes on one store and kills one after the other, `kills` in all. `start`
-/// starts one that calls [`write()`] with a writer and a number.
+/// starts one that calls [`write()`] with a writer and a number, `seed` decides when they are killed.
 ///
 /// # Errors
 /// What the store has lost, doubled or brought back.
@@ -144,10 +140,10 @@ pub(crate) fn storm(
     start: &dyn Fn(u64, u64) -> std::io::Result<Child>,
     writers: u64,
     kills: u64,
+    seed: u64,
 ) -> Result<(), String> {
-    let kills = env::var(KILLS).ok().and_then(|kills| kills.parse().ok()).unwrap_or(kills);
     let start = |writer, first| start(writer, first).map_err(|error| error.to_string());
-    let mut dice = Dice::new(kills);
+    let mut dice = Dice::new(seed);
     let mut journals = vec![Journal::default(); writers as usize];
     let mut children = Vec::new();
     for writer in 0..writers {

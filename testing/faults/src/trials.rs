@@ -1,5 +1,6 @@
 //! The tests that every engine has.
 
+use std::env;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -76,11 +77,23 @@ fn act<B: Bed>(task: &[&str]) -> Result<()> {
     }
 }
 
+/// An environment variable that sets the number of kills.
+const KILLS: &str = "ANNALS_TEST_KILLS";
+
+/// After so many kills another file is begun: each process reads what is in it.
+const KILLS_OF_A_FILE: u64 = 1_000;
+
 fn killed<B: Bed>(writers: u64) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(B::FILE).display().to_string();
-    let start = |writer: u64, first: u64| {
-        Child::start(&["write", &path, &writer.to_string(), &first.to_string()])
-    };
-    storm(&|| B::open(&path), &start, writers, 30)
+    let kills = env::var(KILLS).ok().and_then(|kills| kills.parse().ok()).unwrap_or(30);
+    for before in (0..kills).step_by(KILLS_OF_A_FILE as usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(B::FILE).display().to_string();
+        let start = |writer: u64, first: u64| {
+            Child::start(&["write", &path, &writer.to_string(), &first.to_string()])
+        };
+        let more = KILLS_OF_A_FILE.min(kills - before);
+        storm(&|| B::open(&path), &start, writers, more, kills + before)?;
+        eprintln!("{} of {kills} kills", before + more);
+    }
+    Ok(())
 }
