@@ -31,6 +31,15 @@ pub(super) fn rows(
         );
     }
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
+    let mut chunks = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
+    // The reader panics at a place or a size below 0.
+    let is_damaged = chunks.any(|chunk| {
+        let begin = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        begin < 0 || chunk.compressed_size() < 0
+    });
+    if is_damaged {
+        return Err(DAMAGED.to_owned());
+    }
     let schema = reader.metadata().file_metadata().schema();
     let fields = schema.get_fields();
     let header: Vec<&str> = fields.iter().map(|field| field.name()).collect();
@@ -95,13 +104,15 @@ pub(super) fn rows(
 const NOT_READ: &str = "the Parquet file uses an encoding or compression that is not read; write it \
                         with zstd, snappy or gzip, or none";
 
+const DAMAGED: &str = "the Parquet file is damaged or cut off";
+
 /// Says in plain words why a file cannot be read.
 fn unreadable(error: ParquetError) -> String {
     match error {
         ParquetError::External(error) if error.is::<std::io::Error>() => error.to_string(),
         ParquetError::NYI(_) => NOT_READ.to_owned(),
         ParquetError::General(why) if why.contains("Disabled feature") => NOT_READ.to_owned(),
-        _ => "the Parquet file is damaged or cut off".to_owned(),
+        _ => DAMAGED.to_owned(),
     }
 }
 
