@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::failure::Failure;
-use crate::file_store::{FileStore, stop_at_once_and_tidy};
+use crate::file_store::{FileStore, stop_at_ctrl_c};
 use crate::output::counted;
 use crate::spinner::Spinner;
 
@@ -30,7 +30,7 @@ Examples:
 pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
     let otherwise = "back up PostgreSQL with pg_dump or pgBackRest, or use `annals export`";
     let store = FileStore::open_to_read(backend, otherwise).await?;
-    stop_at_once_and_tidy()?;
+    stop_at_ctrl_c()?;
     let mut spinner = Spinner::new("copying and verifying");
     let copied = store.backup(&args.file).await;
     spinner.clear();

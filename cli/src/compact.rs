@@ -6,7 +6,7 @@ use clap::Parser;
 use indicatif::HumanBytes;
 
 use crate::failure::Failure;
-use crate::file_store::{FileStore, stop_at_once_and_tidy};
+use crate::file_store::{FileStore, stop_at_ctrl_c};
 use crate::spinner::Spinner;
 use crate::store;
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(backend: &str, _: Args) -> Result<(), Failure> {
     let otherwise = "PostgreSQL has VACUUM FULL, and drops old partitions and chunks whole";
     let store = FileStore::open(backend, otherwise).await?;
     let before = size(backend)?;
-    stop_at_once_and_tidy()?;
+    stop_at_ctrl_c()?;
     let mut spinner = Spinner::new("compacting");
     let compacted = store.compact().await;
     spinner.clear();

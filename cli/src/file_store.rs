@@ -44,7 +44,7 @@ pub(crate) fn silence_panics() {
 }
 
 /// Ends the program at Ctrl-C, and removes the copy that it is writing.
-pub(crate) fn stop_at_once_and_tidy() -> Result<(), Failure> {
+pub(crate) fn stop_at_ctrl_c() -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     tokio::spawn(async move {
         signals.next().await;
@@ -234,7 +234,8 @@ impl FileStore {
 pub(crate) fn lost_rows(report: &Report, more: u64) -> String {
     let lost = report.lost_rows() + more;
     match (lost, report.damage.iter().any(|damage| damage.rows.is_none())) {
-        (0, _) => String::new(),
+        (0, false) => String::new(),
+        (0, true) => ", an unknown number of rows lost".to_owned(),
         (_, false) => format!(", {} lost", counted(lost, "row")),
         (_, true) => format!(", {} or more lost", counted(lost, "row")),
     }

@@ -9,7 +9,7 @@ use clap::Parser;
 use tokio::runtime::Handle;
 
 use crate::failure::Failure;
-use crate::file_store::{FileStore, lost_rows, silence_panics, stop_at_once_and_tidy};
+use crate::file_store::{FileStore, lost_rows, silence_panics, stop_at_ctrl_c};
 use crate::output::counted;
 use crate::spinner::Spinner;
 use crate::stderr::print_note;
@@ -47,7 +47,7 @@ pub(crate) async fn run(backend: &str, args: Args) -> Result<(), Failure> {
             format!("{shown} has rows, which may be the same ones; name an empty history");
         return Err(Failure::Usage(message));
     }
-    stop_at_once_and_tidy()?;
+    stop_at_ctrl_c()?;
     let mut spinner = Spinner::new("copying");
     let skipped = Arc::new(AtomicU64::new(0));
     let (sink, runtime, counter) = (to.clone(), Handle::current(), skipped.clone());

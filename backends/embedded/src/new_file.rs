@@ -14,16 +14,18 @@ use parking_lot::Mutex;
 /// What SQLite leaves beside a file.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// What files beside a history end in. Whoever opens the history may remove them.
-const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", "-reserve"];
+/// What the reserve's name ends in.
+pub(crate) const RESERVE: &str = "-reserve";
 
-/// Refuses a name for a new history that is the name of a file beside another one.
+/// Refuses a name for a new history that SQLite or the reserve may use for a file beside another history: opening
+/// the other history may remove such a file.
 ///
 /// # Errors
 /// [`ErrorKind::Config`].
 pub fn check_new_name(engine: &'static str, place: &Path) -> Result<()> {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
-    let Some(end) = BESIDE.iter().find(|end| name.ends_with(*end)) else { return Ok(()) };
+    let mut ends = COMPANIONS.into_iter().chain([RESERVE]);
+    let Some(end) = ends.find(|end| name.ends_with(end)) else { return Ok(()) };
     let message = format!(
         "{}: names that end in {end} are those of files beside a history, which are removed with it; \
          choose another name",
@@ -35,6 +37,9 @@ pub fn check_new_name(engine: &'static str, place: &Path) -> Result<()> {
 /// What the folders of unfinished files begin with.
 const UNFINISHED: &str = ".annals-new-";
 
+/// How often the removal of a folder is tried in which a thread still writes.
+const REMOVALS: u32 = 100;
+
 /// The folders of the files that this process is writing.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -42,10 +47,10 @@ static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// waiting for them, at Ctrl-C say.
 pub fn remove_unfinished_files() {
     for folder in FOLDERS.lock().drain(..) {
-        // Whoever writes there may make a file while the others are removed.
-        while fs::remove_dir_all(&folder)
-            .is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty)
-        {}
+        // The thread that writes there may create another file meanwhile. A network file system may keep an
+        // open one for good, hence a bound.
+        let is_left = |_: &u32| fs::remove_dir_all(&folder).is_err();
+        let _tries = (0..REMOVALS).take_while(is_left).count();
     }
 }
 

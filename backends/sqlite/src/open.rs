@@ -40,8 +40,9 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<SqliteTables> {
         ));
     }
     check_path(&config.shared.path)?;
-    if !config.shared.path.exists() {
-        check_new_name(ENGINE, &config.shared.path)?;
+    // Where a link leads, and also if it is empty, as the log of a history in use may be.
+    if config.shared.create && fs::metadata(&config.shared.path).map_or(0, |file| file.len()) == 0 {
+        check_new_name(ENGINE, &followed(&config.shared.path))?;
     }
     refuse_orphaned_log(&config.shared.path)?;
     refuse_other_names(&config.shared.path)?;

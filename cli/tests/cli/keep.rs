@@ -146,8 +146,22 @@ fn a_history_is_not_called_like_a_file_beside_another() {
                 place.run(command).refused(2, "choose another name");
             }
         }
+        // The log of a history in use may be empty.
+        place.write("other.db-wal", []);
+        place
+            .run(&["--backend", &format!("{scheme}:other.db-wal"), "import"])
+            .refused(2, "another name");
+        assert!(std::fs::read(place.path("other.db-wal")).unwrap().is_empty());
+        std::fs::remove_file(place.path("other.db-wal")).unwrap();
         assert_eq!(place.rows(backend).len(), 300);
         assert_eq!(place.names(), before);
+    }
+    #[cfg(unix)]
+    {
+        let place = Place::new();
+        std::os::unix::fs::symlink("other.db-wal", place.path("link.db")).unwrap();
+        place.run(&["--backend", "sqlite:link.db", "import"]).refused(2, "another name");
+        assert_eq!(place.names(), ["link.db"]);
     }
 }
 
@@ -316,6 +330,11 @@ fn what_is_left_of_a_file_that_was_cut_is_copied() {
         let salvage = place.run(&["--backend", backend, "salvage", &to]);
         assert_eq!(salvage.code, Some(1), "{salvage:?}");
         assert!(salvage.err.contains(&format!("it ends after {len} of")), "{salvage:?}");
+        let at_least = [" rows or more lost", "an unknown number of rows lost"];
+        assert!(at_least.iter().any(|lost| salvage.err.contains(lost)), "{salvage:?}");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let restore = ["--backend", &format!("{scheme}:restored"), "restore", name];
+        place.run(&restore).refused(1, &format!("{name}: "));
         assert!(!salvage.err.contains("thread '"), "{salvage:?}");
         let copied = place.rows(&to);
         assert!(salvage.out.starts_with(&format!("{} rows copied", copied.len())), "{salvage:?}");

@@ -80,7 +80,7 @@ fn act<B: Bed>(task: &[&str]) -> Result<()> {
 /// An environment variable that sets the number of kills.
 const KILLS: &str = "ANNALS_TEST_KILLS";
 
-/// After so many kills another file is begun: each process reads what is in it.
+/// How many kills one file gets. Each process reads the whole index of its file, so a larger file slows all of them.
 const KILLS_OF_A_FILE: u64 = 1_000;
 
 fn killed<B: Bed>(writers: u64) -> Result<(), String> {

@@ -23,7 +23,6 @@ pub(crate) struct View<S> {
     pub(crate) runs: Arc<Runs>,
     /// In order of arrival.
     pub(crate) head: Vec<Arc<Segment>>,
-    /// Positions in `runs`, by the greatest and by the smallest time.
     blocks: RefCell<StepBlocks>,
 }
 

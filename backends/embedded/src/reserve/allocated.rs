@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, statvfs};
 
-use crate::new_file::beside;
+use crate::new_file::{RESERVE, beside};
 
 /// The smallest reserve: what opening a file and a small removal take. A store for which less would be kept
 /// has none.
@@ -53,7 +53,7 @@ impl Place {
     fn of(store: &Path) -> io::Result<Self> {
         // SQLite's log lies beside the file to which a link leads, too.
         let store = fs::canonicalize(store)?;
-        Ok(Self { reserve: beside(&store, "-reserve"), store: fs::metadata(&store)? })
+        Ok(Self { reserve: beside(&store, RESERVE), store: fs::metadata(&store)? })
     }
 
     fn wanted(&self) -> u64 {
